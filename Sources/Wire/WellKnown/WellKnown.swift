@@ -1,1 +1,2 @@
-// placeholder until the room is furnished
+// Placeholder until the generated messages land, which delete this file: just what SpanwireRPC compiles against.
+public struct Google_Protobuf_Any: Sendable, Hashable {}

@@ -1,0 +1,53 @@
+#if canImport(Glibc)
+  import Glibc
+#else
+  import Darwin
+#endif
+
+/// A moment on the machine's monotonic clock by which a call must have ended.
+public struct Deadline: Sendable, Hashable, Comparable {
+  /// Nanoseconds of the monotonic clock; `UInt64.max` stands for never.
+  public var nanoseconds: UInt64
+
+  public init(nanoseconds: UInt64) { self.nanoseconds = nanoseconds }
+
+  /// No deadline.
+  public static let never = Deadline(nanoseconds: .max)
+
+  /// A moment that lies a span from now; a negative span is the past, one beyond the clock is never.
+  public static func after(_ span: Duration) -> Deadline {
+    Deadline.now().advanced(by: span)
+  }
+
+  /// This moment.
+  public static func now() -> Deadline {
+    var time = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return Deadline(nanoseconds: UInt64(time.tv_sec) &* 1_000_000_000 &+ UInt64(time.tv_nsec))
+  }
+
+  public func advanced(by span: Duration) -> Deadline {
+    if self == .never { return self }
+    let (seconds, attoseconds) = span.components
+    let fraction = attoseconds / 1_000_000_000
+    let (product, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
+    let (total, overflow2) = product.addingReportingOverflow(fraction)
+    if overflow || overflow2 { return seconds < 0 ? Deadline(nanoseconds: 0) : .never }
+    if total < 0 { return Deadline(nanoseconds: nanoseconds - min(nanoseconds, total.magnitude)) }
+    let (sum, overflow3) = nanoseconds.addingReportingOverflow(UInt64(total))
+    return overflow3 ? .never : Deadline(nanoseconds: sum)
+  }
+
+  /// What is left of it; zero once it has passed, nil when there is no deadline.
+  public var remaining: Duration? {
+    self == .never ? nil : remaining(at: .now())
+  }
+
+  public func remaining(at now: Deadline) -> Duration {
+    nanoseconds <= now.nanoseconds ? .zero : .nanoseconds(Int64(clamping: nanoseconds - now.nanoseconds))
+  }
+
+  public var hasPassed: Bool { self != .never && self <= .now() }
+
+  public static func < (left: Deadline, right: Deadline) -> Bool { left.nanoseconds < right.nanoseconds }
+}

@@ -1,0 +1,85 @@
+/// What transports need of `Metadata`: to fill it from header bytes and to walk it without making strings.
+extension Metadata {
+  /// One pair, valid inside the closure that is given it.
+  package struct Record {
+    let form: Form
+    package let name: UnsafeRawBufferPointer
+    /// Text as it goes on the wire, or, when `isRawBytes`, bytes that the transport must write as base64.
+    package let value: UnsafeRawBufferPointer
+
+    package var isRawBytes: Bool { form == .bytes }
+    package var nameString: String { String(decoding: name, as: UTF8.self) }
+    var isBinaryName: Bool { name.count > 4 && name.suffix(4).elementsEqual("-bin".utf8) }
+  }
+
+  /// Room for this many bytes of names and values, so that filling allocates once.
+  package mutating func reserve(pairs: Int, bytes: Int) {
+    block.reserveCapacity(block.count + bytes + pairs * Self.recordHeader)
+  }
+
+  /// Adds a pair as it came off the wire, unchecked: HTTP/2 has seen to the name, and any legal HTTP value is kept.
+  package mutating func appendWire(name: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer) {
+    append(form: .text, name: name, value: value)
+  }
+
+  package func forEachRecord(_ body: (Record) -> Void) {
+    guard count > 0 else { return }
+    block.withUnsafeBytes { bytes in
+      var offset = 0
+      while offset < bytes.count {
+        let record = Self.record(in: bytes, at: offset)
+        body(record)
+        offset += Self.recordHeader + record.name.count + record.value.count
+      }
+    }
+  }
+
+  /// Visits the pairs of a name until the visitor answers false.
+  func scan(_ name: String, _ visit: (Record) -> Bool) {
+    guard count > 0 else { return }
+    var name = name
+    name.withUTF8 { wanted in
+      block.withUnsafeBytes { bytes in
+        var offset = 0
+        while offset < bytes.count {
+          let record = Self.record(in: bytes, at: offset)
+          if record.name.count == wanted.count, matches(record.name, wanted), !visit(record) { return }
+          offset += Self.recordHeader + record.name.count + record.value.count
+        }
+      }
+    }
+  }
+
+  /// Names in the block are lower-case; the wanted one may not be.
+  private func matches(_ name: UnsafeRawBufferPointer, _ wanted: UnsafeBufferPointer<UInt8>) -> Bool {
+    for index in 0..<wanted.count {
+      let byte = wanted[index]
+      let lower = UInt8(ascii: "A")...UInt8(ascii: "Z") ~= byte ? byte | 0x20 : byte
+      if name[index] != lower { return false }
+    }
+    return true
+  }
+
+  private static func record(in bytes: UnsafeRawBufferPointer, at offset: Int) -> Record {
+    let form = Form(rawValue: bytes[offset])!
+    let nameLength = Int(UInt16(littleEndian: bytes.loadUnaligned(fromByteOffset: offset + 1, as: UInt16.self)))
+    let valueLength = Int(UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: offset + 3, as: UInt32.self)))
+    let start = offset + recordHeader
+    return Record(
+      form: form,
+      name: UnsafeRawBufferPointer(rebasing: bytes[start..<start + nameLength]),
+      value: UnsafeRawBufferPointer(rebasing: bytes[start + nameLength..<start + nameLength + valueLength]))
+  }
+
+  mutating func append(form: Form, name: some Collection<UInt8>, value: some Collection<UInt8>) {
+    precondition(name.count <= UInt16.max && value.count <= UInt32.max, "metadata larger than any transport carries")
+    let nameLength = UInt16(name.count), valueLength = UInt32(value.count)
+    block.reserveCapacity(block.count + Self.recordHeader + name.count + value.count)
+    block.append(form.rawValue)
+    withUnsafeBytes(of: nameLength.littleEndian) { block.append(contentsOf: $0) }
+    withUnsafeBytes(of: valueLength.littleEndian) { block.append(contentsOf: $0) }
+    block.append(contentsOf: name)
+    block.append(contentsOf: value)
+    count += 1
+  }
+}

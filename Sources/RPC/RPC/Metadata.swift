@@ -1,0 +1,185 @@
+/// What travels with a call beside its messages: an ordered multimap of names to ASCII text or bytes.
+///
+/// Names are lower-case; those that end in `-bin` carry bytes, all others visible ASCII. `grpc-*` names are reserved to the
+/// protocol and refused. Everything stands in one flat block, so that an empty `Metadata` costs nothing, a copy is a
+/// reference, and what came off the wire is decoded only when somebody looks at it.
+public struct Metadata: Sendable {
+  /// Records of: form (1 byte), name length (2), value length (4), name, value. Numbers are little-endian.
+  var block: [UInt8] = []
+  /// How many records stand in the block.
+  public internal(set) var count = 0
+
+  static let recordHeader = 7
+
+  enum Form: UInt8 {
+    /// Visible ASCII; of a `-bin` name, the base64 text as it came off the wire.
+    case text = 0
+    /// The bytes themselves; base64 is the transport's affair.
+    case bytes = 1
+  }
+
+  public init() {}
+
+  public var isEmpty: Bool { count == 0 }
+
+  /// Adds a text value, keeping those of the same name.
+  ///
+  /// The name is lower-cased. Names that break the rules (see `isLegal(name:)`), `-bin` names and values that are not visible ASCII
+  /// are programming errors.
+  public mutating func add(_ name: String, _ value: String) {
+    let name = name.lowercased()
+    precondition(Self.isLegal(name: name), "illegal metadata name \(name)")
+    precondition(!name.hasSuffix("-bin"), "\(name) carries bytes")
+    precondition(Self.isLegal(text: value), "the value of \(name) is not visible ASCII")
+    append(form: .text, name: Array(name.utf8), value: Array(value.utf8))
+  }
+
+  /// Adds bytes under a name that ends in `-bin`, keeping those of the same name.
+  public mutating func add(_ name: String, bytes: [UInt8]) {
+    let name = name.lowercased()
+    precondition(Self.isLegal(name: name) && name.hasSuffix("-bin"), "illegal name for bytes \(name)")
+    append(form: .bytes, name: Array(name.utf8), value: bytes)
+  }
+
+  /// Adds every pair of another `Metadata`.
+  public mutating func add(contentsOf other: Metadata) {
+    if count == 0 {
+      self = other
+    } else {
+      block.append(contentsOf: other.block)
+      count += other.count
+    }
+  }
+
+  /// Replaces all values of a name by one.
+  public mutating func set(_ name: String, _ value: String) {
+    removeAll(name)
+    add(name, value)
+  }
+
+  public mutating func removeAll(_ name: String) {
+    removeAll { $0 == name.lowercased() }
+  }
+
+  /// Drops every pair whose name satisfies the condition.
+  public mutating func removeAll(where condition: (String) -> Bool) {
+    guard count > 0 else { return }
+    var rest = Metadata()
+    forEachRecord { record in
+      if !condition(record.nameString) {
+        rest.append(form: record.form, name: Array(record.name), value: Array(record.value))
+      }
+    }
+    self = rest
+  }
+
+  /// The first text value of a name.
+  public subscript(_ name: String) -> String? {
+    var found: String?
+    scan(name) { record in
+      found = record.form == .text ? String(decoding: record.value, as: UTF8.self) : Base64.encode(record.value, padding: false)
+      return false
+    }
+    return found
+  }
+
+  /// All text values of a name, in order.
+  public subscript(all name: String) -> [String] {
+    var found: [String] = []
+    scan(name) { record in
+      found.append(record.form == .text ? String(decoding: record.value, as: UTF8.self) : Base64.encode(record.value, padding: false))
+      return true
+    }
+    return found
+  }
+
+  /// All byte values of a `-bin` name, in order.
+  ///
+  /// The wire may join several values by commas, padded or not; a value that is not base64 is left out.
+  public subscript(bytes name: String) -> [[UInt8]] {
+    var found: [[UInt8]] = []
+    scan(name) { record in
+      if record.form == .bytes {
+        found.append(Array(record.value))
+      } else {
+        for part in record.value.split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false) {
+          if let bytes = Base64.decode(UnsafeRawBufferPointer(rebasing: part)) { found.append(bytes) }
+        }
+      }
+      return true
+    }
+    return found
+  }
+
+  /// The names in order, repeated as often as they occur.
+  public var names: [String] {
+    var found: [String] = []
+    forEachRecord { found.append($0.nameString) }
+    return found
+  }
+
+  /// Whether user metadata may bear a name: `[0-9a-z_.-]`, not empty, at most 255 bytes, and not the protocol's own.
+  public static func isLegal(name: String) -> Bool {
+    var length = 0
+    for byte in name.utf8 {
+      switch byte {
+      case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"), UInt8(ascii: "."),
+        UInt8(ascii: "-"):
+        length += 1
+      default: return false
+      }
+    }
+    return length > 0 && length <= 255 && !name.hasPrefix("grpc-")
+  }
+
+  /// Whether a text value is visible ASCII.
+  public static func isLegal(text: String) -> Bool {
+    text.utf8.allSatisfy { 0x20...0x7E ~= $0 }
+  }
+}
+
+extension Metadata: ExpressibleByDictionaryLiteral {
+  public init(dictionaryLiteral elements: (String, String)...) {
+    for (name, value) in elements { add(name, value) }
+  }
+}
+
+extension Metadata: Hashable {
+  /// Equal when the same names carry the same values in the same order, however each value is held.
+  public static func == (left: Metadata, right: Metadata) -> Bool {
+    left.count == right.count && (left.block == right.block || left.pairs == right.pairs)
+  }
+
+  public func hash(into hasher: inout Hasher) {
+    for pair in pairs { hasher.combine(pair.value) }
+  }
+
+  private struct Pair: Equatable {
+    var name: String
+    var value: [UInt8]
+  }
+
+  private var pairs: [Pair] {
+    var pairs: [Pair] = []
+    forEachRecord { record in
+      let value = Array(record.value)
+      guard record.form == .text, record.isBinaryName else {
+        pairs.append(Pair(name: record.nameString, value: value))
+        return
+      }
+      for part in value.split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false) {
+        pairs.append(Pair(name: record.nameString, value: part.withUnsafeBytes { Base64.decode($0) } ?? Array(part)))
+      }
+    }
+    return pairs
+  }
+}
+
+extension Metadata: CustomStringConvertible {
+  /// Names and the sizes of their values: values may be secrets.
+  public var description: String {
+    var parts: [String] = []
+    forEachRecord { parts.append("\($0.nameString)[\($0.value.count)]") }
+    return parts.joined(separator: " ")
+  }
+}

@@ -1,0 +1,114 @@
+import SpanwireProtobuf
+import SpanwireWellKnown
+
+/// The outcome of a call that did not succeed, as it crosses the wire: one of the 16 codes of gRPC, a message, typed details.
+///
+/// Handlers throw it and callers catch it; it looks the same whether the call stayed in the process or crossed a network.
+/// Local misuse of the library is never an `RPCError`.
+public struct RPCError: Error, Sendable, Hashable {
+  /// The status codes of gRPC without OK, with their wire numbers.
+  public enum Code: UInt8, Sendable, Hashable, CaseIterable {
+    case cancelled = 1
+    case unknown = 2
+    case invalidArgument = 3
+    case deadlineExceeded = 4
+    case notFound = 5
+    case alreadyExists = 6
+    case permissionDenied = 7
+    case resourceExhausted = 8
+    case failedPrecondition = 9
+    case aborted = 10
+    case outOfRange = 11
+    case unimplemented = 12
+    case `internal` = 13
+    case unavailable = 14
+    case dataLoss = 15
+    case unauthenticated = 16
+  }
+
+  public var code: Code
+  /// For developers and logs; empty is allowed. Never carries internals of the callee that the caller may not see.
+  public var message: String
+  /// Machine-readable details, carried in `grpc-status-details-bin`.
+  public var details: [Google_Protobuf_Any]
+  /// Trailing metadata that goes with the status.
+  public var trailers: Metadata
+
+  public init(_ code: Code, _ message: String = "", details: [Google_Protobuf_Any] = [], trailers: Metadata = Metadata()) {
+    self.code = code
+    self.message = message
+    self.details = details
+    self.trailers = trailers
+  }
+}
+
+extension RPCError: CustomStringConvertible {
+  public var description: String {
+    message.isEmpty ? code.name : "\(code.name): \(message)"
+  }
+}
+
+extension RPCError.Code: CustomStringConvertible {
+  /// The name as gRPC writes it, `NOT_FOUND`.
+  public var name: String {
+    switch self {
+    case .cancelled: "CANCELLED"
+    case .unknown: "UNKNOWN"
+    case .invalidArgument: "INVALID_ARGUMENT"
+    case .deadlineExceeded: "DEADLINE_EXCEEDED"
+    case .notFound: "NOT_FOUND"
+    case .alreadyExists: "ALREADY_EXISTS"
+    case .permissionDenied: "PERMISSION_DENIED"
+    case .resourceExhausted: "RESOURCE_EXHAUSTED"
+    case .failedPrecondition: "FAILED_PRECONDITION"
+    case .aborted: "ABORTED"
+    case .outOfRange: "OUT_OF_RANGE"
+    case .unimplemented: "UNIMPLEMENTED"
+    case .internal: "INTERNAL"
+    case .unavailable: "UNAVAILABLE"
+    case .dataLoss: "DATA_LOSS"
+    case .unauthenticated: "UNAUTHENTICATED"
+    }
+  }
+
+  public var description: String { name }
+
+  /// The code of a name as gRPC writes it; nil for `OK` and for strangers.
+  public init?(name: String) {
+    guard let code = Self.allCases.first(where: { $0.name == name }) else { return nil }
+    self = code
+  }
+}
+
+extension RPCError {
+  public static func cancelled(_ message: String = "cancelled") -> RPCError { RPCError(.cancelled, message) }
+  public static func deadlineExceeded(_ message: String = "deadline exceeded") -> RPCError { RPCError(.deadlineExceeded, message) }
+  public static func notFound(_ message: String) -> RPCError { RPCError(.notFound, message) }
+  public static func alreadyExists(_ message: String) -> RPCError { RPCError(.alreadyExists, message) }
+  public static func permissionDenied(_ message: String) -> RPCError { RPCError(.permissionDenied, message) }
+  public static func resourceExhausted(_ message: String) -> RPCError { RPCError(.resourceExhausted, message) }
+  public static func failedPrecondition(_ message: String) -> RPCError { RPCError(.failedPrecondition, message) }
+  public static func aborted(_ message: String) -> RPCError { RPCError(.aborted, message) }
+  public static func outOfRange(_ message: String) -> RPCError { RPCError(.outOfRange, message) }
+  public static func unimplemented(_ message: String) -> RPCError { RPCError(.unimplemented, message) }
+  public static func `internal`(_ message: String) -> RPCError { RPCError(.internal, message) }
+  public static func unavailable(_ message: String) -> RPCError { RPCError(.unavailable, message) }
+  public static func unauthenticated(_ message: String) -> RPCError { RPCError(.unauthenticated, message) }
+
+  /// A request whose bytes are not the message they claim to be: INTERNAL, as gRPC has it, with the path of the field.
+  public static func undecodable(_ error: DecodingError) -> RPCError {
+    RPCError(.internal, "undecodable message: \(error)")
+  }
+
+  /// What the caller may learn of an error that ended a handler.
+  ///
+  /// An `RPCError` passes as it is. `CancellationError` means whatever stopped the call. Anything else is the callee's own
+  /// affair: UNKNOWN, without a word of it.
+  public static func outcome(of error: any Error, in context: CallContext?) -> RPCError {
+    if let error = error as? RPCError { return error }
+    if error is CancellationError {
+      return context?.cancellationCode == .deadlineExceeded ? .deadlineExceeded() : .cancelled()
+    }
+    return RPCError(.unknown, "the handler failed")
+  }
+}

@@ -1,0 +1,76 @@
+import Synchronization
+
+/// One call as its handler sees it.
+public final class ServerContext: CallContext, @unchecked Sendable {
+  // Sendable: see CallContext; the response side stands under `response`.
+
+  public let method: MethodDescriptor
+  /// What the caller sent along.
+  public let metadata: Metadata
+  /// Where the call came from.
+  public let peer: Peer
+
+  private let response = Mutex(Response())
+
+  private struct Response {
+    var metadata = Metadata()
+    var trailers = Metadata()
+  }
+
+  public init(
+    method: MethodDescriptor, metadata: Metadata = Metadata(), peer: Peer, deadline: Deadline = .never, principal: Principal = .anonymous,
+    trace: TraceContext? = nil, executor: (any TaskExecutor)? = nil
+  ) {
+    self.method = method
+    self.metadata = metadata
+    self.peer = peer
+    super.init(deadline: deadline, principal: principal, trace: trace, executor: executor)
+  }
+
+  /// Leading metadata of the response. What is set after the first response message was written goes nowhere.
+  public var responseMetadata: Metadata {
+    get { response.withLock { $0.metadata } }
+    set { response.withLock { $0.metadata = newValue } }
+  }
+
+  /// Metadata that follows the last message, beside the status.
+  public var trailers: Metadata {
+    get { response.withLock { $0.trailers } }
+    set { response.withLock { $0.trailers = newValue } }
+  }
+
+  /// The call that the running task serves; nil outside of handlers.
+  public static var serving: ServerContext? { CallContext.current as? ServerContext }
+}
+
+/// The other end of a call. Made once a connection.
+public final class Peer: Sendable {
+  /// `ipv4:127.0.0.1:5000`, `ipv6:[::1]:5000`, `unix:/run/spanwire.sock`, `in-process`.
+  public let address: String
+  /// Who the peer proved to be by its TLS certificate; nil without one.
+  public let certificate: PeerCertificate?
+  public let isSecure: Bool
+
+  public init(address: String, isSecure: Bool = false, certificate: PeerCertificate? = nil) {
+    self.address = address
+    self.isSecure = isSecure
+    self.certificate = certificate
+  }
+
+  public static let inProcess = Peer(address: "in-process", isSecure: true)
+}
+
+/// The verified identity of a peer's certificate.
+public struct PeerCertificate: Sendable, Hashable {
+  /// The subject as RFC 2253 writes it.
+  public var subject: String
+  /// Subject alternative names.
+  public var uris: [String]
+  public var dnsNames: [String]
+
+  public init(subject: String, uris: [String] = [], dnsNames: [String] = []) {
+    self.subject = subject
+    self.uris = uris
+    self.dnsNames = dnsNames
+  }
+}

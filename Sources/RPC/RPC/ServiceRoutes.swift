@@ -1,0 +1,61 @@
+import SpanwireProtobuf
+
+/// A service's implementation, ready for a router: its descriptor and a handler a method. Generated code makes it.
+public struct ServiceRoutes: Sendable {
+  public let descriptor: ServiceDescriptor
+  public let methods: [MethodRoute]
+
+  public init(_ descriptor: ServiceDescriptor, _ methods: [MethodRoute]) {
+    self.descriptor = descriptor
+    self.methods = methods
+  }
+}
+
+/// One method and the code behind it.
+public struct MethodRoute: Sendable {
+  public let method: MethodDescriptor
+  /// Runs the handler to its end: it takes requests from the call and sends responses into it. Throwing ends the call with an error.
+  let body: @Sendable (any ServerCall) async throws -> Void
+
+  init(_ method: MethodDescriptor, _ body: @escaping @Sendable (any ServerCall) async throws -> Void) {
+    self.method = method
+    self.body = body
+  }
+
+  public static func unary<Request: Message, Response: Message>(
+    _ method: MethodDescriptor, _ handler: @escaping @Sendable (Request, ServerContext) async throws -> Response
+  ) -> MethodRoute {
+    precondition(method.kind == .unary)
+    return MethodRoute(method) { call in
+      _ = try call.send(try await handler(try call.takeRequest(Request.self), call.context))
+    }
+  }
+
+  public static func serverStreaming<Request: Message, Response: Message>(
+    _ method: MethodDescriptor, _ handler: @escaping @Sendable (Request, ResponseWriter<Response>, ServerContext) async throws -> Void
+  ) -> MethodRoute {
+    precondition(method.kind == .serverStreaming)
+    return MethodRoute(method) { call in
+      try await handler(try call.takeRequest(Request.self), ResponseWriter(call), call.context)
+    }
+  }
+
+  public static func clientStreaming<Request: Message, Response: Message>(
+    _ method: MethodDescriptor, _ handler: @escaping @Sendable (RequestStream<Request>, ServerContext) async throws -> Response
+  ) -> MethodRoute {
+    precondition(method.kind == .clientStreaming)
+    return MethodRoute(method) { call in
+      _ = try call.send(try await handler(RequestStream(call), call.context))
+    }
+  }
+
+  public static func bidirectional<Request: Message, Response: Message>(
+    _ method: MethodDescriptor,
+    _ handler: @escaping @Sendable (RequestStream<Request>, ResponseWriter<Response>, ServerContext) async throws -> Void
+  ) -> MethodRoute {
+    precondition(method.kind == .bidirectional)
+    return MethodRoute(method) { call in
+      try await handler(RequestStream(call), ResponseWriter(call), call.context)
+    }
+  }
+}

@@ -1,0 +1,71 @@
+/// The textual forms of gRPC's headers, shared by both ends of every transport that has headers.
+package enum WireText {
+  /// Reads `grpc-timeout`: 1 to 8 digits and a unit; nil when it is anything else.
+  package static func timeout(_ text: UnsafeRawBufferPointer) -> Duration? {
+    guard (2...9).contains(text.count) else { return nil }
+    var number: Int64 = 0
+    for byte in text.dropLast() {
+      guard UInt8(ascii: "0")...UInt8(ascii: "9") ~= byte else { return nil }
+      number = number * 10 + Int64(byte - UInt8(ascii: "0"))
+    }
+    switch text[text.count - 1] {
+    case UInt8(ascii: "H"): return .seconds(number * 3600)
+    case UInt8(ascii: "M"): return .seconds(number * 60)
+    case UInt8(ascii: "S"): return .seconds(number)
+    case UInt8(ascii: "m"): return .milliseconds(number)
+    case UInt8(ascii: "u"): return .microseconds(number)
+    case UInt8(ascii: "n"): return .nanoseconds(number)
+    default: return nil
+    }
+  }
+
+  /// Writes `grpc-timeout` in the finest unit that eight digits allow, rounding down but never to zero.
+  package static func timeout(nanoseconds: UInt64) -> String {
+    let limit: UInt64 = 99_999_999
+    let units: [(String, UInt64)] = [
+      ("n", 1), ("u", 1_000), ("m", 1_000_000), ("S", 1_000_000_000), ("M", 60_000_000_000), ("H", 3_600_000_000_000),
+    ]
+    for (unit, size) in units where nanoseconds / size <= limit { return "\(max(1, nanoseconds / size))\(unit)" }
+    return "\(limit)H"
+  }
+
+  /// Writes `grpc-message`: everything outside visible ASCII, and `%`, as `%XX`.
+  package static func percentEncoded(_ message: String) -> [UInt8] {
+    var text: [UInt8] = []
+    text.reserveCapacity(message.utf8.count)
+    let digits = Array("0123456789ABCDEF".utf8)
+    for byte in message.utf8 {
+      if 0x20...0x7E ~= byte, byte != UInt8(ascii: "%") {
+        text.append(byte)
+      } else {
+        text += [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 15)]]
+      }
+    }
+    return text
+  }
+
+  /// Reads `grpc-message`. A broken `%` sequence stands for itself: a message is never lost.
+  package static func percentDecoded(_ text: UnsafeRawBufferPointer) -> String {
+    func digit(_ byte: UInt8) -> UInt8? {
+      switch byte {
+      case UInt8(ascii: "0")...UInt8(ascii: "9"): byte - UInt8(ascii: "0")
+      case UInt8(ascii: "A")...UInt8(ascii: "F"): byte - UInt8(ascii: "A") + 10
+      case UInt8(ascii: "a")...UInt8(ascii: "f"): byte - UInt8(ascii: "a") + 10
+      default: nil
+      }
+    }
+    var bytes: [UInt8] = []
+    bytes.reserveCapacity(text.count)
+    var index = 0
+    while index < text.count {
+      if text[index] == UInt8(ascii: "%"), index + 2 < text.count, let high = digit(text[index + 1]), let low = digit(text[index + 2]) {
+        bytes.append(high << 4 | low)
+        index += 3
+      } else {
+        bytes.append(text[index])
+        index += 1
+      }
+    }
+    return String(decoding: bytes, as: UTF8.self)
+  }
+}
