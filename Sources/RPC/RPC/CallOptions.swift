@@ -68,3 +68,12 @@ public struct OutgoingCall: Sendable {
     return Task.isCancelled ? .cancelled() : nil
   }
 }
+
+extension OutgoingCall {
+  /// What a client's observer learns when the call has ended.
+  public func record(peer: String, error: RPCError?, start: Deadline, traffic: CallTraffic) -> CallRecord {
+    CallRecord(
+      side: .client, method: method, trace: trace, peer: peer, principal: principal, error: error, start: start, end: .now(),
+      traffic: traffic)
+  }
+}
