@@ -79,6 +79,7 @@ let package = Package(
     room("Services/Entitlements", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema"]),
     room("Services/CityGraph", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema"]),
     room("Services/Observability", ["SpanwireTelemetry", "SpanwireServiceKit", "SpanwireSchema"]),
+    tests("Services/CityGraph"),
 
     // Apps
     room("Apps/Platform", [
