@@ -92,5 +92,8 @@ let package = Package(
       name: "protoc-gen-spanwire", dependencies: ["SpanwireProtobuf", "SpanwireWellKnown"], path: "Sources/Apps/protoc-gen-spanwire"),
     .executableTarget(
       name: "spanwire-echo", dependencies: ["SpanwireRPCOverHTTP2", "SpanwireRPCServices"], path: "Sources/Apps/spanwire-echo"),
+
+    // Tests
+    tests("RPC/RPC"),
   ]
 )
