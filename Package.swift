@@ -94,6 +94,8 @@ let package = Package(
       name: "spanwire-echo", dependencies: ["SpanwireRPCOverHTTP2", "SpanwireRPCServices"], path: "Sources/Apps/spanwire-echo"),
 
     // Tests
-    tests("RPC/RPC"),
+    .target(name: "SpanwireRPCTestSupport", dependencies: ["SpanwireRPC", "SpanwireWellKnown"], path: "Tests/RPC/Support"),
+    tests("RPC/RPC", ["SpanwireRPCTestSupport"]),
+    tests("RPC/RPCInProcess", ["SpanwireRPCTestSupport"]),
   ]
 )

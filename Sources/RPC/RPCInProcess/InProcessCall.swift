@@ -117,7 +117,9 @@ final class InProcessCall: Sendable {
     link.timer?.stop()
     if let token = link.token { outgoing.parent?.forget(token) }
     if let observer {
-      let traffic = CallTraffic(messagesSent: requests.pushed, messagesReceived: responses.taken)
+      // What the handler sent before its end will be read; of a call cut short, only what was taken counts.
+      let received = context.isCancelled ? responses.taken : responses.pushed
+      let traffic = CallTraffic(messagesSent: requests.pushed, messagesReceived: received)
       observer.callEnded(outgoing.record(peer: Peer.inProcess.address, error: outcome, start: start, traffic: traffic))
     }
     return true

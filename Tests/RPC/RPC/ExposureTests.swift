@@ -1,4 +1,5 @@
 import SpanwireRPC
+import SpanwireRPCTestSupport
 import Testing
 
 @Suite struct ExposureTests {
