@@ -80,6 +80,7 @@ let package = Package(
     room("Services/CityGraph", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema"]),
     room("Services/Observability", ["SpanwireTelemetry", "SpanwireServiceKit", "SpanwireSchema"]),
     tests("Services/CityGraph"),
+    tests("Services/Journeys"),
 
     // Apps
     room("Apps/Platform", [

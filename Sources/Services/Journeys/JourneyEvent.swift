@@ -1,0 +1,101 @@
+/// Who intervened from outside the journey, and why.
+public struct Intervention: Sendable, Hashable, Codable {
+  public var actor: String
+  public var reason: String
+
+  public init(actor: String, reason: String) {
+    self.actor = actor
+    self.reason = reason
+  }
+}
+
+/// What is asked of a journey. Node ids name the node the caller believes the traveller stands at.
+public enum JourneyCommand: Sendable, Hashable {
+  case start(entryPoint: String, tokensLeft: Int64?, blocks: [Journey.Block])
+
+  // The traveller
+  /// Nil arrives at whatever place the visit is for.
+  case arrive(nodeID: String, servicePointID: String?)
+  case redeem(nodeID: String)
+  case choose(nodeID: String, option: String)
+  case acknowledge(nodeID: String)
+  case signal(name: String, value: String)
+  case abandon(reason: String)
+
+  // Recommendations that were decided on
+  case changeRoute(servicePointIDs: [String], proposalID: String?, reason: String)
+  case declineRecommendation(proposalID: String, reason: String)
+
+  // Outcomes of effects; stale ones change nothing
+  case workSucceeded(nodeID: String, visitNumber: Int, tokensLeft: Int64?)
+  case workFailed(nodeID: String, visitNumber: Int, reason: String)
+  case timerFired(timerID: String)
+
+  // Operators
+  case forceSkip(nodeID: String, Intervention)
+  case forceComplete(nodeID: String, Intervention)
+  case block(Journey.Block)
+  case unblock(servicePointID: String)
+  case forceAbort(Intervention)
+}
+
+/// What happened. Each is one event of the log, but for `workRequested` and `tokensCounted`: those restate what the effects' table and
+/// Trutta know.
+public enum JourneyEvent: Sendable, Hashable, Codable {
+  case started(entryPoint: String)
+  case nodeEntered(nodeID: String, servicePointID: String?, visitNumber: Int, dueAt: Int64?)
+  case nodeCompleted(nodeID: String, outcome: String, servicePointID: String?, forced: Intervention?)
+  case nodeSkipped(nodeID: String, reason: String, forced: Intervention?)
+  case nodeFailed(nodeID: String, reason: String)
+  /// Without a node: a place ahead was blocked.
+  case nodeBlocked(nodeID: String?, Journey.Block)
+  case nodeUnblocked(nodeID: String?, servicePointID: String)
+  /// The stops ahead; those behind stay.
+  case routeChanged(servicePointIDs: [String], proposalID: String?, reason: String)
+  case choiceMade(nodeID: String, option: String)
+  case signalReceived(name: String, value: String)
+  case timerFired(nodeID: String, timerID: String, due: Int64)
+  case completed(endNodeID: String)
+  case abandoned(reason: String)
+  case aborted(Intervention)
+  case failed(nodeID: String, reason: String)
+  case workRequested(nodeID: String)
+  case tokensCounted(Int64)
+}
+
+/// What must be caused elsewhere. (node id, visit number) names work once and for all.
+public enum JourneyEffect: Sendable, Hashable {
+  /// Asks LEM whether the place can be visited; `workFailed` blocks it for this journey.
+  case checkServicePoint(nodeID: String, visitNumber: Int, servicePointID: String)
+  case redeem(nodeID: String, visitNumber: Int, tokenID: String, quantity: Int64, servicePointID: String)
+  case askAgent(nodeID: String, visitNumber: Int, agentType: String, intent: String)
+  case startTimer(timerID: String, due: Int64)
+  case cancelTimer(timerID: String)
+}
+
+/// Why a command changes nothing.
+public enum JourneyRefusal: Error, Sendable, Hashable {
+  case notInStatus(Journey.Status, allowed: [Journey.Status])
+  case unknownEntryPoint(String, known: [String])
+  case unknownNode(String)
+  /// The traveller stands elsewhere.
+  case nodeNotCurrent(String, current: String?)
+  /// The node is not of the kind, or not in the state, that takes this step.
+  case stepNotAllowed(nodeID: String, kind: String, status: Journey.NodeStatus)
+  case unknownOption(String, options: [String])
+  case wrongServicePoint(String, expected: String?)
+  case servicePointBlocked(String, until: Int64?)
+  case workUnderWay(nodeID: String)
+  case noRecommendationAwaited
+  /// The node can't be left this way: no edge is for it.
+  case noWayOn(nodeID: String, outcome: String)
+  case routeEmpty
+  case limitExceeded(String, limit: Int)
+}
+
+/// What a command came to.
+public struct JourneyTransition: Sendable, Hashable {
+  public var journey: Journey
+  public var events: [JourneyEvent]
+  public var effects: [JourneyEffect]
+}
