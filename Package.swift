@@ -98,5 +98,6 @@ let package = Package(
     .target(name: "SpanwireRPCTestSupport", dependencies: ["SpanwireRPC", "SpanwireWellKnown"], path: "Tests/RPC/Support"),
     tests("RPC/RPC", ["SpanwireRPCTestSupport"]),
     tests("RPC/RPCInProcess", ["SpanwireRPCTestSupport"]),
+    tests("RPC/RPCOverHTTP2", ["SpanwireRPCTestSupport"]),
   ]
 )
