@@ -1,0 +1,21 @@
+/// The bounds of the embedded engine, each with its reason.
+public enum SQLiteLimits {
+  /// Transactions that share a commit: beyond it the gain has flattened, and the first caller waits for the last.
+  public static let group = 256
+  /// Transactions that wait: at the slowest disk measured (2 ms a group) the last is answered in about a tenth of a second.
+  public static let queue = 8_192
+  /// Frames of the write-ahead log at which an idle writer moves them into the database.
+  public static let framesWhenIdle: Int32 = 200
+  /// Frames at which it does so at any rate: 16 MB, which bounds the log and what a restart has to read.
+  public static let framesAlways: Int32 = 4_000
+  /// Threads for scans: they wait for the disk more than they compute.
+  public static let readers = 2
+  /// Scans that wait.
+  public static let scans = 1_024
+  /// Page cache of the writer, in KiB.
+  public static let writerCache = 65_536
+  /// Page cache of each connection that reads, in KiB.
+  public static let readerCache = 16_384
+  /// Files up to this size are checked page by page when they open, about a second's work; larger ones only by what opening reads.
+  public static let checkedBytes = 256 << 20
+}

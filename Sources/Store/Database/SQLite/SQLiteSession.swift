@@ -1,0 +1,112 @@
+import CSQLite
+
+/// SQLite has ended the whole transaction by itself: disk full, I/O error, no memory. Nothing may be written as if it were still open.
+struct TransactionLost: Error {}
+
+/// The writer's open transaction, as one caller's closure sees it: which connection, whether it has written, what it wants published.
+final class SQLiteSession {
+  private(set) var connection: SQLiteConnection
+  /// What closures of this batch want published, in order.
+  var items: [any Sendable] = []
+  /// The log position that the present closure reached.
+  var position: Int64?
+  /// Whether the present closure has its savepoint.
+  private var hasSavepoint = false
+  /// False while a closure runs alone in a transaction: that is its savepoint.
+  private var usesSavepoints = true
+
+  init(_ connection: SQLiteConnection) { self.connection = connection }
+
+  func replace(connection: SQLiteConnection) { self.connection = connection }
+
+  func begin(usingSavepoints: Bool) throws {
+    usesSavepoints = usingSavepoints
+    items.removeAll(keepingCapacity: true)
+    try connection.with("BEGIN IMMEDIATE") { try $0.run() }
+  }
+
+  func commit() throws { try connection.with("COMMIT") { try $0.run() } }
+
+  func rollback() {
+    items.removeAll(keepingCapacity: true)
+    if connection.isInTransaction { try? connection.with("ROLLBACK") { try $0.run() } }
+  }
+
+  /// Runs one closure, which says whether it succeeded. Its writes stay or go as one; throws only if the whole transaction is gone.
+  func attempt(_ body: (borrowing Transaction) -> Bool) throws -> (succeeded: Bool, position: Int64?) {
+    hasSavepoint = false
+    position = nil
+    let published = items.count
+    let succeeded = body(Transaction(session: self))
+    guard connection.isInTransaction else { throw TransactionLost() }
+    if !succeeded { items.removeLast(items.count - published) }
+    if hasSavepoint {
+      if !succeeded { try control("ROLLBACK TO caller") }
+      try control("RELEASE caller")
+    }
+    return (succeeded, succeeded ? position : nil)
+  }
+
+  /// A statement for the present closure. The first that writes opens the savepoint, so that a closure that only reads and then refuses
+  /// costs nothing to undo.
+  func prepare<T>(_ sql: StaticString, _ body: (SQLiteStatement) throws -> T) throws -> T {
+    guard connection.isInTransaction else { throw TransactionLost() }
+    return try connection.with(sql) { statement in
+      if usesSavepoints && !hasSavepoint && !statement.isReadOnly {
+        try control("SAVEPOINT caller")
+        hasSavepoint = true
+      }
+      return try body(statement)
+    }
+  }
+
+  private func control(_ sql: StaticString) throws { try connection.with(sql) { try $0.run() } }
+}
+
+/// A transaction that waits for its turn, with its caller.
+class PendingTransaction: @unchecked Sendable {
+  // Sendable: handed from the caller to the writer's thread, touched by one at a time.
+  let name: StaticString
+  var position: Int64?
+
+  init(_ name: StaticString) { self.name = name }
+
+  /// Runs the closure and keeps what it returned or threw; false when it threw.
+  func run(_ transaction: borrowing Transaction) -> Bool { preconditionFailure("abstract") }
+  /// Answers the caller: with what the closure returned or threw, or with the failure of the commit.
+  func finish(_ failure: DatabaseError?) { preconditionFailure("abstract") }
+}
+
+final class PendingWork<R: Sendable>: PendingTransaction, @unchecked Sendable {
+  // Sendable: as its superclass.
+  private let body: @Sendable (borrowing Transaction) throws -> R
+  private let continuation: UnsafeContinuation<Committed<R>, any Error>
+  private var result: Result<R, any Error>?
+
+  init(
+    _ name: StaticString, _ body: @escaping @Sendable (borrowing Transaction) throws -> R,
+    _ continuation: UnsafeContinuation<Committed<R>, any Error>
+  ) {
+    self.body = body
+    self.continuation = continuation
+    super.init(name)
+  }
+
+  override func run(_ transaction: borrowing Transaction) -> Bool {
+    do {
+      result = .success(try body(transaction))
+      return true
+    } catch {
+      result = .failure(error)
+      return false
+    }
+  }
+
+  override func finish(_ failure: DatabaseError?) {
+    switch (result, failure) {
+    case (.failure(let error), _) where !(error is TransactionLost): continuation.resume(throwing: error)
+    case (.success(let value), nil): continuation.resume(returning: Committed(value: value, position: position))
+    default: continuation.resume(throwing: failure ?? .full("the transaction could not be completed"))
+    }
+  }
+}
