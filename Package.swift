@@ -81,6 +81,7 @@ let package = Package(
     room("Services/Observability", ["SpanwireTelemetry", "SpanwireServiceKit", "SpanwireSchema"]),
     tests("Services/CityGraph"),
     tests("Services/Journeys"),
+    tests("Services/Gateway"),
 
     // Apps
     room("Apps/Platform", [
