@@ -1,0 +1,60 @@
+import CProtobufC
+
+/// A protobuf message as a plain Swift value.
+///
+/// Conformances are generated. Decoding goes through the C struct of the message: the decoder has checked everything there,
+/// so `init(cStruct:)` only copies.
+public protocol Message: Sendable, Hashable {
+  /// The message with every field unset.
+  init()
+  /// The full name on the wire, such as `google.protobuf.Timestamp`.
+  static var protoTypeName: String { get }
+  /// How to decode the message.
+  static var table: MessageTable { get }
+  /// The file that declares the message, for reflection and JSON.
+  static var file: GeneratedFile { get }
+  /// Copies a decoded C struct of this type. The pointer is valid only during the call.
+  init(cStruct: UnsafeRawPointer)
+  /// Writes the fields from the highest number to the lowest.
+  func write(to writer: inout MessageWriter)
+  /// What the sender knew and this build does not; kept and sent on.
+  var unknownFields: UnknownFields { get set }
+}
+
+/// An open enum: a number without a name is kept as `.unrecognized`.
+public protocol MessageEnum: Hashable, Sendable, RawRepresentable where RawValue == Int32 {
+  init(rawValue: Int32)
+}
+
+extension Message {
+  /// Decodes a message from its wire form.
+  public init(decoding bytes: UnsafeRawBufferPointer, limits: DecodingLimits = .default) throws(DecodingError) {
+    self = try Self.table.withDecoded(bytes, limits: limits) { Self(cStruct: $0) }
+  }
+
+  /// Decodes a message from its wire form.
+  public init(decoding bytes: [UInt8], limits: DecodingLimits = .default) throws(DecodingError) {
+    let table = Self.table
+    let result: Result<Self, DecodingError> = bytes.withUnsafeBytes { buffer in
+      do throws(DecodingError) {
+        return .success(try table.withDecoded(buffer, limits: limits) { Self(cStruct: $0) })
+      } catch {
+        return .failure(error)
+      }
+    }
+    self = try result.get()
+  }
+
+  /// The message in its wire form.
+  public func encoded() -> [UInt8] {
+    var writer = MessageWriter()
+    write(to: &writer)
+    return writer.bytes()
+  }
+
+  /// Writes the message into a writer that the caller reuses; the writer is emptied first.
+  public func encode(into writer: inout MessageWriter) {
+    writer.reset()
+    write(to: &writer)
+  }
+}

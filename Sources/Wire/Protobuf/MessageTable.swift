@@ -1,0 +1,272 @@
+import CProtobufC
+import Synchronization
+
+/// How a value lies in memory and on the wire.
+enum FieldKind: UInt8 {
+  case varint32, varint64, bool, zigzag32, zigzag64, fixed32, fixed64, bytes, string, message
+
+  /// Bytes that one value takes in the C struct.
+  @inline(__always) var size: Int {
+    switch self {
+    case .varint32, .bool, .zigzag32, .fixed32: 4
+    case .bytes, .string: 16
+    case .varint64, .zigzag64, .fixed64, .message: 8
+    }
+  }
+
+  @inline(__always) var wireType: UInt32 {
+    switch self {
+    case .varint32, .varint64, .bool, .zigzag32, .zigzag64: 0
+    case .fixed64: 1
+    case .bytes, .string, .message: 2
+    case .fixed32: 5
+    }
+  }
+}
+
+/// How presence is kept in the C struct.
+enum FieldMode: UInt8 {
+  /// The value itself tells (a default, a null pointer).
+  case plain
+  /// A `has_` flag at the quantifier.
+  case flagged
+  /// The field's number in the case at the quantifier.
+  case oneof
+  /// A count at the quantifier, a pointer to the elements at the offset.
+  case repeated
+}
+
+/// One field, flat so that the decoder meets no reference count.
+struct FieldEntry {
+  var number: UInt32
+  var offset: Int32
+  var quantifier: Int32
+  var kind: FieldKind
+  var mode: FieldMode
+  var wireType: UInt8
+  /// Repeated scalars come one by one or as a run.
+  var packable: Bool
+  var isUnsigned32: Bool
+  var child: UnsafeMutablePointer<TableCore>?
+  /// Immortal; for paths in errors.
+  var name: UnsafePointer<CChar>?
+}
+
+/// A message's fields, in memory that is never freed: tables live as long as the process.
+struct TableCore {
+  var descriptor: UnsafePointer<ProtobufCMessageDescriptor>?
+  var size: Int
+  var count: Int
+  var fields: UnsafeMutablePointer<FieldEntry>
+  /// Field number below 64 → index into `fields`, 0xff for none.
+  var dense: UnsafeMutablePointer<UInt8>
+  /// The struct as `message_init` leaves it, when that is not all zeroes (proto2 defaults).
+  var template: UnsafeMutableRawPointer?
+
+  @inline(__always)
+  func field(_ number: UInt32) -> UnsafeMutablePointer<FieldEntry>? {
+    if number < 64 {
+      let index = dense[Int(number)]
+      return index == 0xff ? nil : fields + Int(index)
+    }
+    return search(number)
+  }
+
+  @inline(never)
+  private func search(_ number: UInt32) -> UnsafeMutablePointer<FieldEntry>? {
+    var low = 0
+    var high = count
+    while low < high {
+      let middle = (low + high) / 2
+      if fields[middle].number < number { low = middle + 1 } else { high = middle }
+    }
+    return low < count && fields[low].number == number ? fields + low : nil
+  }
+}
+
+/// The decode table of one message type: immutable once linked to the tables of its submessages.
+///
+/// Types may contain themselves, so a table is made without its children and linked at its first use.
+public final class MessageTable: @unchecked Sendable {  // `core` is written only in init and under `linking`, read after `isLinked`
+  /// The table of a message field, or what makes one for a map field.
+  public struct Child {
+    fileprivate enum Kind {
+      case message(MessageTable)
+      case map(strings: [UInt32], value: MessageTable?)
+    }
+
+    fileprivate let number: UInt32
+    fileprivate let kind: Kind
+
+    /// A field, single or repeated, of a message type.
+    public static func message(_ number: UInt32, _ table: MessageTable) -> Child { Child(number: number, kind: .message(table)) }
+
+    /// A map field.
+    /// - Parameters:
+    ///   - strings: 1 if the key is a string, 2 if the value is.
+    ///   - value: the table of the values if they are messages.
+    public static func map(_ number: UInt32, strings: [UInt32] = [], value: MessageTable? = nil) -> Child {
+      Child(number: number, kind: .map(strings: strings, value: value))
+    }
+  }
+
+  public let typeName: String
+  let core: UnsafeMutablePointer<TableCore>
+  private let children: @Sendable () -> [Child]
+  private let isLinked = Atomic<Bool>(false)
+
+  /// Held while tables are linked; linking takes no other lock but the once of a static `table`, whose init takes none.
+  private static let linking = Mutex<Void>(())
+
+  /// The table of a message with a generated C struct.
+  /// - Parameters:
+  ///   - descriptor: protobuf-c's own, which lives for ever.
+  ///   - strings: numbers of the fields that are strings; the C schema declares them all as bytes.
+  ///   - children: the tables of fields that are messages or maps.
+  public init(
+    typeName: String, descriptor: UnsafePointer<ProtobufCMessageDescriptor>, strings: [UInt32] = [],
+    children: @escaping @Sendable () -> [Child] = { [] }
+  ) {
+    self.typeName = typeName
+    self.children = children
+    core = Self.makeCore(descriptor, strings: Set(strings))
+  }
+
+  /// The table of a message that is known only at run time.
+  init(typeName: String, core: UnsafeMutablePointer<TableCore>, children: @escaping @Sendable () -> [Child]) {
+    self.typeName = typeName
+    self.core = core
+    self.children = children
+  }
+
+  /// The core with every table below it in place.
+  @inline(__always)
+  var linked: UnsafeMutablePointer<TableCore> {
+    if !isLinked.load(ordering: .acquiring) { link() }
+    return core
+  }
+
+  @inline(never)
+  private func link() {
+    Self.linking.withLock { _ in
+      if isLinked.load(ordering: .relaxed) { return }
+      var seen: [ObjectIdentifier: MessageTable] = [ObjectIdentifier(self): self]
+      var open = [self]
+      while let table = open.popLast() {
+        table.connect { child in
+          guard !child.isLinked.load(ordering: .relaxed), seen.updateValue(child, forKey: ObjectIdentifier(child)) == nil else { return }
+          open.append(child)
+        }
+      }
+      // Only now: another thread that sees one of them linked must find everything below it in place.
+      for table in seen.values { table.isLinked.store(true, ordering: .releasing) }
+    }
+  }
+
+  private func connect(_ visit: (MessageTable) -> Void) {
+    for child in children() {
+      guard let entry = core.pointee.field(child.number), entry.pointee.kind == .message else {
+        preconditionFailure("\(typeName) has no message field \(child.number)")
+      }
+      switch child.kind {
+      case .message(let table):
+        entry.pointee.child = table.core
+        visit(table)
+      case .map(let strings, let value):
+        if entry.pointee.child == nil { entry.pointee.child = Self.makeCore(entryDescriptor(child.number), strings: Set(strings)) }
+        if let value {
+          entry.pointee.child!.pointee.field(2)!.pointee.child = value.core
+          visit(value)
+        }
+      }
+    }
+    for index in 0..<core.pointee.count where core.pointee.fields[index].kind == .message {
+      precondition(core.pointee.fields[index].child != nil, "\(typeName) lacks the table of field \(core.pointee.fields[index].number)")
+    }
+  }
+
+  private func entryDescriptor(_ number: UInt32) -> UnsafePointer<ProtobufCMessageDescriptor> {
+    guard let descriptor = core.pointee.descriptor, let field = protobuf_c_message_descriptor_get_field(descriptor, number) else {
+      preconditionFailure("\(typeName) has no C descriptor for map field \(number)")
+    }
+    return field.pointee.descriptor!.assumingMemoryBound(to: ProtobufCMessageDescriptor.self)
+  }
+}
+
+extension MessageTable {
+  private static func makeCore(
+    _ descriptor: UnsafePointer<ProtobufCMessageDescriptor>, strings: Set<UInt32>
+  ) -> UnsafeMutablePointer<TableCore> {
+    let source = descriptor.pointee
+    var entries: [FieldEntry] = []
+    for index in 0..<Int(source.n_fields) {
+      let field = source.fields[index]
+      var kind = kind(of: field.type)
+      if kind == .bytes, strings.contains(field.id) { kind = .string }
+      let mode: FieldMode =
+        if field.label == PROTOBUF_C_LABEL_REPEATED {
+          .repeated
+        } else if field.flags & UInt32(PROTOBUF_C_FIELD_FLAG_ONEOF.rawValue) != 0 {
+          .oneof
+        } else if field.label == PROTOBUF_C_LABEL_OPTIONAL && field.quantifier_offset != 0 {
+          .flagged
+        } else {
+          .plain
+        }
+      entries.append(
+        FieldEntry(
+          number: field.id, offset: Int32(field.offset), quantifier: Int32(field.quantifier_offset), kind: kind, mode: mode,
+          wireType: UInt8(kind.wireType), packable: mode == .repeated && kind.wireType != 2,
+          isUnsigned32: field.type == PROTOBUF_C_TYPE_UINT32, child: nil, name: field.name))
+    }
+    let core = makeCore(descriptor: descriptor, size: source.sizeof_message, entries: entries)
+    core.pointee.template = template(of: source)
+    return core
+  }
+
+  static func makeCore(
+    descriptor: UnsafePointer<ProtobufCMessageDescriptor>?, size: Int, entries: [FieldEntry]
+  ) -> UnsafeMutablePointer<TableCore> {
+    let sorted = entries.sorted { $0.number < $1.number }
+    let fields = UnsafeMutablePointer<FieldEntry>.allocate(capacity: max(sorted.count, 1))
+    let dense = UnsafeMutablePointer<UInt8>.allocate(capacity: 64)
+    dense.initialize(repeating: 0xff, count: 64)
+    for (index, entry) in sorted.enumerated() {
+      (fields + index).initialize(to: entry)
+      // Numbers below 64 are at most 63 fields, so the index fits a byte.
+      if entry.number < 64 { dense[Int(entry.number)] = UInt8(index) }
+    }
+    let core = UnsafeMutablePointer<TableCore>.allocate(capacity: 1)
+    core.initialize(
+      to: TableCore(descriptor: descriptor, size: size, count: sorted.count, fields: fields, dense: dense, template: nil))
+    return core
+  }
+
+  private static func kind(of type: ProtobufCType) -> FieldKind {
+    switch type {
+    case PROTOBUF_C_TYPE_INT32, PROTOBUF_C_TYPE_UINT32, PROTOBUF_C_TYPE_ENUM: .varint32
+    case PROTOBUF_C_TYPE_INT64, PROTOBUF_C_TYPE_UINT64: .varint64
+    case PROTOBUF_C_TYPE_SINT32: .zigzag32
+    case PROTOBUF_C_TYPE_SINT64: .zigzag64
+    case PROTOBUF_C_TYPE_SFIXED32, PROTOBUF_C_TYPE_FIXED32, PROTOBUF_C_TYPE_FLOAT: .fixed32
+    case PROTOBUF_C_TYPE_SFIXED64, PROTOBUF_C_TYPE_FIXED64, PROTOBUF_C_TYPE_DOUBLE: .fixed64
+    case PROTOBUF_C_TYPE_BOOL: .bool
+    case PROTOBUF_C_TYPE_BYTES: .bytes
+    case PROTOBUF_C_TYPE_MESSAGE: .message
+    default: preconditionFailure("the C schema declares every string as bytes")
+    }
+  }
+
+  private static func template(of source: ProtobufCMessageDescriptor) -> UnsafeMutableRawPointer? {
+    guard let initialise = source.message_init else { return nil }
+    let memory = UnsafeMutableRawPointer.allocate(byteCount: source.sizeof_message, alignment: 8)
+    memory.initializeMemory(as: UInt8.self, repeating: 0, count: source.sizeof_message)
+    initialise(memory.assumingMemoryBound(to: ProtobufCMessage.self))
+    let bytes = UnsafeRawBufferPointer(start: memory, count: source.sizeof_message)
+    if bytes.dropFirst(8).allSatisfy({ $0 == 0 }) {
+      memory.deallocate()
+      return nil
+    }
+    return memory
+  }
+}

@@ -1,0 +1,126 @@
+/// Fields that this build has no declaration for, as they came: tag and value, one after the other.
+public struct UnknownFields: Hashable, Sendable {
+  /// Wire bytes, in wire order; an empty array costs nothing.
+  public var bytes: [UInt8]
+
+  public init(bytes: [UInt8] = []) { self.bytes = bytes }
+  public var isEmpty: Bool { bytes.isEmpty }
+}
+
+/// A submessage behind a reference, so that a message type may contain itself. Copies are independent.
+public struct Indirect<Value: Hashable & Sendable>: Hashable, Sendable {
+  private final class Box: Sendable {
+    let value: Value
+    init(_ value: Value) { self.value = value }
+  }
+
+  private var box: Box
+
+  public init(_ value: Value) { box = Box(value) }
+
+  public var value: Value {
+    get { box.value }
+    set { box = Box(newValue) }
+  }
+
+  public static func == (left: Self, right: Self) -> Bool { left.box === right.box || left.value == right.value }
+  public func hash(into hasher: inout Hasher) { hasher.combine(value) }
+}
+
+/// A map field: pairs in the order they came, one for each key.
+///
+/// Maps on the wire are small; an array of pairs is built at a quarter of a Dictionary's price. A lookup walks the pairs, so
+/// whoever looks up often in a large map makes a Dictionary of it: `Dictionary(uniqueKeysWithValues: map.pairs)`.
+public struct ProtoMap<Key: Hashable & Sendable, Value: Hashable & Sendable>: Sendable {
+  public typealias Element = (key: Key, value: Value)
+
+  /// The pairs; keys are unique.
+  public private(set) var pairs: [Element]
+
+  public init() { pairs = [] }
+
+  /// Takes pairs as the wire gives them: of several with one key, the last counts.
+  public init(pairs: [Element]) {
+    self.pairs = pairs
+    removeDuplicates()
+  }
+
+  public init(_ dictionary: [Key: Value]) { pairs = dictionary.map { ($0.key, $0.value) } }
+
+  public var keys: [Key] { pairs.map(\.key) }
+  public var values: [Value] { pairs.map(\.value) }
+  public var dictionary: [Key: Value] { Dictionary(uniqueKeysWithValues: pairs.map { ($0.key, $0.value) }) }
+
+  public subscript(key: Key) -> Value? {
+    get { pairs.first { $0.key == key }?.value }
+    set {
+      if let index = pairs.firstIndex(where: { $0.key == key }) {
+        if let newValue { pairs[index].value = newValue } else { pairs.remove(at: index) }
+      } else if let newValue {
+        pairs.append((key, newValue))
+      }
+    }
+  }
+
+  public subscript(key: Key, default fallback: @autoclosure () -> Value) -> Value {
+    get { self[key] ?? fallback() }
+    set { self[key] = newValue }
+  }
+
+  private mutating func removeDuplicates() {
+    guard pairs.count > 1 else { return }
+    // Comparing every pair with every other is cheapest for a handful and a weapon for the sender of many.
+    if pairs.count <= 8 {
+      for index in pairs.indices.dropFirst() {
+        for earlier in 0..<index where pairs[earlier].key == pairs[index].key { return dropOverwritten() }
+      }
+      return
+    }
+    if Set(pairs.lazy.map(\.key)).count < pairs.count { dropOverwritten() }
+  }
+
+  private mutating func dropOverwritten() {
+    var positions: [Key: Int] = [:]
+    var kept: [Element] = []
+    for pair in pairs {
+      if let position = positions[pair.key] {
+        kept[position].value = pair.value
+      } else {
+        positions[pair.key] = kept.count
+        kept.append(pair)
+      }
+    }
+    pairs = kept
+  }
+}
+
+extension ProtoMap: RandomAccessCollection {
+  public var startIndex: Int { 0 }
+  public var endIndex: Int { pairs.count }
+  public subscript(position: Int) -> Element { pairs[position] }
+}
+
+extension ProtoMap: ExpressibleByDictionaryLiteral {
+  public init(dictionaryLiteral elements: (Key, Value)...) { self.init(pairs: elements.map { ($0.0, $0.1) }) }
+}
+
+extension ProtoMap: Hashable {
+  public static func == (left: Self, right: Self) -> Bool {
+    guard left.count == right.count else { return false }
+    if left.count <= 8 { return left.pairs.allSatisfy { right[$0.key] == $0.value } }
+    return left.dictionary == right.dictionary
+  }
+
+  /// The order of the pairs does not count.
+  public func hash(into hasher: inout Hasher) {
+    var sum = 0
+    for pair in pairs {
+      var one = Hasher()
+      one.combine(pair.key)
+      one.combine(pair.value)
+      sum &+= one.finalize()
+    }
+    hasher.combine(pairs.count)
+    hasher.combine(sum)
+  }
+}
