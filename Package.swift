@@ -65,6 +65,7 @@ let package = Package(
 
     // Store: state, events and effects in one transaction
     room("Store/Database", ["CSQLite", "SpanwireEventLoop"]),
+    tests("Store/Database", ["SpanwireEventLoop"]),
     room("Store/ServiceKit", ["SpanwireDatabase", "SpanwireSchema", "SpanwireRPC"]),
     room("Store/EventLog", ["SpanwireServiceKit", "SpanwireDatabase", "SpanwireSchema"]),
     room("Store/Telemetry", ["SpanwireRPC", "SpanwireSchema", "SpanwireServiceKit"]),
