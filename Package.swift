@@ -97,9 +97,5 @@ let package = Package(
       name: "spanwire-echo", dependencies: ["SpanwireRPCOverHTTP2", "SpanwireRPCServices"], path: "Sources/Apps/spanwire-echo"),
 
     // Tests
-    .target(name: "SpanwireRPCTestSupport", dependencies: ["SpanwireRPC", "SpanwireWellKnown"], path: "Tests/RPC/Support"),
-    tests("RPC/RPC", ["SpanwireRPCTestSupport"]),
-    tests("RPC/RPCInProcess", ["SpanwireRPCTestSupport"]),
-    tests("RPC/RPCOverHTTP2", ["SpanwireRPCTestSupport"]),
   ]
 )
