@@ -83,6 +83,7 @@ let package = Package(
     tests("Services/CityGraph"),
     tests("Services/Journeys"),
     tests("Services/Gateway"),
+    tests("Services/Entitlements"),
 
     // Apps
     room("Apps/Platform", [
