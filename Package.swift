@@ -84,6 +84,7 @@ let package = Package(
     tests("Services/Journeys"),
     tests("Services/Gateway"),
     tests("Services/Entitlements"),
+    tests("Services/Policy"),
 
     // Apps
     room("Apps/Platform", [
