@@ -99,5 +99,5 @@ let package = Package(
       name: "spanwire-echo", dependencies: ["SpanwireRPCOverHTTP2", "SpanwireRPCServices"], path: "Sources/Apps/spanwire-echo"),
 
     // Tests
-  ]
-)
+    tests("Wire/EventLoop"),
+    tests("RPC/RPC"),

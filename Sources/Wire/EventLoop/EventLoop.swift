@@ -26,7 +26,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
   private let thread = Mutex<pthread_t?>(nil)
   private let state = Atomic<UInt8>(State.created)
   private var jobs = JobRing()
-  private var closures: [() -> Void] = []
+  private var closures: [@Sendable () -> Void] = []
   private let remote = Mutex(Remote())
   private var arrivedJobs: [UnownedJob] = []
   private var arrivedClosures: [@Sendable () -> Void] = []
