@@ -43,6 +43,7 @@ let package = Package(
     system("CProtobufC"),
     system("CNghttp2"),
     system("COpenSSL"),
+    system("CZlib"),
     system("CSQLite"),
     system("CLinux"),  // epoll, eventfd, accept4
     structs("CWellKnown"),
@@ -59,7 +60,7 @@ let package = Package(
     // RPC: calls with gRPC semantics, over any transport
     room("RPC/RPC", ["SpanwireProtobuf", "SpanwireWellKnown"]),
     room("RPC/RPCInProcess", ["SpanwireRPC"]),
-    room("RPC/RPCOverHTTP2", ["SpanwireRPC", "SpanwireHTTP2", "SpanwireTLS", "SpanwireEventLoop"]),
+    room("RPC/RPCOverHTTP2", ["SpanwireRPC", "SpanwireHTTP2", "SpanwireTLS", "SpanwireEventLoop", "CZlib"]),
     room("RPC/RPCServices", ["SpanwireRPC", "SpanwireWellKnown", "CRPCServices"]),
     room("RPC/Schema", ["SpanwireProtobuf", "SpanwireWellKnown", "SpanwireRPC", "CSchema"]),
 
@@ -101,3 +102,6 @@ let package = Package(
     // Tests
     tests("Wire/EventLoop"),
     tests("RPC/RPC"),
+    tests("RPC/RPCOverHTTP2"),
+  ]
+)
