@@ -101,7 +101,6 @@ let package = Package(
 
     // Tests
     tests("Wire/EventLoop"),
-    tests("RPC/RPC"),
     tests("RPC/RPCOverHTTP2"),
   ]
 )
