@@ -1,9 +1,9 @@
 /// Orders visits: which of the candidates, in which order, so that each is open while one is there.
 ///
-/// An orienteering problem with time windows. What is sought, in this order: all required stops; as much as possible of
-/// `worth` (every stop counts 1 and its score at most 1 more); the earliest end; the shortest walk. Up to
-/// `CityGraphLimits.exactRouteStops` candidates a dynamic programme over (set visited, last stop) finds the best in the first
-/// three, since arriving earlier is never worse. Above, a nearest-neighbour tour is improved by 2-opt, or-opt, insertion and
+/// An orienteering problem with time windows. What is sought, in this order: all required stops; as much worth as possible, where
+/// every stop counts 1 and its score at most 1 more, and every two hours of walking and waiting cost 1; the earliest end; the
+/// shortest walk. Up to `CityGraphLimits.exactRouteStops` candidates a dynamic programme over (set visited, last stop) finds the
+/// best in the first three, since of two ways through the same stops the earlier is never worse. Above, a nearest-neighbour tour is improved by 2-opt, or-opt, insertion and
 /// exchange until nothing helps or the budget of steps is spent. Both are deterministic: the same input gives the same route.
 public struct RouteOptimizer: Sendable {
   private let constraints: RouteConstraints
@@ -20,7 +20,8 @@ public struct RouteOptimizer: Sendable {
     self.constraints = constraints
     var exclusions: [String: RouteExclusion] = [:]
     var usable: [RouteCandidate] = []
-    for candidate in all where exclusions[candidate.id] == nil && !usable.contains(where: { $0.id == candidate.id }) {
+    var seen: Set<String> = []
+    for candidate in all where seen.insert(candidate.id).inserted {
       if let why = Self.exclusion(candidate, constraints) { exclusions[candidate.id] = why } else { usable.append(candidate) }
     }
     if usable.count > CityGraphLimits.routeCandidates {
@@ -85,6 +86,9 @@ public struct RouteOptimizer: Sendable {
     }
   }
 
+  /// Two hours under way cost what a stop without a score is worth: nobody crosses the city for a slightly better coffee.
+  static let secondsPerWorth = 7200.0
+
   private func worth(_ index: Int) -> Double {
     1 + candidates[index].experienceScore + (candidates[index].isRequired ? 1000 : 0)
   }
@@ -107,6 +111,7 @@ public struct RouteOptimizer: Sendable {
     var here = candidates.count
     for next in order {
       guard let begin = begin(next, arrival: value.finish + seconds[here][next]) else { return nil }
+      value.worth -= Double(begin.at - value.finish) / Self.secondsPerWorth
       value.finish = begin.at + candidates[next].dwellSeconds
       value.metres += metres[here][next]
       value.worth += worth(next)
@@ -148,17 +153,20 @@ public struct RouteOptimizer: Sendable {
       table[set * n + last] = reached
     }
     var best: (set: Int, last: Int, value: Value)?
+    let nothing = Value(worth: 0, finish: constraints.departAt, metres: 0)
     for next in 0..<n {
       guard let begin = begin(next, arrival: constraints.departAt + seconds[n][next]) else { continue }
       offer(1 << next, next, Reached(finish: begin.at + candidates[next].dwellSeconds, metres: metres[n][next], before: -1))
     }
     for set in 1..<max(2, 1 << n) where set.nonzeroBitCount <= constraints.maximumStops {
       let members = (0..<n).filter { set & (1 << $0) != 0 }
+      let dwell = members.reduce(0) { $0 + candidates[$1].dwellSeconds }
       let worth = members.reduce(0) { $0 + self.worth($1) }
       for last in members {
         guard let reached = table[set * n + last] else { continue }
-        let value = Value(worth: worth, finish: reached.finish, metres: reached.metres)
-        if best == nil || best!.value < value { best = (set, last, value) }
+        let underway = Double(reached.finish - constraints.departAt - dwell) / Self.secondsPerWorth
+        let value = Value(worth: worth - underway, finish: reached.finish, metres: reached.metres)
+        if (best?.value ?? nothing) < value { best = (set, last, value) }
         for next in 0..<n where set & (1 << next) == 0 {
           guard let begin = begin(next, arrival: reached.finish + seconds[last][next]) else { continue }
           offer(

@@ -50,11 +50,20 @@ struct RouteOptimizerTests {
         guard let begin, begin + next.dwellSeconds <= constraints.finishBy ?? .max else { continue }
         var rest = left
         rest.remove(at: index)
-        walk(next.position, begin + next.dwellSeconds, worth + 1 + next.experienceScore, rest, stops + 1)
+        let gain = 1 + next.experienceScore - Double(begin - now) / RouteOptimizer.secondsPerWorth
+        walk(next.position, begin + next.dwellSeconds, worth + gain, rest, stops + 1)
       }
     }
     walk(constraints.start, constraints.departAt, 0, candidates, 0)
     return best
+  }
+
+  /// What the optimiser seeks, reckoned from the route it gave.
+  func worth(_ route: PlannedRoute, _ candidates: [RouteCandidate], _ constraints: RouteConstraints) -> Double {
+    let visited = route.stops.map { stop in candidates.first { $0.id == stop.id }! }
+    let dwell = visited.reduce(0) { $0 + $1.dwellSeconds }
+    return visited.reduce(0) { $0 + 1 + $1.experienceScore } - Double(route.finishAt - constraints.departAt - dwell)
+      / RouteOptimizer.secondsPerWorth
   }
 
   @Test("Up to nine candidates, no order of any subset is better", arguments: 0..<12)
@@ -65,7 +74,7 @@ struct RouteOptimizerTests {
       maximumStops: 3 + Int(seed % 4))
     let route = RouteOptimizer(candidates, constraints).solve()
     let best = bruteForce(candidates, constraints)
-    let worth = route.stops.reduce(0.0) { sum, stop in sum + 1 + candidates.first { $0.id == stop.id }!.experienceScore }
+    let worth = worth(route, candidates, constraints)
     #expect(route.method == .exact)
     #expect(abs(worth - best.worth) < 1e-9)
     #expect(route.finishAt == best.finish)
@@ -79,10 +88,7 @@ struct RouteOptimizerTests {
     let optimizer = RouteOptimizer(candidates, constraints)
     let route = optimizer.solve()
     let nearest = optimizer.nearestNeighbourRoute()
-    func worth(_ route: PlannedRoute) -> Double {
-      route.stops.reduce(0) { sum, stop in sum + 1 + candidates.first { $0.id == stop.id }!.experienceScore }
-    }
-    #expect(worth(route) > worth(nearest) || (worth(route) == worth(nearest) && route.finishAt < nearest.finishAt))
+    #expect(worth(route, candidates, constraints) > worth(nearest, candidates, constraints))
     check(route, candidates, constraints)
     #expect(route.excluded.contains { $0 == ("SP-3", .blocked) })
     #expect(RouteOptimizer(candidates, constraints).solve() == route)
