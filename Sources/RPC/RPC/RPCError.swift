@@ -102,13 +102,20 @@ extension RPCError {
 
   /// What the caller may learn of an error that ended a handler.
   ///
-  /// An `RPCError` passes as it is. `CancellationError` means whatever stopped the call. Anything else is the callee's own
+  /// An `RPCError` passes as it is, and so does what knows its own outcome. `CancellationError` means whatever stopped the call. Anything else is the callee's own
   /// affair: UNKNOWN, without a word of it.
   public static func outcome(of error: any Error, in context: CallContext?) -> RPCError {
     if let error = error as? RPCError { return error }
+    if let error = error as? any RPCErrorConvertible { return error.rpcError }
     if error is CancellationError {
       return context?.cancellationCode == .deadlineExceeded ? .deadlineExceeded() : .cancelled()
     }
     return RPCError(.unknown, "the handler failed")
   }
+}
+
+/// An error of a lower layer that knows what it means on the wire. Handlers let it pass through them.
+public protocol RPCErrorConvertible: Error {
+  /// What the caller may learn of it.
+  var rpcError: RPCError { get }
 }
