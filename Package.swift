@@ -101,6 +101,8 @@ let package = Package(
 
     // Tests
     tests("Wire/EventLoop"),
-    tests("RPC/RPCOverHTTP2"),
+    .target(name: "SpanwireTestCertificates", path: "Tests/Wire/Certificates"),
+    tests("Wire/TLS", ["SpanwireTestCertificates"]),
+    tests("RPC/RPCOverHTTP2", ["SpanwireTestCertificates"]),
   ]
 )
