@@ -1,2 +1,18 @@
 #pragma once
 #include <nghttp2/nghttp2.h>
+
+// A data provider holds a union, which is written here.
+static inline nghttp2_data_provider spanwire_data_provider(void *stream, nghttp2_data_source_read_callback read) {
+  nghttp2_data_provider provider;
+  provider.source.ptr = stream;
+  provider.read_callback = read;
+  return provider;
+}
+static inline void *spanwire_data_source_pointer(const nghttp2_data_source *source) { return source->ptr; }
+
+// Frames are a union of structs that share their head.
+static inline const uint8_t *spanwire_ping_bytes(const nghttp2_frame *frame) { return frame->ping.opaque_data; }
+static inline int32_t spanwire_goaway_last_stream(const nghttp2_frame *frame) { return frame->goaway.last_stream_id; }
+static inline uint32_t spanwire_goaway_code(const nghttp2_frame *frame) { return frame->goaway.error_code; }
+static inline nghttp2_headers_category spanwire_headers_category(const nghttp2_frame *frame) { return frame->headers.cat; }
+static inline uint32_t spanwire_reset_code(const nghttp2_frame *frame) { return frame->rst_stream.error_code; }

@@ -1,0 +1,57 @@
+/// Counts what a peer makes us do without using us, and says when it is too much. Time comes in with the bytes.
+struct AbuseGuard {
+  /// The moment of the bytes at hand.
+  var now: UInt64 = 0
+
+  private let minPingInterval: UInt64?
+  private let maxPingStrikes: Int
+  private var resets: TokenBucket
+  private var idleFrames: TokenBucket
+  private var lastPing: UInt64?
+  private var pingStrikes = 0
+  /// The size of the header list at hand.
+  private var headerListSize = 0
+
+  init(_ limits: HTTP2Limits) {
+    resets = TokenBucket(limits.resets)
+    idleFrames = TokenBucket(limits.idleFrames)
+    maxPingStrikes = limits.maxPingStrikes
+    minPingInterval = limits.minPingInterval.map { interval in
+      UInt64(max(0, interval.components.seconds)) * 1_000_000_000 + UInt64(max(0, interval.components.attoseconds) / 1_000_000_000)
+    }
+  }
+
+  /// Adds a field to the list at hand and returns the list's size. Lists don't interleave on a connection.
+  mutating func countHeader(_ size: Int, isFirst: Bool) -> Int {
+    headerListSize = isFirst ? size : headerListSize + size
+    return headerListSize
+  }
+
+  /// The peer reset a stream.
+  mutating func allowsReset() -> Bool { resets.take(at: now) }
+
+  /// We reset a stream. Those that the peer did not provoke are not counted.
+  mutating func allowsOwnReset(_ code: HTTP2ErrorCode) -> Bool {
+    switch code {
+    case .noError, .cancel, .refusedStream, .internalError: true
+    default: resets.take(at: now)
+    }
+  }
+
+  mutating func allowsIdleFrame() -> Bool { idleFrames.take(at: now) }
+
+  /// The peer pings. Each ping costs it a strike that comes too soon after the one before, with nothing sent to it in between.
+  mutating func allowsPing() -> Bool {
+    defer { lastPing = now }
+    guard let minPingInterval, let lastPing, now - lastPing < minPingInterval else { return idleFrames.take(at: now) }
+    pingStrikes += 1
+    return pingStrikes <= maxPingStrikes && idleFrames.take(at: now)
+  }
+
+  /// We sent headers or data: pings that measure or keep such a connection are welcome.
+  @inline(__always)
+  mutating func sentSomething() {
+    pingStrikes = 0
+    lastPing = nil
+  }
+}

@@ -1,0 +1,94 @@
+import Glibc
+
+/// A list of header fields in one block of bytes, reused from block to block: no allocation a field.
+public struct HTTP2Headers: ~Copyable {
+  /// Records of: name length (4), value length (4), name, value.
+  private var bytes = ByteQueue()
+  public private(set) var count = 0
+  /// The size as HTTP/2 counts it: name, value and 32 for each field.
+  public private(set) var listSize = 0
+
+  public init() {}
+
+  public var isEmpty: Bool { count == 0 }
+
+  /// Names and values together, without overhead.
+  public var byteCount: Int { listSize - 32 * count }
+
+  public mutating func removeAll() {
+    bytes.removeAll()
+    count = 0
+    listSize = 0
+  }
+
+  /// Adds a field; names must be lower-case.
+  @inline(__always)
+  public mutating func add(name: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer) {
+    let place = bytes.reserve(8 + name.count + value.count)
+    place.storeBytes(of: UInt32(truncatingIfNeeded: name.count), as: UInt32.self)
+    place.storeBytes(of: UInt32(truncatingIfNeeded: value.count), toByteOffset: 4, as: UInt32.self)
+    if let source = name.baseAddress { (place + 8).copyMemory(from: source, byteCount: name.count) }
+    if let source = value.baseAddress { (place + 8 + name.count).copyMemory(from: source, byteCount: value.count) }
+    bytes.commit(8 + name.count + value.count)
+    count += 1
+    listSize += name.count + value.count + 32
+  }
+
+  public mutating func add(_ name: StaticString, value: UnsafeRawBufferPointer) {
+    add(name: UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount), value: value)
+  }
+
+  public mutating func add(_ name: StaticString, _ value: StaticString) {
+    add(name, value: UnsafeRawBufferPointer(start: value.utf8Start, count: value.utf8CodeUnitCount))
+  }
+
+  public mutating func add(_ name: StaticString, text value: String) {
+    var value = value
+    value.withUTF8 { add(name, value: UnsafeRawBufferPointer($0)) }
+  }
+
+  public mutating func add(name: String, text value: String) {
+    var name = name
+    var value = value
+    name.withUTF8 { name in
+      value.withUTF8 { add(name: UnsafeRawBufferPointer(name), value: UnsafeRawBufferPointer($0)) }
+    }
+  }
+
+  /// Visits the fields in order; the bytes are valid during the call.
+  @inline(__always)
+  public func forEach(_ body: (_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Void) {
+    var place = bytes.front
+    for _ in 0..<count {
+      let name = Int(place.loadUnaligned(as: UInt32.self))
+      let value = Int(place.loadUnaligned(fromByteOffset: 4, as: UInt32.self))
+      body(UnsafeRawBufferPointer(start: place + 8, count: name), UnsafeRawBufferPointer(start: place + 8 + name, count: value))
+      place += 8 + name + value
+    }
+  }
+
+  /// The first value of a name, as text.
+  public func first(_ wanted: StaticString) -> String? {
+    var found: String?
+    forEach { name, value in
+      if found == nil, name == wanted { found = String(decoding: value, as: UTF8.self) }
+    }
+    return found
+  }
+
+  /// All fields as text, for tests and logs.
+  public var fields: [(name: String, value: String)] {
+    var fields: [(name: String, value: String)] = []
+    forEach { fields.append((String(decoding: $0, as: UTF8.self), String(decoding: $1, as: UTF8.self))) }
+    return fields
+  }
+}
+
+extension UnsafeRawBufferPointer {
+  /// Whether the bytes are just those of a literal.
+  @inline(__always)
+  public static func == (bytes: UnsafeRawBufferPointer, text: StaticString) -> Bool {
+    guard bytes.count == text.utf8CodeUnitCount else { return false }
+    return bytes.isEmpty || memcmp(bytes.baseAddress!, text.utf8Start, bytes.count) == 0
+  }
+}

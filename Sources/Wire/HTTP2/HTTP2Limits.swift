@@ -1,0 +1,58 @@
+/// What one connection may ask of us. nghttp2 1.52 leaves most of this to its user.
+public struct HTTP2Limits: Sendable {
+  /// Streams that the peer may have open at a time.
+  public var maxConcurrentStreams: UInt32 = 1000
+  /// Bytes that the peer may send on a stream before they are consumed: enough for one message of the usual size at a time.
+  public var streamWindow: Int32 = 1 << 20
+  /// The same over all streams: it bounds what a connection can make us hold.
+  public var connectionWindow: Int32 = 4 << 20
+  /// The size of a header list, name + value + 32 for each field; larger fails its stream. gRPC libraries send at most 8 KiB by default.
+  public var maxHeaderListSize = 32 * 1024
+  /// A header list so many times too large is an attack on the decoder and ends the connection.
+  public var headerBombFactor = 16
+  /// Streams that the peer resets, or provokes us to reset (CVE-2023-44487, CVE-2025-8671): so many at once, then so many a second.
+  /// Impatient clients cancel in bursts; no honest one keeps it up.
+  public var resets = Rate(burst: 1000, perSecond: 100)
+  /// Frames that cost us work and move nothing: SETTINGS, empty DATA, PRIORITY.
+  public var idleFrames = Rate(burst: 1000, perSecond: 100)
+  /// A server's patience with PINGs that come sooner than this after the last while it has sent nothing [K].
+  public var minPingInterval: Duration? = .seconds(300)
+  /// Impatient PINGs forgiven.
+  public var maxPingStrikes = 2
+
+  public init() {}
+
+  public struct Rate: Sendable {
+    public var burst: Int
+    public var perSecond: Int
+    public init(burst: Int, perSecond: Int) {
+      self.burst = burst
+      self.perSecond = perSecond
+    }
+  }
+}
+
+/// Counts what a peer may do so often in a burst and so often in the long run.
+struct TokenBucket {
+  private let rate: HTTP2Limits.Rate
+  /// Tokens left, in nanoseconds of refilling.
+  private var credit: UInt64
+  private var last: UInt64 = 0
+
+  init(_ rate: HTTP2Limits.Rate) {
+    self.rate = rate
+    credit = UInt64(rate.burst) * Self.cost(rate)
+  }
+
+  /// Takes one; false when none is left.
+  mutating func take(at now: UInt64) -> Bool {
+    let cost = Self.cost(rate)
+    if last > 0, now > last { credit = min(credit + (now - last), UInt64(rate.burst) * cost) }
+    last = max(last, now)
+    guard credit >= cost else { return false }
+    credit -= cost
+    return true
+  }
+
+  private static func cost(_ rate: HTTP2Limits.Rate) -> UInt64 { 1_000_000_000 / UInt64(max(1, rate.perSecond)) }
+}

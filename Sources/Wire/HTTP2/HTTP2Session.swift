@@ -1,0 +1,283 @@
+import CNghttp2
+import Glibc
+
+/// What a session needs of its connection. Called on the session's thread.
+public protocol HTTP2SessionDelegate: AnyObject {
+  /// A peer opens a stream: gives the object that will serve it. Servers only.
+  func openedStream() -> HTTP2Stream
+  /// There is something to send where there was nothing.
+  func sessionNeedsSend()
+  /// The peer's settings have come: it speaks HTTP/2, and its limits are known.
+  func receivedSettings()
+  /// The peer takes no stream above this one any more.
+  func receivedGoAway(lastStream: Int32, code: HTTP2ErrorCode)
+  /// A ping of ours was answered.
+  func receivedPong(_ payload: UInt64)
+}
+
+/// HTTP/2 without a socket: bytes in, events and bytes out.
+///
+/// Frames, HPACK and flow control are nghttp2's; the accounting against abuse is ours (`HTTP2Limits`). Windows open only as bodies are
+/// consumed. Belongs to one thread. Neither `receive` nor `send` may be called from inside an event.
+public final class HTTP2Session {
+  public enum Role: Sendable { case client, server }
+
+  public let role: Role
+  public let limits: HTTP2Limits
+  public unowned let delegate: any HTTP2SessionDelegate
+  /// Streams open now.
+  public internal(set) var openStreams = 0
+  /// What the peer's GOAWAY said, if one came.
+  public internal(set) var goAway: (lastStream: Int32, code: HTTP2ErrorCode)?
+  /// Streams of the peer's that we began to serve, ever.
+  public internal(set) var acceptedStreams = 0
+
+  var handle: OpaquePointer!
+  var firstOpen: HTTP2Stream?
+  var guardian: AbuseGuard
+  var scratchHeaders = HTTP2Headers()
+  private var fields: UnsafeMutablePointer<nghttp2_nv>
+  private var fieldCapacity = 64
+  private var isBusy = false
+  private var sendIsAsked = false
+  private var shutdown = Shutdown.none
+
+  // While bytes are being written out.
+  var target: UnsafeMutableRawPointer?
+  var written = 0
+  var capacity = 0
+
+  private enum Shutdown { case none, announced, final }
+
+  /// The least room `send` can work with: one frame with its head, and nghttp2's own block.
+  public static let leastSendCapacity = 64 * 1024
+  private static let sendMargin = 20 * 1024
+  /// The payload of the ping whose answer ends the first phase of a shutdown.
+  private static let shutdownPing: UInt64 = 0x7370_616e_7769_7265
+
+  public init(_ role: Role, limits: HTTP2Limits = HTTP2Limits(), delegate: any HTTP2SessionDelegate) {
+    self.role = role
+    self.limits = limits
+    self.delegate = delegate
+    guardian = AbuseGuard(limits)
+    fields = .allocate(capacity: fieldCapacity)
+    let itself = Unmanaged.passUnretained(self).toOpaque()
+    let shared = SessionTables.shared
+    let result =
+      role == .server
+      ? nghttp2_session_server_new2(&handle, shared.callbacks, itself, shared.options)
+      : nghttp2_session_client_new2(&handle, shared.callbacks, itself, shared.options)
+    precondition(result == 0, "no memory for a session")
+    var settings = [
+      nghttp2_settings_entry(settings_id: Int32(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE.rawValue), value: UInt32(limits.streamWindow)),
+      nghttp2_settings_entry(
+        settings_id: Int32(NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE.rawValue), value: UInt32(clamping: limits.maxHeaderListSize)),
+      role == .server
+        ? nghttp2_settings_entry(
+          settings_id: Int32(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS.rawValue), value: limits.maxConcurrentStreams)
+        : nghttp2_settings_entry(settings_id: Int32(NGHTTP2_SETTINGS_ENABLE_PUSH.rawValue), value: 0),
+    ]
+    nghttp2_submit_settings(handle, UInt8(NGHTTP2_FLAG_NONE.rawValue), &settings, settings.count)
+    nghttp2_session_set_local_window_size(handle, UInt8(NGHTTP2_FLAG_NONE.rawValue), 0, limits.connectionWindow)
+  }
+
+  deinit {
+    nghttp2_session_del(handle)
+    fields.deallocate()
+  }
+
+  // MARK: Bytes
+
+  /// Takes bytes of the connection, at a moment of the monotonic clock in nanoseconds.
+  ///
+  /// Throws when the connection is beyond repair; what `send` then gives (a GOAWAY) should still go out.
+  public func receive(_ bytes: UnsafeRawBufferPointer, now: UInt64) throws(HTTP2Error) {
+    precondition(!isBusy, "receive and send are not for callbacks")
+    isBusy = true
+    defer { isBusy = false }
+    guardian.now = now
+    let count = nghttp2_session_mem_recv(handle, bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), bytes.count)
+    needsSend()
+    if count < 0 { throw HTTP2Error(code: count) }
+  }
+
+  /// Writes bytes for the connection into a buffer of at least `leastSendCapacity`; 0 when there are none for now.
+  public func send(into buffer: UnsafeMutableRawBufferPointer) throws(HTTP2Error) -> Int {
+    precondition(!isBusy, "receive and send are not for callbacks")
+    precondition(buffer.count >= Self.leastSendCapacity)
+    isBusy = true
+    defer { isBusy = false }
+    target = buffer.baseAddress
+    capacity = buffer.count
+    written = 0
+    sendIsAsked = false
+    while capacity - written >= Self.sendMargin {
+      var block: UnsafePointer<UInt8>?
+      let before = written
+      let count = nghttp2_session_mem_send(handle, &block)  // DATA is written to the target by its own callback
+      if count < 0 { throw HTTP2Error(code: count) }
+      if count == 0, written == before { break }
+      if count > 0 {
+        (target! + written).copyMemory(from: block!, byteCount: count)
+        written += count
+      }
+    }
+    target = nil
+    return written
+  }
+
+  /// Whether the session wants nothing more: the connection can be closed once all bytes are out.
+  public var isOver: Bool { nghttp2_session_want_read(handle) == 0 && nghttp2_session_want_write(handle) == 0 }
+
+  @inline(__always)
+  public func needsSend() {
+    if sendIsAsked { return }
+    sendIsAsked = true
+    delegate.sessionNeedsSend()
+  }
+
+  // MARK: Requests and responses
+
+  /// Sends a request's fields; the body, if one follows, is the stream's output. Clients only.
+  ///
+  /// Throws when no stream can be opened on this connection any more.
+  public func submitRequest(_ stream: HTTP2Stream, _ headers: borrowing HTTP2Headers, hasBody: Bool) throws(HTTP2Error) {
+    precondition(stream.session == nil)
+    let count = fill(headers)
+    let pointer = Unmanaged.passUnretained(stream).toOpaque()
+    var provider = spanwire_data_provider(pointer, SessionTables.readBody)
+    let id = nghttp2_submit_request(handle, nil, fields, count, hasBody ? &provider : nil, pointer)
+    if id < 0 { throw HTTP2Error(code: id) }
+    stream.id = id
+    stream.hasSentHeaders = true
+    if !hasBody { stream.isFinished = true }
+    link(stream)
+    needsSend()
+  }
+
+  /// Sends a response's fields; unless they end the stream, the body is the stream's output and `finish()` ends it. Servers only.
+  public func submitResponse(_ stream: HTTP2Stream, _ headers: borrowing HTTP2Headers, endsStream: Bool) {
+    guard stream.closeCode == nil, !stream.hasSentHeaders else { return }
+    stream.hasSentHeaders = true
+    let count = fill(headers)
+    if endsStream {
+      stream.isFinished = true
+      nghttp2_submit_response(handle, stream.id, fields, count, nil)
+    } else {
+      var provider = spanwire_data_provider(Unmanaged.passUnretained(stream).toOpaque(), SessionTables.readBody)
+      nghttp2_submit_response(handle, stream.id, fields, count, &provider)
+    }
+    needsSend()
+  }
+
+  func submitTrailers(_ stream: HTTP2Stream) -> Bool {
+    scratchHeaders.removeAll()
+    stream.addTrailers(to: &scratchHeaders)
+    if scratchHeaders.isEmpty { return false }
+    let count = fill(scratchHeaders)
+    return nghttp2_submit_trailer(handle, stream.id, fields, count) == 0
+  }
+
+  /// nghttp2 copies names and values, so the array lives only for a call.
+  private func fill(_ headers: borrowing HTTP2Headers) -> Int {
+    if headers.count > fieldCapacity {
+      fields.deallocate()
+      fieldCapacity = headers.count * 2
+      fields = .allocate(capacity: fieldCapacity)
+    }
+    var next = fields
+    headers.forEach { name, value in
+      next.initialize(
+        to: nghttp2_nv(
+          name: UnsafeMutablePointer(mutating: name.baseAddress!.assumingMemoryBound(to: UInt8.self)),
+          value: UnsafeMutablePointer(mutating: (value.baseAddress ?? name.baseAddress!).assumingMemoryBound(to: UInt8.self)),
+          namelen: name.count, valuelen: value.count, flags: UInt8(NGHTTP2_NV_FLAG_NONE.rawValue)))
+      next += 1
+    }
+    return headers.count
+  }
+
+  // MARK: The connection
+
+  /// Streams that the peer lets us have open at a time.
+  public var remoteMaxConcurrentStreams: Int {
+    Int(nghttp2_session_get_remote_settings(handle, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS))
+  }
+
+  /// Asks the peer for a sign of life; the answer bears the same payload.
+  public func ping(_ payload: UInt64) {
+    withUnsafeBytes(of: payload.bigEndian) {
+      _ = nghttp2_submit_ping(handle, UInt8(NGHTTP2_FLAG_NONE.rawValue), $0.baseAddress!.assumingMemoryBound(to: UInt8.self))
+    }
+    needsSend()
+  }
+
+  /// Says that no new streams are wanted, in two steps: a notice, a round trip for what is on its way, then the final word.
+  public func shutDown() {
+    guard shutdown == .none else { return }
+    shutdown = .announced
+    if role == .server {
+      nghttp2_submit_shutdown_notice(handle)
+      ping(Self.shutdownPing)
+    } else {
+      finishShutdown()
+    }
+    needsSend()
+  }
+
+  /// The final GOAWAY; open streams go on to their end.
+  public func finishShutdown() {
+    guard shutdown != .final else { return }
+    shutdown = .final
+    nghttp2_submit_goaway(
+      handle, UInt8(NGHTTP2_FLAG_NONE.rawValue), nghttp2_session_get_last_proc_stream_id(handle), HTTP2ErrorCode.noError.rawValue, nil, 0)
+    needsSend()
+  }
+
+  /// Ends the connection with an error, dropping its streams: `isOver` once the GOAWAY is out.
+  public func terminate(_ code: HTTP2ErrorCode, debug: StaticString = "") {
+    shutdown = .final
+    nghttp2_submit_goaway(
+      handle, UInt8(NGHTTP2_FLAG_NONE.rawValue), nghttp2_session_get_last_proc_stream_id(handle), code.rawValue,
+      debug.utf8Start, debug.utf8CodeUnitCount)
+    nghttp2_session_terminate_session(handle, code.rawValue)
+    needsSend()
+  }
+
+  /// Tells every open stream that the connection is gone. nghttp2 does not when its session is deleted.
+  public func abandon(_ code: HTTP2ErrorCode) {
+    while let stream = firstOpen { close(stream, code) }
+  }
+
+  func received(pong payload: UInt64) {
+    if payload == Self.shutdownPing, shutdown == .announced { finishShutdown() } else { delegate.receivedPong(payload) }
+  }
+
+  // MARK: Open streams
+
+  func link(_ stream: HTTP2Stream) {
+    stream.session = self
+    stream.previousOpen = nil
+    stream.nextOpen = firstOpen
+    firstOpen?.previousOpen = stream
+    firstOpen = stream
+    openStreams += 1
+  }
+
+  func close(_ stream: HTTP2Stream, _ code: HTTP2ErrorCode) {
+    let next = stream.nextOpen
+    next?.previousOpen = stream.previousOpen
+    if let previous = stream.previousOpen { previous.nextOpen = next } else { firstOpen = next }
+    stream.nextOpen = nil
+    stream.previousOpen = nil
+    openStreams -= 1
+    stream.closeCode = code
+    // What nobody took any more still counts against the window of the connection.
+    if stream.unconsumed > 0 {
+      nghttp2_session_consume_connection(handle, stream.unconsumed)
+      stream.unconsumed = 0
+    }
+    stream.closed(code)
+    stream.session = nil
+  }
+}
