@@ -101,6 +101,7 @@ let package = Package(
 
     // Tests
     tests("Wire/EventLoop"),
+    tests("Wire/HTTP2"),
     .target(name: "SpanwireTestCertificates", path: "Tests/Wire/Certificates"),
     tests("Wire/TLS", ["SpanwireTestCertificates"]),
     tests("RPC/RPCOverHTTP2", ["SpanwireTestCertificates"]),

@@ -143,10 +143,14 @@ public final class HTTP2Session {
   /// Throws when no stream can be opened on this connection any more.
   public func submitRequest(_ stream: HTTP2Stream, _ headers: borrowing HTTP2Headers, hasBody: Bool) throws(HTTP2Error) {
     precondition(stream.session == nil)
+    if goAway != nil || shutdown != .none { throw HTTP2Error(code: NGHTTP2_ERR_START_STREAM_NOT_ALLOWED.rawValue) }
     let count = fill(headers)
     let pointer = Unmanaged.passUnretained(stream).toOpaque()
     var provider = spanwire_data_provider(pointer, SessionTables.readBody)
-    let id = nghttp2_submit_request(handle, nil, fields, count, hasBody ? &provider : nil, pointer)
+    let id =
+      hasBody
+      ? nghttp2_submit_request(handle, nil, fields, count, &provider, pointer)
+      : nghttp2_submit_request(handle, nil, fields, count, nil, pointer)
     if id < 0 { throw HTTP2Error(code: id) }
     stream.id = id
     stream.hasSentHeaders = true
