@@ -112,7 +112,8 @@ struct JSONPrinter {
     if number.isNaN { return "\"NaN\"" }
     if number.isInfinite { return number < 0 ? "\"-Infinity\"" : "\"Infinity\"" }
     let text = number.description
-    return text.hasSuffix(".0") ? String(text.dropLast(2)) : text
+    // "-0" is an integer to many parsers, and loses its sign there.
+    return text.hasSuffix(".0") && text != "-0.0" ? String(text.dropLast(2)) : text
   }
 }
 
