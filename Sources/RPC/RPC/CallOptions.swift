@@ -46,6 +46,8 @@ public struct OutgoingCall: Sendable {
   public let principal: Principal
   /// The context in which the call was made.
   public let parent: CallContext?
+  /// Whether one message goes each way, so that the caller's task waits for the whole of it.
+  public var isUnary: Bool { method.kind == .unary }
 
   /// Reads `CallContext.current`. A trace begins here only if `startsTrace`, that is, if somebody observes.
   public init(_ method: MethodDescriptor, _ options: CallOptions, startsTrace: Bool) {

@@ -32,6 +32,12 @@ package struct MessageAssembler: ~Copyable {
 
   deinit { base?.deallocate() }
 
+  /// Writes what stands before a message.
+  package static func writePrefix(to target: UnsafeMutableRawPointer, count: Int, isCompressed: Bool) {
+    target.storeBytes(of: isCompressed ? 1 : 0, as: UInt8.self)
+    target.storeBytes(of: UInt32(truncatingIfNeeded: count).bigEndian, toByteOffset: 1, as: UInt32.self)
+  }
+
   /// Bytes that no complete message has taken away yet.
   package var buffered: Int { tail - head }
 
