@@ -100,7 +100,8 @@ let package = Package(
       name: "spanwire-echo", dependencies: ["SpanwireRPCOverHTTP2", "SpanwireRPCServices"], path: "Sources/Apps/spanwire-echo"),
 
     // Tests
-    tests("Wire/Protobuf", exclude: ["Protos", "oracle.py"]),
+    .target(name: "CTestProtos", dependencies: ["CProtobufC", "CWellKnown"], path: "Tests/Wire/Protobuf/C"),
+    tests("Wire/Protobuf", ["SpanwireWellKnown", "CTestProtos"], exclude: ["Protos", "C", "oracle.py"]),
     tests("Wire/EventLoop"),
     tests("Wire/HTTP2"),
     .target(name: "SpanwireTestCertificates", path: "Tests/Wire/Certificates"),
