@@ -111,7 +111,7 @@ final class ClientConnection: ReadinessHandler, RoundEndTarget, HTTP2SessionDele
   }
 
   private func receive() {
-    let buffers = ConnectionBuffers.of(loop)
+    let buffers = ClientBuffers.of(loop)
     while phase != .closed {
       do {
         guard let count = try socket.receive(into: buffers.received) else { return }
@@ -135,7 +135,7 @@ final class ClientConnection: ReadinessHandler, RoundEndTarget, HTTP2SessionDele
     }
   }
 
-  private func receive(_ bytes: UnsafeRawBufferPointer, by tls: TLSConnection, _ buffers: ConnectionBuffers) throws {
+  private func receive(_ bytes: UnsafeRawBufferPointer, by tls: TLSConnection, _ buffers: ClientBuffers) throws {
     var problem: HTTP2Error?
     try tls.receive(bytes, scratch: buffers.plaintext) { plaintext in
       guard problem == nil else { return }
@@ -170,7 +170,7 @@ final class ClientConnection: ReadinessHandler, RoundEndTarget, HTTP2SessionDele
         guard try sendCiphertext() else { return }
         guard tls.isEstablished else { return }
       }
-      let buffer = ConnectionBuffers.of(loop).sending
+      let buffer = ClientBuffers.of(loop).sending
       while true {
         let count = try session.send(into: buffer)
         if count == 0 { break }
@@ -272,13 +272,13 @@ final class ClientConnection: ReadinessHandler, RoundEndTarget, HTTP2SessionDele
 }
 
 /// The buffers that all connections of a loop receive into and send from.
-final class ConnectionBuffers {
+final class ClientBuffers {
   let received = UnsafeMutableRawBufferPointer.allocate(byteCount: 64 * 1024, alignment: 16)
   let plaintext = UnsafeMutableRawBufferPointer.allocate(byteCount: 16 * 1024, alignment: 16)
   let sending = UnsafeMutableRawBufferPointer.allocate(byteCount: 2 * HTTP2Session.leastSendCapacity, alignment: 16)
-  private static let place = LoopLocal<ConnectionBuffers>()
+  private static let place = LoopLocal<ClientBuffers>()
 
-  static func of(_ loop: EventLoop) -> ConnectionBuffers { loop.local(place) { ConnectionBuffers() } }
+  static func of(_ loop: EventLoop) -> ClientBuffers { loop.local(place) { ClientBuffers() } }
 
   deinit {
     received.deallocate()
