@@ -60,6 +60,20 @@ package struct MessageAssembler: ~Copyable {
     return buffered >= Self.prefix + lengthAtHead
   }
 
+  /// How many complete messages are at hand, and whether nothing else is.
+  package var census: (messages: Int, isWhole: Bool) {
+    var place = head
+    var messages = 0
+    while place < tail {
+      guard tail - place >= Self.prefix else { return (messages, false) }
+      let length = Int(UInt32(bigEndian: base!.loadUnaligned(fromByteOffset: place + 1, as: UInt32.self)))
+      guard tail - place >= Self.prefix + length else { return (messages, false) }
+      place += Self.prefix + length
+      messages += 1
+    }
+    return (messages, true)
+  }
+
   /// Gives the first complete message to the closure and drops it; nil when there is none. `credit` gets the bytes to credit.
   package mutating func take<Result>(
     _ credit: inout Int, _ body: (Frame) throws -> Result

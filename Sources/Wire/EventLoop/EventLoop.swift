@@ -242,7 +242,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
       runTasks()
       endRound()
       rounds += 1
-    } while (!jobs.isEmpty || !closures.isEmpty) && rounds < Self.taskRounds
+    } while (!jobs.isEmpty || !closures.isEmpty || !roundEnd.isEmpty) && rounds < Self.taskRounds
     for hook in roundHooks { hook() }
     if !retired.isEmpty { retired.removeAll(keepingCapacity: true) }
   }

@@ -102,6 +102,7 @@ private let acknowledgement = UInt8(NGHTTP2_FLAG_ACK.rawValue)
 extension HTTP2Session {
   fileprivate func beginHeaders(_ frame: UnsafePointer<nghttp2_frame>) -> Int32 {
     let id = frame.pointee.hd.stream_id
+    isInsideHeaders = true
     if role == .server, spanwire_headers_category(frame) == NGHTTP2_HCAT_REQUEST {
       acceptedStreams += 1
       let stream = delegate.openedStream()
@@ -138,6 +139,7 @@ extension HTTP2Session {
     let head = frame.pointee.hd
     switch nghttp2_frame_type(rawValue: UInt32(head.type)) {
     case NGHTTP2_HEADERS:
+      isInsideHeaders = false
       if let stream = stream(handle, head.stream_id) { receivedHeaders(stream, ends: head.flags & endStream != 0) }
     case NGHTTP2_DATA:
       if head.flags & endStream != 0 {

@@ -32,6 +32,9 @@ public final class HTTP2Session {
   /// Streams of the peer's that we began to serve, ever.
   public internal(set) var acceptedStreams = 0
 
+  /// Whether a header block of the peer's has begun and not ended.
+  public internal(set) var isInsideHeaders = false
+
   var handle: OpaquePointer!
   var firstOpen: HTTP2Stream?
   var guardian: AbuseGuard

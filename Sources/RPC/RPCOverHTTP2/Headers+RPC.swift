@@ -1,0 +1,25 @@
+import SpanwireHTTP2
+import SpanwireRPC
+
+/// How metadata and statuses stand in HTTP/2 headers; the same for both ends.
+extension HTTP2Headers {
+  mutating func add(metadata: borrowing Metadata) {
+    if metadata.isEmpty { return }
+    metadata.forEachRecord { record in
+      if record.isRawBytes {
+        Base64.encodedBytes(record.value, padding: false).withUnsafeBytes { add(name: record.name, value: $0) }
+      } else {
+        add(name: record.name, value: record.value)
+      }
+    }
+  }
+
+  /// Adds a status that is not OK, with its message, details and trailing metadata.
+  mutating func add(_ error: RPCError) {
+    add("grpc-status", text: String(error.code.rawValue))
+    if !error.message.isEmpty {
+      WireText.percentEncoded(error.message).withUnsafeBytes { add("grpc-message", value: $0) }
+    }
+    add(metadata: error.trailers)
+  }
+}

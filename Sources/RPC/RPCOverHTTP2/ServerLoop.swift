@@ -1,0 +1,182 @@
+import SpanwireEventLoop
+import SpanwireHTTP2
+import SpanwireProtobuf
+import SpanwireRPC
+import SpanwireTLS
+
+/// A server's part on one loop: its listeners, its connections, and what their calls share.
+final class ServerLoop: RoundEndTarget, @unchecked Sendable {
+  // Sendable: everything mutable belongs to the loop.
+  let server: HTTP2Server
+  let loop: EventLoop
+  let router: ServerRouter
+  /// Responses are encoded here, one at a time.
+  var writer = MessageWriter(capacity: 4096)
+  /// Response headers are put together here.
+  var headers = HTTP2Headers()
+
+  private var acceptors: [Acceptor] = []
+  private var connections: [ObjectIdentifier: ServerConnection] = [:]
+  /// Stream objects whose calls are over, for the calls to come.
+  private var spares: [ServerStream] = []
+  private var retiring: [ServerStream] = []
+  private var isDraining = false
+  private var drained: [CheckedContinuation<Void, Never>] = []
+
+  /// What a busy loop has use for; more go back to the system.
+  private static let maxSpares = 2048
+
+  init(_ server: HTTP2Server, _ loop: EventLoop) {
+    self.server = server
+    self.loop = loop
+    router = server.router
+  }
+
+  // MARK: Connections
+
+  func listen(_ sockets: [Socket], spreadingTo loops: [ServerLoop]) {
+    for socket in sockets {
+      let acceptor = Acceptor(socket, self, socket.localAddress.isUnix ? loops : [self])
+      acceptors.append(acceptor)
+      acceptor.start()
+    }
+  }
+
+  func accepted(_ socket: Socket, _ peer: SocketAddress) {
+    guard !isDraining else {
+      socket.close()
+      return
+    }
+    let host = Self.host(peer)
+    guard server.census.admit(host) else {
+      socket.close()
+      return
+    }
+    do {
+      let connection = try ServerConnection(socket, peer, host: host, self)
+      connections[ObjectIdentifier(connection)] = connection
+      try connection.start()
+    } catch {
+      server.census.leave(host)
+      socket.close()
+    }
+  }
+
+  func closed(_ connection: ServerConnection) {
+    guard connections.removeValue(forKey: ObjectIdentifier(connection)) != nil else { return }
+    server.census.leave(connection.host)
+    if connections.isEmpty, isDraining { finishDraining() }
+  }
+
+  /// What peers are told apart by: their address, unless it is this machine.
+  private static func host(_ peer: SocketAddress) -> String? {
+    if peer.isUnix { return nil }
+    let text = peer.description
+    if text.hasPrefix("ipv4:127.") || text.hasPrefix("ipv6:[::1]") { return nil }
+    return String(text[..<(text.lastIndex(of: ":") ?? text.endIndex)])
+  }
+
+  // MARK: Shutdown
+
+  func shutDown(grace: Duration) async {
+    isDraining = true
+    for acceptor in acceptors { acceptor.close() }
+    acceptors = []
+    for connection in connections.values { connection.drain() }
+    if connections.isEmpty { return }
+    let timer = LoopTimer(on: loop) { [unowned self] in
+      for connection in Array(connections.values) { connection.cancelAll() }
+    }
+    timer.arm(after: grace)
+    await withCheckedContinuation { drained.append($0) }
+    timer.disarm()
+  }
+
+  private func finishDraining() {
+    let waiting = drained
+    drained = []
+    for continuation in waiting { continuation.resume() }
+  }
+
+  // MARK: Streams
+
+  func stream() -> ServerStream {
+    guard let spare = spares.popLast() else { return ServerStream(self) }
+    return spare
+  }
+
+  /// Takes back a stream whose call is over. Whoever still holds it keeps it: it is used again only if nobody does.
+  func retire(_ stream: ServerStream) {
+    if retiring.isEmpty { loop.atEndOfRound(self) }
+    retiring.append(stream)
+  }
+
+  /// By now the tasks that ended in this round have let go.
+  func roundEnded() {
+    while var stream = retiring.popLast() {
+      if spares.count < Self.maxSpares, isKnownUniquelyReferenced(&stream) {
+        stream.prepareForReuse()
+        spares.append(stream)
+      }
+    }
+  }
+}
+
+/// A listening socket on a loop.
+private final class Acceptor: ReadinessHandler {
+  private let socket: Socket
+  private unowned let home: ServerLoop
+  /// Who gets the connections, each in turn.
+  private let loops: [ServerLoop]
+  private var turn = 0
+  private var registration: Registration?
+  private var pause: LoopTimer?
+
+  /// A burst is accepted in pieces, so that calls go on meanwhile.
+  private static let acceptsPerRound = 64
+  /// When descriptors have run out, the listener rests for so long.
+  private static let restTime = Duration.milliseconds(100)
+
+  init(_ socket: Socket, _ home: ServerLoop, _ loops: [ServerLoop]) {
+    self.socket = socket
+    self.home = home
+    self.loops = loops
+  }
+
+  func start() {
+    registration = try? home.loop.register(socket.descriptor, .readable, self)
+    precondition(registration != nil, "epoll refuses a listening socket")
+  }
+
+  func close() {
+    pause?.disarm()
+    pause = nil
+    registration?.close()
+    socket.close()
+  }
+
+  func ready(_ readiness: Readiness) {
+    for _ in 0..<Self.acceptsPerRound {
+      do {
+        guard let (socket, peer) = try self.socket.accept() else { return }
+        hand(socket, peer)
+      } catch {
+        rest()
+        return
+      }
+    }
+  }
+
+  private func hand(_ socket: Socket, _ peer: SocketAddress) {
+    let target = loops[turn % loops.count]
+    turn += 1
+    if target === home { target.accepted(socket, peer) } else { target.loop.execute { target.accepted(socket, peer) } }
+  }
+
+  private func rest() {
+    registration?.wait(for: [])
+    let timer = pause ?? LoopTimer(on: home.loop) { [unowned self] in registration?.wait(for: .readable) }
+    pause = timer
+    timer.arm(after: Self.restTime)
+  }
+}

@@ -1,0 +1,111 @@
+import SpanwireHTTP2
+import SpanwireRPC
+
+/// What the headers of a request say, and why they may not do.
+struct RequestHeaders: ~Copyable {
+  enum Refusal {
+    case none
+    /// An answer of HTTP, to what is no gRPC.
+    case plain(StaticString, StaticString)
+    case status(RPCError, acceptsEncodings: Bool)
+  }
+
+  var route: MethodRoute?
+  var metadata = Metadata()
+  var deadline = Deadline.never
+  var trace: TraceContext?
+  var encoding = ServerStream.RequestEncoding.identity
+  var responseCompression: Compression?
+
+  private var isPost = false
+  private var isHealth = false
+  private var contentType = ContentType.other
+  private var path: RPCError?
+  private var timeoutIsBad = false
+  private var unknownEncoding: String?
+  private var traceState = ""
+
+  private enum ContentType { case grpc, unknownCodec, other }
+
+  init() {}
+
+  /// Reads the stream's headers; says what is wrong with them.
+  mutating func read(_ stream: ServerStream) -> Refusal {
+    metadata.reserve(pairs: stream.headers.count, bytes: stream.headers.byteCount)
+    var method: UnsafeRawBufferPointer?
+    stream.headers.forEach { name, value in
+      switch name.first {
+      case UInt8(ascii: ":"):
+        if name == ":path" { findRoute(value, stream.home.router) } else if name == ":method" { method = value }
+      case UInt8(ascii: "c") where name == "content-type": contentType = Self.contentType(value)
+      case UInt8(ascii: "t") where name == "te": break
+      case UInt8(ascii: "t") where name == "traceparent":
+        trace = TraceContext(traceparentBytes: value)
+        metadata.appendWire(name: name, value: value)
+      case UInt8(ascii: "t") where name == "tracestate":
+        traceState = String(decoding: value, as: UTF8.self)
+        metadata.appendWire(name: name, value: value)
+      case UInt8(ascii: "g") where name.count > 5 && UnsafeRawBufferPointer(rebasing: name[..<5]) == "grpc-":
+        readProtocol(name, value, stream)
+      default: metadata.appendWire(name: name, value: value)
+      }
+    }
+    if trace != nil {
+      trace!.state = traceState
+      trace = trace!.child()
+    }
+    isPost = method.map { $0 == "POST" } ?? false
+    return refusal(method)
+  }
+
+  private func refusal(_ method: UnsafeRawBufferPointer?) -> Refusal {
+    if isHealth, contentType != .grpc { return .plain("200", method.map { $0 == "HEAD" } ?? false ? "" : "ok\n") }
+    if !isPost { return .plain("405", "") }
+    switch contentType {
+    case .other: return .plain("415", "")
+    case .unknownCodec: return .status(.unimplemented("only application/grpc and application/grpc+proto are understood"), acceptsEncodings: false)
+    case .grpc: break
+    }
+    if let path { return .status(path, acceptsEncodings: false) }
+    if timeoutIsBad { return .status(.internal("grpc-timeout is malformed"), acceptsEncodings: false) }
+    if let unknownEncoding {
+      return .status(.unimplemented("grpc-encoding \(unknownEncoding) is not understood"), acceptsEncodings: true)
+    }
+    return .none
+  }
+
+  private mutating func findRoute(_ value: UnsafeRawBufferPointer, _ router: ServerRouter) {
+    route = router.route(of: value)
+    if route != nil { return }
+    if value == "/healthz" { isHealth = true }
+    path = router.refusal(ofPath: String(decoding: value, as: UTF8.self))
+  }
+
+  private mutating func readProtocol(_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer, _ stream: ServerStream) {
+    if name == "grpc-timeout" {
+      if let span = WireText.timeout(value) { deadline = Deadline(nanoseconds: stream.loop.moment(after: span)) } else { timeoutIsBad = true }
+    } else if name == "grpc-encoding" {
+      if value == "identity" { return }
+      let text = String(decoding: value, as: UTF8.self)
+      if let compression = Compression(rawValue: text) { encoding = .compressed(compression) } else { unknownEncoding = text }
+    } else if name == "grpc-accept-encoding", let wanted = stream.home.server.configuration.compression {
+      let accepted = String(decoding: value, as: UTF8.self).split(separator: ",").map { $0.filter { $0 != " " } }
+      if accepted.contains(wanted.rawValue) { responseCompression = wanted }
+    } else if name == "grpc-tags-bin" || name == "grpc-trace-bin" || name == "grpc-previous-rpc-attempts" {
+      metadata.appendWire(name: name, value: value)
+    }
+  }
+
+  private static func contentType(_ value: UnsafeRawBufferPointer) -> ContentType {
+    let base = "application/grpc".utf8.count
+    guard value.count >= base, UnsafeRawBufferPointer(rebasing: value[..<base]) == "application/grpc" else { return .other }
+    if value.count == base { return .grpc }
+    switch value[base] {
+    case UInt8(ascii: ";"), UInt8(ascii: " "): return .grpc
+    case UInt8(ascii: "+"):
+      let codec = value[(base + 1)...].prefix { $0 != UInt8(ascii: ";") && $0 != UInt8(ascii: " ") }
+      return UnsafeRawBufferPointer(rebasing: codec) == "proto" ? .grpc : .unknownCodec
+    default: return .other
+    }
+  }
+}

@@ -1,0 +1,146 @@
+import SpanwireEventLoop
+import SpanwireHTTP2
+import SpanwireProtobuf
+import SpanwireRPC
+
+/// Messages in and out of a call, with gRPC's five bytes before each.
+extension ServerStream {
+  var context: ServerContext {
+    guard let currentContext else { preconditionFailure("a call that is over was used again") }
+    return currentContext
+  }
+
+  var traffic: CallTraffic { counts }
+
+  // MARK: Requests
+
+  func takeRequest<M: Message>(_ type: M.Type) throws -> M {
+    guard let message = try take(type) else { throw RPCError.internal("a handler took its one request twice") }
+    return message
+  }
+
+  func receive<M: Message>(_ type: M.Type) async throws -> M? {
+    guard loop.isCurrent else {
+      return try await withTaskExecutorPreference(loop) { try await self.receive(type) }
+    }
+    while true {
+      if let message = try take(type) { return message }
+      if let requestError { throw requestError }
+      if let code = currentContext?.cancellationCode { throw RPCError(code) }
+      if hasReceivedEnd { return nil }
+      if closeCode != nil { throw RPCError.cancelled() }
+      precondition(receiver == nil, "two tasks receive from one call")
+      await withTaskCancellationHandler {
+        await withUnsafeContinuation { receiver = $0 }
+      } onCancel: {
+        loop.execute { self.wakeReceiver() }
+      }
+      try Task.checkCancellation()
+    }
+  }
+
+  /// The next complete message; the peer may send as many bytes more.
+  private func take<M: Message>(_ type: M.Type) throws -> M? {
+    var credit = 0
+    defer { consume(credit) }
+    let limits = assembler.limits
+    let message = try assembler.take(&credit) { frame in try decode(type, frame, limits) }
+    guard let message else { return nil }
+    counts.messagesReceived += 1
+    do throws(RPCError) { try assembler.checkNext() } catch { failRequests(error) }
+    return message
+  }
+
+  private func decode<M: Message>(_ type: M.Type, _ frame: MessageAssembler.Frame, _ limits: MessageLimits) throws -> M {
+    do {
+      guard frame.isCompressed else {
+        counts.bytesReceived += frame.bytes.count
+        return try M(decoding: frame.bytes)
+      }
+      guard case .compressed(let compression) = requestEncoding else {
+        throw RPCError.internal("a message is compressed without grpc-encoding")
+      }
+      let bytes = try MessageCompression.inflate(frame.bytes, compression, limits: limits)
+      counts.bytesReceived += bytes.count
+      return try M(decoding: bytes)
+    } catch let error as DecodingError {
+      throw RPCError.undecodable(error)
+    }
+  }
+
+  // MARK: Responses
+
+  func send<M: Message>(_ message: M) throws -> Bool {
+    guard loop.isCurrent else { return try sendFromElsewhere(message.encoded()) }
+    try checkOpen()
+    message.encode(into: &home.writer)
+    return try home.writer.withBytes { try queue($0) }
+  }
+
+  func send(encoded message: [UInt8]) throws -> Bool {
+    guard loop.isCurrent else { return try sendFromElsewhere(message) }
+    try checkOpen()
+    return try message.withUnsafeBytes { try queue($0) }
+  }
+
+  private func checkOpen() throws(RPCError) {
+    if isOpen, !isFinished { return }
+    throw RPCError(currentContext?.cancellationCode ?? .cancelled, "the call is over")
+  }
+
+  private func queue(_ bytes: UnsafeRawBufferPointer) throws(RPCError) -> Bool {
+    if let refusal = assembler.limits.refusal(sending: bytes.count) { throw refusal }
+    counts.messagesSent += 1
+    counts.bytesSent += bytes.count
+    if let responseCompression, bytes.count >= MessageCompression.worthwhileBytes {
+      MessageCompression.deflate(bytes, responseCompression).withUnsafeBytes { frame($0, isCompressed: true) }
+    } else {
+      frame(bytes, isCompressed: false)
+    }
+    if !hasSentHeaders { sendLeadingHeaders() }
+    outputChanged()
+    return output.count < ServerConfiguration.highWater
+  }
+
+  private func frame(_ bytes: UnsafeRawBufferPointer, isCompressed: Bool) {
+    let place = output.reserve(5 + bytes.count)
+    place.storeBytes(of: isCompressed ? 1 : 0, as: UInt8.self)
+    place.storeBytes(of: UInt32(truncatingIfNeeded: bytes.count).bigEndian, toByteOffset: 1, as: UInt32.self)
+    if let source = bytes.baseAddress { (place + 5).copyMemory(from: source, byteCount: bytes.count) }
+    output.commit(5 + bytes.count)
+  }
+
+  /// A task that does not run on the loop writes through it; what is on its way there counts as queued.
+  private func sendFromElsewhere(_ message: [UInt8]) throws -> Bool {
+    if let code = currentContext?.cancellationCode { throw RPCError(code) }
+    let queued = underway.wrappingAdd(message.count, ordering: .relaxed).newValue
+    loop.execute {
+      self.underway.wrappingSubtract(message.count, ordering: .relaxed)
+      _ = try? self.send(encoded: message)
+    }
+    return queued < ServerConfiguration.highWater
+  }
+
+  func drained() async throws {
+    guard loop.isCurrent else {
+      return try await withTaskExecutorPreference(loop) { try await self.drained() }
+    }
+    while output.count > ServerConfiguration.lowWater {
+      try checkOpen()
+      precondition(sender == nil, "two tasks write to one call")
+      drainMark = ServerConfiguration.lowWater
+      await withTaskCancellationHandler {
+        await withUnsafeContinuation { sender = $0 }
+      } onCancel: {
+        loop.execute { self.wakeSender() }
+      }
+      try Task.checkCancellation()
+    }
+    try checkOpen()
+  }
+
+  func sendResponseMetadata() {
+    guard loop.isCurrent else { return loop.execute { self.sendResponseMetadata() } }
+    if isOpen, !isFinished { sendLeadingHeaders() }
+  }
+}

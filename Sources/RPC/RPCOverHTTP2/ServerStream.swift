@@ -1,0 +1,316 @@
+import SpanwireEventLoop
+import SpanwireHTTP2
+import SpanwireProtobuf
+import SpanwireRPC
+import Synchronization
+
+/// One call as the server's transport sees it: the stream below, the handler above. Reused for call after call.
+///
+/// A call with one request starts when that request is complete, others with their headers. The handler runs on the loop, begun inside the
+/// very callback that makes it possible. Its last word and the end of the stream come in any order; when both have, the object is retired.
+final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
+  // Sendable: everything mutable belongs to the loop, but what stands under "From other threads".
+
+  let home: ServerLoop
+  private(set) var currentContext: ServerContext?
+  private(set) var route: MethodRoute?
+  var assembler: MessageAssembler
+  var requestEncoding = RequestEncoding.identity
+  var responseCompression: Compression?
+  var counts = CallTraffic()
+  /// What ended the requests before their time.
+  var requestError: RPCError?
+  /// The handler waits for a request, or for room.
+  var receiver: UnsafeContinuation<Void, Never>?
+  var sender: UnsafeContinuation<Void, Never>?
+
+  private var connection: ServerConnection?
+  private var task: Task<Void, Never>?
+  private var timer: LoopTimer!
+  private var phase = Phase.headers
+  private var handlerRuns = false
+  private var isRetired = false
+  private var outcome: RPCError?
+  /// Not gRPC: the body is all there is.
+  private var isPlain = false
+
+  enum Phase {
+    /// Waits for the request's headers.
+    case headers
+    /// Waits for the one request.
+    case request
+    /// The handler runs.
+    case handling
+    /// The status stands; nothing that comes changes it.
+    case ended
+  }
+
+  enum RequestEncoding: Equatable {
+    case identity
+    case compressed(Compression)
+  }
+
+  // From other threads: bytes on their way to the loop.
+  let underway = Atomic<Int>(0)
+
+  init(_ home: ServerLoop) {
+    self.home = home
+    assembler = MessageAssembler(limits: home.router.limits)
+    super.init()
+    timer = LoopTimer(on: home.loop) { [unowned self] in timeIsUp() }
+  }
+
+  var loop: EventLoop { home.loop }
+
+  func begin(_ connection: ServerConnection) { self.connection = connection }
+
+  func prepareForReuse() {
+    recycle()
+    currentContext = nil
+    route = nil
+    _ = assembler.discard()
+    requestEncoding = .identity
+    responseCompression = nil
+    counts = CallTraffic()
+    requestError = nil
+    connection = nil
+    task = nil
+    phase = .headers
+    outcome = nil
+    isPlain = false
+    isRetired = false
+  }
+
+  // MARK: The request
+
+  override func receivedHeaders() {
+    var request = RequestHeaders()
+    let refusal = request.read(self)
+    switch refusal {
+    case .none: break
+    case .plain(let status, let body): return answerPlain(status, body)
+    case .status(let error, let acceptsEncodings): return answer(error, acceptsEncodings: acceptsEncodings)
+    }
+    guard let route = request.route, let connection else { preconditionFailure("headers without a route were not refused") }
+    self.route = route
+    requestEncoding = request.encoding
+    responseCompression = request.responseCompression
+    let context = ServerContext(
+      method: route.method, metadata: request.metadata, peer: connection.peer, deadline: request.deadline,
+      trace: request.trace ?? (home.router.observer == nil ? nil : .root()), executor: loop)
+    currentContext = context
+    if request.deadline != .never, request.deadline.nanoseconds <= loop.now { return answer(.deadlineExceeded()) }
+    if route.method.kind.clientStreams {
+      if request.deadline != .never { timer.arm(at: request.deadline.nanoseconds) }
+      startHandler()
+    } else {
+      phase = .request
+      timer.arm(at: min(request.deadline.nanoseconds, loop.moment(after: home.server.configuration.requestTimeout)))
+    }
+  }
+
+  override func receivedData(_ bytes: UnsafeRawBufferPointer) {
+    guard phase == .request || phase == .handling, requestError == nil else { return consume(bytes.count) }
+    do throws(RPCError) {
+      consume(try assembler.append(bytes))
+      wakeReceiver()
+    } catch {
+      failRequests(error)
+    }
+  }
+
+  override func receivedEnd() {
+    switch phase {
+    case .request:
+      let census = assembler.census
+      if !census.isWhole {
+        answer(Self.truncated)
+      } else if census.messages != 1 {
+        answer(.unimplemented("\(route!.method.path) takes one request, not \(census.messages)"))
+      } else {
+        if let deadline = currentContext?.deadline, deadline != .never { timer.arm(at: deadline.nanoseconds) } else { timer.disarm() }
+        startHandler()
+      }
+    case .handling:
+      // Complete messages are still taken before the error shows.
+      if requestError == nil, !assembler.census.isWhole { requestError = Self.truncated }
+      wakeReceiver()
+    case .headers, .ended: break
+    }
+  }
+
+  private static let truncated = RPCError.internal("the request ends inside a message")
+
+  /// What comes from now on is of no use.
+  func failRequests(_ error: RPCError) {
+    consume(assembler.discard())
+    switch phase {
+    case .request: answer(error)
+    case .handling:
+      requestError = requestError ?? error
+      wakeReceiver()
+    case .headers, .ended: break
+    }
+  }
+
+  @inline(__always)
+  func wakeReceiver() {
+    if let receiver {
+      self.receiver = nil
+      receiver.resume()
+    }
+  }
+
+  @inline(__always)
+  func wakeSender() {
+    if let sender {
+      self.sender = nil
+      sender.resume()
+    }
+  }
+
+  // MARK: The handler
+
+  private func startHandler() {
+    phase = .handling
+    handlerRuns = true
+    let task = Task.immediate(executorPreference: loop) {
+      let outcome = await self.home.router.serve(self.route!, self)
+      self.handlerEnded(outcome)
+    }
+    if handlerRuns { self.task = task }
+  }
+
+  private func handlerEnded(_ outcome: RPCError?) {
+    guard loop.isCurrent else {
+      // The handler left by a task executor of its own.
+      loop.execute { self.handlerEnded(outcome) }
+      return
+    }
+    task = nil
+    if phase == .handling {
+      phase = .ended
+      timer.disarm()
+      var outcome = outcome
+      if outcome == nil, !route!.method.kind.serverStreams, counts.messagesSent != 1 {
+        outcome = .unimplemented("the handler gave \(counts.messagesSent) responses where it should give one")
+      }
+      sendStatus(outcome)
+      consume(assembler.discard())
+    }
+    handlerRuns = false
+    retireIfOver()
+  }
+
+  /// Ends the call without its handler, or in spite of it.
+  private func answer(_ error: RPCError, acceptsEncodings: Bool = false) {
+    let wasHandling = phase == .handling
+    phase = .ended
+    timer.disarm()
+    consume(assembler.discard())
+    if wasHandling { cancelHandler(error.code) }
+    sendStatus(error, acceptsEncodings: acceptsEncodings)
+  }
+
+  private func cancelHandler(_ code: RPCError.Code) {
+    currentContext?.cancel(code)
+    task?.cancel()
+    wakeReceiver()
+    wakeSender()
+  }
+
+  private func timeIsUp() {
+    guard phase == .request || phase == .handling, let context = currentContext else { return }
+    if context.deadline == .never || context.deadline.nanoseconds > loop.now {
+      answer(.unavailable("the request did not arrive in time"))
+    } else {
+      // What is queued of the response is of no use any more.
+      if hasSentHeaders { output.removeAll() }
+      answer(.deadlineExceeded())
+    }
+  }
+
+  // MARK: The response
+
+  /// Sends the leading headers, once.
+  func sendLeadingHeaders() {
+    guard !hasSentHeaders, let session, let context = currentContext else { return }
+    home.headers.removeAll()
+    home.headers.add(":status", "200")
+    home.headers.add("content-type", "application/grpc")
+    if let responseCompression { home.headers.add("grpc-encoding", text: responseCompression.rawValue) }
+    if requestEncoding != .identity { home.headers.add("grpc-accept-encoding", text: MessageCompression.accepted) }
+    home.headers.add(metadata: context.responseMetadata)
+    session.submitResponse(self, home.headers, endsStream: false)
+  }
+
+  private func sendStatus(_ outcome: RPCError?, acceptsEncodings: Bool = false) {
+    guard let session, closeCode == nil else { return }
+    self.outcome = outcome
+    if hasSentHeaders || outcome == nil {
+      sendLeadingHeaders()
+      finish()
+      return
+    }
+    home.headers.removeAll()
+    home.headers.add(":status", "200")
+    home.headers.add("content-type", "application/grpc")
+    if acceptsEncodings { home.headers.add("grpc-accept-encoding", text: MessageCompression.accepted) }
+    if let metadata = currentContext?.responseMetadata { home.headers.add(metadata: metadata) }
+    addStatus(to: &home.headers)
+    session.submitResponse(self, home.headers, endsStream: true)
+  }
+
+  override func addTrailers(to trailers: inout HTTP2Headers) {
+    if !isPlain { addStatus(to: &trailers) }
+  }
+
+  private func addStatus(to headers: inout HTTP2Headers) {
+    if let outcome {
+      headers.add(outcome)
+    } else {
+      headers.add("grpc-status", "0")
+    }
+    if let context = currentContext { headers.add(metadata: context.trailers) }
+  }
+
+  private func answerPlain(_ status: StaticString, _ body: StaticString) {
+    guard let session else { return }
+    phase = .ended
+    isPlain = true
+    home.headers.removeAll()
+    home.headers.add(":status", status)
+    let hasBody = body.utf8CodeUnitCount > 0
+    if hasBody { home.headers.add("content-type", "text/plain; charset=utf-8") }
+    if status.description == "405" { home.headers.add("allow", "POST") }
+    if hasBody {
+      output.append(UnsafeRawBufferPointer(start: body.utf8Start, count: body.utf8CodeUnitCount))
+      finish()
+    }
+    session.submitResponse(self, home.headers, endsStream: !hasBody)
+  }
+
+  override func outputDrained() { wakeSender() }
+
+  // MARK: The end
+
+  override func receivedTooLargeHeaders() {
+    phase = .ended
+    timer.disarm()
+  }
+
+  override func closed(_ code: HTTP2ErrorCode) {
+    let wasHandling = phase == .handling
+    phase = .ended
+    timer.disarm()
+    if wasHandling || handlerRuns { cancelHandler(.cancelled) }
+    connection?.streamEnded()
+    retireIfOver()
+  }
+
+  private func retireIfOver() {
+    guard closeCode != nil, !handlerRuns, !isRetired else { return }
+    isRetired = true
+    home.retire(self)
+  }
+}
