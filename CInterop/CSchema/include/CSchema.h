@@ -83,8 +83,8 @@ static inline const ProtobufCMessageDescriptor *opentelemetry__proto__collector_
 static inline const ProtobufCMessageDescriptor *spanwire__options__v1__method_access__table(void) {
   return &spanwire__options__v1__method_access__descriptor;
 }
-static inline const ProtobufCMessageDescriptor *spanwire__options__v1__event_type__table(void) {
-  return &spanwire__options__v1__event_type__descriptor;
+static inline const ProtobufCMessageDescriptor *spanwire__options__v1__event_declaration__table(void) {
+  return &spanwire__options__v1__event_declaration__descriptor;
 }
 static inline const ProtobufCMessageDescriptor *spanwire__city__v1__geo_point__table(void) {
   return &spanwire__city__v1__geo_point__descriptor;

@@ -24,10 +24,16 @@ enum Generator {
       let module = CModule(files: wanted, name: options.cModule)
       return [("\(options.cModule).h", module.header()), ("module.modulemap", module.moduleMap())]
     case .docs:
-      return []
+      let events = try EventModel.all(wanted, model)
+      let table = [("events.md", EventRegistry(events: events, visibility: options.visibility).markdown())]
+      return table + events.map { ("schemas/\($0.type).json", JSONSchema.text($0)) }
     case .swift:
       try checkNames(wanted)
       var out = wanted.map { ("\($0.flatName).pb.swift", SwiftFile(file: $0, model: model, options: options).source()) }
+      if options.events {
+        let registry = EventRegistry(events: try EventModel.all(wanted, model), visibility: options.visibility)
+        out.append(("EventTypes.pb.swift", registry.swift()))
+      }
       if !options.swiftModule.isEmpty { out.append(("Files.pb.swift", index(wanted, options))) }
       return out
     }

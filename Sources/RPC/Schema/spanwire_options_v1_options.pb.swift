@@ -11,17 +11,18 @@ public let spanwireOptionsV1OptionsFile: GeneratedFile = GeneratedFile(
     CiFzcGFud2lyZS9vcHRpb25zL3YxL29wdGlvbnMucHJvdG8SE3NwYW53aXJlLm9wdGlvbnMudjEaIGdvb2dsZS9wcm90b2J1Zi9kZXNjcmlwdG9yLnByb3Rv\
     IscBCgxNZXRob2RBY2Nlc3MSOAoIc3VyZmFjZXMYASADKA4yHC5zcGFud2lyZS5vcHRpb25zLnYxLlN1cmZhY2VSCHN1cmZhY2VzEkIKCnByaW5jaXBhbHMY\
     AiADKA4yIi5zcGFud2lyZS5vcHRpb25zLnYxLlByaW5jaXBhbEtpbmRSCnByaW5jaXBhbHMSGgoIc2VydmljZXMYAyADKAlSCHNlcnZpY2VzEh0KCmFnZW50\
-    X3J1bGUYBCABKAlSCWFnZW50UnVsZSLrAQoJRXZlbnRUeXBlEhIKBHR5cGUYASABKAlSBHR5cGUSLQoEbGFuZRgCIAEoDjIZLnNwYW53aXJlLm9wdGlvbnMu\
-    djEuTGFuZVIEbGFuZRI8CglyZXRlbnRpb24YAyABKA4yHi5zcGFud2lyZS5vcHRpb25zLnYxLlJldGVudGlvblIJcmV0ZW50aW9uEhoKCHJlcXVpcmVzGAQg\
-    AygJUghyZXF1aXJlcxIlCg5zY2hlbWFfdmVyc2lvbhgFIAEoDVINc2NoZW1hVmVyc2lvbhIaCghyZXNlcnZlZBgGIAEoCFIIcmVzZXJ2ZWQqbwoHU3VyZmFj\
-    ZRIXChNTVVJGQUNFX1VOU1BFQ0lGSUVEEAASEAoMU1VSRkFDRV9FREdFEAESDwoLU1VSRkFDRV9PUFMQAhISCg5TVVJGQUNFX1dPUktFUhADEhQKEFNVUkZB\
-    Q0VfSU5URVJOQUwQBCrPAQoNUHJpbmNpcGFsS2luZBIeChpQUklOQ0lQQUxfS0lORF9VTlNQRUNJRklFRBAAEhwKGFBSSU5DSVBBTF9LSU5EX0FOT05ZTU9V\
-    UxABEhcKE1BSSU5DSVBBTF9LSU5EX1VTRVIQAhIYChRQUklOQ0lQQUxfS0lORF9BR0VOVBADEhkKFVBSSU5DSVBBTF9LSU5EX1dPUktFUhAEEhYKElBSSU5D\
-    SVBBTF9LSU5EX09QUxAFEhoKFlBSSU5DSVBBTF9LSU5EX1NFUlZJQ0UQBipRCgRMYW5lEhQKEExBTkVfVU5TUEVDSUZJRUQQABIQCgxMQU5FX0NPTlRST0wQ\
-    ARINCglMQU5FX0RBVEEQAhISCg5MQU5FX1RFTEVNRVRSWRADKnIKCVJldGVudGlvbhIZChVSRVRFTlRJT05fVU5TUEVDSUZJRUQQABIWChJSRVRFTlRJT05f\
-    QlVTSU5FU1MQARIZChVSRVRFTlRJT05fT1BFUkFUSU9OQUwQAhIXChNSRVRFTlRJT05fVFJBTlNJRU5UEAM6WwoGYWNjZXNzEh4uZ29vZ2xlLnByb3RvYnVm\
-    Lk1ldGhvZE9wdGlvbnMYtYcDIAEoCzIhLnNwYW53aXJlLm9wdGlvbnMudjEuTWV0aG9kQWNjZXNzUgZhY2Nlc3M6VwoFZXZlbnQSHy5nb29nbGUucHJvdG9i\
-    dWYuTWVzc2FnZU9wdGlvbnMYtocDIAEoCzIeLnNwYW53aXJlLm9wdGlvbnMudjEuRXZlbnRUeXBlUgVldmVudEIDugIAYgZwcm90bzM=
+    X3J1bGUYBCABKAlSCWFnZW50UnVsZSLyAQoQRXZlbnREZWNsYXJhdGlvbhISCgR0eXBlGAEgASgJUgR0eXBlEi0KBGxhbmUYAiABKA4yGS5zcGFud2lyZS5v\
+    cHRpb25zLnYxLkxhbmVSBGxhbmUSPAoJcmV0ZW50aW9uGAMgASgOMh4uc3BhbndpcmUub3B0aW9ucy52MS5SZXRlbnRpb25SCXJldGVudGlvbhIaCghyZXF1\
+    aXJlcxgEIAMoCVIIcmVxdWlyZXMSJQoOc2NoZW1hX3ZlcnNpb24YBSABKA1SDXNjaGVtYVZlcnNpb24SGgoIcmVzZXJ2ZWQYBiABKAhSCHJlc2VydmVkKm8K\
+    B1N1cmZhY2USFwoTU1VSRkFDRV9VTlNQRUNJRklFRBAAEhAKDFNVUkZBQ0VfRURHRRABEg8KC1NVUkZBQ0VfT1BTEAISEgoOU1VSRkFDRV9XT1JLRVIQAxIU\
+    ChBTVVJGQUNFX0lOVEVSTkFMEAQqzwEKDVByaW5jaXBhbEtpbmQSHgoaUFJJTkNJUEFMX0tJTkRfVU5TUEVDSUZJRUQQABIcChhQUklOQ0lQQUxfS0lORF9B\
+    Tk9OWU1PVVMQARIXChNQUklOQ0lQQUxfS0lORF9VU0VSEAISGAoUUFJJTkNJUEFMX0tJTkRfQUdFTlQQAxIZChVQUklOQ0lQQUxfS0lORF9XT1JLRVIQBBIW\
+    ChJQUklOQ0lQQUxfS0lORF9PUFMQBRIaChZQUklOQ0lQQUxfS0lORF9TRVJWSUNFEAYqUQoETGFuZRIUChBMQU5FX1VOU1BFQ0lGSUVEEAASEAoMTEFORV9D\
+    T05UUk9MEAESDQoJTEFORV9EQVRBEAISEgoOTEFORV9URUxFTUVUUlkQAypyCglSZXRlbnRpb24SGQoVUkVURU5USU9OX1VOU1BFQ0lGSUVEEAASFgoSUkVU\
+    RU5USU9OX0JVU0lORVNTEAESGQoVUkVURU5USU9OX09QRVJBVElPTkFMEAISFwoTUkVURU5USU9OX1RSQU5TSUVOVBADOlsKBmFjY2VzcxIeLmdvb2dsZS5w\
+    cm90b2J1Zi5NZXRob2RPcHRpb25zGLWHAyABKAsyIS5zcGFud2lyZS5vcHRpb25zLnYxLk1ldGhvZEFjY2Vzc1IGYWNjZXNzOl4KBWV2ZW50Eh8uZ29vZ2xl\
+    LnByb3RvYnVmLk1lc3NhZ2VPcHRpb25zGLaHAyABKAsyJS5zcGFud2lyZS5vcHRpb25zLnYxLkV2ZW50RGVjbGFyYXRpb25SBWV2ZW50QgO6AgBiBnByb3Rv\
+    Mw==
     """,
   dependencies: { [googleProtobufDescriptorFile] })
 
@@ -231,7 +232,7 @@ public struct MethodAccess: Message {
 }
 
 /// Makes a message the payload of an event type.
-public struct EventType: Message {
+public struct EventDeclaration: Message {
   /// "journey.node.entered"
   public var type: String
   public var lane: Lane
@@ -271,12 +272,12 @@ public struct EventType: Message {
     self.unknownFields = UnknownFields()
   }
 
-  public static let protoTypeName: String = "spanwire.options.v1.EventType"
+  public static let protoTypeName: String = "spanwire.options.v1.EventDeclaration"
   public static var file: GeneratedFile { spanwireOptionsV1OptionsFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__options__v1__event_type__table(), strings: [1, 4])
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__options__v1__event_declaration__table(), strings: [1, 4])
 
   public init(cStruct: UnsafeRawPointer) {
-    let c = cStruct.assumingMemoryBound(to: Spanwire__Options__V1__EventType.self)
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Options__V1__EventDeclaration.self)
     self.type = CField.string(c.pointee.type)
     self.lane = CField.enumeration(c.pointee.lane)
     self.retention = CField.enumeration(c.pointee.retention)

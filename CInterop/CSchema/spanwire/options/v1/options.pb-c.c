@@ -52,49 +52,49 @@ void   spanwire__options__v1__method_access__free_unpacked
   assert(message->base.descriptor == &spanwire__options__v1__method_access__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-void   spanwire__options__v1__event_type__init
-                     (Spanwire__Options__V1__EventType         *message)
+void   spanwire__options__v1__event_declaration__init
+                     (Spanwire__Options__V1__EventDeclaration         *message)
 {
-  static const Spanwire__Options__V1__EventType init_value = SPANWIRE__OPTIONS__V1__EVENT_TYPE__INIT;
+  static const Spanwire__Options__V1__EventDeclaration init_value = SPANWIRE__OPTIONS__V1__EVENT_DECLARATION__INIT;
   *message = init_value;
 }
-size_t spanwire__options__v1__event_type__get_packed_size
-                     (const Spanwire__Options__V1__EventType *message)
+size_t spanwire__options__v1__event_declaration__get_packed_size
+                     (const Spanwire__Options__V1__EventDeclaration *message)
 {
-  assert(message->base.descriptor == &spanwire__options__v1__event_type__descriptor);
+  assert(message->base.descriptor == &spanwire__options__v1__event_declaration__descriptor);
   return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
 }
-size_t spanwire__options__v1__event_type__pack
-                     (const Spanwire__Options__V1__EventType *message,
+size_t spanwire__options__v1__event_declaration__pack
+                     (const Spanwire__Options__V1__EventDeclaration *message,
                       uint8_t       *out)
 {
-  assert(message->base.descriptor == &spanwire__options__v1__event_type__descriptor);
+  assert(message->base.descriptor == &spanwire__options__v1__event_declaration__descriptor);
   return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
 }
-size_t spanwire__options__v1__event_type__pack_to_buffer
-                     (const Spanwire__Options__V1__EventType *message,
+size_t spanwire__options__v1__event_declaration__pack_to_buffer
+                     (const Spanwire__Options__V1__EventDeclaration *message,
                       ProtobufCBuffer *buffer)
 {
-  assert(message->base.descriptor == &spanwire__options__v1__event_type__descriptor);
+  assert(message->base.descriptor == &spanwire__options__v1__event_declaration__descriptor);
   return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
 }
-Spanwire__Options__V1__EventType *
-       spanwire__options__v1__event_type__unpack
+Spanwire__Options__V1__EventDeclaration *
+       spanwire__options__v1__event_declaration__unpack
                      (ProtobufCAllocator  *allocator,
                       size_t               len,
                       const uint8_t       *data)
 {
-  return (Spanwire__Options__V1__EventType *)
-     protobuf_c_message_unpack (&spanwire__options__v1__event_type__descriptor,
+  return (Spanwire__Options__V1__EventDeclaration *)
+     protobuf_c_message_unpack (&spanwire__options__v1__event_declaration__descriptor,
                                 allocator, len, data);
 }
-void   spanwire__options__v1__event_type__free_unpacked
-                     (Spanwire__Options__V1__EventType *message,
+void   spanwire__options__v1__event_declaration__free_unpacked
+                     (Spanwire__Options__V1__EventDeclaration *message,
                       ProtobufCAllocator *allocator)
 {
   if(!message)
     return;
-  assert(message->base.descriptor == &spanwire__options__v1__event_type__descriptor);
+  assert(message->base.descriptor == &spanwire__options__v1__event_declaration__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
 static const ProtobufCFieldDescriptor spanwire__options__v1__method_access__field_descriptors[4] =
@@ -174,7 +174,7 @@ const ProtobufCMessageDescriptor spanwire__options__v1__method_access__descripto
   (ProtobufCMessageInit) spanwire__options__v1__method_access__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__options__v1__event_type__field_descriptors[6] =
+static const ProtobufCFieldDescriptor spanwire__options__v1__event_declaration__field_descriptors[6] =
 {
   {
     "type",
@@ -182,7 +182,7 @@ static const ProtobufCFieldDescriptor spanwire__options__v1__event_type__field_d
     PROTOBUF_C_LABEL_NONE,
     PROTOBUF_C_TYPE_BYTES,
     0,   /* quantifier_offset */
-    offsetof(Spanwire__Options__V1__EventType, type),
+    offsetof(Spanwire__Options__V1__EventDeclaration, type),
     NULL,
     NULL,
     0,             /* flags */
@@ -194,7 +194,7 @@ static const ProtobufCFieldDescriptor spanwire__options__v1__event_type__field_d
     PROTOBUF_C_LABEL_NONE,
     PROTOBUF_C_TYPE_ENUM,
     0,   /* quantifier_offset */
-    offsetof(Spanwire__Options__V1__EventType, lane),
+    offsetof(Spanwire__Options__V1__EventDeclaration, lane),
     &spanwire__options__v1__lane__descriptor,
     NULL,
     0,             /* flags */
@@ -206,7 +206,7 @@ static const ProtobufCFieldDescriptor spanwire__options__v1__event_type__field_d
     PROTOBUF_C_LABEL_NONE,
     PROTOBUF_C_TYPE_ENUM,
     0,   /* quantifier_offset */
-    offsetof(Spanwire__Options__V1__EventType, retention),
+    offsetof(Spanwire__Options__V1__EventDeclaration, retention),
     &spanwire__options__v1__retention__descriptor,
     NULL,
     0,             /* flags */
@@ -217,8 +217,8 @@ static const ProtobufCFieldDescriptor spanwire__options__v1__event_type__field_d
     4,
     PROTOBUF_C_LABEL_REPEATED,
     PROTOBUF_C_TYPE_BYTES,
-    offsetof(Spanwire__Options__V1__EventType, n_requires_),
-    offsetof(Spanwire__Options__V1__EventType, requires_),
+    offsetof(Spanwire__Options__V1__EventDeclaration, n_requires_),
+    offsetof(Spanwire__Options__V1__EventDeclaration, requires_),
     NULL,
     NULL,
     0,             /* flags */
@@ -230,7 +230,7 @@ static const ProtobufCFieldDescriptor spanwire__options__v1__event_type__field_d
     PROTOBUF_C_LABEL_NONE,
     PROTOBUF_C_TYPE_UINT32,
     0,   /* quantifier_offset */
-    offsetof(Spanwire__Options__V1__EventType, schema_version),
+    offsetof(Spanwire__Options__V1__EventDeclaration, schema_version),
     NULL,
     NULL,
     0,             /* flags */
@@ -242,14 +242,14 @@ static const ProtobufCFieldDescriptor spanwire__options__v1__event_type__field_d
     PROTOBUF_C_LABEL_NONE,
     PROTOBUF_C_TYPE_BOOL,
     0,   /* quantifier_offset */
-    offsetof(Spanwire__Options__V1__EventType, reserved),
+    offsetof(Spanwire__Options__V1__EventDeclaration, reserved),
     NULL,
     NULL,
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
 };
-static const unsigned spanwire__options__v1__event_type__field_indices_by_name[] = {
+static const unsigned spanwire__options__v1__event_declaration__field_indices_by_name[] = {
   1,   /* field[1] = lane */
   3,   /* field[3] = requires_ */
   5,   /* field[5] = reserved */
@@ -257,24 +257,24 @@ static const unsigned spanwire__options__v1__event_type__field_indices_by_name[]
   4,   /* field[4] = schema_version */
   0,   /* field[0] = type */
 };
-static const ProtobufCIntRange spanwire__options__v1__event_type__number_ranges[1 + 1] =
+static const ProtobufCIntRange spanwire__options__v1__event_declaration__number_ranges[1 + 1] =
 {
   { 1, 0 },
   { 0, 6 }
 };
-const ProtobufCMessageDescriptor spanwire__options__v1__event_type__descriptor =
+const ProtobufCMessageDescriptor spanwire__options__v1__event_declaration__descriptor =
 {
   PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
-  "spanwire.options.v1.EventType",
-  "EventType",
-  "Spanwire__Options__V1__EventType",
+  "spanwire.options.v1.EventDeclaration",
+  "EventDeclaration",
+  "Spanwire__Options__V1__EventDeclaration",
   "spanwire.options.v1",
-  sizeof(Spanwire__Options__V1__EventType),
+  sizeof(Spanwire__Options__V1__EventDeclaration),
   6,
-  spanwire__options__v1__event_type__field_descriptors,
-  spanwire__options__v1__event_type__field_indices_by_name,
-  1,  spanwire__options__v1__event_type__number_ranges,
-  (ProtobufCMessageInit) spanwire__options__v1__event_type__init,
+  spanwire__options__v1__event_declaration__field_descriptors,
+  spanwire__options__v1__event_declaration__field_indices_by_name,
+  1,  spanwire__options__v1__event_declaration__number_ranges,
+  (ProtobufCMessageInit) spanwire__options__v1__event_declaration__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCEnumValue spanwire__options__v1__surface__enum_values_by_number[5] =

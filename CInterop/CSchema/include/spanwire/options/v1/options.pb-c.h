@@ -17,7 +17,7 @@ PROTOBUF_C__BEGIN_DECLS
 #include "google/protobuf/descriptor.pb-c.h"
 
 typedef struct Spanwire__Options__V1__MethodAccess Spanwire__Options__V1__MethodAccess;
-typedef struct Spanwire__Options__V1__EventType Spanwire__Options__V1__EventType;
+typedef struct Spanwire__Options__V1__EventDeclaration Spanwire__Options__V1__EventDeclaration;
 
 
 /* --- enums --- */
@@ -73,7 +73,7 @@ struct  Spanwire__Options__V1__MethodAccess
     , 0,NULL, 0,NULL, 0,NULL, {0,NULL} }
 
 
-struct  Spanwire__Options__V1__EventType
+struct  Spanwire__Options__V1__EventDeclaration
 {
   ProtobufCMessage base;
   ProtobufCBinaryData type;
@@ -84,8 +84,8 @@ struct  Spanwire__Options__V1__EventType
   uint32_t schema_version;
   protobuf_c_boolean reserved;
 };
-#define SPANWIRE__OPTIONS__V1__EVENT_TYPE__INIT \
- { PROTOBUF_C_MESSAGE_INIT (&spanwire__options__v1__event_type__descriptor) \
+#define SPANWIRE__OPTIONS__V1__EVENT_DECLARATION__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__options__v1__event_declaration__descriptor) \
     , {0,NULL}, SPANWIRE__OPTIONS__V1__LANE__LANE_UNSPECIFIED, SPANWIRE__OPTIONS__V1__RETENTION__RETENTION_UNSPECIFIED, 0,NULL, 0, 0 }
 
 
@@ -108,32 +108,32 @@ Spanwire__Options__V1__MethodAccess *
 void   spanwire__options__v1__method_access__free_unpacked
                      (Spanwire__Options__V1__MethodAccess *message,
                       ProtobufCAllocator *allocator);
-/* Spanwire__Options__V1__EventType methods */
-void   spanwire__options__v1__event_type__init
-                     (Spanwire__Options__V1__EventType         *message);
-size_t spanwire__options__v1__event_type__get_packed_size
-                     (const Spanwire__Options__V1__EventType   *message);
-size_t spanwire__options__v1__event_type__pack
-                     (const Spanwire__Options__V1__EventType   *message,
+/* Spanwire__Options__V1__EventDeclaration methods */
+void   spanwire__options__v1__event_declaration__init
+                     (Spanwire__Options__V1__EventDeclaration         *message);
+size_t spanwire__options__v1__event_declaration__get_packed_size
+                     (const Spanwire__Options__V1__EventDeclaration   *message);
+size_t spanwire__options__v1__event_declaration__pack
+                     (const Spanwire__Options__V1__EventDeclaration   *message,
                       uint8_t             *out);
-size_t spanwire__options__v1__event_type__pack_to_buffer
-                     (const Spanwire__Options__V1__EventType   *message,
+size_t spanwire__options__v1__event_declaration__pack_to_buffer
+                     (const Spanwire__Options__V1__EventDeclaration   *message,
                       ProtobufCBuffer     *buffer);
-Spanwire__Options__V1__EventType *
-       spanwire__options__v1__event_type__unpack
+Spanwire__Options__V1__EventDeclaration *
+       spanwire__options__v1__event_declaration__unpack
                      (ProtobufCAllocator  *allocator,
                       size_t               len,
                       const uint8_t       *data);
-void   spanwire__options__v1__event_type__free_unpacked
-                     (Spanwire__Options__V1__EventType *message,
+void   spanwire__options__v1__event_declaration__free_unpacked
+                     (Spanwire__Options__V1__EventDeclaration *message,
                       ProtobufCAllocator *allocator);
 /* --- per-message closures --- */
 
 typedef void (*Spanwire__Options__V1__MethodAccess_Closure)
                  (const Spanwire__Options__V1__MethodAccess *message,
                   void *closure_data);
-typedef void (*Spanwire__Options__V1__EventType_Closure)
-                 (const Spanwire__Options__V1__EventType *message,
+typedef void (*Spanwire__Options__V1__EventDeclaration_Closure)
+                 (const Spanwire__Options__V1__EventDeclaration *message,
                   void *closure_data);
 
 /* --- services --- */
@@ -146,7 +146,7 @@ extern const ProtobufCEnumDescriptor    spanwire__options__v1__principal_kind__d
 extern const ProtobufCEnumDescriptor    spanwire__options__v1__lane__descriptor;
 extern const ProtobufCEnumDescriptor    spanwire__options__v1__retention__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__options__v1__method_access__descriptor;
-extern const ProtobufCMessageDescriptor spanwire__options__v1__event_type__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__options__v1__event_declaration__descriptor;
 
 PROTOBUF_C__END_DECLS
 
