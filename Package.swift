@@ -68,7 +68,9 @@ let package = Package(
     room("Store/Database", ["CSQLite", "SpanwireEventLoop"]),
     tests("Store/Database", ["SpanwireEventLoop"]),
     room("Store/ServiceKit", ["SpanwireDatabase", "SpanwireSchema", "SpanwireRPC"]),
-    room("Store/EventLog", ["SpanwireServiceKit", "SpanwireDatabase", "SpanwireSchema"]),
+    tests("Store/ServiceKit"),
+    room("Store/EventLog", ["SpanwireServiceKit", "SpanwireDatabase", "SpanwireSchema", "SpanwireRPC", "SpanwireEventLoop"]),
+    tests("Store/EventLog", ["SpanwireEventLoop"]),
     room("Store/Telemetry", ["SpanwireRPC", "SpanwireSchema", "SpanwireServiceKit"]),
 
     // Services: one room each; rooms never import each other

@@ -1,0 +1,159 @@
+import SpanwireDatabase
+import SpanwireRPC
+
+/// The rows of effects.
+public enum EffectStore {
+  public static let migrations = Migrations(
+    "effects",
+    [
+      .init(
+        "effects and their outcomes",
+        sqlite: """
+          CREATE TABLE effect (
+            number INTEGER NOT NULL PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            owner TEXT NOT NULL,
+            stream TEXT NOT NULL,
+            method TEXT NOT NULL,
+            request BLOB NOT NULL,
+            due_at INTEGER NOT NULL,
+            tenant_id TEXT NOT NULL,
+            subject TEXT NOT NULL,
+            traceparent TEXT NOT NULL,
+            state INTEGER NOT NULL,
+            attempts INTEGER NOT NULL,
+            ended_at INTEGER NOT NULL,
+            outcome BLOB
+          ) STRICT;
+          CREATE INDEX effect_due ON effect (due_at, number) WHERE state = 0;
+          """)
+    ])
+
+  enum State: Int64, SQLValue {
+    case pending = 0
+    case succeeded = 1
+    case failed = 2
+    case cancelled = 3
+  }
+
+  /// Pending effects that are due, in order, after a place in it.
+  static func due(
+    _ reader: borrowing some Reader & ~Copyable, now: Int64, after: (dueAt: Int64, number: Int64), limit: Int
+  ) throws -> [Effect] {
+    try reader.query(
+      """
+      SELECT number, id, owner, stream, method, request, due_at, tenant_id, subject, traceparent, attempts FROM effect
+      WHERE state = 0 AND due_at <= ?1 AND (due_at, number) > (?2, ?3) ORDER BY due_at, number LIMIT ?4
+      """, now, after.dueAt, after.number, limit
+    ) { row in
+      var effect = Effect(
+        id: row[1], owner: row[2], stream: row[3], method: row[4], request: row[5], dueAt: row[6], tenant: row[7],
+        subject: Principal(storedText: row[8]), trace: TraceContext(traceparent: row[9]))
+      effect.number = row[0]
+      effect.attempts = row[10]
+      return effect
+    }
+  }
+
+  /// When the next effect that is not due yet will be; nil when none waits.
+  static func nextDue(_ reader: borrowing some Reader & ~Copyable, after now: Int64) throws -> Int64? {
+    try reader.first("SELECT min(due_at) FROM effect WHERE state = 0 AND due_at > ?1", now) { $0.get(0, as: Int64?.self) }.flatMap { $0 }
+  }
+
+  /// How an effect ended; nil while it has not. Throws NOT_FOUND for an effect that there isn't.
+  static func outcome(_ reader: borrowing some Reader & ~Copyable, of id: String) throws -> EffectOutcome? {
+    let row = try reader.first("SELECT state, outcome FROM effect WHERE id = ?1", id) {
+      (state: $0.get(0, as: State.self), outcome: $0.get(1, as: [UInt8]?.self))
+    }
+    guard let row else { throw RPCError.notFound("no effect \(id)") }
+    switch row.state {
+    case .pending: return nil
+    case .succeeded: return .succeeded(row.outcome ?? [])
+    case .failed: return .failed(RPCError(stored: row.outcome ?? []))
+    case .cancelled: return .cancelled
+    }
+  }
+
+  /// Forgets outcomes that ended before a moment, never the newest row: its number must not be given again.
+  static func purge(_ transaction: borrowing Transaction, endedBefore: Int64, limit: Int) throws -> Int {
+    try transaction.executeCounting(
+      """
+      DELETE FROM effect WHERE number IN (SELECT number FROM effect WHERE state <> 0 AND ended_at < ?1
+        AND number < (SELECT max(number) FROM effect) ORDER BY number LIMIT ?2)
+      """, endedBefore, limit)
+  }
+}
+
+extension Transaction {
+  /// Stores an effect in this transaction; it is performed if and when the transaction commits.
+  public func perform(_ effect: Effect) throws {
+    precondition(!effect.id.isEmpty && !effect.owner.isEmpty && !effect.stream.isEmpty, "an effect has an id, an owner and a stream")
+    var stored = effect
+    stored.number = try (first("SELECT max(number) FROM effect") { $0.get(0, as: Int64?.self) }.flatMap { $0 } ?? 0) + 1
+    try execute(
+      """
+      INSERT INTO effect (number, id, owner, stream, method, request, due_at, tenant_id, subject, traceparent, state, attempts, ended_at)
+      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 0, 0, 0)
+      """, stored.number, effect.id, effect.owner, effect.stream, effect.method, effect.request, effect.dueAt, effect.tenant,
+      effect.subject?.storedText ?? "", effect.trace?.traceparent ?? "")
+    publish(stored)
+  }
+
+  /// Takes an effect back that has not ended; false when it has, or there is none. One that is being performed may still happen: whoever
+  /// sets timers checks, when one fires, that it still means something.
+  @discardableResult
+  public func cancelEffect(_ id: String, at now: Int64) throws -> Bool {
+    let found = try executeCounting(
+      "UPDATE effect SET state = ?2, ended_at = ?3 WHERE id = ?1 AND state = 0", id, EffectStore.State.cancelled, now) == 1
+    if found { publish(EffectEnded(id: id, outcome: .cancelled)) }
+    return found
+  }
+
+  /// Records how a pending effect ended; false when it had ended before.
+  func endEffect(_ effect: Effect, _ outcome: EffectOutcome, at now: Int64) throws -> Bool {
+    let state: EffectStore.State, bytes: [UInt8]
+    switch outcome {
+    case .succeeded(let response): (state, bytes) = (.succeeded, response)
+    case .failed(let error): (state, bytes) = (.failed, error.stored)
+    case .cancelled: (state, bytes) = (.cancelled, [])
+    }
+    let found = try executeCounting(
+      "UPDATE effect SET state = ?2, outcome = ?3, ended_at = ?4, attempts = ?5 WHERE number = ?1 AND state = 0",
+      effect.number, state, bytes, now, effect.attempts) == 1
+    if found { publish(EffectEnded(id: effect.id, outcome: outcome)) }
+    return found
+  }
+}
+
+/// Tells the dispatcher, in the order of commits, that an effect has ended.
+struct EffectEnded: Sendable {
+  let id: String
+  let outcome: EffectOutcome
+}
+
+extension Principal {
+  /// One line: none of the parts can hold the separator, since ids have no control characters.
+  var storedText: String {
+    [
+      "\(kind.rawValue)", id, tenant, organization, roles.joined(separator: "\u{1E}"), scopes.joined(separator: "\u{1E}"), "\(surface.rawValue)",
+    ].joined(separator: "\u{1F}")
+  }
+
+  convenience init?(storedText: String) {
+    let parts = storedText.split(separator: "\u{1F}", omittingEmptySubsequences: false).map(String.init)
+    guard parts.count == 7, let kind = UInt8(parts[0]).flatMap(Kind.init(rawValue:)), let surface = UInt8(parts[6]).flatMap(Surface.init(rawValue:))
+    else { return nil }
+    self.init(
+      kind: kind, id: parts[1], tenant: parts[2], organization: parts[3], roles: parts[4].split(separator: "\u{1E}").map(String.init),
+      scopes: parts[5].split(separator: "\u{1E}").map(String.init), surface: surface)
+  }
+}
+
+extension RPCError {
+  /// The code and the message. Details stay behind: who must read them has them in the callee's own record.
+  var stored: [UInt8] { [code.rawValue] + Array(message.utf8) }
+
+  init(stored: [UInt8]) {
+    self.init(stored.first.flatMap(Code.init(rawValue:)) ?? .unknown, String(decoding: stored.dropFirst(), as: UTF8.self))
+  }
+}

@@ -1,0 +1,23 @@
+/// The bounds of the log and its readers, each with its reason.
+public enum EventLogLimits {
+  /// Positions of a history page. A full page never changes, so it is shared; about 150 KB, half a millisecond to read.
+  public static let page: Int64 = 256
+  /// Bytes of shared pages kept: a thousand subscribers that catch up together read the same ones.
+  public static let pageCacheBytes = 32 << 20
+  /// Events that every loop keeps to close the gap between history and live: some seconds of a busy log.
+  public static let ring = 4_096
+  /// An envelope with its payload. An event tells of a change; contents go to artifacts.
+  public static let envelopeBytes = 64 << 10
+  /// Events of one transaction: they become one batch on every loop.
+  public static let eventsPerTransaction = 1_000
+  /// Positions behind the ring within which a LIVE subscription sheds telemetry alone; further back it sheds data too.
+  public static let liveWindow: Int64 = 1_024
+  /// Control events that a LIVE subscription may owe; past it the stream ends with its cursor, since control is never shed.
+  public static let liveControl = 64
+  /// How often an idle subscription learns how far the log has come.
+  public static let heartbeat = Duration.seconds(15)
+  /// Subscriptions of a loop: each costs a look at every event that no session index keeps from it.
+  public static let subscriptionsPerLoop = 10_000
+  /// Findings of a verification that are spelled out.
+  public static let findings = 100
+}

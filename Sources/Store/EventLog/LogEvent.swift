@@ -1,0 +1,79 @@
+/// One stored event as readers of the log see it: what filters ask for, and the envelope's bytes, encoded once and shared by all.
+public final class LogEvent: Sendable {
+  /// Dense from 1 in the whole log.
+  public let position: Int64
+  /// Dense from 1 in its stream: the session, else the tenant's producer.
+  public let sequence: Int64
+  public let header: EventHeader
+  /// The `EventEnvelope`.
+  public let envelope: [UInt8]
+  /// The envelope as the `event` of a `SubscribeResponse`.
+  public let response: [UInt8]
+
+  public init(position: Int64, sequence: Int64, header: EventHeader, envelope: [UInt8]) {
+    self.position = position
+    self.sequence = sequence
+    self.header = header
+    self.envelope = envelope
+    // Field 1, length-delimited.
+    var response: [UInt8] = [0x0A]
+    response.reserveCapacity(envelope.count + 6)
+    var length = envelope.count
+    while length >= 0x80 {
+      response.append(UInt8(truncatingIfNeeded: length) | 0x80)
+      length >>= 7
+    }
+    response.append(UInt8(length))
+    response.append(contentsOf: envelope)
+    self.response = response
+  }
+}
+
+/// What the log keeps of an event beside its envelope: what it can be found by.
+public struct EventHeader: Sendable, Hashable {
+  public var type: String
+  public var tenant: String
+  /// The product runtime session; empty when the event belongs to none.
+  public var session: String
+  public var journey: String
+  /// 16 bytes, or none.
+  public var trace: [UInt8]
+  public var lane: EventLane
+  /// The service that wrote it.
+  public var producer: String
+
+  public init(
+    type: String, tenant: String, session: String = "", journey: String = "", trace: [UInt8] = [], lane: EventLane, producer: String
+  ) {
+    self.type = type
+    self.tenant = tenant
+    self.session = session
+    self.journey = journey
+    self.trace = trace
+    self.lane = lane
+    self.producer = producer
+  }
+
+  /// What the stream's sequence counts within.
+  var stream: String { session.isEmpty ? "producer:" + producer : session }
+}
+
+/// How much an event may cost its readers. The numbers are the contract's.
+public enum EventLane: Int32, Sendable, Hashable, CaseIterable {
+  case control = 1
+  case data = 2
+  case telemetry = 3
+}
+
+/// The events of one or more commits. `previous` is the position before the first, so that a loop can prove that it missed nothing.
+final class LogBatch: Sendable {
+  let previous: Int64
+  let events: [LogEvent]
+
+  var last: Int64 { events.last?.position ?? previous }
+
+  init(previous: Int64, events: [LogEvent]) {
+    self.previous = previous
+    self.events = events
+  }
+}

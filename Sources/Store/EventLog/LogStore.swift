@@ -1,0 +1,110 @@
+import SpanwireDatabase
+
+/// The log's rows.
+public enum LogStore {
+  public static let migrations = Migrations(
+    "events",
+    [
+      .init(
+        "the log, its streams and its consumers",
+        sqlite: """
+          CREATE TABLE event_log (
+            position INTEGER NOT NULL PRIMARY KEY,
+            stream_key INTEGER NOT NULL,
+            stream_sequence INTEGER NOT NULL,
+            type TEXT NOT NULL,
+            lane INTEGER NOT NULL,
+            tenant_id TEXT NOT NULL,
+            session_id TEXT NOT NULL,
+            journey_instance_id TEXT NOT NULL,
+            trace_id BLOB NOT NULL,
+            producer TEXT NOT NULL,
+            envelope BLOB NOT NULL
+          ) STRICT;
+          CREATE INDEX event_log_stream ON event_log (stream_key, position);
+          CREATE TABLE event_stream (
+            tenant_id TEXT NOT NULL,
+            stream TEXT NOT NULL,
+            stream_key INTEGER NOT NULL,
+            last_sequence INTEGER NOT NULL,
+            PRIMARY KEY (tenant_id, stream)
+          ) STRICT, WITHOUT ROWID;
+          CREATE TABLE event_consumer (
+            name TEXT NOT NULL PRIMARY KEY,
+            position INTEGER NOT NULL
+          ) STRICT, WITHOUT ROWID;
+          """),
+    ])
+
+  static func head(_ reader: borrowing some Reader & ~Copyable) throws -> Int64 {
+    try reader.first("SELECT max(position) FROM event_log") { $0.get(0, as: Int64?.self) }.flatMap { $0 } ?? 0
+  }
+
+  /// The first position that is kept; 1 while the log is empty.
+  static func first(_ reader: borrowing some Reader & ~Copyable) throws -> Int64 {
+    try reader.first("SELECT min(position) FROM event_log") { $0.get(0, as: Int64?.self) }.flatMap { $0 } ?? 1
+  }
+
+  /// Events after a position, in order.
+  static func page(_ reader: borrowing some Reader & ~Copyable, after: Int64, through: Int64) throws -> [LogEvent] {
+    try reader.query(
+      """
+      SELECT position, stream_sequence, type, lane, tenant_id, session_id, journey_instance_id, trace_id, producer, envelope
+      FROM event_log WHERE position > ?1 AND position <= ?2 ORDER BY position
+      """, after, through, row: event)
+  }
+
+  /// A session's events after a position, and how far the log was scanned for them.
+  static func page(
+    _ reader: borrowing some Reader & ~Copyable, session: String, tenant: String, after: Int64
+  ) throws -> (events: [LogEvent], through: Int64) {
+    let head = try head(reader)
+    guard
+      let key = try reader.first(
+        "SELECT stream_key FROM event_stream WHERE tenant_id = ?1 AND stream = ?2", tenant, session, row: { $0.get(0, as: Int64.self) })
+    else { return ([], head) }
+    let events = try reader.query(
+      """
+      SELECT position, stream_sequence, type, lane, tenant_id, session_id, journey_instance_id, trace_id, producer, envelope
+      FROM event_log WHERE stream_key = ?1 AND position > ?2 ORDER BY position LIMIT ?3
+      """, key, after, EventLogLimits.page, row: event)
+    return (events, events.count < Int(EventLogLimits.page) ? max(head, after) : events.last!.position)
+  }
+
+  private static func event(_ row: Row) -> LogEvent {
+    LogEvent(
+      position: row[0], sequence: row[1],
+      header: EventHeader(
+        type: row[2], tenant: row[4], session: row[5], journey: row[6], trace: row[7], lane: row[3], producer: row[8]),
+      envelope: row[9])
+  }
+}
+
+extension EventLane: SQLValue {}
+
+extension Transaction {
+  /// Stores an event in this transaction under the log's next position and its stream's next sequence, with which `encode` makes the
+  /// envelope. It reaches subscribers if and when the transaction commits.
+  func append(_ header: EventHeader, encode: (_ position: Int64, _ sequence: Int64) throws -> [UInt8]) throws -> LogEvent {
+    let position = try LogStore.head(self) + 1
+    let stream = try first(
+      """
+      INSERT INTO event_stream (tenant_id, stream, stream_key, last_sequence) VALUES (?1, ?2, ?3, 1)
+      ON CONFLICT (tenant_id, stream) DO UPDATE SET last_sequence = event_stream.last_sequence + 1
+      RETURNING stream_key, last_sequence
+      """, header.tenant, header.stream, position
+    ) { (key: $0.get(0, as: Int64.self), sequence: $0.get(1, as: Int64.self)) }!
+    let envelope = try encode(position, stream.sequence)
+    try execute(
+      """
+      INSERT INTO event_log (position, stream_key, stream_sequence, type, lane, tenant_id, session_id, journey_instance_id, trace_id,
+        producer, envelope)
+      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+      """, position, stream.key, stream.sequence, header.type, header.lane, header.tenant, header.session, header.journey, header.trace,
+      header.producer, envelope)
+    let event = LogEvent(position: position, sequence: stream.sequence, header: header, envelope: envelope)
+    publish(event)
+    reached(position: position)
+    return event
+  }
+}
