@@ -49,6 +49,7 @@ let package = Package(
     structs("CWellKnown"),
     structs("CRPCServices", ["CWellKnown"]),
     structs("CSchema", ["CWellKnown"]),
+    structs("CEcho"),
 
     // Wire: bytes in, bytes out; no service knows it
     room("Wire/Protobuf", ["CProtobufC"]),
@@ -99,7 +100,8 @@ let package = Package(
     .executableTarget(
       name: "protoc-gen-spanwire", dependencies: ["SpanwireProtobuf", "SpanwireWellKnown"], path: "Sources/Apps/protoc-gen-spanwire"),
     .executableTarget(
-      name: "spanwire-echo", dependencies: ["SpanwireRPCOverHTTP2", "SpanwireRPCServices"], path: "Sources/Apps/spanwire-echo"),
+      name: "spanwire-echo", dependencies: ["SpanwireRPCOverHTTP2", "SpanwireProtobuf", "SpanwireWellKnown", "CEcho"],
+      path: "Sources/Apps/spanwire-echo", exclude: ["Protos"]),
 
     // Tests
     .target(name: "CTestProtos", dependencies: ["CProtobufC", "CWellKnown"], path: "Tests/Wire/Protobuf/C"),

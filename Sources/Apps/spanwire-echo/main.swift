@@ -1,1 +1,44 @@
-print("not yet")
+import Glibc
+import SpanwireEventLoop
+import SpanwireRPC
+import SpanwireRPCOverHTTP2
+import SpanwireTLS
+
+// Serves echo.proto for `tools/bench rpc`: typed handlers behind the whole server, with deadlines, metadata and tracing on.
+//
+//   spanwire-echo PORT [CERTIFICATE KEY]
+
+struct Echo: Echo_EchoService {
+  func get(_ request: Echo_EchoRequest, context: ServerContext) async throws -> Echo_EchoResponse {
+    Echo_EchoResponse(text: request.text)
+  }
+
+  func expand(_ request: Echo_ExpandRequest, responses: ResponseWriter<Echo_ExpandResponse>, context: ServerContext) async throws {
+    let response = Echo_ExpandResponse(data: [UInt8](repeating: 0x61, count: 98))
+    for _ in 0..<request.count { try await responses.write(response) }
+  }
+}
+
+let arguments = CommandLine.arguments
+guard arguments.count == 2 || arguments.count == 4, let port = UInt16(arguments[1]) else {
+  print("usage: spanwire-echo PORT [CERTIFICATE KEY]")
+  exit(2)
+}
+// Before any thread starts, so that all of them leave the signals to the one that waits for them.
+var signals = sigset_t()
+sigemptyset(&signals)
+sigaddset(&signals, SIGTERM)
+sigaddset(&signals, SIGINT)
+pthread_sigmask(SIG_BLOCK, &signals, nil)
+
+let router = ServerRouter([Echo_Echo.routes(Echo())], observer: SpanRing.observer)
+let tls = arguments.count == 4 ? TLSServerConfiguration(certificateChain: .file(path: arguments[2]), privateKey: .file(path: arguments[3])) : nil
+let server = try HTTP2Server(router, ServerConfiguration(port: port, tls: tls))
+for address in try await server.start() { print("serving on \(address)") }
+let waited = signals
+_ = try await offload {
+  var signals = waited
+  var signal: Int32 = 0
+  sigwait(&signals, &signal)
+}
+await server.shutDown(grace: .seconds(1))
