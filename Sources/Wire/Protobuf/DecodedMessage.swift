@@ -61,7 +61,7 @@ public struct DecodedMessage: @unchecked Sendable {  // what `storage` holds is 
         header.pointee.wireCount = count
         var decoder = Decoder(
           arena: Arena(
-            block: wire + wireSpace, count: space - wireSpace, ceiling: limits.arenaFactor * count + limits.arenaFloor))
+            block: wire + wireSpace, count: space - wireSpace, ceiling: limits.arenaBytes(for: count)))
         defer { header.pointee.arena = decoder.arena }
         let start = UnsafePointer(wire.assumingMemoryBound(to: UInt8.self))
         guard let message = decoder.makeMessage(core), decoder.decode(start, start + count, into: message, core, depth: limits.depth)

@@ -122,9 +122,8 @@ public enum CField {
     guard count > 0, let values else { return [] }
     let pointers = UnsafeBufferPointer(start: values.assumingMemoryBound(to: UnsafeRawPointer.self), count: count)
     return Array(unsafeUninitializedCapacity: count) { buffer, initialized in
-      for (index, pointer) in pointers.enumerated() {
-        (buffer.baseAddress.unsafelyUnwrapped + index).initialize(to: M(cStruct: pointer))
-      }
+      let elements = buffer.baseAddress.unsafelyUnwrapped
+      for index in 0..<count { (elements + index).initialize(to: M(cStruct: pointers[index])) }
       initialized = count
     }
   }

@@ -28,24 +28,23 @@ public protocol MessageEnum: Hashable, Sendable, RawRepresentable where RawValue
 
 extension Message {
   /// Decodes a message from its wire form.
+  @inlinable
   public init(decoding bytes: UnsafeRawBufferPointer, limits: DecodingLimits = .default) throws(DecodingError) {
-    self = try Self.table.withDecoded(bytes, limits: limits) { Self(cStruct: $0) }
+    var scope = try Self.table.decode(bytes, limits: limits)
+    self.init(cStruct: scope.cStruct)
+    scope.free()
   }
 
   /// Decodes a message from its wire form.
+  @inlinable
   public init(decoding bytes: [UInt8], limits: DecodingLimits = .default) throws(DecodingError) {
-    let table = Self.table
-    let result: Result<Self, DecodingError> = bytes.withUnsafeBytes { buffer in
-      do throws(DecodingError) {
-        return .success(try table.withDecoded(buffer, limits: limits) { Self(cStruct: $0) })
-      } catch {
-        return .failure(error)
-      }
+    self = try bytes.withUnsafeBufferPointer { buffer throws(DecodingError) in
+      try Self(decoding: UnsafeRawBufferPointer(buffer), limits: limits)
     }
-    self = try result.get()
   }
 
   /// The message in its wire form.
+  @inlinable
   public func encoded() -> [UInt8] {
     var writer = MessageWriter()
     write(to: &writer)
@@ -53,6 +52,7 @@ extension Message {
   }
 
   /// Writes the message into a writer that the caller reuses; the writer is emptied first.
+  @inlinable
   public func encode(into writer: inout MessageWriter) {
     writer.reset()
     write(to: &writer)

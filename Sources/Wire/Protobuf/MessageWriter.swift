@@ -208,10 +208,14 @@ extension MessageWriter {
 
   @inlinable
   public mutating func message(_ number: UInt32, repeated values: [some Message]) {
-    var index = values.count
+    // Through a span no element is retained.
+    let span = values.span
+    var index = span.count
     while index > 0 {
       index &-= 1
-      message(number, always: values[index])
+      let end = count
+      span[index].write(to: &self)
+      close(number, end)
     }
   }
 

@@ -34,18 +34,23 @@ public struct Indirect<Value: Hashable & Sendable>: Hashable, Sendable {
 public struct ProtoMap<Key: Hashable & Sendable, Value: Hashable & Sendable>: Sendable {
   public typealias Element = (key: Key, value: Value)
 
-  /// The pairs; keys are unique.
-  public private(set) var pairs: [Element]
+  @usableFromInline var storage: [Element]
 
-  public init() { pairs = [] }
+  /// The pairs; keys are unique.
+  @inlinable
+  public var pairs: [Element] { storage }
+
+  @inlinable
+  public init() { storage = [] }
 
   /// Takes pairs as the wire gives them: of several with one key, the last counts.
+  @inlinable
   public init(pairs: [Element]) {
-    self.pairs = pairs
+    storage = pairs
     removeDuplicates()
   }
 
-  public init(_ dictionary: [Key: Value]) { pairs = dictionary.map { ($0.key, $0.value) } }
+  public init(_ dictionary: [Key: Value]) { storage = dictionary.map { ($0.key, $0.value) } }
 
   public var keys: [Key] { pairs.map(\.key) }
   public var values: [Value] { pairs.map(\.value) }
@@ -55,9 +60,9 @@ public struct ProtoMap<Key: Hashable & Sendable, Value: Hashable & Sendable>: Se
     get { pairs.first { $0.key == key }?.value }
     set {
       if let index = pairs.firstIndex(where: { $0.key == key }) {
-        if let newValue { pairs[index].value = newValue } else { pairs.remove(at: index) }
+        if let newValue { storage[index].value = newValue } else { storage.remove(at: index) }
       } else if let newValue {
-        pairs.append((key, newValue))
+        storage.append((key, newValue))
       }
     }
   }
@@ -67,7 +72,8 @@ public struct ProtoMap<Key: Hashable & Sendable, Value: Hashable & Sendable>: Se
     set { self[key] = newValue }
   }
 
-  private mutating func removeDuplicates() {
+  @inlinable
+  mutating func removeDuplicates() {
     guard pairs.count > 1 else { return }
     // Comparing every pair with every other is cheapest for a handful and a weapon for the sender of many.
     if pairs.count <= 8 {
@@ -79,7 +85,8 @@ public struct ProtoMap<Key: Hashable & Sendable, Value: Hashable & Sendable>: Se
     if Set(pairs.lazy.map(\.key)).count < pairs.count { dropOverwritten() }
   }
 
-  private mutating func dropOverwritten() {
+  @usableFromInline
+  mutating func dropOverwritten() {
     var positions: [Key: Int] = [:]
     var kept: [Element] = []
     for pair in pairs {
@@ -90,7 +97,7 @@ public struct ProtoMap<Key: Hashable & Sendable, Value: Hashable & Sendable>: Se
         kept.append(pair)
       }
     }
-    pairs = kept
+    storage = kept
   }
 }
 

@@ -41,6 +41,32 @@ struct TypedTests {
     }
   }
 
+  @Test("Damaged bytes get one verdict from values, views and dynamic messages, and what passes settles after one round")
+  func damage() throws {
+    var random = RandomMessages(generator: SeededGenerator(seed: 31))
+    for _ in 0..<60 {
+      var bytes = random.message(TestTypes.everything).encoded()
+      if bytes.isEmpty { continue }
+      for _ in 0..<40 {
+        let place = Int(random.generator.next() % UInt64(bytes.count))
+        switch random.generator.next() % 4 {
+        case 0: bytes[place] = UInt8(truncatingIfNeeded: random.generator.next())
+        case 1: bytes[place] ^= 1 << UInt8(random.generator.next() % 8)
+        case 2 where bytes.count > 1: bytes.remove(at: place)
+        default: bytes.insert(UInt8(truncatingIfNeeded: random.generator.next()), at: place)
+        }
+        let typed = try? Everything(decoding: bytes)
+        let dynamic = try? DynamicMessage(decoding: bytes, schema: TestTypes.everything)
+        let view = try? bytes.withUnsafeBytes { try DecodedMessage(decoding: $0, table: Everything.table) }
+        #expect((typed == nil) == (dynamic == nil) && (typed == nil) == (view == nil))
+        guard let typed else { continue }
+        let again = typed.encoded()
+        #expect(again == dynamic?.encoded())
+        #expect(try Everything(decoding: again).encoded() == again)
+      }
+    }
+  }
+
   @Test("JSON means the same to generated code", arguments: JSONTests.cases.indices)
   func json(_ index: Int) throws {
     let (input, output) = JSONTests.cases[index]

@@ -38,14 +38,11 @@ public enum DynamicValue: Hashable, Sendable {
 extension DynamicMessage {
   public init(decoding bytes: [UInt8], schema: MessageSchema, limits: DecodingLimits = .default) throws(DecodingError) {
     let table = schema.table
-    let result: Result<DynamicMessage, DecodingError> = bytes.withUnsafeBytes { buffer in
-      do throws(DecodingError) {
-        return .success(try table.withDecoded(buffer, limits: limits) { DynamicMessage($0, schema, table.core) })
-      } catch {
-        return .failure(error)
-      }
+    self = try bytes.withUnsafeBufferPointer { buffer throws(DecodingError) in
+      var scope = try table.decode(UnsafeRawBufferPointer(buffer), limits: limits)
+      defer { scope.free() }
+      return DynamicMessage(scope.cStruct, schema, table.core)
     }
-    self = try result.get()
   }
 
   private init(_ message: UnsafeRawPointer, _ schema: MessageSchema, _ core: UnsafeMutablePointer<TableCore>) {
