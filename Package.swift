@@ -110,6 +110,10 @@ let package = Package(
     tests("Wire/HTTP2"),
     .target(name: "SpanwireTestCertificates", path: "Tests/Wire/Certificates"),
     tests("Wire/TLS", ["SpanwireTestCertificates"]),
-    tests("RPC/RPCOverHTTP2", ["SpanwireTestCertificates"]),
+    .target(name: "SpanwireRPCTestSupport", dependencies: ["SpanwireRPC", "SpanwireWellKnown"], path: "Tests/RPC/Support"),
+    tests("RPC/RPC", ["SpanwireRPCTestSupport"]),
+    tests("RPC/RPCInProcess", ["SpanwireRPCTestSupport"]),
+    tests("RPC/RPCOverHTTP2", ["SpanwireRPCTestSupport", "SpanwireTestCertificates"]),
+    tests("RPC/RPCServices", ["SpanwireRPCInProcess"]),
   ]
 )
