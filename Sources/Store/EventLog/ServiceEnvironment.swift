@@ -16,4 +16,7 @@ public struct ServiceEnvironment: Sendable {
     self.clock = clock
     self.ids = ids
   }
+
+  /// The schema of everything in the store that rooms share; their own come after.
+  public static let migrations: [Migrations] = [Idempotency.migrations, LogStore.migrations, EffectStore.migrations]
 }
