@@ -106,6 +106,11 @@ let package = Package(
     // Tests
     .target(name: "CTestProtos", dependencies: ["CProtobufC", "CWellKnown"], path: "Tests/Wire/Protobuf/C"),
     tests("Wire/Protobuf", ["SpanwireWellKnown", "CTestProtos"], exclude: ["Protos", "C", "oracle.py"]),
+    .target(name: "CTrickyProtos", dependencies: ["CProtobufC", "CWellKnown"], path: "Tests/Apps/protoc-gen-spanwire/C"),
+    .testTarget(
+      name: "protoc-gen-spanwireTests",
+      dependencies: ["protoc-gen-spanwire", "SpanwireProtobuf", "SpanwireWellKnown", "CTrickyProtos"],
+      path: "Tests/Apps/protoc-gen-spanwire", exclude: ["Protos", "C"]),
     tests("Wire/EventLoop"),
     tests("Wire/HTTP2"),
     .target(name: "SpanwireTestCertificates", path: "Tests/Wire/Certificates"),

@@ -22,6 +22,8 @@ struct CFieldNames {
       taken.formUnion([name, companion + name])
       fields.append(name)
     }
+    // The case of a oneof is an enum beside the nested types.
+    var types = Set(message.nestedType.map { CName.camel($0.name ?? "") } + message.enumType.map { CName.camel($0.name ?? "") })
     for (index, oneof) in message.oneofDecl.enumerated() {
       let members = message.field.indices.filter { message.field[$0].oneofIndex == Int32(index) }
       var name = (oneof.name ?? "").lowercased()
@@ -30,8 +32,14 @@ struct CFieldNames {
         if message.field[only].type == .message { continue }
         name = "has_" + fields[only]
       }
-      while taken.contains(name + "_case") || (CName.reserved.contains(name) && !name.hasSuffix("_")) { name += "_" }
+      let wanted = name
+      var attempt = 1
+      while taken.contains(name + "_case") || types.contains(CName.camel(name + "_case")) {
+        attempt += 1
+        name = "\(wanted)_\(attempt)"
+      }
       taken.insert(name + "_case")
+      types.insert(CName.camel(name + "_case"))
       oneofs[index] = name + "_case"
       oneofDeclarations[index] = name
     }

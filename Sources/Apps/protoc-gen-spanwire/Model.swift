@@ -97,7 +97,8 @@ final class FileModel {
       messages.append(MessageModel(each, scope: scope, swiftScope: "", prefix: prefix, in: self, path: [4, index]))
     }
     for (index, each) in proto.service.enumerated() {
-      services.append(ServiceModel(each, fullName: scope + (each.name ?? ""), swiftName: prefix + (each.name ?? ""), in: self, path: [6, index]))
+      services.append(
+        ServiceModel(each, fullName: scope + (each.name ?? ""), swiftName: prefix + (each.name ?? ""), in: self, path: [6, index]))
     }
   }
 
@@ -141,7 +142,8 @@ final class MessageModel {
     for (index, each) in proto.enumType.enumerated() {
       let name = SwiftName.type(each.name ?? "", kind: "Enum")
       enums.append(
-        EnumModel(each, fullName: fullName + "." + (each.name ?? ""), swiftName: name, swiftScope: inner, in: file, path: path + [4, index]))
+        EnumModel(
+          each, fullName: fullName + "." + (each.name ?? ""), swiftName: name, swiftScope: inner, in: file, path: path + [4, index]))
     }
     for (index, each) in proto.nestedType.enumerated() {
       nested.append(MessageModel(each, scope: fullName + ".", swiftScope: inner, prefix: "", in: file, path: path + [3, index]))
