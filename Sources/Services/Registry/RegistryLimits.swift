@@ -1,0 +1,33 @@
+/// Every bound of the registry, with its reason.
+enum RegistryLimits {
+  /// A bundle is one request; the wire's own limit on a message is 4 MiB.
+  static let bundleBytes = 4 * 1024 * 1024
+  /// Definitions in one bundle: four times a city of a thousand places with everything around it.
+  static let definitionsPerBundle = 5_000
+  /// Definitions of one tenant; an Apply reads them all to check references.
+  static let definitionsPerTenant = 50_000
+  /// How deep YAML may nest. A journey node is five deep; parsing recurses, so the bound guards the stack.
+  static let yamlDepth = 32
+  /// Mistakes told in one answer: more than anybody mends in one go.
+  static let problemsTold = 60
+  /// Letters of one problem, and bytes of all: status details travel in trailers, of which clients take 8 KiB.
+  static let problemText = 160
+  static let problemBytes = 4_500
+  static let titleLetters = 300
+  static let textLetters = 4_000
+  static let listItems = 1_000
+  static let segments = 32
+  static let experimentKeys = 32
+  static let reasonLetters = 500
+  static let grantQuantity: Int64 = 10_000
+  static let grantSeconds: Int64 = 10 * 366 * 86_400
+  static let dwellSeconds: Int64 = 24 * 3600
+  /// Weights of an experiment's arms; their sum must stay far from overflow.
+  static let armWeight: UInt32 = 1_000_000
+  static let maxPageSize = 1_000
+  static let defaultPageSize = 100
+  /// Comparisons of one Apply, when others keep coming between.
+  static let applyAttempts = 3
+  /// Revisions that a watcher is sent from the past in one read.
+  static let watchPage = 100
+}
