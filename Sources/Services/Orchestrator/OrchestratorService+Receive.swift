@@ -1,0 +1,96 @@
+import SpanwireDatabase
+import SpanwireEventLog
+import SpanwireRPC
+import SpanwireSchema
+import SpanwireServiceKit
+
+/// How a task comes in: checked, matched with an agent, given a place, stored with its receipt, started.
+extension OrchestratorServer {
+  func receive(_ request: RunTaskRequest, _ context: ServerContext) async throws -> OrchestratorStore.TaskRow {
+    let caller = context.principal
+    try TaskValidation.check(request, caller: caller)
+    let stamp = TaskStamp(environment)
+    let now = stamp.now
+    let once = IdempotencyKey(request.idempotencyKey, request, context)
+    let tenant = try Caller(context).tenant
+    // A repeated request finds its task even when there is no room for another.
+    if case .done(let earlier) = try await environment.database.read({ try $0.recall(once, at: now) }) {
+      return try await resumed(AgentTaskKey(tenant: tenant, id: try AgentTask(decoding: earlier).agentTaskID), caller, context.trace)
+    }
+    let slug = try await agentSlug(for: request.task ?? AgentTaskSpec())
+    let id = request.agentTaskID.isEmpty ? environment.ids.next(.agentTask) : request.agentTaskID
+    let key = AgentTaskKey(tenant: tenant, id: id)
+    let task = AgentTask(
+      agentTaskID: id, tenantID: tenant, invoker: request.invoker, context: request.context, task: request.task, state: .received,
+      agentSlug: slug, receivedAt: .init(nanosecondsSinceEpoch: now))
+    let row = OrchestratorStore.TaskRow(task: task, attempt: 0, caller: CallerRecord(principal: caller.subject, trace: context.trace).text)
+    guard runner.reserve(key) else {
+      throw RPCError.later(
+        .resourceExhausted, .queueFull, "too many agent tasks run",
+        after: .milliseconds(OrchestratorLimits.retryAfterMilliseconds))
+    }
+    do {
+      let stored = try await store(row, once, request, at: stamp)
+      guard stored.agentTaskID == id else {
+        // The same request came a moment before, under a task of its own.
+        runner.release(key)
+        return try await resumed(AgentTaskKey(tenant: tenant, id: stored.agentTaskID), caller, context.trace)
+      }
+    } catch {
+      runner.release(key)
+      throw error
+    }
+    runner.start(key, for: caller, trace: context.trace?.child())
+    return row
+  }
+
+  private func store(
+    _ row: OrchestratorStore.TaskRow, _ once: IdempotencyKey, _ request: RunTaskRequest, at stamp: TaskStamp
+  ) async throws -> AgentTask {
+    let journal = journal
+    return try await environment.database.transaction("ao.receive") { transaction -> AgentTask in
+      try transaction.once(once, at: stamp.now) {
+        guard try OrchestratorStore.insert(row, transaction) else {
+          throw RPCError.alreadyExists("there is an agent task \(row.task.agentTaskID) already")
+        }
+        let received = AgentTaskReceived(
+          agentType: request.task?.agentType ?? "", intent: request.task?.intent ?? "", invoker: request.invoker)
+        let receipt = Receipt(agentTaskID: row.task.agentTaskID, agentSlug: row.task.agentSlug)
+        try journal.tell(.receipt(receipt), received, row.task, at: stamp, transaction)
+        return row.task
+      }
+    }.value
+  }
+
+  /// A task that was stored before: one that nobody works on, because its process ended, is taken up now.
+  private func resumed(_ key: AgentTaskKey, _ caller: Principal, _ trace: TraceContext?) async throws -> OrchestratorStore.TaskRow {
+    guard let row = try await environment.database.read({ try OrchestratorStore.task($0, key) }) else { throw Self.unknownTask(key.id) }
+    if !AgentTaskStateMachine.isTerminal(row.task.state), runner.reserve(key) {
+      runner.start(key, for: caller, trace: trace?.child())
+    }
+    return row
+  }
+
+  /// The agent of the tenant's registry that does this kind of work; of several, the first by its slug.
+  private func agentSlug(for task: AgentTaskSpec) async throws -> String {
+    var request = ListDefinitionsRequest(kind: .agent, pageSize: 1_000)
+    var types = false
+    repeat {
+      let page = try await registry.listDefinitions(request)
+      for definition in page.definitions {
+        guard case .agent(let agent)? = definition.value, agent.agentType == task.agentType else { continue }
+        if agent.intents.contains(task.intent) { return agent.agentSlug }
+        types = true
+      }
+      request.pageToken = page.nextPageToken
+    } while !request.pageToken.isEmpty
+    if types {
+      throw RPCError.precondition(.agentIntentUnknown, "no \(task.agentType) agent of this tenant does \(task.intent)")
+    }
+    // Operators need their analyst also where nobody has defined one.
+    if BuiltInAgents.operatorTypes.contains(task.agentType), task.intent == "explain_incident" || task.intent == "suggest_mitigation" {
+      return "ops-analyst"
+    }
+    throw RPCError.precondition(.agentUnknown, "this tenant's registry defines no \(task.agentType) agent")
+  }
+}

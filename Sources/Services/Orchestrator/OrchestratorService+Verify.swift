@@ -1,0 +1,70 @@
+import SpanwireDatabase
+import SpanwireEventLog
+import SpanwireSchema
+import SpanwireServiceKit
+
+/// Proves that the orchestrator's rows are what the log says they became.
+extension OrchestratorServer {
+  public func verify() async throws -> [Verification] {
+    let begun = environment.clock.now
+    var tasks = Verification("ao.tasks are in the states that the log tells of")
+    var proposals = Verification("ao.proposals are those of the log")
+    var states: [AgentTaskKey: AgentTaskState] = [:]
+    var told: [(tenant: String, id: String, isRefused: Bool)] = []
+    try await environment.log.replay(LogFilter(types: ["agent.task.*", "agent.recommendation.*"], tenant: nil)) { event in
+      let envelope = try event.decoded()
+      if let state = Self.state(after: event.header.type) {
+        states[AgentTaskKey(tenant: envelope.tenantID, id: envelope.agentTaskID)] = state
+      } else if let created = try event.payload(RecommendationCreated.self) {
+        told.append((envelope.tenantID, created.proposalID, false))
+      } else if let refused = try event.payload(RecommendationRefused.self), event.header.producer == Self.producer {
+        told.append((envelope.tenantID, refused.proposalID, true))
+      }
+    }
+    try await verifyTasks(&states, begun: begun, &tasks)
+    for (tenant, id, isRefused) in told {
+      proposals.examine()
+      let proposal = try await environment.database.scan { try OrchestratorStore.proposal($0, tenant: tenant, id: id) }
+      guard let proposal else {
+        proposals.found("\(tenant): \(id) is missing")
+        continue
+      }
+      if (proposal.state == .refused) != isRefused { proposals.found("\(tenant): \(id) is \(proposal.state.word)") }
+    }
+    return [tasks, proposals]
+  }
+
+  private func verifyTasks(_ states: inout [AgentTaskKey: AgentTaskState], begun: Int64, _ verification: inout Verification) async throws {
+    var after = AgentTaskKey(tenant: "", id: "")
+    while true {
+      let from = after
+      let page = try await environment.database.scan { try OrchestratorStore.allTasks($0, after: from, limit: 500) }
+      for task in page {
+        verification.examine()
+        after = AgentTaskKey(tenant: task.tenantID, id: task.agentTaskID)
+        guard let state = states.removeValue(forKey: after) else {
+          // Rows are read after the log: a task may be newer than what was read of it.
+          if (task.receivedAt?.nanosecondsSinceEpoch ?? 0) < begun { verification.found("\(after.tenant): \(after.id) is in no event") }
+          continue
+        }
+        let hasGoneOn = !AgentTaskStateMachine.isTerminal(state) && (AgentTaskStateMachine.isTerminal(task.state) || task.state == .running)
+        if task.state != state, !hasGoneOn { verification.found("\(after.tenant): \(after.id) is \(task.state.word), not \(state.word)") }
+      }
+      if page.count < 500 { break }
+    }
+    for key in states.keys { verification.found("\(key.tenant): \(key.id) is missing") }
+  }
+
+  /// The state that an event leaves its task in; nil for events that change none.
+  private static func state(after type: String) -> AgentTaskState? {
+    switch type {
+    case "agent.task.received": .received
+    case "agent.task.started": .running
+    case "agent.task.result": .completed
+    case "agent.task.failed": .failed
+    case "agent.task.cancelled": .cancelled
+    case "agent.task.timed_out": .timedOut
+    default: nil
+    }
+  }
+}

@@ -1,0 +1,227 @@
+import SpanwireDatabase
+import SpanwireEventLog
+import SpanwireRPC
+import SpanwireSchema
+import SpanwireServiceKit
+
+/// AO: every call of an agent goes through it. It stores tasks and proposals and changes nothing else, anywhere.
+///
+/// A task is stored before it runs, and everything told of it is stored before it is sent: whoever asks again with the same key gets
+/// the same updates, and a task that the process's end cut short begins again at the next start.
+public final class OrchestratorServer: AgentOrchestratorService {
+  let environment: ServiceEnvironment
+  let journal: TaskJournal
+  let runner: TaskRunner
+  let registry: RegistryClient
+  private let wakes = UpdateWakes()
+
+  public static let migrations = OrchestratorStore.migrations
+  /// The service's name in events.
+  public static let producer = "ao"
+
+  /// The clients are bound to AO's own service identity; it acts for whoever asked.
+  public init(
+    environment: ServiceEnvironment, registry: RegistryClient, lem: LemClient, trutta: TruttaClient, journeys: JourneyRuntimeClient,
+    policy: PolicyClient
+  ) {
+    self.environment = environment
+    self.registry = registry
+    journal = TaskJournal(environment: environment, wakes: wakes)
+    runner = TaskRunner(
+      journal: journal, sources: AgentSources(registry: registry, lem: lem, trutta: trutta, journeys: journeys, log: environment.log),
+      policy: policy)
+  }
+
+  /// Takes up the tasks that the last process left unfinished.
+  public func start() async throws {
+    let rows = try await environment.database.scan { try OrchestratorStore.unfinished($0, limit: OrchestratorLimits.runningTasks) }
+    for row in rows {
+      guard runner.reserve(row.key), let caller = CallerRecord(text: row.caller) else { continue }
+      runner.start(row.key, for: caller.principal, trace: caller.trace?.child())
+    }
+  }
+
+  public func stop() async {
+    await runner.stop()
+    wakes.close()
+  }
+
+  // MARK: Tasks
+
+  public func runTask(_ request: RunTaskRequest, responses: ResponseWriter<AgentTaskUpdate>, context: ServerContext) async throws {
+    let key = try await receive(request, context).key
+    try await follow(key, responses, context)
+  }
+
+  public func submitTask(_ request: RunTaskRequest, context: ServerContext) async throws -> AgentTask {
+    let row = try await receive(request, context)
+    return try await stored(row.key)
+  }
+
+  public func getTask(_ request: GetTaskRequest, context: ServerContext) async throws -> AgentTask {
+    var validation = Validation()
+    validation.id(request.agentTaskID, "agent_task_id")
+    try validation.finish()
+    return try await stored(try AgentTaskKey(tenant: Caller(context).tenant, id: request.agentTaskID))
+  }
+
+  public func listTasks(_ request: ListTasksRequest, context: ServerContext) async throws -> ListTasksResponse {
+    let tenant = try Caller(context).tenant
+    var validation = Validation()
+    validation.optionalID(request.productRuntimeSessionID, "product_runtime_session_id")
+    validation.known(request.state, "state")
+    let size = validation.pageSize(request.pageSize, default: OrchestratorLimits.defaultPageSize, max: OrchestratorLimits.maxPageSize)
+    try validation.finish()
+    let after = try PageToken.decode(request.pageToken)
+    let page = try await environment.database.scan { snapshot in
+      var tasks = try OrchestratorStore.tasks(
+        snapshot, tenant: tenant, session: request.productRuntimeSessionID, state: request.state, after: after, limit: size + 1)
+      for index in tasks.indices {
+        tasks[index].proposals = try OrchestratorStore.proposals(snapshot, of: AgentTaskKey(tenant: tenant, id: tasks[index].agentTaskID))
+      }
+      return tasks
+    }
+    var response = ListTasksResponse(tasks: Array(page.prefix(size)))
+    if page.count > size, let last = response.tasks.last {
+      response.nextPageToken = PageToken.encode(last.agentTaskID)
+    }
+    return response
+  }
+
+  public func cancelTask(_ request: CancelTaskRequest, context: ServerContext) async throws -> AgentTask {
+    var validation = Validation()
+    validation.idempotencyKey(request.idempotencyKey)
+    validation.id(request.agentTaskID, "agent_task_id")
+    validation.optionalText(request.reason, "reason", max: OrchestratorLimits.reasonLetters)
+    try validation.finish()
+    let key = try AgentTaskKey(tenant: Caller(context).tenant, id: request.agentTaskID)
+    let stamp = TaskStamp(environment)
+    let once = IdempotencyKey(request.idempotencyKey, request, context)
+    let journal = journal
+    let task = try await environment.database.transaction("ao.cancel") { transaction -> AgentTask in
+      try transaction.once(once, at: stamp.now) {
+        guard let row = try OrchestratorStore.task(transaction, key) else { throw Self.unknownTask(key.id) }
+        guard !AgentTaskStateMachine.isTerminal(row.task.state) else {
+          throw RPCError.failedPrecondition(
+            "the task is \(row.task.state.word); only one that is received or running can be cancelled")
+        }
+        return try journal.end(row, .cancelled(reason: request.reason), at: stamp, transaction)
+      }
+    }.value
+    runner.cancel(key)
+    wakes.wake(key)
+    return task
+  }
+
+  // MARK: Proposals
+
+  public func getProposal(_ request: GetProposalRequest, context: ServerContext) async throws -> Proposal {
+    var validation = Validation()
+    validation.id(request.proposalID, "proposal_id")
+    try validation.finish()
+    let (tenant, id) = (try Caller(context).tenant, request.proposalID)
+    guard let proposal = try await environment.database.read({ try OrchestratorStore.proposal($0, tenant: tenant, id: id) }) else {
+      throw RPCError.missing(.proposalNotFound, "there is no proposal \(id)")
+    }
+    return proposal
+  }
+
+  public func recordProposalDecision(_ request: RecordProposalDecisionRequest, context: ServerContext) async throws -> Proposal {
+    var validation = Validation()
+    validation.idempotencyKey(request.idempotencyKey)
+    validation.id(request.proposalID, "proposal_id")
+    if ![.accepted, .rejected, .applied].contains(request.state) {
+      validation.add("state", "must be accepted, rejected or applied")
+    }
+    validation.optionalText(request.reason, "reason", max: OrchestratorLimits.reasonLetters)
+    validation.optionalText(request.change, "change", max: OrchestratorLimits.messageLetters)
+    try validation.finish()
+    let tenant = try Caller(context).tenant
+    let (once, now) = (IdempotencyKey(request.idempotencyKey, request, context), environment.clock.now)
+    return try await environment.database.transaction("ao.decision") { transaction -> Proposal in
+      try transaction.once(once, at: now) {
+        guard var proposal = try OrchestratorStore.proposal(transaction, tenant: tenant, id: request.proposalID) else {
+          throw RPCError.missing(.proposalNotFound, "there is no proposal \(request.proposalID)")
+        }
+        // What is told twice under two keys is the same news.
+        if proposal.state == request.state { return proposal }
+        guard ProposalStateMachine.allows(proposal.state, to: request.state) else {
+          throw RPCError.precondition(
+            .proposalAlreadyDecided, "the proposal is \(proposal.state.word) and cannot become \(request.state.word)")
+        }
+        proposal.state = request.state
+        try OrchestratorStore.update(proposal, tenant: tenant, transaction)
+        return proposal
+      }
+    }.value
+  }
+
+  // MARK: Inside
+
+  static func unknownTask(_ id: String) -> RPCError { RPCError.missing(.agentTaskNotFound, "there is no agent task \(id)") }
+
+  private func stored(_ key: AgentTaskKey) async throws -> AgentTask {
+    let task = try await environment.database.read { snapshot -> AgentTask? in
+      guard var task = try OrchestratorStore.task(snapshot, key)?.task else { return nil }
+      task.proposals = try OrchestratorStore.proposals(snapshot, of: key)
+      return task
+    }
+    guard let task else { throw Self.unknownTask(key.id) }
+    return task
+  }
+
+  /// Sends what was told of a task from its beginning to its result, as it comes.
+  private func follow(_ key: AgentTaskKey, _ responses: ResponseWriter<AgentTaskUpdate>, _ context: ServerContext) async throws {
+    let follower = wakes.follow(key)
+    let token = context.onCancel { follower.end() }
+    defer { context.forget(token) }
+    var told: Int64 = 0
+    while true {
+      let after = told
+      let (updates, hasEnded) = try await environment.database.read { snapshot in
+        (
+          try OrchestratorStore.updates(snapshot, key, after: after, limit: OrchestratorLimits.updatesPerRead),
+          try OrchestratorStore.hasEnded(snapshot, key)
+        )
+      }
+      for update in updates {
+        try await responses.writeEncoded(update.update)
+        told = update.seq
+      }
+      if updates.count == OrchestratorLimits.updatesPerRead { continue }
+      if hasEnded { return }
+      try context.checkCancellation()
+      if !(await follower.next()) {
+        try context.checkCancellation()
+        throw RPCError.unavailable("the server stops; ask again with the same key")
+      }
+    }
+  }
+}
+
+extension AgentTaskState {
+  var word: String {
+    switch self {
+    case .received: "received"
+    case .running: "running"
+    case .completed: "completed"
+    case .failed: "failed"
+    case .cancelled: "cancelled"
+    case .timedOut: "timed out"
+    default: "unspecified"
+    }
+  }
+}
+
+extension ProposalState {
+  var word: String {
+    switch self {
+    case .open: "open"
+    case .accepted: "accepted"
+    case .rejected: "rejected"
+    case .applied: "applied"
+    case .refused: "refused"
+    default: "unspecified"
+    }
+  }
+}

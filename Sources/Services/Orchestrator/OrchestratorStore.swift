@@ -1,0 +1,178 @@
+import SpanwireDatabase
+import SpanwireEventLog
+import SpanwireProtobuf
+import SpanwireSchema
+
+/// The orchestrator's rows: tasks, what was told of them, and their proposals.
+enum OrchestratorStore {
+  static let migrations = Migrations(
+    "orchestrator",
+    [
+      Migrations.Step(
+        "tasks, their updates and proposals",
+        sqlite: """
+          CREATE TABLE ao_task (
+            tenant_id TEXT NOT NULL,
+            agent_task_id TEXT NOT NULL,
+            product_runtime_session_id TEXT NOT NULL,
+            state INTEGER NOT NULL,
+            attempt INTEGER NOT NULL,
+            received_at INTEGER NOT NULL,
+            task BLOB NOT NULL,
+            caller TEXT NOT NULL,
+            PRIMARY KEY (tenant_id, agent_task_id)
+          ) STRICT, WITHOUT ROWID;
+          CREATE INDEX ao_task_by_session ON ao_task (tenant_id, product_runtime_session_id, agent_task_id);
+          CREATE INDEX ao_task_unfinished ON ao_task (tenant_id, agent_task_id) WHERE state IN (1, 2);
+          CREATE TABLE ao_update (
+            tenant_id TEXT NOT NULL,
+            agent_task_id TEXT NOT NULL,
+            seq INTEGER NOT NULL,
+            content BLOB NOT NULL,
+            PRIMARY KEY (tenant_id, agent_task_id, seq)
+          ) STRICT, WITHOUT ROWID;
+          CREATE TABLE ao_proposal (
+            tenant_id TEXT NOT NULL,
+            proposal_id TEXT NOT NULL,
+            agent_task_id TEXT NOT NULL,
+            state INTEGER NOT NULL,
+            proposal BLOB NOT NULL,
+            PRIMARY KEY (tenant_id, proposal_id)
+          ) STRICT, WITHOUT ROWID;
+          CREATE INDEX ao_proposal_by_task ON ao_proposal (tenant_id, agent_task_id, proposal_id);
+          """)
+    ])
+
+  /// A task as its row has it.
+  struct TaskRow: Sendable {
+    /// Without its proposals, which have rows of their own.
+    var task: AgentTask
+    /// Runs begun so far.
+    var attempt: UInt32
+    /// Who asked, and in which trace: a run after a restart acts for the same.
+    var caller: String
+
+    var key: AgentTaskKey { AgentTaskKey(tenant: task.tenantID, id: task.agentTaskID) }
+  }
+
+  // MARK: Tasks
+
+  /// Adds a task; false when its id is taken.
+  static func insert(_ row: TaskRow, _ transaction: borrowing Transaction) throws -> Bool {
+    let task = row.task
+    return try transaction.executeCounting(
+      """
+      INSERT INTO ao_task (tenant_id, agent_task_id, product_runtime_session_id, state, attempt, received_at, task, caller)
+      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING
+      """, task.tenantID, task.agentTaskID, task.context?.productRuntimeSessionID ?? "", task.state.rawValue, row.attempt,
+      task.receivedAt?.nanosecondsSinceEpoch ?? 0, task.encoded(), row.caller) == 1
+  }
+
+  static func update(_ row: TaskRow, _ transaction: borrowing Transaction) throws {
+    try transaction.execute(
+      "UPDATE ao_task SET state = ?3, attempt = ?4, task = ?5 WHERE tenant_id = ?1 AND agent_task_id = ?2",
+      row.task.tenantID, row.task.agentTaskID, row.task.state.rawValue, row.attempt, row.task.encoded(), expecting: .rows(1))
+  }
+
+  static func task(_ reader: borrowing some Reader & ~Copyable, _ key: AgentTaskKey) throws -> TaskRow? {
+    try reader.first(
+      "SELECT task, attempt, caller FROM ao_task WHERE tenant_id = ?1 AND agent_task_id = ?2", key.tenant, key.id, row: Self.taskRow)
+  }
+
+  /// A page of a tenant's tasks in the order of their ids, of one session or of all, in one state or in any.
+  static func tasks(
+    _ reader: borrowing some Reader & ~Copyable, tenant: String, session: String, state: AgentTaskState, after id: String, limit: Int
+  ) throws -> [AgentTask] {
+    if session.isEmpty {
+      return try reader.query(
+        """
+        SELECT task FROM ao_task WHERE tenant_id = ?1 AND agent_task_id > ?2 AND (?3 = 0 OR state = ?3)
+        ORDER BY agent_task_id LIMIT ?4
+        """, tenant, id, state.rawValue, limit, row: { try AgentTask(decoding: $0.get(0, as: [UInt8].self)) })
+    }
+    return try reader.query(
+      """
+      SELECT task FROM ao_task WHERE tenant_id = ?1 AND product_runtime_session_id = ?2 AND agent_task_id > ?3 AND (?4 = 0 OR state = ?4)
+      ORDER BY agent_task_id LIMIT ?5
+      """, tenant, session, id, state.rawValue, limit, row: { try AgentTask(decoding: $0.get(0, as: [UInt8].self)) })
+  }
+
+  /// Tasks of all tenants that no process works on after a start.
+  static func unfinished(_ reader: borrowing some Reader & ~Copyable, limit: Int) throws -> [TaskRow] {
+    try reader.query(
+      "SELECT task, attempt, caller FROM ao_task WHERE state IN (1, 2) ORDER BY tenant_id, agent_task_id LIMIT ?1", limit, row: Self.taskRow)
+  }
+
+  /// Every task, for the check against the log.
+  static func allTasks(_ reader: borrowing some Reader & ~Copyable, after key: AgentTaskKey, limit: Int) throws -> [AgentTask] {
+    try reader.query(
+      """
+      SELECT task FROM ao_task WHERE (tenant_id, agent_task_id) > (?1, ?2) ORDER BY tenant_id, agent_task_id LIMIT ?3
+      """, key.tenant, key.id, limit, row: { try AgentTask(decoding: $0.get(0, as: [UInt8].self)) })
+  }
+
+  private static func taskRow(_ row: Row) throws -> TaskRow {
+    TaskRow(task: try AgentTask(decoding: row.get(0, as: [UInt8].self)), attempt: row[1], caller: row[2])
+  }
+
+  // MARK: Updates
+
+  /// Adds an update behind those there are, with the event that tells of it: encoded once, the bytes that every follower gets.
+  static func add(_ update: AgentTaskUpdate, _ event: LogEvent, to key: AgentTaskKey, _ transaction: borrowing Transaction) throws {
+    let last = try transaction.first(
+      "SELECT COALESCE(MAX(seq), 0) FROM ao_update WHERE tenant_id = ?1 AND agent_task_id = ?2", key.tenant, key.id,
+      row: { $0.get(0, as: Int64.self) })
+    // The event is field 1 of an update as it is of a subscription's response.
+    try transaction.execute(
+      "INSERT INTO ao_update (tenant_id, agent_task_id, seq, content) VALUES (?1, ?2, ?3, ?4)", key.tenant, key.id, (last ?? 0) + 1,
+      event.response + update.encoded(), expecting: .rows(1))
+  }
+
+  /// Updates after one, as encoded `AgentTaskUpdate`s.
+  static func updates(
+    _ reader: borrowing some Reader & ~Copyable, _ key: AgentTaskKey, after seq: Int64, limit: Int
+  ) throws -> [(seq: Int64, update: [UInt8])] {
+    try reader.query(
+      "SELECT seq, content FROM ao_update WHERE tenant_id = ?1 AND agent_task_id = ?2 AND seq > ?3 ORDER BY seq LIMIT ?4",
+      key.tenant, key.id, seq, limit, row: { (seq: $0[0], update: $0[1]) })
+  }
+
+  /// Whether a task has ended, so that no update follows those there are.
+  static func hasEnded(_ reader: borrowing some Reader & ~Copyable, _ key: AgentTaskKey) throws -> Bool {
+    let state = try reader.first(
+      "SELECT state FROM ao_task WHERE tenant_id = ?1 AND agent_task_id = ?2", key.tenant, key.id, row: { $0.get(0, as: Int32.self) })
+    return state.map { AgentTaskStateMachine.isTerminal(AgentTaskState(rawValue: $0)) } ?? true
+  }
+
+  // MARK: Proposals
+
+  static func insert(_ proposal: Proposal, tenant: String, _ transaction: borrowing Transaction) throws {
+    try transaction.execute(
+      "INSERT INTO ao_proposal (tenant_id, proposal_id, agent_task_id, state, proposal) VALUES (?1, ?2, ?3, ?4, ?5)",
+      tenant, proposal.proposalID, proposal.agentTaskID, proposal.state.rawValue, proposal.encoded(), expecting: .rows(1))
+  }
+
+  static func update(_ proposal: Proposal, tenant: String, _ transaction: borrowing Transaction) throws {
+    try transaction.execute(
+      "UPDATE ao_proposal SET state = ?3, proposal = ?4 WHERE tenant_id = ?1 AND proposal_id = ?2",
+      tenant, proposal.proposalID, proposal.state.rawValue, proposal.encoded(), expecting: .rows(1))
+  }
+
+  static func proposal(_ reader: borrowing some Reader & ~Copyable, tenant: String, id: String) throws -> Proposal? {
+    try reader.first(
+      "SELECT proposal FROM ao_proposal WHERE tenant_id = ?1 AND proposal_id = ?2", tenant, id,
+      row: { try Proposal(decoding: $0.get(0, as: [UInt8].self)) })
+  }
+
+  static func proposals(_ reader: borrowing some Reader & ~Copyable, of key: AgentTaskKey) throws -> [Proposal] {
+    try reader.query(
+      "SELECT proposal FROM ao_proposal WHERE tenant_id = ?1 AND agent_task_id = ?2 ORDER BY proposal_id LIMIT ?3", key.tenant, key.id,
+      Int(OrchestratorLimits.maxSuggestions) + 2, row: { try Proposal(decoding: $0.get(0, as: [UInt8].self)) })
+  }
+}
+
+/// What names a task across tenants.
+struct AgentTaskKey: Hashable, Sendable {
+  var tenant: String
+  var id: String
+}
