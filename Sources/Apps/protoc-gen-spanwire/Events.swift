@@ -137,8 +137,9 @@ struct EventRegistry {
     out.line("for ever. The payload of each is a message of `spanwire.events.v1`; its JSON Schema stands in [schemas](schemas).")
     out.line()
     var family = ""
-    for event in events {
-      let next = String(event.type.split(separator: ".").first ?? "")
+    // Types without a family come last.
+    for event in events.filter({ $0.type.contains(".") }) + events.filter({ !$0.type.contains(".") }) {
+      let next = event.type.contains(".") ? String(event.type.split(separator: ".").first ?? "") : "without a family"
       if next != family {
         family = next
         out.line()

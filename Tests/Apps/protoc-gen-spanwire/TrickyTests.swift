@@ -124,7 +124,7 @@ private enum Judge {
     let script = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../Wire/Protobuf/oracle.py").path
     let process = Process()
     process.executableURL = URL(filePath: "/usr/bin/env")
-    process.arguments = [ProcessInfo.processInfo.environment["SPANWIRE_PYTHON"] ?? "python3", script, set.path, M.protoTypeName]
+    process.arguments = [python, script, set.path, M.protoTypeName]
     process.standardInput = try FileHandle(forReadingFrom: input)
     process.standardOutput = try FileHandle(forWritingTo: output)
     try process.run()
@@ -138,6 +138,13 @@ private enum Judge {
     let nibbles = digits.compactMap(\.hexDigitValue)
     return stride(from: 0, to: nibbles.count, by: 2).map { UInt8(nibbles[$0] << 4 | nibbles[$0 + 1]) }
   }
+
+  /// What the environment names, what tools/setup has made, or the system's.
+  private static let python: String = {
+    if let named = ProcessInfo.processInfo.environment["SPANWIRE_PYTHON"] { return named }
+    let made = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../../.build/python/bin/python3").path
+    return FileManager.default.isExecutableFile(atPath: made) ? made : "python3"
+  }()
 
   private static func descriptorSet(_ file: GeneratedFile) -> [UInt8] {
     var names: Set<String> = []
