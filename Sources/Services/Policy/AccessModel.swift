@@ -141,6 +141,8 @@ extension AccessModel {
     categories: [
       FieldCategory("session_data"), FieldCategory("journey_data"), FieldCategory("entitlement_data"), FieldCategory("settlement_data"),
       FieldCategory("event_feed"), FieldCategory("trace_data"), FieldCategory("incident_data"), FieldCategory("registry_definitions"),
+      // Any of the control actions, where the question is only whether somebody is an operator at all.
+      FieldCategory("control_action"),
       FieldCategory("session_control"), FieldCategory("journey_control"), FieldCategory("service_point_control"),
       FieldCategory("entitlement_control"), FieldCategory("settlement_control"), FieldCategory("incident_control"),
       FieldCategory("audit_log", requiresApproval: true, approvalRow: "row-audit-export"),
@@ -171,9 +173,9 @@ extension AccessModel {
     ]
     + ["ops_lead", "ops_operator"].flatMap { role in
       observed.map { Grant(role, $0, [.read]) }
-        + ["session_control", "journey_control", "service_point_control", "incident_control"].map { Grant(role, $0, [.read, .write]) }
+        + ["control_action", "session_control", "journey_control", "service_point_control", "incident_control"].map { Grant(role, $0, [.read, .write]) }
     }
-    + [Grant("ops_lead", "entitlement_control", [.read, .write])]
+    + [Grant("ops_lead", "entitlement_control", [.read, .write]), Grant("ops_lead", "registry_definitions", [.read, .write])]
     + ["session_data", "journey_data", "entitlement_data", "registry_definitions"].map { Grant("support_agent", $0, [.read]) }
 
   private static let businessGrants: [Grant] = [

@@ -1,4 +1,5 @@
 import SpanwireDatabase
+import SpanwireProtobuf
 import SpanwireRPC
 import SpanwireServiceKit
 import Synchronization
@@ -15,13 +16,16 @@ public final class EffectDispatcher: Sendable {
 
   private let database: any Database
   private let clock: any WallClock
-  private let performer: Performer
+  /// Stands in for the routes: for tests.
+  private let performer: Performer?
   private let executor: (any TaskExecutor)?
   private let random: @Sendable () -> Double
   private let state = Mutex(State())
 
   private struct State {
     var handlers: [String: OutcomeHandler] = [:]
+    /// By owner and method.
+    var routes: [String: Performer] = [:]
     /// Effects in memory by stream, the first of each under way or about to be.
     var streams: [String: [Effect]] = [:]
     var known: Set<String> = []
@@ -48,7 +52,7 @@ public final class EffectDispatcher: Sendable {
 
   public init(
     database: any Database, clock: any WallClock, executor: (any TaskExecutor)? = nil,
-    random: @escaping @Sendable () -> Double = { Double.random(in: 0..<1) }, perform: @escaping Performer
+    random: @escaping @Sendable () -> Double = { Double.random(in: 0..<1) }, perform: Performer? = nil
   ) {
     self.database = database
     self.clock = clock
@@ -59,6 +63,18 @@ public final class EffectDispatcher: Sendable {
 
   /// Names who is told the outcomes of an owner's effects. Before `start`.
   public func onOutcome(of owner: String, _ handler: @escaping OutcomeHandler) { state.withLock { $0.handlers[owner] = handler } }
+
+  /// Names the channel over which an owner's effects of a method are performed: one bound to the owner's own identity. Before `start`.
+  public func route<Request: Message, Response: Message>(
+    _ owner: String, _ method: MethodDescriptor, _ request: Request.Type, _ response: Response.Type, over channel: any Channel
+  ) {
+    precondition(method.kind == .unary, "an effect is one request and one response: \(method)")
+    state.withLock { state in
+      state.routes[owner + method.path] = { effect in
+        try await channel.unary(try Request(decoding: effect.request), method, CallOptions(), returning: Response.self).message.encoded()
+      }
+    }
+  }
 
   /// Begins with what earlier runs left pending.
   public func start() {
@@ -274,6 +290,10 @@ public final class EffectDispatcher: Sendable {
   /// Nil when it should be tried again.
   private func attempt(_ effect: Effect) async -> EffectOutcome? {
     if effect.isTimer { return .succeeded([]) }
+    // A route that is missing is our own bug, or an effect of a release that had it: its owner is told.
+    guard let performer = performer ?? state.withLock({ $0.routes[effect.owner + effect.method] }) else {
+      return .failed(.unimplemented("nobody performs \(effect.method) for \(effect.owner)"))
+    }
     let principal = Principal(
       kind: .service, id: effect.owner, tenant: effect.tenant, surface: .internal, onBehalfOf: effect.subject)
     do {

@@ -132,14 +132,14 @@ struct EffectEnded: Sendable {
 }
 
 extension Principal {
-  /// One line: none of the parts can hold the separator, since ids have no control characters.
-  var storedText: String {
+  /// The principal itself, without whom it acts for. One line: none of the parts can hold the separator, since ids have no control characters.
+  package var storedText: String {
     [
       "\(kind.rawValue)", id, tenant, organization, roles.joined(separator: "\u{1E}"), scopes.joined(separator: "\u{1E}"), "\(surface.rawValue)",
     ].joined(separator: "\u{1F}")
   }
 
-  convenience init?(storedText: String) {
+  package convenience init?(storedText: String) {
     let parts = storedText.split(separator: "\u{1F}", omittingEmptySubsequences: false).map(String.init)
     guard parts.count == 7, let kind = UInt8(parts[0]).flatMap(Kind.init(rawValue:)), let surface = UInt8(parts[6]).flatMap(Surface.init(rawValue:))
     else { return nil }

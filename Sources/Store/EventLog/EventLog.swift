@@ -5,6 +5,8 @@ import Synchronization
 /// The one log of everything that happened: written in the transactions of the changes it tells of, read by cursor, followed live.
 public final class EventLog: Sendable {
   public let database: any Database
+  /// What was refused entry.
+  public let rejections = EventRejections()
   private let tails: [LoopTail]
   private let pages: PageCache
   private let turn = Atomic<Int>(0)

@@ -18,6 +18,4 @@ public enum EventLogLimits {
   public static let heartbeat = Duration.seconds(15)
   /// Subscriptions of a loop: each costs a look at every event that no session index keeps from it.
   public static let subscriptionsPerLoop = 10_000
-  /// Findings of a verification that are spelled out.
-  public static let findings = 100
 }

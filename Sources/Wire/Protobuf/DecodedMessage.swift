@@ -74,7 +74,13 @@ public struct DecodedMessage: @unchecked Sendable {  // what `storage` holds is 
 }
 
 /// An immutable message that reads its fields where the decoder put them: for handlers that look at few fields of large messages,
-/// or pass a message on. Conformances are generated as `Place.View`.
+/// or pass a message on. A view is a struct of one stored property, whose fields read the struct:
+///
+///     struct View: MessageView {
+///       typealias Value = Place
+///       let decoded: DecodedMessage
+///       var placeID: String { decoded.read(as: Spanwire__City__V1__Place.self) { CField.string($0.pointee.place_id) } }
+///     }
 public protocol MessageView: Sendable {
   associatedtype Value: Message
   var decoded: DecodedMessage { get }

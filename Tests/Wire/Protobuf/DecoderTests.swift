@@ -75,7 +75,8 @@ struct DecoderTests {
     WireCase("a map entry without its message", "aa04 03 0a01 61", json: #"{"innerMap":{"a":{}}}"#),
     WireCase("a bad key in a map", "9204 03 0a01 ff", refused: .invalidUTF8, at: "string_map[0].key"),
     WireCase("an unknown varint", "c03e 05", json: "{}", unknown: "c03e05"),
-    WireCase("unknown fields of every wire type", "c03e05 c13e 0102030405060708 c23e 01ff c53e 01020304", json: "{}",
+    WireCase(
+      "unknown fields of every wire type", "c03e05 c13e 0102030405060708 c23e 01ff c53e 01020304", json: "{}",
       unknown: "c03e05c13e0102030405060708c23e01ffc53e01020304"),
     WireCase("an unknown group", "c33e 0805 c43e", json: "{}", unknown: "c33e0805c43e"),
     WireCase("a group in a group", "c33e 0b 0801 0c c43e 08 07", json: #"{"int32Field":7}"#, unknown: "c33e0b08010cc43e"),

@@ -56,7 +56,9 @@ struct DifferentialTests {
       #expect((ours == nil) == (answer.bytes == nil), "\(hex(input)): \(answer.reason)")
       if let ours, answer.bytes != nil { survivors.append((ours.encoded(), answer)) }
     }
-    for (answer, survivor) in zip(Oracle.wire(survivors.map(\.0)), survivors) { #expect(answer.bytes.map(hex) == survivor.1.bytes.map(hex)) }
+    for (answer, survivor) in zip(Oracle.wire(survivors.map(\.0)), survivors) {
+      #expect(answer.bytes.map(hex) == survivor.1.bytes.map(hex))
+    }
   }
 
   @Test("Wire cases with a verdict of our own get the same from the judge")

@@ -106,16 +106,26 @@ struct JSONTests {
     (#"{"structure": {"a": [1, {"b": "c"}], "d": null}}"#, #"{"structure":{"a":[1,{"b":"c"}],"d":null}}"#),
     (#"{"structure": {}}"#, #"{"structure":{}}"#),
     (#"{"listValue": [1, "a"]}"#, #"{"listValue":[1,"a"]}"#),
-    (#"{"int64Wrapper": "5", "stringWrapper": "", "boolWrapper": false, "bytesWrapper": "AQI="}"#,
-      #"{"int64Wrapper":"5","stringWrapper":"","boolWrapper":false,"bytesWrapper":"AQI="}"#),
-    (#"{"any": {"@type": "type.googleapis.com/spanwire.codectest.v1.Inner", "a": 5}}"#,
-      #"{"any":{"@type":"type.googleapis.com/spanwire.codectest.v1.Inner","a":5}}"#),
-    (#"{"any": {"a": 5, "@type": "type.googleapis.com/spanwire.codectest.v1.Inner"}}"#,
-      #"{"any":{"@type":"type.googleapis.com/spanwire.codectest.v1.Inner","a":5}}"#),
-    (#"{"any": {"@type": "type.googleapis.com/google.protobuf.Duration", "value": "1.5s"}}"#,
-      #"{"any":{"@type":"type.googleapis.com/google.protobuf.Duration","value":"1.500s"}}"#),
-    (#"{"any": {"@type": "type.googleapis.com/google.protobuf.Any", "value": {"@type": "x/google.protobuf.BoolValue", "value": true}}}"#,
-      #"{"any":{"@type":"type.googleapis.com/google.protobuf.Any","value":{"@type":"x/google.protobuf.BoolValue","value":true}}}"#),
+    (
+      #"{"int64Wrapper": "5", "stringWrapper": "", "boolWrapper": false, "bytesWrapper": "AQI="}"#,
+      #"{"int64Wrapper":"5","stringWrapper":"","boolWrapper":false,"bytesWrapper":"AQI="}"#
+    ),
+    (
+      #"{"any": {"@type": "type.googleapis.com/spanwire.codectest.v1.Inner", "a": 5}}"#,
+      #"{"any":{"@type":"type.googleapis.com/spanwire.codectest.v1.Inner","a":5}}"#
+    ),
+    (
+      #"{"any": {"a": 5, "@type": "type.googleapis.com/spanwire.codectest.v1.Inner"}}"#,
+      #"{"any":{"@type":"type.googleapis.com/spanwire.codectest.v1.Inner","a":5}}"#
+    ),
+    (
+      #"{"any": {"@type": "type.googleapis.com/google.protobuf.Duration", "value": "1.5s"}}"#,
+      #"{"any":{"@type":"type.googleapis.com/google.protobuf.Duration","value":"1.500s"}}"#
+    ),
+    (
+      #"{"any": {"@type": "type.googleapis.com/google.protobuf.Any", "value": {"@type": "x/google.protobuf.BoolValue", "value": true}}}"#,
+      #"{"any":{"@type":"type.googleapis.com/google.protobuf.Any","value":{"@type":"x/google.protobuf.BoolValue","value":true}}}"#
+    ),
     (#"{"any": {}}"#, #"{"any":{}}"#),
     (#"{"any": {"a": 5}}"#, nil),
     (#"{"any": {"@type": "", "value": ""}}"#, nil),
@@ -157,12 +167,14 @@ struct JSONTests {
     }
   }
 
-  @Test("Errors tell where", arguments: [
-    (#"{"innerList": [{"a": 1}, {"next": {"a": "x"}}]}"#, "innerList[1].next.a"),
-    (#"{"innerMap": {"k": {"b": 1}}}"#, "innerMap.k.b"),
-    (#"{"int32List": [1, 2, true]}"#, "int32List[2]"),
-    (#"{"any": {"@type": "x/spanwire.codectest.v1.Inner", "a": []}}"#, "any.a"),
-  ])
+  @Test(
+    "Errors tell where",
+    arguments: [
+      (#"{"innerList": [{"a": 1}, {"next": {"a": "x"}}]}"#, "innerList[1].next.a"),
+      (#"{"innerMap": {"k": {"b": 1}}}"#, "innerMap.k.b"),
+      (#"{"int32List": [1, 2, true]}"#, "int32List[2]"),
+      (#"{"any": {"@type": "x/spanwire.codectest.v1.Inner", "a": []}}"#, "any.a"),
+    ])
   func paths(_ input: String, _ path: String) {
     let error = #expect(throws: JSONError.self) {
       try DynamicMessage(jsonString: input, schema: TestTypes.everything, pool: TestTypes.pool)

@@ -1,3 +1,4 @@
+import SpanwireWellKnown
 import Testing
 
 @testable import SpanwireProtobuf
@@ -6,16 +7,18 @@ import Testing
 struct PoolTests {
   let pool = TestTypes.pool
 
-  @Test("Every declared name leads to its file", arguments: [
-    ("spanwire.codectest.v1.Everything", "codec.proto"),
-    ("spanwire.codectest.v1.Everything.int32_field", "codec.proto"),
-    ("spanwire.codectest.v1.Everything.choice", "codec.proto"),
-    ("spanwire.codectest.v1.COLOUR_RED", "codec.proto"),
-    ("spanwire.codectest.v1.Everything.Int32MapEntry", "codec.proto"),
-    ("google.protobuf.Timestamp", "google/protobuf/timestamp.proto"),
-    ("google.protobuf.NULL_VALUE", "google/protobuf/struct.proto"),
-    ("google.protobuf.Nothing", nil),
-  ] as [(String, String?)])
+  @Test(
+    "Every declared name leads to its file",
+    arguments: [
+      ("spanwire.codectest.v1.Everything", "codec.proto"),
+      ("spanwire.codectest.v1.Everything.int32_field", "codec.proto"),
+      ("spanwire.codectest.v1.Everything.choice", "codec.proto"),
+      ("spanwire.codectest.v1.COLOUR_RED", "codec.proto"),
+      ("spanwire.codectest.v1.Everything.Int32MapEntry", "codec.proto"),
+      ("google.protobuf.Timestamp", "google/protobuf/timestamp.proto"),
+      ("google.protobuf.NULL_VALUE", "google/protobuf/struct.proto"),
+      ("google.protobuf.Nothing", nil),
+    ] as [(String, String?)])
   func symbols(_ symbol: String, _ file: String?) {
     #expect(pool.file(containing: symbol)?.name == file)
   }
@@ -45,7 +48,10 @@ struct PoolTests {
       return writer.bytes()
     }
     let pool = DescriptorPool()
-    let missingImport = file { $0.string(3, always: "nowhere.proto"); $0.string(1, always: "a.proto") }
+    let missingImport = file {
+      $0.string(3, always: "nowhere.proto")
+      $0.string(1, always: "a.proto")
+    }
     #expect(throws: SchemaError.self) { try pool.add(fileDescriptor: missingImport) }
     let message = file {
       let end = $0.count
@@ -67,14 +73,47 @@ struct PoolTests {
     let empty = file { $0.string(1, always: "c.proto") }
     try pool.add(fileDescriptor: empty)
     try pool.add(fileDescriptor: empty)
-    #expect(throws: SchemaError.self) { try pool.add(fileDescriptor: file { $0.string(2, always: "p"); $0.string(1, always: "c.proto") }) }
+    let other = file {
+      $0.string(2, always: "p")
+      $0.string(1, always: "c.proto")
+    }
+    #expect(throws: SchemaError.self) { try pool.add(fileDescriptor: other) }
   }
 
-  @Test("Options and extensions of a proto2 file are read")
+  @Test("The pool and generated code agree about descriptor.proto, itself a proto2 file")
+  func proto2() throws {
+    let files = try Google_Protobuf_FileDescriptorSet(decoding: TestTypes.descriptorSet)
+    #expect(files.encoded() == TestTypes.descriptorSet)
+    let schema = Google_Protobuf_FileDescriptorSet.schema
+    let dynamic = try DynamicMessage(decoding: TestTypes.descriptorSet, schema: schema)
+    #expect(dynamic.encoded() == TestTypes.descriptorSet)
+    let read = try Google_Protobuf_FileDescriptorSet(jsonString: files.jsonString())
+    #expect(read == files)
+    let options = try #require(DescriptorPool.generated.message("google.protobuf.FieldOptions"))
+    #expect(options.field(named: "packed")?.hasPresence == true)
+    #expect(DescriptorPool.generated.file(named: "google/protobuf/descriptor.proto")?.isProto3 == false)
+  }
+
+  @Test("Extensions are found by the message they extend")
   func extensions() throws {
-    let descriptor = try #require(pool.fileNames.first { $0 == "google/protobuf/any.proto" })
-    #expect(pool.file(named: descriptor)?.isProto3 == true)
-    #expect(pool.extensionNumbers(of: "google.protobuf.Any").isEmpty)
+    let pool = DescriptorPool(files: [Google_Protobuf_MethodOptions.file])
+    var writer = MessageWriter()
+    // extend google.protobuf.MethodOptions { string note = 50999; }
+    let end = writer.count
+    writer.int32(5, always: 9)
+    writer.int32(4, always: 1)
+    writer.int32(3, always: 50999)
+    writer.string(2, always: ".google.protobuf.MethodOptions")
+    writer.string(1, always: "note")
+    writer.close(7, end)
+    writer.string(3, always: "google/protobuf/descriptor.proto")
+    writer.string(2, always: "test")
+    writer.string(1, always: "note.proto")
+    try pool.add(fileDescriptor: writer.bytes())
+    #expect(pool.extensionNumbers(of: "google.protobuf.MethodOptions") == [50999])
+    #expect(pool.extension(of: "google.protobuf.MethodOptions", number: 50999)?.fullName == "test.note")
+    #expect(pool.file(extending: "google.protobuf.MethodOptions", number: 50999)?.name == "note.proto")
+    #expect(pool.file(containing: "test.note")?.name == "note.proto")
   }
 }
 
@@ -103,9 +142,11 @@ struct ValueTests {
     #expect(map.values == [3, 11])
   }
 
-  @Test("Base64 goes both ways", arguments: [
-    ([], ""), ([0], "AA=="), ([0, 1], "AAE="), ([0, 1, 2], "AAEC"), ([255, 254, 253, 252], "//79/A=="),
-  ] as [([UInt8], String)])
+  @Test(
+    "Base64 goes both ways",
+    arguments: [
+      ([], ""), ([0], "AA=="), ([0, 1], "AAE="), ([0, 1, 2], "AAEC"), ([255, 254, 253, 252], "//79/A=="),
+    ] as [([UInt8], String)])
   func base64(_ bytes: [UInt8], _ text: String) {
     #expect(Base64.encode(bytes) == text)
     #expect(Array(text.utf8).withUnsafeBytes { Base64.decode($0) } == bytes)

@@ -104,7 +104,8 @@ struct SeededGenerator: RandomNumberGenerator {
 struct RandomMessages {
   var generator: SeededGenerator
   /// Types whose fields have no free values (a Timestamp's range, an Any's type): left out below.
-  static let constrained: Set<String> = Set(["Timestamp", "Duration", "Any", "FieldMask", "Value", "Struct", "ListValue"].map { "google.protobuf.\($0)" })
+  static let constrained: Set<String> = Set(
+    ["Timestamp", "Duration", "Any", "FieldMask", "Value", "Struct", "ListValue"].map { "google.protobuf.\($0)" })
 
   mutating func message(_ schema: MessageSchema, depth: Int = 3) -> DynamicMessage {
     var message = DynamicMessage(schema)

@@ -19,9 +19,10 @@ struct TypedTests {
       var edited = typed
       edited.unknownFields = UnknownFields()
       #expect(edited == typed)
-      let oracle = try #require(bytes.withUnsafeBufferPointer {
-        protobuf_c_message_unpack(spanwire__codectest__v1__everything__table(), nil, $0.count, $0.baseAddress)
-      })
+      let oracle = try #require(
+        bytes.withUnsafeBufferPointer {
+          protobuf_c_message_unpack(spanwire__codectest__v1__everything__table(), nil, $0.count, $0.baseAddress)
+        })
       defer { protobuf_c_message_free_unpacked(oracle, nil) }
       #expect(Everything(cStruct: oracle).encoded() == bytes)
     }

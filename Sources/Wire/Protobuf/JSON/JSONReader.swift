@@ -25,16 +25,11 @@ struct JSONReader {
     _ pairs: [JSONMember], _ schema: MessageSchema, depth: Int
   ) throws(JSONError) -> DynamicMessage {
     var message = DynamicMessage(schema)
-    var names: [String: FieldSchema] = [:]
-    for field in schema.fields {
-      names[field.name] = field
-      names[field.jsonName] = field
-    }
     var seen = Set<UInt32>()
     var chosen: [Int: FieldSchema] = [:]
     for member in pairs {
       let (key, json) = (member.key, member.value)
-      guard let field = names[key] else {
+      guard let field = schema.fieldsByJSONName[key] else {
         if options.ignoresUnknown { continue }
         throw JSONError("\(schema.fullName) has no such field", path: key)
       }

@@ -122,7 +122,9 @@ public final class DescriptorPool: Sendable {
     for (field, scope) in linker.unresolved { try resolve(field, scope, state) }
     for field in linker.extensions {
       let extendee = field.extendee ?? ""
-      guard state.messages[extendee] != nil else { throw MalformedDescriptor(problem: "\(field.fullName) extends \(extendee), which is not here") }
+      guard state.messages[extendee] != nil else {
+        throw MalformedDescriptor(problem: "\(field.fullName) extends \(extendee), which is not here")
+      }
       state.extensions[extendee, default: [:]][field.number] = field
     }
     let file = FileSchema(raw, messages: messages, enums: enums, extensions: extensions)

@@ -27,8 +27,17 @@ public struct DynamicMessage: Hashable, Sendable {
 
 /// A value of a dynamic message. The several encodings of a number share a case.
 public enum DynamicValue: Hashable, Sendable {
-  case int32(Int32), int64(Int64), uint32(UInt32), uint64(UInt64), bool(Bool), float(Float), double(Double)
-  case string(String), bytes([UInt8]), enumeration(Int32), message(DynamicMessage)
+  case int32(Int32)
+  case int64(Int64)
+  case uint32(UInt32)
+  case uint64(UInt64)
+  case bool(Bool)
+  case float(Float)
+  case double(Double)
+  case string(String)
+  case bytes([UInt8])
+  case enumeration(Int32)
+  case message(DynamicMessage)
   case list([DynamicValue])
   case map(ProtoMap<DynamicValue, DynamicValue>)
 }

@@ -5,8 +5,24 @@ import Synchronization
 
 /// The type of a field, with the numbers of descriptor.proto.
 public enum FieldType: UInt8, Hashable, Sendable {
-  case double = 1, float, int64, uint64, int32, fixed64, fixed32, bool, string, group, message, bytes, uint32, enumeration, sfixed32
-  case sfixed64, sint32, sint64
+  case double = 1
+  case float
+  case int64
+  case uint64
+  case int32
+  case fixed64
+  case fixed32
+  case bool
+  case string
+  case group
+  case message
+  case bytes
+  case uint32
+  case enumeration
+  case sfixed32
+  case sfixed64
+  case sint32
+  case sint64
 }
 
 /// One .proto file.
@@ -42,7 +58,16 @@ public final class MessageSchema: @unchecked Sendable {  // `fields` is complete
   public let fullName: String
   public let fileName: String
   /// In ascending order of their numbers.
-  public internal(set) var fields: [FieldSchema]
+  public internal(set) var fields: [FieldSchema] {
+    didSet {
+      for field in fields {
+        fieldsByJSONName[field.name] = field
+        fieldsByJSONName[field.jsonName] = field
+      }
+    }
+  }
+  /// Under both names that JSON may use.
+  private(set) var fieldsByJSONName: [String: FieldSchema] = [:]
   /// Names of the oneofs, synthetic ones included; `FieldSchema.oneofIndex` points here.
   public let oneofs: [String]
   public let nestedMessages: [MessageSchema]

@@ -1,0 +1,138 @@
+import SpanwireDatabase
+import SpanwireProtobuf
+import SpanwireRPC
+import SpanwireSchema
+import SpanwireServiceKit
+import SpanwireWellKnown
+
+/// An event as a service writes it down: its payload, what it is about, when and as part of which trace. The rest of the envelope is the
+/// log's to fill in.
+public struct EventDraft: Sendable {
+  public var payload: any Message
+  /// The service that writes it: `prg`.
+  public var producer: String
+  public var tenant: String
+  public var org: String
+  /// The product runtime session. Events of a session make its stream; others that of their producer.
+  public var session: String
+  public var journey: String
+  public var productVersion: String
+  public var market: String
+  public var turn: String
+  public var execution: String
+  public var agentTask: String
+  /// Nanoseconds since 1970.
+  public var occurredAt: Int64
+  public var trace: TraceContext?
+  /// The event that led to this one.
+  public var causation: String
+  public var leaseEpoch: UInt64
+
+  /// `payload` is a message that bears the event option; any other is refused when it is appended.
+  public init(
+    _ payload: any Message, producer: String, tenant: String, org: String = "", session: String = "", journey: String = "",
+    productVersion: String = "", market: String = "", turn: String = "", execution: String = "", agentTask: String = "",
+    occurredAt: Int64, trace: TraceContext? = nil, causation: String = "", leaseEpoch: UInt64 = 0
+  ) {
+    self.payload = payload
+    self.producer = producer
+    self.tenant = tenant
+    self.org = org
+    self.session = session
+    self.journey = journey
+    self.productVersion = productVersion
+    self.market = market
+    self.turn = turn
+    self.execution = execution
+    self.agentTask = agentTask
+    self.occurredAt = occurredAt
+    self.trace = trace
+    self.causation = causation
+    self.leaseEpoch = leaseEpoch
+  }
+
+  /// The envelope without its place in the log. Throws `EventRejection` for a payload that is no event's.
+  func envelope(id: String) throws(EventRejection) -> (envelope: EventEnvelope, type: EventType) {
+    guard let payload = payload as? any EventPayload else { throw .unknownType(Swift.type(of: payload).protoTypeName) }
+    let type = Swift.type(of: payload).eventType
+    var envelope = EventEnvelope()
+    envelope.eventID = id
+    envelope.type = type.rawValue
+    envelope.schemaVersion = type.schemaVersion
+    envelope.occurredAt = Google_Protobuf_Timestamp(nanosecondsSinceEpoch: occurredAt)
+    envelope.tenantID = tenant
+    envelope.orgID = org
+    envelope.productVersionID = productVersion
+    envelope.marketCode = market
+    envelope.productRuntimeSessionID = session
+    envelope.journeyInstanceID = journey
+    envelope.turnID = turn
+    envelope.executionID = execution
+    envelope.agentTaskID = agentTask
+    envelope.lane = type.lane
+    envelope.leaseEpoch = leaseEpoch
+    if let trace {
+      envelope.traceID = Self.bytes(trace.traceHigh) + Self.bytes(trace.traceLow)
+      envelope.spanID = Self.bytes(trace.spanID)
+      if trace.parentSpanID != 0 { envelope.parentSpanID = Self.bytes(trace.parentSpanID) }
+    }
+    envelope.causationID = causation
+    envelope.producer = producer
+    envelope.payload = Google_Protobuf_Any(packing: payload)
+    return (envelope, type)
+  }
+
+  private static func bytes(_ value: UInt64) -> [UInt8] {
+    stride(from: 56, through: 0, by: -8).map { UInt8(truncatingIfNeeded: value >> UInt64($0)) }
+  }
+}
+
+extension Transaction {
+  /// Stores an event in this transaction; subscribers see it if and when the transaction commits.
+  ///
+  /// Checked as every event is: one that lacks what its type requires throws `EventRejection`, is counted, and nothing is stored. Each
+  /// run of a transaction draws new event ids, of which only those of the run that commits are ever seen.
+  @discardableResult
+  public func append(_ draft: EventDraft, _ environment: ServiceEnvironment) throws -> LogEvent {
+    do {
+      var (envelope, type) = try draft.envelope(id: environment.ids.next(.event))
+      try EventABI.check(envelope, type)
+      return try append(EventHeader(envelope, type)) { position, sequence in
+        envelope.logPosition = LogCursor.text(position)
+        envelope.streamSequence = UInt64(sequence)
+        let bytes = envelope.encoded()
+        if bytes.count > EventLogLimits.envelopeBytes { throw EventRejection.tooLarge(bytes: bytes.count) }
+        return bytes
+      }
+    } catch let rejection as EventRejection {
+      environment.log.rejections.count(rejection)
+      throw rejection
+    }
+  }
+}
+
+extension EventHeader {
+  init(_ envelope: EventEnvelope, _ type: EventType) {
+    self.init(
+      type: envelope.type, tenant: envelope.tenantID, session: envelope.productRuntimeSessionID, journey: envelope.journeyInstanceID,
+      trace: envelope.traceID, lane: EventLane(rawValue: type.lane.rawValue) ?? .data, producer: envelope.producer)
+  }
+}
+
+extension LogEvent {
+  /// The envelope's `event_id`, read without decoding the rest.
+  public var eventID: String {
+    // The first field of the encoding; ids are shorter than 128 bytes.
+    guard envelope.count > 2, envelope[0] == 0x0A, envelope[1] < 0x80, envelope.count >= 2 + Int(envelope[1]) else { return "" }
+    return String(decoding: envelope[2..<2 + Int(envelope[1])], as: UTF8.self)
+  }
+
+  /// The envelope, decoded. The log holds only what decodes.
+  public func decoded() throws -> EventEnvelope { try EventEnvelope(decoding: envelope) }
+
+  /// The payload, if it is of this type; nil for another.
+  public func payload<Payload: EventPayload>(_ type: Payload.Type = Payload.self) throws -> Payload? {
+    guard header.type == type.eventType.rawValue else { return nil }
+    return try decoded().payload?.unpack(as: Payload.self)
+  }
+}
