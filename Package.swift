@@ -85,8 +85,8 @@ let package = Package(
     room("Services/CityGraph", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema"]),
     room("Services/Observability", ["SpanwireTelemetry", "SpanwireServiceKit", "SpanwireSchema"]),
     tests("Services/CityGraph"),
-    tests("Services/Journeys"),
-    tests("Services/Gateway"),
+    tests("Services/Journeys", ["SpanwireRPCInProcess"]),
+    tests("Services/Gateway", ["SpanwireRPCInProcess"]),
     tests("Services/Entitlements"),
     tests("Services/Policy"),
 

@@ -70,7 +70,7 @@ public struct Journey: Sendable, Hashable, Codable {
   public private(set) var tokensLeft: Int64?
   public private(set) var startedAt: Int64?
   public private(set) var endedAt: Int64?
-  /// One more with every event.
+  /// One more with every event that the log tells of.
   public private(set) var revision: UInt64 = 0
 
   /// A journey that has not started.
@@ -104,7 +104,7 @@ public struct Journey: Sendable, Hashable, Codable {
 
   /// Takes an event over. Events are facts: nothing is checked here.
   mutating func apply(_ event: JourneyEvent, _ graph: JourneyGraph, at instant: Int64) {
-    revision += 1
+    if event.isLogged { revision += 1 }
     switch event {
     case .started:
       status = .running
@@ -140,7 +140,7 @@ public struct Journey: Sendable, Hashable, Codable {
       if let id { lead(id, graph, to: place) }
     case .routeChanged(let route, _, _):
       self.route = Array(self.route.prefix(nextStop)) + route
-      if let id = currentNodeID, case .visit(nil)? = graph.node(id)?.kind { lead(id, graph, to: nextOpenStop) }
+      if let id = currentNodeID, case .visit(nil)? = graph.node(id)?.kind, let place = nextOpenStop { lead(id, graph, to: place) }
     case .tokensCounted(let left): tokensLeft = left
     case .choiceMade, .signalReceived, .timerFired: break
     case .completed: end(.completed, instant)

@@ -39,8 +39,7 @@ public enum JourneyCommand: Sendable, Hashable {
   case forceAbort(Intervention)
 }
 
-/// What happened. Each is one event of the log, but for `workRequested` and `tokensCounted`: those restate what the effects' table and
-/// Trutta know.
+/// What happened. Each is one event of the log where `isLogged`; the others restate what the effects' table, Trutta and LEM know.
 public enum JourneyEvent: Sendable, Hashable, Codable {
   case started(entryPoint: String)
   case nodeEntered(nodeID: String, servicePointID: String?, visitNumber: Int, dueAt: Int64?)
@@ -61,12 +60,18 @@ public enum JourneyEvent: Sendable, Hashable, Codable {
   case failed(nodeID: String, reason: String)
   case workRequested(nodeID: String)
   case tokensCounted(Int64)
+
+  /// Whether the log tells of it; only those count in the revision.
+  public var isLogged: Bool {
+    switch self {
+    case .workRequested, .tokensCounted, .nodeBlocked(nil, _), .nodeUnblocked(nil, _): false
+    default: true
+    }
+  }
 }
 
 /// What must be caused elsewhere. (node id, visit number) names work once and for all.
 public enum JourneyEffect: Sendable, Hashable {
-  /// Asks LEM whether the place can be visited; `workFailed` blocks it for this journey.
-  case checkServicePoint(nodeID: String, visitNumber: Int, servicePointID: String)
   case redeem(nodeID: String, visitNumber: Int, tokenID: String, quantity: Int64, servicePointID: String)
   case askAgent(nodeID: String, visitNumber: Int, agentType: String, intent: String)
   case startTimer(timerID: String, due: Int64)

@@ -143,13 +143,8 @@ private struct JourneyWalk {
       }
     }
     let decided = proposal == nil ? nil : awaitedDecision
-    let before = journey.currentNode
     emit(.routeChanged(servicePointIDs: places, proposalID: proposal, reason: reason))
-    if let decided {
-      try complete(decided, "accepted")
-    } else if let before, let after = journey.currentNode, after.servicePointID != before.servicePointID {
-      checkPlace(after)
-    }
+    if let decided { try complete(decided, "accepted") }
   }
 
   private mutating func workSucceeded(_ id: String, _ visit: Int, _ tokens: Int64?) throws(JourneyRefusal) {
@@ -167,8 +162,6 @@ private struct JourneyWalk {
   private mutating func workFailed(_ id: String, _ visit: Int, _ reason: String) throws(JourneyRefusal) {
     guard journey.status == .running, let record = journey.currentNode, record.nodeID == id, record.visitNumber == visit else { return }
     switch graph.node(id)?.kind {
-    case .visit?:
-      if let place = record.servicePointID { try block(Journey.Block(servicePointID: place, reason: reason)) }
     case .redeem? where record.awaitsWork, .agent? where record.awaitsWork:
       emit(.nodeFailed(nodeID: id, reason: reason))
       if let edge = way(from: id, "failed") {
@@ -201,9 +194,15 @@ private struct JourneyWalk {
     let here = journey.currentNode.flatMap { record -> String? in
       // Work that is under way at the place goes on: its outcome is a fact, not a step.
       let stands = record.status == .active || record.status == .blocked
-      return stands && record.servicePointID == block.servicePointID && (!record.awaitsWork || isVisit(record.nodeID)) ? record.nodeID : nil
+      return stands && record.servicePointID == block.servicePointID && !record.awaitsWork ? record.nodeID : nil
     }
     emit(.nodeBlocked(nodeID: here, block))
+    // The route loses the place, and a visit that stood there goes on to the next stop if there is one.
+    let ahead = journey.route.dropFirst(journey.nextStop)
+    if ahead.contains(block.servicePointID) {
+      let rest = ahead.filter { $0 != block.servicePointID }
+      emit(.routeChanged(servicePointIDs: rest, proposalID: nil, reason: "\(block.servicePointID) is blocked: \(block.reason)"))
+    }
     let timer = JourneyStateMachine.unblockTimerID(block.servicePointID)
     if former?.until != nil { effects.append(.cancelTimer(timerID: timer)) }
     if let until = block.until { effects.append(.startTimer(timerID: timer, due: until)) }
@@ -211,15 +210,9 @@ private struct JourneyWalk {
 
   private mutating func unblock(_ place: String) {
     guard let block = journey.blocks.first(where: { $0.servicePointID == place }) else { return }
-    let stopped = journey.currentNode.flatMap { record -> String? in
-      if record.status == .blocked, record.servicePointID == place { return record.nodeID }
-      // A visit that found every stop ahead blocked has been waiting for this.
-      let waits = record.status == .active && record.servicePointID == nil && isVisit(record.nodeID)
-      return waits && journey.route.dropFirst(journey.nextStop).contains(place) ? record.nodeID : nil
-    }
+    let stopped = journey.currentNode.flatMap { $0.status == .blocked && $0.servicePointID == place ? $0.nodeID : nil }
     emit(.nodeUnblocked(nodeID: stopped, servicePointID: place))
     if block.until != nil { effects.append(.cancelTimer(timerID: JourneyStateMachine.unblockTimerID(place))) }
-    if stopped != nil, let record = journey.currentNode { checkPlace(record) }
   }
 
   // MARK: Walking
@@ -309,19 +302,12 @@ private struct JourneyWalk {
     }
   }
 
-  /// A node that was just entered at a blocked place is blocked; a visit elsewhere asks LEM.
+  /// A node that was just entered at a blocked place is blocked.
   private mutating func stopIfBlocked() {
-    guard let record = journey.currentNode, let place = record.servicePointID else { return }
-    if let block = journey.blocks.first(where: { $0.servicePointID == place }) {
-      emit(.nodeBlocked(nodeID: record.nodeID, block))
-    } else {
-      checkPlace(record)
-    }
-  }
-
-  private mutating func checkPlace(_ record: Journey.NodeRecord) {
-    guard isVisit(record.nodeID), record.status == .active, let place = record.servicePointID else { return }
-    effects.append(.checkServicePoint(nodeID: record.nodeID, visitNumber: record.visitNumber, servicePointID: place))
+    guard let record = journey.currentNode, let place = record.servicePointID,
+      let block = journey.blocks.first(where: { $0.servicePointID == place })
+    else { return }
+    emit(.nodeBlocked(nodeID: record.nodeID, block))
   }
 
   private mutating func cancelTimer(of record: Journey.NodeRecord, unlessDue: Bool = false) {
@@ -336,8 +322,6 @@ private struct JourneyWalk {
   }
 
   private func holds(_ edge: JourneyGraph.Edge) -> Bool { journey.isTrue(JourneyGraph.Condition(rawValue: edge.when)) }
-
-  private func isVisit(_ id: String) -> Bool { graph.node(id)?.kind?.name == "visit" }
 
   /// The agent node whose recommendation the journey waits to see decided.
   private var awaitedDecision: String? {

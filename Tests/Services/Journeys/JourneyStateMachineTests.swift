@@ -14,7 +14,6 @@ struct JourneyStateMachineTests {
     #expect(walker.stands == "plan active", "a recommendation waits for its decision")
     try walker.send(.changeRoute(servicePointIDs: ["A", "B"], proposalID: "PRP-1", reason: ""))
     #expect(walker.journey.currentNode?.servicePointID == "A")
-    #expect(walker.effects == [.checkServicePoint(nodeID: "visit", visitNumber: 1, servicePointID: "A")])
     try walker.send(.arrive(nodeID: "visit", servicePointID: "A"))
     try walker.send(.redeem(nodeID: "redeem"))
     #expect(walker.effects == [.redeem(nodeID: "redeem", visitNumber: 1, tokenID: "TOK-VIEN-COFFEE", quantity: 1, servicePointID: "A")])
@@ -41,11 +40,24 @@ struct JourneyStateMachineTests {
     #expect(walker.journey.nodes.allSatisfy { $0.status == .completed })
   }
 
-  @Test("A blocked café blocks the visit, which a skip, a new route or the end of the block frees")
-  func blocks() throws {
+  @Test("A visit to a café that is blocked goes on to the next stop")
+  func ledOn() throws {
     var walker = try Walker.onTheWay()
-    let events = try walker.send(.block(.init(servicePointID: "A", reason: "burst pipe", until: 5000)))
-    #expect(events == [.nodeBlocked(nodeID: "visit", .init(servicePointID: "A", reason: "burst pipe", until: 5000))])
+    let events = try walker.send(.block(.init(servicePointID: "A", reason: "burst pipe")))
+    #expect(
+      events == [
+        .nodeBlocked(nodeID: "visit", .init(servicePointID: "A", reason: "burst pipe")),
+        .routeChanged(servicePointIDs: ["B", "C"], proposalID: nil, reason: "A is blocked: burst pipe"),
+      ])
+    #expect(walker.stands == "visit active")
+    #expect(walker.journey.currentNode?.servicePointID == "B")
+    #expect(walker.journey.route == ["B", "C"])
+  }
+
+  @Test("With no stop left a blocked café blocks the visit, which a skip, a new route or the end of the block frees")
+  func blocks() throws {
+    var walker = try Walker.onTheWay(["A"])
+    try walker.send(.block(.init(servicePointID: "A", reason: "burst pipe", until: 5000)))
     #expect(walker.effects == [.startTimer(timerID: "unblock:A", due: 5000)])
     #expect(walker.stands == "visit blocked")
     #expect(throws: JourneyRefusal.servicePointBlocked("A", until: 5000)) { try walker.send(.arrive(nodeID: "visit", servicePointID: "A")) }
@@ -54,7 +66,7 @@ struct JourneyStateMachineTests {
     try walker.send(.forceSkip(nodeID: "visit", operatorMove))
     #expect(walker.stands == "more active")
     try walker.send(.choose(nodeID: "more", option: "next_stop"))
-    #expect(walker.journey.currentNode?.servicePointID == "B")
+    #expect(walker.stands == "sight active", "the route has nothing more")
 
     walker = blocked
     try walker.send(.changeRoute(servicePointIDs: ["D", "C"], proposalID: nil, reason: "around it"))
@@ -70,7 +82,7 @@ struct JourneyStateMachineTests {
     #expect(walker.stands == "visit active")
   }
 
-  @Test("Blocked stops ahead are passed over, and a visit with none left waits")
+  @Test("Blocked stops ahead leave the route")
   func blockedAhead() throws {
     var walker = try Walker.onTheWay()
     try walker.send(.block(.init(servicePointID: "B", reason: "closed today")))

@@ -1,0 +1,149 @@
+import SpanwireRPC
+import SpanwireSchema
+import SpanwireServiceKit
+
+/// What the traveller does: start, step by step, and giving up.
+extension JourneyServer {
+  public func startJourney(_ request: StartJourneyRequest, context: ServerContext) async throws -> JourneyInstance {
+    let caller = try Caller(context)
+    try caller.admit(tenant: request.tenantID)
+    var fields = Validation()
+    fields.idempotencyKey(request.idempotencyKey)
+    fields.id(request.productRuntimeSessionID, "product_runtime_session_id")
+    fields.id(request.productVersionID, "product_version_id")
+    fields.optionalID(request.journeyDocID, "journey_doc_id")
+    fields.optionalID(request.entryPoint, "entry_point")
+    fields.id(request.runtimeSnapshotRef, "runtime_snapshot_ref")
+    fields.id(request.userID, "user_id")
+    fields.ids(request.segments, "segments", max: JourneyLimits.segments)
+    fields.id(request.marketCode, "market_code")
+    fields.ids(request.entitlementIds, "entitlement_ids", max: JourneyLimits.entitlements)
+    try fields.finish()
+
+    let config = try await clients.registry.getSnapshot(GetSnapshotRequest(snapshotRef: request.runtimeSnapshotRef))
+    let frozen = FrozenConfig(config)
+    if !request.journeyDocID.isEmpty, request.journeyDocID != frozen.graph.id {
+      throw RPCError.precondition(
+        .journeyTransitionInvalid, "snapshot \(request.runtimeSnapshotRef) holds the document \(frozen.graph.id)")
+    }
+    if let problem = frozen.graph.problems().first {
+      throw RPCError.precondition(.journeyTransitionInvalid, "the journey document can't be walked: \(problem)")
+    }
+    let tokensLeft = try await self.tokensLeft(request, in: frozen.graph)
+
+    var origin = request
+    origin.tenantID = caller.tenant
+    if origin.entryPoint.isEmpty { origin.entryPoint = "start" }
+    let id = environment.ids.next(.journeyInstance)
+    let step = JourneyStep(caller, environment)
+    return try await once(request.idempotencyKey, request, context, step) { [self, origin] tx in
+      try JourneyStore.freeze(config.encoded(), reference: origin.runtimeSnapshotRef, tenant: origin.tenantID, in: tx)
+      let row = JourneyRow(id: id, origin: origin, journey: Journey(frozen.graph))
+      try JourneyStore.insert(row, in: tx)
+      return try walk(row, .start(entryPoint: origin.entryPoint, tokensLeft: tokensLeft, blocks: []), step, in: tx)
+    }
+  }
+
+  /// Tokens of all the kinds the document redeems that the session holds; nil when it redeems none.
+  private func tokensLeft(_ request: StartJourneyRequest, in graph: JourneyGraph) async throws -> Int64? {
+    let kinds = Set(
+      graph.nodes.compactMap { node -> String? in
+        if case .redeem(let token, _)? = node.kind { token } else { nil }
+      })
+    guard !kinds.isEmpty else { return nil }
+    return try await purse(of: request.productRuntimeSessionID).filter { kinds.contains($0.tokenID) }.reduce(0) { $0 + $1.remaining }
+  }
+
+  public func advanceJourney(_ request: AdvanceJourneyRequest, context: ServerContext) async throws -> JourneyInstance {
+    let caller = try Caller(context)
+    var fields = Validation()
+    fields.idempotencyKey(request.idempotencyKey)
+    fields.id(request.journeyInstanceID, "journey_instance_id")
+    fields.id(request.nodeID, "node_id")
+    switch request.step {
+    case .arrived(let arrived): fields.optionalID(arrived.servicePointID, "arrived.service_point_id")
+    case .choose(let choose): fields.optionalText(choose.option, "choose.option", max: JourneyLimits.textBytes)
+    case .signal(let signal):
+      fields.id(signal.name, "signal.name")
+      fields.optionalText(signal.value, "signal.value", max: JourneyLimits.textBytes)
+    case .acknowledge, .redeem: break
+    case nil: fields.add("step", "must name one step")
+    }
+    try fields.finish()
+
+    let node = request.nodeID
+    let command: JourneyCommand
+    var redemption: PreparedRedemption?
+    switch request.step {
+    case .arrived(let arrived):
+      try await checkDoor(request, caller)
+      command = .arrive(nodeID: node, servicePointID: arrived.servicePointID.isEmpty ? nil : arrived.servicePointID)
+    case .choose(let choose): command = .choose(nodeID: node, option: choose.option)
+    case .acknowledge: command = .acknowledge(nodeID: node)
+    case .signal(let signal): command = .signal(name: signal.name, value: signal.value)
+    case .redeem, nil:
+      redemption = try await prepareRedemption(request, caller)
+      command = .redeem(nodeID: node)
+    }
+
+    let step = JourneyStep(caller, environment, redemption: redemption)
+    let id = request.journeyInstanceID
+    let after = try await once(request.idempotencyKey, request, context, step) { [self, redemption] tx in
+      var row = try find(id, caller.tenant, in: tx)
+      if let redemption {
+        // What Trutta says is there now is worth more than what the journey remembers.
+        row = try walk(row, .workSucceeded(nodeID: "", visitNumber: 0, tokensLeft: redemption.held), step, in: tx)
+      }
+      row = try walk(row, command, step, in: tx)
+      guard case .redeem = command else { return row }
+      guard let redemption, let record = row.journey.record(node) else { throw RPCError.aborted("the journey has just moved; try again") }
+      if redemption.entitlement == nil {
+        row = try walk(row, .workFailed(nodeID: node, visitNumber: record.visitNumber, reason: redemption.objection), step, in: tx)
+      }
+      return row
+    }
+    guard case .redeem = command, let record = after.nodes.first(where: { $0.nodeID == node }), record.state == .active else {
+      return after
+    }
+    // The step is done when Trutta's answer is in the journey; a repeated call waits for the same redemption.
+    try await settled(Self.workID(id, node, Int(record.visitNumber)))
+    return try await journey(id, caller.tenant)
+  }
+
+  /// Waits until an effect has ended and the journey has made something of it.
+  private func settled(_ effect: String) async throws {
+    try await withThrowingTaskGroup(of: Void.self) { [environment] group in
+      group.addTask { _ = try await environment.effects.outcome(of: effect) }
+      group.addTask {
+        try await Task.sleep(for: JourneyLimits.effectPatience)
+        throw RPCError.unavailable("the redemption is under way: repeat the call with the same key")
+      }
+      try await group.next()
+      group.cancelAll()
+    }
+  }
+
+  /// She stands before the door: it must not be blocked, nor known to be closed. Unknown hours are hers to find out.
+  private func checkDoor(_ request: AdvanceJourneyRequest, _ caller: Caller) async throws {
+    let row = try await environment.database.read { [self, id = request.journeyInstanceID] reader in
+      try find(id, caller.tenant, in: reader)
+    }
+    guard let place = row.journey.record(request.nodeID)?.servicePointID, row.journey.currentNodeID == request.nodeID else { return }
+    let status = try await clients.city.getServicePoint(
+      GetServicePointRequest(servicePointID: place, at: .init(nanosecondsSinceEpoch: environment.clock.now)))
+    if status.blocked {
+      throw RPCError.precondition(.servicePointBlocked, "\(place) is blocked: \(status.blockedReason)")
+    }
+    if status.openState == .closed { throw RPCError.precondition(.nodeTransitionInvalid, "\(place) is closed") }
+  }
+
+  public func abandonJourney(_ request: AbandonJourneyRequest, context: ServerContext) async throws -> JourneyInstance {
+    var fields = Validation()
+    fields.idempotencyKey(request.idempotencyKey)
+    fields.id(request.journeyInstanceID, "journey_instance_id")
+    fields.optionalText(request.reason, "reason", max: JourneyLimits.reasonCharacters)
+    try fields.finish()
+    return try await command(
+      request.journeyInstanceID, .abandon(reason: request.reason), key: request.idempotencyKey, request, context)
+  }
+}

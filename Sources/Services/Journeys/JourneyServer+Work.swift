@@ -1,0 +1,166 @@
+import SpanwireDatabase
+import SpanwireEventLog
+import SpanwireRPC
+import SpanwireSchema
+import SpanwireServiceKit
+
+/// What a redeem step needs to know before its transaction: what the session holds, and whom the redemption is worth something to.
+struct PreparedRedemption: Sendable {
+  /// The first the journey draws on that covers it; nil when none does.
+  var entitlement: Entitlement?
+  var vendorID: String
+  /// Tokens of the kind that the session holds in all.
+  var held: Int64
+  /// Why nothing can be redeemed, when nothing can.
+  var objection: String
+}
+
+/// The work that nodes ask of other services, and what comes back of it.
+extension JourneyServer {
+  /// Names the work of one entry into a node once and for all; it is the idempotency key of the call that does it.
+  static func workID(_ journey: String, _ node: Journey.NodeRecord) -> String { workID(journey, node.nodeID, node.visitNumber) }
+
+  static func workID(_ journey: String, _ node: String, _ visit: Int) -> String { "\(journey)-\(node)-\(visit)" }
+
+  /// What a timer's effect is called; it calls nobody.
+  static let timer = "timer"
+
+  /// Names the channel, bound to the journey runtime's own identity, over which its effects are performed, and takes their outcomes.
+  /// Before the dispatcher starts.
+  public func performEffects(over channel: any Channel) {
+    let effects = environment.effects, owner = JourneyStep.producer
+    effects.onOutcome(of: owner, effectOutcome)
+    effects.route(owner, Trutta.Methods.redeem, RedeemRequest.self, Redemption.self, over: channel)
+    effects.route(owner, AgentOrchestrator.Methods.submitTask, RunTaskRequest.self, AgentTask.self, over: channel)
+  }
+
+  /// Writes an effect that the machine wants.
+  func cause(
+    _ effect: JourneyEffect, _ row: JourneyRow, _ frozen: FrozenConfig, _ step: JourneyStep, in tx: borrowing Transaction
+  ) throws {
+    let origin = row.origin
+    switch effect {
+    case .redeem(let node, let visit, _, let quantity, let place):
+      // Without anything to draw on there is nothing to ask: the step fails in the same transaction.
+      guard let redemption = step.redemption, let entitlement = redemption.entitlement else { return }
+      let id = Self.workID(row.id, node, visit)
+      try step.perform(
+        Trutta.Methods.redeem,
+        RedeemRequest(
+          idempotencyKey: id, entitlementID: entitlement.entitlementID, quantity: quantity, servicePointID: place,
+          vendorID: redemption.vendorID, journeyInstanceID: row.id),
+        id: id, stream: row.id, in: tx)
+    case .askAgent(let node, let visit, let type, let intent):
+      let id = Self.workID(row.id, node, visit)
+      try step.perform(
+        AgentOrchestrator.Methods.submitTask,
+        RunTaskRequest(
+          idempotencyKey: id, tenantID: origin.tenantID, invoker: "tjm",
+          context: AgentContext(
+            productRuntimeSessionID: origin.productRuntimeSessionID, productVersionID: origin.productVersionID,
+            journeyInstanceID: row.id, userID: origin.userID, marketCode: origin.marketCode,
+            cityCode: frozen.config.market?.cityCode ?? "", profiles: frozen.agentProfiles,
+            runtimeSnapshotRef: origin.runtimeSnapshotRef),
+          task: AgentTaskSpec(agentType: type, intent: intent)),
+        id: id, stream: row.id, in: tx)
+    case .startTimer(let timerID, let due):
+      try tx.perform(
+        Effect(
+          id: "\(row.id)-timer-\(row.journey.revision)", owner: JourneyStep.producer, stream: row.id, method: Self.timer,
+          request: Array(timerID.utf8), dueAt: due, tenant: origin.tenantID, subject: step.caller.principal, trace: step.trace))
+    case .cancelTimer:
+      // It fires into a node that was left, and the machine makes nothing of it.
+      break
+    }
+  }
+
+  /// What came of an effect, as a command to the journey that wanted it.
+  @Sendable private func effectOutcome(
+    _ effect: Effect, _ outcome: EffectOutcome
+  ) async throws -> (@Sendable (borrowing Transaction) throws -> Void)? {
+    let step = JourneyStep(Caller(effect.subject ?? Principal.service(JourneyStep.producer)), environment)
+    return { [self] tx in
+      guard let row = try JourneyStore.find(effect.stream, tenant: effect.tenant, in: tx),
+        let command = try command(for: effect, outcome, row, in: tx)
+      else { return }
+      _ = try walk(row, command, step, in: tx)
+    }
+  }
+
+  private func command(
+    for effect: Effect, _ outcome: EffectOutcome, _ row: JourneyRow, in tx: borrowing Transaction
+  ) throws -> JourneyCommand? {
+    if effect.method == Self.timer {
+      guard case .succeeded = outcome else { return nil }
+      return .timerFired(timerID: String(decoding: effect.request, as: UTF8.self))
+    }
+    guard let node = row.journey.nodes.first(where: { Self.workID(row.id, $0) == effect.id }) else { return nil }
+    switch outcome {
+    case .succeeded:
+      guard effect.method == Trutta.Methods.redeem.path else {
+        return .workSucceeded(nodeID: node.nodeID, visitNumber: node.visitNumber, tokensLeft: nil)
+      }
+      let quantity = try RedeemRequest(decoding: effect.request).quantity
+      return .workSucceeded(
+        nodeID: node.nodeID, visitNumber: node.visitNumber, tokensLeft: row.journey.tokensLeft.map { max(0, $0 - quantity) })
+    case .failed(let error):
+      // While a recommendation is awaited she may ask an agent herself: that this one could not be asked ends nothing.
+      if case .agent(_, _, true)? = try documents.config(row.origin, in: tx).graph.node(node.nodeID)?.kind { return nil }
+      return .workFailed(nodeID: node.nodeID, visitNumber: node.visitNumber, reason: error.message)
+    case .cancelled: return nil
+    }
+  }
+
+  /// The outcome of work told from outside the dispatcher: an operator's repair of an effect that was lost on its way.
+  public func completeNodeWork(_ request: CompleteNodeWorkRequest, context: ServerContext) async throws -> JourneyInstance {
+    var fields = Validation()
+    fields.idempotencyKey(request.idempotencyKey)
+    fields.id(request.journeyInstanceID, "journey_instance_id")
+    fields.id(request.nodeID, "node_id")
+    fields.optionalText(request.reason, "reason", max: JourneyLimits.reasonCharacters)
+    try fields.finish()
+    let visit = Int(request.visitNumber)
+    let command: JourneyCommand =
+      request.ok
+      ? .workSucceeded(nodeID: request.nodeID, visitNumber: visit, tokensLeft: nil)
+      : .workFailed(nodeID: request.nodeID, visitNumber: visit, reason: request.reason)
+    return try await self.command(request.journeyInstanceID, command, key: request.idempotencyKey, request, context)
+  }
+
+  // MARK: Redemptions
+
+  /// Everything the session holds that can be redeemed.
+  func purse(of session: String) async throws -> [Entitlement] {
+    var held: [Entitlement] = []
+    var request = ListEntitlementsRequest(productRuntimeSessionID: session, pageSize: 100)
+    repeat {
+      let page = try await clients.entitlements.listEntitlements(request)
+      held += page.entitlements
+      request.pageToken = page.nextPageToken
+    } while !request.pageToken.isEmpty && held.count < JourneyLimits.entitlements
+    return held.filter { $0.state == .active }
+  }
+
+  /// Looks up, before a redeem step, what it would draw on. Nil when the traveller doesn't stand there: the machine says so.
+  func prepareRedemption(_ request: AdvanceJourneyRequest, _ caller: Caller) async throws -> PreparedRedemption? {
+    let (row, frozen) = try await environment.database.read { [self] reader in
+      let row = try find(request.journeyInstanceID, caller.tenant, in: reader)
+      return (row, try documents.config(row.origin, in: reader))
+    }
+    guard row.journey.currentNodeID == request.nodeID, case .redeem(let token, let quantity)? = frozen.graph.node(request.nodeID)?.kind,
+      let place = row.journey.record(request.nodeID)?.servicePointID
+    else { return nil }
+    let held = try await purse(of: row.origin.productRuntimeSessionID).filter { $0.tokenID == token }
+    // Those the journey was started with come first, in their order; then what was bought since.
+    let order = row.origin.entitlementIds
+    let ranked = held.sorted { left, right in
+      let places = (order.firstIndex(of: left.entitlementID) ?? .max, order.firstIndex(of: right.entitlementID) ?? .max)
+      return places.0 == places.1 ? left.entitlementID < right.entitlementID : places.0 < places.1
+    }
+    let vendor = try await clients.city.getServicePoint(GetServicePointRequest(servicePointID: place)).servicePoint?.vendorID ?? ""
+    return PreparedRedemption(
+      entitlement: vendor.isEmpty ? nil : ranked.first { $0.remaining >= quantity }, vendorID: vendor,
+      held: held.reduce(0) { $0 + $1.remaining },
+      objection: vendor.isEmpty ? "\(place) has no vendor to redeem at" : "the session holds no \(quantity) of \(token)")
+  }
+}
