@@ -1,0 +1,99 @@
+import SpanwireDatabase
+import SpanwireEventLog
+import SpanwireRPC
+import SpanwireSchema
+import SpanwireServiceKit
+
+extension GatewayServer {
+  /// Opens a session and takes it through preflight, in one transaction with what preflight found.
+  public func openSession(_ request: OpenSessionRequest, context: ServerContext) async throws -> ProductRuntimeSession {
+    let caller = try Caller(context)
+    var fields = Validation()
+    fields.idempotencyKey(request.idempotencyKey)
+    if request.productID.isEmpty == request.productVersionID.isEmpty {
+      fields.add("product_id", "name the product or one version of it")
+    }
+    fields.optionalID(request.productID, "product_id")
+    fields.optionalID(request.productVersionID, "product_version_id")
+    fields.id(request.marketCode, "market_code")
+    fields.optionalID(request.userID, "user_id")
+    fields.optionalID(request.avatarID, "avatar_id")
+    fields.ids(request.segments, "segments", max: GatewayLimits.segments)
+    fields.ids(request.experimentKeys, "experiment_keys", max: GatewayLimits.experimentKeys)
+    try fields.finish()
+
+    let userID = request.userID.isEmpty ? caller.id : request.userID
+    if caller.kind == .user, userID != caller.id {
+      throw RPCError.denied(.policyDenied, rule: "R3-cross-tenant", "a traveller opens sessions for nobody else")
+    }
+    let step = GatewayStep(caller, environment)
+    let key = IdempotencyKey(request.idempotencyKey, request, context)
+    if case .done(let bytes) = try await environment.database.read({ try $0.recall(key, at: step.now) }) {
+      return try ProductRuntimeSession(decoding: bytes)
+    }
+    let outcome = try await Preflight(clients: clients, caller: caller, request: request, userID: userID, now: step.now).run()
+    let draft = newSession(request, userID: userID, caller: caller, config: outcome.config, now: step.now)
+    let session = try await once(request.idempotencyKey, request, context, step) { tx in
+      var change = SessionChange(opening: draft, now: step.now)
+      try change.handle(.check)
+      if let config = outcome.config {
+        change.tell(
+          ConfigResolved(snapshotRef: config.snapshotRef, contentHash: config.contentHash, registryRevision: config.registryRevision))
+      }
+      if let failure = outcome.failure {
+        try change.handle(.failPreflight(check: failure.check, reason: failure.reason))
+      } else {
+        try change.handle(.passPreflight(checks: outcome.passed))
+      }
+      try SessionStore.insert(change.session, in: tx)
+      try step.tell(change, in: tx)
+      return change.session
+    }
+    if let config = outcome.config, !config.snapshotRef.isEmpty { snapshots.keep(config, as: config.snapshotRef) }
+    return session
+  }
+
+  private func newSession(
+    _ request: OpenSessionRequest, userID: String, caller: Caller, config: RuntimeConfig?, now: Int64
+  ) -> ProductRuntimeSession {
+    var session = ProductRuntimeSession()
+    session.productRuntimeSessionID = environment.ids.next(.session)
+    session.tenantID = caller.tenant
+    session.orgID = caller.organization
+    session.productID = config?.productID ?? request.productID
+    session.productVersionID = config?.productVersion?.productVersionID ?? request.productVersionID
+    session.marketCode = request.marketCode
+    session.userID = userID
+    session.avatarID = request.avatarID
+    session.segments = request.segments
+    session.state = .created
+    session.runtimeSnapshotRef = config?.snapshotRef ?? ""
+    session.experimentVariants = config?.experimentVariants ?? [:]
+    session.createdAt = .init(nanosecondsSinceEpoch: now)
+    session.updatedAt = .init(nanosecondsSinceEpoch: now)
+    return session
+  }
+
+  public func getSession(_ request: GetSessionRequest, context: ServerContext) async throws -> ProductRuntimeSession {
+    try await session(request.productRuntimeSessionID, try Caller(context))
+  }
+
+  public func listSessions(_ request: ListSessionsRequest, context: ServerContext) async throws -> ListSessionsResponse {
+    let caller = try Caller(context)
+    var fields = Validation()
+    fields.known(request.state, "state")
+    fields.optionalID(request.userID, "user_id")
+    fields.optionalID(request.productID, "product_id")
+    let size = fields.pageSize(request.pageSize, default: GatewayLimits.defaultPageSize, max: GatewayLimits.pageSize)
+    try fields.finish()
+    // A traveller sees her own sessions, whatever she asks for.
+    let userID = caller.kind == .user ? caller.id : request.userID
+    if caller.kind == .user, !request.userID.isEmpty, request.userID != caller.id { return ListSessionsResponse() }
+    let filter = SessionStore.Filter(
+      tenant: caller.tenant, state: request.state, userID: userID, productID: request.productID,
+      before: try PageToken.decode(request.pageToken))
+    let page = try await environment.database.scan { try SessionStore.page(filter, size: size, in: $0) }
+    let next = page.count == size ? PageToken.encode(page[size - 1].productRuntimeSessionID) : ""
+    return ListSessionsResponse(sessions: page, nextPageToken: next)
+  }
+}

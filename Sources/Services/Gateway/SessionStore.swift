@@ -1,0 +1,152 @@
+import SpanwireDatabase
+import SpanwireSchema
+
+/// The tables of the gateway: sessions, purchases, decisions on proposals, control actions.
+enum SessionStore {
+  static let migrations = Migrations(
+    "gateway",
+    [
+      .init(
+        "sessions",
+        sqlite: """
+          CREATE TABLE prg_sessions (
+            tenant_id TEXT NOT NULL,
+            session_id TEXT NOT NULL,
+            user_id TEXT NOT NULL,
+            product_id TEXT NOT NULL,
+            state INTEGER NOT NULL,
+            session BLOB NOT NULL,
+            -- The variant an accepted proposal chose for the next purchase.
+            chosen_variant_id TEXT NOT NULL DEFAULT '',
+            -- The effect that is to start a journey, while its outcome is not known.
+            starting_effect_id TEXT NOT NULL DEFAULT '',
+            PRIMARY KEY (tenant_id, session_id)
+          ) STRICT;
+          CREATE INDEX prg_sessions_of_user ON prg_sessions (tenant_id, user_id, session_id);
+
+          CREATE TABLE prg_purchases (
+            tenant_id TEXT NOT NULL,
+            purchase_id TEXT NOT NULL,
+            session_id TEXT NOT NULL,
+            variant_id TEXT NOT NULL,
+            payment_reference TEXT NOT NULL,
+            price BLOB NOT NULL,
+            grants INTEGER NOT NULL,
+            failure BLOB,
+            response BLOB,
+            PRIMARY KEY (tenant_id, purchase_id)
+          ) STRICT;
+          CREATE TABLE prg_purchase_grants (
+            tenant_id TEXT NOT NULL,
+            purchase_id TEXT NOT NULL,
+            number INTEGER NOT NULL,
+            entitlement BLOB NOT NULL,
+            PRIMARY KEY (tenant_id, purchase_id, number)
+          ) STRICT;
+
+          CREATE TABLE prg_decisions (
+            tenant_id TEXT NOT NULL,
+            proposal_id TEXT NOT NULL,
+            session_id TEXT NOT NULL,
+            proposal BLOB NOT NULL,
+            PRIMARY KEY (tenant_id, proposal_id)
+          ) STRICT;
+
+          CREATE TABLE prg_controls (
+            tenant_id TEXT NOT NULL,
+            control_id TEXT NOT NULL,
+            request BLOB NOT NULL,
+            actor TEXT NOT NULL,
+            response BLOB NOT NULL,
+            -- 0 under way, 1 applied, 2 refused
+            state INTEGER NOT NULL,
+            failure BLOB,
+            PRIMARY KEY (tenant_id, control_id)
+          ) STRICT;
+          """)
+    ])
+
+  // MARK: Sessions
+
+  static func insert(_ session: ProductRuntimeSession, in tx: borrowing Transaction) throws {
+    try tx.execute(
+      "INSERT INTO prg_sessions (tenant_id, session_id, user_id, product_id, state, session) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+      session.tenantID, session.productRuntimeSessionID, session.userID, session.productID, session.state.rawValue, session.encoded())
+  }
+
+  static func update(_ session: ProductRuntimeSession, in tx: borrowing Transaction) throws {
+    try tx.execute(
+      "UPDATE prg_sessions SET state = ?3, session = ?4 WHERE tenant_id = ?1 AND session_id = ?2", session.tenantID,
+      session.productRuntimeSessionID, session.state.rawValue, session.encoded(), expecting: .rows(1))
+  }
+
+  static func find(
+    _ id: String, tenant: String, in reader: borrowing some Reader & ~Copyable
+  ) throws -> ProductRuntimeSession? {
+    try reader.first("SELECT session FROM prg_sessions WHERE tenant_id = ?1 AND session_id = ?2", tenant, id, row: decode)
+  }
+
+  struct Filter: Sendable {
+    var tenant: String
+    var state: SessionState
+    var userID: String
+    var productID: String
+    /// The id after which, in falling order, the page begins.
+    var before: String
+  }
+
+  /// A page of sessions, newest first.
+  static func page(_ filter: Filter, size: Int, in reader: borrowing some Reader & ~Copyable) throws -> [ProductRuntimeSession] {
+    // The highest id there can be: ids are made of ASCII.
+    let before = filter.before.isEmpty ? "\u{7f}" : filter.before
+    if !filter.userID.isEmpty {
+      return try reader.query(
+        """
+        SELECT session FROM prg_sessions
+        WHERE tenant_id = ?1 AND user_id = ?2 AND session_id < ?3 AND (?4 = 0 OR state = ?4) AND (?5 = '' OR product_id = ?5)
+        ORDER BY session_id DESC LIMIT ?6
+        """, filter.tenant, filter.userID, before, filter.state.rawValue, filter.productID, size, row: decode)
+    }
+    return try reader.query(
+      """
+      SELECT session FROM prg_sessions
+      WHERE tenant_id = ?1 AND session_id < ?2 AND (?3 = 0 OR state = ?3) AND (?4 = '' OR product_id = ?4)
+      ORDER BY session_id DESC LIMIT ?5
+      """, filter.tenant, before, filter.state.rawValue, filter.productID, size, row: decode)
+  }
+
+  /// The next sessions of all tenants, by (tenant, id): for the check against the log.
+  static func all(
+    afterTenant tenant: String, id: String, limit: Int, in reader: borrowing some Reader & ~Copyable
+  ) throws -> [ProductRuntimeSession] {
+    try reader.query(
+      """
+      SELECT session FROM prg_sessions
+      WHERE tenant_id > ?1 OR (tenant_id = ?1 AND session_id > ?2) ORDER BY tenant_id, session_id LIMIT ?3
+      """, tenant, id, limit, row: decode)
+  }
+
+  private static func decode(_ row: Row) throws -> ProductRuntimeSession {
+    try ProductRuntimeSession(decoding: row.get(0, as: [UInt8].self))
+  }
+
+  static func chosenVariant(_ session: String, tenant: String, in reader: borrowing some Reader & ~Copyable) throws -> String {
+    try reader.first("SELECT chosen_variant_id FROM prg_sessions WHERE tenant_id = ?1 AND session_id = ?2", tenant, session) { $0[0] } ?? ""
+  }
+
+  static func choose(variant: String, for session: ProductRuntimeSession, in tx: borrowing Transaction) throws {
+    try tx.execute(
+      "UPDATE prg_sessions SET chosen_variant_id = ?3 WHERE tenant_id = ?1 AND session_id = ?2", session.tenantID,
+      session.productRuntimeSessionID, variant, expecting: .rows(1))
+  }
+
+  static func startingEffect(_ session: String, tenant: String, in reader: borrowing some Reader & ~Copyable) throws -> String {
+    try reader.first("SELECT starting_effect_id FROM prg_sessions WHERE tenant_id = ?1 AND session_id = ?2", tenant, session) { $0[0] } ?? ""
+  }
+
+  static func setStarting(effect: String, session: String, tenant: String, in tx: borrowing Transaction) throws {
+    try tx.execute(
+      "UPDATE prg_sessions SET starting_effect_id = ?3 WHERE tenant_id = ?1 AND session_id = ?2", tenant, session, effect,
+      expecting: .rows(1))
+  }
+}
