@@ -208,7 +208,6 @@ extension MessageWriter {
 
   @inlinable
   public mutating func message(_ number: UInt32, repeated values: [some Message]) {
-    // Through a span no element is retained.
     let span = values.span
     var index = span.count
     while index > 0 {
