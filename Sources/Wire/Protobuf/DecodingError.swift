@@ -53,8 +53,9 @@ public struct DecodingLimits: Hashable, Sendable {
   public var depth = 100
   /// Bytes of the wire form. 64 MiB stands far above any transport's own bound, which refuses earlier.
   public var messageBytes = 64 << 20
-  /// Decoded memory per byte of wire: two bytes of wire can ask for a whole struct, real messages stay below 12.
-  public var arenaFactor = 16
+  /// Decoded memory per byte of wire. Two bytes of wire can ask for a whole struct; of what is honest, long lists of one-letter strings
+  /// and of sparse messages take most, about 20, and others below 12.
+  public var arenaFactor = 32
   /// What a small message may take regardless of the factor.
   public var arenaFloor = 256 << 10
 

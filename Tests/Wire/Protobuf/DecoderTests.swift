@@ -127,6 +127,12 @@ struct DecoderTests {
     limits.arenaFactor = 2
     let error = #expect(throws: DecodingError.self) { try DynamicMessage(decoding: list, schema: TestTypes.everything, limits: limits) }
     #expect(error?.reason == .memoryExceeded)
+    // What is honest passes: many short strings, many small numbers one by one, many small entries.
+    for element in ["e202 01 61", "8003 05", "ea03 04 0801 1001"] {
+      let bytes = unhex(element)
+      let many = (0..<100_000).flatMap { _ in bytes }
+      #expect(throws: Never.self, "\(element)") { try Everything(decoding: many) }
+    }
     limits = DecodingLimits(depth: 100, messageBytes: 10)
     #expect(throws: DecodingError.self) { try DynamicMessage(decoding: list, schema: TestTypes.everything, limits: limits) }
   }
