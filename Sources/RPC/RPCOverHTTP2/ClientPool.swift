@@ -90,7 +90,6 @@ final class ClientPool: @unchecked Sendable {
   /// A stream is over: the next in line may begin.
   func ended(_ call: ClientStream, on connection: ClientConnection?) {
     guard let connection else { return }
-    connection.streamEnded()
     if connection === self.connection { gotRoom(on: connection) }
   }
 
@@ -254,6 +253,6 @@ final class ClientPool: @unchecked Sendable {
   /// Ends every call at once; used when nobody holds the channel any more.
   func abort() {
     beginClosing()
-    for connection in leaving { connection.fail(.unavailable("the channel is gone")) }
+    for connection in leaving { connection.fail(ConnectionError.endOfStream) }
   }
 }

@@ -26,12 +26,6 @@ enum RequestHead {
       headers.add("traceparent", text: trace.traceparent)
       if !trace.state.isEmpty { headers.add("tracestate", text: trace.state) }
     }
-    call.options.metadata.forEachRecord { record in
-      if record.isRawBytes {
-        Base64.encodedBytes(record.value, padding: false).withUnsafeBytes { headers.add(name: record.name, value: $0) }
-      } else {
-        headers.add(name: record.name, value: record.value)
-      }
-    }
+    headers.add(metadata: call.options.metadata)
   }
 }

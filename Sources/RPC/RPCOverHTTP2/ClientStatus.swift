@@ -40,6 +40,8 @@ enum ClientStatus {
     if status == 0 { return .some(nil) }
     // Codes that gRPC may add one day are UNKNOWN to us, with whatever else came.
     let code = (1...16).contains(status) ? RPCError.Code(rawValue: UInt8(status))! : .unknown
-    return RPCError(code, message, trailers: trailers)
+    var error = RPCError(code, message, trailers: trailers)
+    error.takeDetails()
+    return error
   }
 }

@@ -218,7 +218,7 @@ final class ClientStream: HTTP2Stream, ClientCall, @unchecked Sendable {
   override func receivedTrailers() { response.readTrailers(headers) }
 
   override func receivedTooLargeHeaders() {
-    fail(.resourceExhausted("the server's metadata is larger than \(connection?.session.limits.maxHeaderListSize ?? 0) bytes"))
+    fail(.resourceExhausted("the server's metadata is larger than \(pool.options.maxMetadataBytes) bytes"))
   }
 
   override func receivedEnd() {

@@ -39,7 +39,8 @@ package final class Connection: ReadinessHandler, RoundEndTarget, HTTP2SessionDe
   private var isQueued = false
   /// Inside the session's callbacks, where it must not be torn down.
   private var isBusy = false
-  private var failure: (any Error)?
+  /// Why it ends or has ended, if not by agreement.
+  package private(set) var failure: (any Error)?
   private var closesWhenIdle = false
   /// Armed while a header block is incomplete.
   private var headerTimer: LoopTimer?
@@ -87,6 +88,7 @@ package final class Connection: ReadinessHandler, RoundEndTarget, HTTP2SessionDe
       return
     }
     isClosed = true
+    failure = failure ?? error
     lingering?.disarm()
     lingering = nil
     headerTimer?.disarm()
@@ -94,7 +96,7 @@ package final class Connection: ReadinessHandler, RoundEndTarget, HTTP2SessionDe
     registration = nil
     socket.close()
     session.abandon(.internalError)
-    owner.connectionWasClosed(self, error: failure ?? error)
+    owner.connectionWasClosed(self, error: failure)
   }
 
   /// Lets the peer read what was sent before the socket goes.
@@ -103,6 +105,8 @@ package final class Connection: ReadinessHandler, RoundEndTarget, HTTP2SessionDe
     failure = failure ?? error
     tls?.close()
     _ = try? flushTLS()
+    // A client has nothing more to wait for; its calls may go on elsewhere.
+    if role == .client { return close() }
     session.abandon(.internalError)
     socket.shutdownSending()
     let timer = LoopTimer(on: loop) { [unowned self] in close() }

@@ -20,6 +20,9 @@ extension HTTP2Headers {
     if !error.message.isEmpty {
       WireText.percentEncoded(error.message).withUnsafeBytes { add("grpc-message", value: $0) }
     }
+    if let details = error.encodedDetails {
+      Base64.encodedBytes(details, padding: false).withUnsafeBytes { add("grpc-status-details-bin", value: $0) }
+    }
     add(metadata: error.trailers)
   }
 }
