@@ -7,7 +7,15 @@ public final class Log: Sendable {
 
   private struct State {
     var lines: [String] = []
-    var waiters: [(line: String, count: Int, continuation: CheckedContinuation<Void, Never>)] = []
+    var waiters: [Waiter] = []
+    var nextWaiter = 0
+  }
+
+  private struct Waiter {
+    let id: Int
+    let line: String
+    let count: Int
+    let continuation: CheckedContinuation<Void, Never>
   }
 
   public init() {}
@@ -25,15 +33,27 @@ public final class Log: Sendable {
     for waiter in ready { waiter.continuation.resume() }
   }
 
-  /// Returns once a line has been written this often.
+  /// Returns once a line has been written this often, or when the waiting task is cancelled.
   public func wait(for line: String, count: Int = 1) async {
-    await withCheckedContinuation { continuation in
-      let isThere = state.withLock { state in
-        if state.lines.count(where: { $0 == line }) >= count { return true }
-        state.waiters.append((line, count, continuation))
-        return false
+    let id = state.withLock { state in
+      state.nextWaiter += 1
+      return state.nextWaiter
+    }
+    await withTaskCancellationHandler {
+      await withCheckedContinuation { continuation in
+        let isThere = state.withLock { state in
+          if Task.isCancelled || state.lines.count(where: { $0 == line }) >= count { return true }
+          state.waiters.append(Waiter(id: id, line: line, count: count, continuation: continuation))
+          return false
+        }
+        if isThere { continuation.resume() }
       }
-      if isThere { continuation.resume() }
+    } onCancel: {
+      let waiter = state.withLock { state -> Waiter? in
+        guard let index = state.waiters.firstIndex(where: { $0.id == id }) else { return nil }
+        return state.waiters.remove(at: index)
+      }
+      waiter?.continuation.resume()
     }
   }
 }
