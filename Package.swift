@@ -89,6 +89,8 @@ let package = Package(
     tests("Services/Gateway", ["SpanwireRPCInProcess"]),
     tests("Services/Entitlements"),
     tests("Services/Policy"),
+    tests("Services/Registry", ["SpanwirePolicy", "SpanwireRPCInProcess"]),
+    tests("Services/Orchestrator", ["SpanwirePolicy", "SpanwireRPCInProcess"]),
 
     // Apps
     room("Apps/Platform", [
