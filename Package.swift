@@ -82,15 +82,13 @@ let package = Package(
     room("Services/Journeys", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema"]),
     room("Services/Orchestrator", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema"]),
     room("Services/Entitlements", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema"]),
-    room("Services/CityGraph", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema"]),
+    room("Services/CityGraph", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema", "SpanwireEventLoop"]),
     room("Services/Observability", ["SpanwireTelemetry", "SpanwireServiceKit", "SpanwireSchema"]),
-    tests("Services/CityGraph"),
-    tests("Services/Journeys", ["SpanwireRPCInProcess"]),
-    tests("Services/Gateway", ["SpanwireRPCInProcess"]),
-    tests("Services/Entitlements"),
+    tests("Services/CityGraph", ["SpanwireEventLoop"]),
+    tests("Services/Journeys"),
+    tests("Services/Gateway"),
+    tests("Services/Entitlements", ["SpanwireEventLoop"]),
     tests("Services/Policy"),
-    tests("Services/Registry", ["SpanwirePolicy", "SpanwireRPCInProcess"]),
-    tests("Services/Orchestrator", ["SpanwirePolicy", "SpanwireRPCInProcess"]),
 
     // Apps
     room("Apps/Platform", [

@@ -16,4 +16,44 @@ public enum CityGraphLimits {
   public static let exactRouteStops = 9
   /// Simulated visits the improvement may spend: some 50 ms, the interactive budget of an agent's first answer.
   public static let routeImprovementSteps = 400_000
+
+  // The service
+
+  /// Places of one SyncServicePoints: two big cities'; their rows are written in one transaction of under a second.
+  public static let servicePointsPerSync = 5_000
+  /// Markets of one SyncServicePoints: a registry's cities.
+  public static let marketsPerSync = 200
+  /// Cities kept in memory, of one tenant each: a few megabytes apiece. The one that was asked longest ago makes room.
+  public static let citiesInMemory = 64
+  /// Tags of a place and of a question; nobody writes more.
+  public static let tags = 32
+  /// Ids in one list of a route's request: as many as a market can have candidates.
+  public static let routeIDs = 500
+  /// Letters of a name, a street, a source: one line.
+  public static let lineCharacters = 300
+  /// Letters of a web address: what browsers take.
+  public static let websiteCharacters = 2_000
+  /// Letters of a reason that an operator gives: what an audit record shows whole.
+  public static let reasonCharacters = 500
+  /// Letters of an actor's name: an id with its kind before it.
+  public static let actorCharacters = 200
+  public static let defaultPageSize = 100
+  public static let pageSize = 500
+  /// Excluded places that an answer names; the rest are of the same kinds.
+  public static let excludedReported = 200
+  /// Places whose hours can't be read that an answer names: more than an author mends in a day.
+  public static let hoursProblemsReported = 200
+  /// A visit when the place does not say: the contract's 30 minutes.
+  public static let dwellSeconds: Int64 = 1_800
+  /// The longest visit: a day.
+  public static let dwellSecondsMaximum: Int64 = 86_400
+  public static let routeStopsDefault = 5
+  /// A stroll: 4.5 km/h.
+  public static let walkingMetresPerSecond = 1.25
+  /// From one who rests at every corner to one who runs.
+  public static let walkingSpeeds = 0.1...5.0
+  /// A route is a day's matter: nobody's begins more than a day after its start, whatever time is given.
+  public static let routeSeconds: Int64 = 86_400
+  /// A radius that holds the whole Earth.
+  public static let everywhereMetres = 20_037_508.0
 }
