@@ -85,10 +85,12 @@ let package = Package(
     room("Services/CityGraph", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema", "SpanwireEventLoop"]),
     room("Services/Observability", ["SpanwireTelemetry", "SpanwireServiceKit", "SpanwireSchema"]),
     tests("Services/CityGraph", ["SpanwireEventLoop"]),
-    tests("Services/Journeys"),
-    tests("Services/Gateway"),
+    tests("Services/Journeys", ["SpanwireRPCInProcess"]),
+    tests("Services/Gateway", ["SpanwireRPCInProcess"]),
     tests("Services/Entitlements", ["SpanwireEventLoop"]),
     tests("Services/Policy"),
+    tests("Services/Registry", ["SpanwirePolicy", "SpanwireRPCInProcess"]),
+    tests("Services/Orchestrator", ["SpanwirePolicy", "SpanwireRPCInProcess"]),
 
     // Apps
     room("Apps/Platform", [
