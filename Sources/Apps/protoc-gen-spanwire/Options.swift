@@ -20,6 +20,8 @@ struct Options {
   var imports: [String] = []
   /// Whether to generate the registry of event types.
   var events = false
+  /// The messages that get a view, by full name; `all` for every one.
+  var views: Set<String> = []
   /// The files to generate, by protoc's names.
   var generated: Set<String> = []
 
@@ -36,9 +38,14 @@ struct Options {
       case ("c_module", let value): cModule = value
       case ("swift_module", let value): swiftModule = value
       case ("import", let value): imports.append(value)
+      case ("view", let value): views.insert(value)
       case ("events", let value): events = value == "true"
       default: throw GeneratorError("unknown option \(pair)")
       }
     }
+  }
+
+  func hasView(_ message: MessageModel) -> Bool {
+    generated.contains(message.file.name) && (views.contains("all") || views.contains(message.fullName))
   }
 }

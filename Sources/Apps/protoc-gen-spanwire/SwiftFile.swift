@@ -16,6 +16,7 @@ struct SwiftFile {
     fileConstant(&out)
     for each in file.enums { enumeration(each, &out) }
     for each in file.messages { message(each, &out) }
+    for each in file.messages { view(each, &out) }
     for each in file.services { service(each, &out) }
     return out.text
   }
@@ -61,7 +62,8 @@ struct SwiftFile {
   private static let homes: [String: String] = [
     "Message": "SpanwireProtobuf", "MessageEnum": "SpanwireProtobuf", "MessageTable": "SpanwireProtobuf",
     "MessageWriter": "SpanwireProtobuf", "GeneratedFile": "SpanwireProtobuf", "UnknownFields": "SpanwireProtobuf",
-    "ProtoMap": "SpanwireProtobuf", "Indirect": "SpanwireProtobuf", "CField": "SpanwireProtobuf", "Channel": "SpanwireRPC",
+    "ProtoMap": "SpanwireProtobuf", "Indirect": "SpanwireProtobuf", "CField": "SpanwireProtobuf",
+    "MessageView": "SpanwireProtobuf", "DecodedMessage": "SpanwireProtobuf", "Channel": "SpanwireRPC",
     "CallOptions": "SpanwireRPC", "ServerContext": "SpanwireRPC", "RequestStream": "SpanwireRPC", "ResponseWriter": "SpanwireRPC",
     "RequestWriter": "SpanwireRPC", "ResponseStream": "SpanwireRPC", "BidirectionalCall": "SpanwireRPC",
     "ServiceRoutes": "SpanwireRPC", "ServiceDescriptor": "SpanwireRPC", "MethodDescriptor": "SpanwireRPC",

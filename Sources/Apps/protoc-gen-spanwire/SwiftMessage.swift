@@ -151,8 +151,7 @@ extension SwiftFile {
           let target = "self.\(SwiftName.declared(oneof.swiftName))"
           out.line("switch c.pointee.\(oneof.cName).rawValue {")
           for field in oneof.fields {
-            let value = field.message.map { "\(read(field)) ?? \($0.swiftPath)()" } ?? readOne(field, "c.pointee.\(field.cName)")
-            out.line("case \(field.number): \(target) = .\(SwiftName.declared(field.swiftName))(\(value))")
+            out.line("case \(field.number): \(target) = .\(SwiftName.declared(field.swiftName))(\(readMember(field)))")
           }
           out.line("default: \(target) = nil")
           out.line("}")
@@ -163,7 +162,13 @@ extension SwiftFile {
     out.line()
   }
 
-  private func read(_ field: FieldModel) -> String {
+  /// A member of a oneof, which is there.
+  func readMember(_ field: FieldModel) -> String {
+    field.message.map { "\(read(field)) ?? \($0.swiftPath)()" } ?? readOne(field, "c.pointee.\(field.cName)")
+  }
+
+  /// - Parameter boxed: whether a recursive field is read into its box.
+  func read(_ field: FieldModel, boxed: Bool = true) -> String {
     let support = name("CField")
     let member = "c.pointee.\(field.cName)"
     if field.isMap {
@@ -184,7 +189,7 @@ extension SwiftFile {
       return "\(support).\(reader)(c.pointee.n_\(field.cName), \(member))"
     }
     if field.message != nil {
-      return "\(support).\(field.isRecursive && field.oneof == nil ? "indirect" : "message")(\(member))"
+      return "\(support).\(boxed && field.isRecursive && field.oneof == nil ? "indirect" : "message")(\(member))"
     }
     let value = readOne(field, member)
     if field.oneof != nil || !field.hasPresence { return value }
@@ -285,7 +290,7 @@ extension SwiftFile {
     }
   }
 
-  private func type(_ field: FieldModel) -> String {
+  func type(_ field: FieldModel) -> String {
     if field.isMap { return "\(name("ProtoMap"))<\(valueType(field.mapKey)), \(valueType(field.mapValue))>" }
     if field.isRepeated { return "[\(valueType(field))]" }
     return valueType(field) + (field.hasPresence ? "?" : "")

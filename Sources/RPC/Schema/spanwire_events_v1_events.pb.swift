@@ -846,6 +846,99 @@ public struct VerifyResponse: Message {
   }
 }
 
+extension EventEnvelope {
+  /// An immutable `EventEnvelope` that is read where the decoder put it.
+  public struct View: MessageView {
+    public typealias Value = EventEnvelope
+    public let decoded: DecodedMessage
+    public init(decoded: DecodedMessage) { self.decoded = decoded }
+    /// EVT-…; consumers are idempotent by it
+    public var eventID: String {
+      decoded.read(as: Spanwire__Events__V1__EventEnvelope.self) { c in CField.string(c.pointee.event_id) }
+    }
+    /// "journey.node.entered"
+    public var type: String {
+      decoded.read(as: Spanwire__Events__V1__EventEnvelope.self) { c in CField.string(c.pointee.type) }
+    }
+    public var schemaVersion: UInt32 {
+      decoded.read(as: Spanwire__Events__V1__EventEnvelope.self) { c in c.pointee.schema_version }
+    }
+    public var occurredAt: Google_Protobuf_Timestamp? {
+      decoded.read(as: Spanwire__Events__V1__EventEnvelope.self) { c in CField.message(c.pointee.occurred_at) }
+    }
+    public var tenantID: String {
+      decoded.read(as: Spanwire__Events__V1__EventEnvelope.self) { c in CField.string(c.pointee.tenant_id) }
+    }
+    public var orgID: String {
+      decoded.read(as: Spanwire__Events__V1__EventEnvelope.self) { c in CField.string(c.pointee.org_id) }
+    }
+    public var productVersionID: String {
+      decoded.read(as: Spanwire__Events__V1__EventEnvelope.self) { c in CField.string(c.pointee.product_version_id) }
+    }
+    public var marketCode: String {
+      decoded.read(as: Spanwire__Events__V1__EventEnvelope.self) { c in CField.string(c.pointee.market_code) }
+    }
+    public var productRuntimeSessionID: String {
+      decoded.read(as: Spanwire__Events__V1__EventEnvelope.self) { c in CField.string(c.pointee.product_runtime_session_id) }
+    }
+    public var journeyInstanceID: String {
+      decoded.read(as: Spanwire__Events__V1__EventEnvelope.self) { c in CField.string(c.pointee.journey_instance_id) }
+    }
+    public var turnID: String {
+      decoded.read(as: Spanwire__Events__V1__EventEnvelope.self) { c in CField.string(c.pointee.turn_id) }
+    }
+    public var executionID: String {
+      decoded.read(as: Spanwire__Events__V1__EventEnvelope.self) { c in CField.string(c.pointee.execution_id) }
+    }
+    public var agentTaskID: String {
+      decoded.read(as: Spanwire__Events__V1__EventEnvelope.self) { c in CField.string(c.pointee.agent_task_id) }
+    }
+    /// per stream: the session, else the producer; from 1, dense
+    public var streamSequence: UInt64 {
+      decoded.read(as: Spanwire__Events__V1__EventEnvelope.self) { c in c.pointee.stream_sequence }
+    }
+    /// opaque cursor: resume after it by handing it back
+    public var logPosition: String {
+      decoded.read(as: Spanwire__Events__V1__EventEnvelope.self) { c in CField.string(c.pointee.log_position) }
+    }
+    public var lane: Lane {
+      decoded.read(as: Spanwire__Events__V1__EventEnvelope.self) { c in CField.enumeration(c.pointee.lane) }
+    }
+    public var leaseEpoch: UInt64 {
+      decoded.read(as: Spanwire__Events__V1__EventEnvelope.self) { c in c.pointee.lease_epoch }
+    }
+    /// 16 bytes, or empty when no trace was active
+    public var traceID: [UInt8] {
+      decoded.read(as: Spanwire__Events__V1__EventEnvelope.self) { c in CField.bytes(c.pointee.trace_id) }
+    }
+    /// 8 bytes
+    public var spanID: [UInt8] {
+      decoded.read(as: Spanwire__Events__V1__EventEnvelope.self) { c in CField.bytes(c.pointee.span_id) }
+    }
+    public var parentSpanID: [UInt8] {
+      decoded.read(as: Spanwire__Events__V1__EventEnvelope.self) { c in CField.bytes(c.pointee.parent_span_id) }
+    }
+    /// event_id of the event that led to this one
+    public var causationID: String {
+      decoded.read(as: Spanwire__Events__V1__EventEnvelope.self) { c in CField.string(c.pointee.causation_id) }
+    }
+    /// never act on it
+    public var replayOnly: Bool {
+      decoded.read(as: Spanwire__Events__V1__EventEnvelope.self) { c in c.pointee.replay_only != 0 }
+    }
+    /// the service that wrote it: "prg", "tjm", …
+    public var producer: String {
+      decoded.read(as: Spanwire__Events__V1__EventEnvelope.self) { c in CField.string(c.pointee.producer) }
+    }
+    public var payload: Google_Protobuf_Any? {
+      decoded.read(as: Spanwire__Events__V1__EventEnvelope.self) { c in CField.message(c.pointee.payload) }
+    }
+    public var unknownFields: UnknownFields {
+      decoded.read(as: Spanwire__Events__V1__EventEnvelope.self) { c in CField.unknownFields(c) }
+    }
+  }
+}
+
 /// Reads the event log. Nothing is written through it: events come from the services' own transactions.
 public enum Events {
   /// The file that declares the service, for reflection.

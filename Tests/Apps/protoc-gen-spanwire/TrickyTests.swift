@@ -97,6 +97,28 @@ import Testing
     try check(old)
   }
 
+  @Test("A view reads the same fields, submessages and lists as views of their own")
+  func views() throws {
+    let words = Tricky_V1_Words(description: "a", self_p: "b", class: ["e", ""], operator: "", any: "i")
+    let wordsView = try words.encoded().withUnsafeBytes { try Tricky_V1_Words.View(decoding: $0) }
+    #expect(wordsView.value() == words)
+    #expect(wordsView.self_p == "b" && wordsView.class == ["e", ""] && wordsView.operator == "" && wordsView.linux == nil)
+
+    let chicken = Tricky_V1_Chicken(egg: Tricky_V1_Egg(twin: Tricky_V1_Egg()), from: .bought("market"))
+    // The submessage's view outlives that of the whole.
+    let egg = try chicken.encoded().withUnsafeBytes { try Tricky_V1_Chicken.View(decoding: $0).egg }
+    #expect(egg?.value() == chicken.egg)
+    #expect(egg?.chicken == nil && egg?.twin?.value() == Tricky_V1_Egg())
+
+    let lists = Tricky_V1_Lists(c: [.a], i: [Tricky_V1_Lists(h: ["x"]), Tricky_V1_Lists()])
+    let listsView = try lists.encoded().withUnsafeBytes { try Tricky_V1_Lists.View(decoding: $0) }
+    #expect(listsView.c == [.a] && listsView.i.map(\.h) == [["x"], []] && listsView.j.isEmpty)
+
+    let choices = Choices(target: .again(Choices(target: .long(3))), second: .self_p)
+    let choicesView = try choices.encoded().withUnsafeBytes { try Choices.View(decoding: $0) }
+    #expect(choicesView.target == choices.target && choicesView.second == .self_p && choicesView.unknownFields.isEmpty)
+  }
+
   typealias Choices = Tricky_V1_Choices
   typealias Choices_Target = Tricky_V1_Choices.Target
 }

@@ -62,3 +62,27 @@ struct Tricky_V1_Common_Shared: Message {
   }
 }
 
+extension Tricky_V1_Common_Shared {
+  /// An immutable `Tricky_V1_Common_Shared` that is read where the decoder put it.
+  struct View: MessageView {
+    typealias Value = Tricky_V1_Common_Shared
+    let decoded: DecodedMessage
+    init(decoded: DecodedMessage) { self.decoded = decoded }
+    var id: String {
+      decoded.read(as: Tricky__V1__Common__Shared.self) { c in CField.string(c.pointee.id) }
+    }
+    var url: String {
+      decoded.read(as: Tricky__V1__Common__Shared.self) { c in CField.string(c.pointee.url) }
+    }
+    var idURLHTTPHTTPS: String {
+      decoded.read(as: Tricky__V1__Common__Shared.self) { c in CField.string(c.pointee.id_url_http_https) }
+    }
+    var httpserver: String {
+      decoded.read(as: Tricky__V1__Common__Shared.self) { c in CField.string(c.pointee.httpserver) }
+    }
+    var unknownFields: UnknownFields {
+      decoded.read(as: Tricky__V1__Common__Shared.self) { c in CField.unknownFields(c) }
+    }
+  }
+}
+

@@ -245,3 +245,95 @@ struct Tricky_V1_Cases: Message {
   }
 }
 
+extension Tricky_V1_Old {
+  /// An immutable `Tricky_V1_Old` that is read where the decoder put it.
+  struct View: MessageView {
+    typealias Value = Tricky_V1_Old
+    let decoded: DecodedMessage
+    init(decoded: DecodedMessage) { self.decoded = decoded }
+    var id: Swift.Int32? {
+      decoded.read(as: Tricky__V1__Old.self) { c in c.pointee.id }
+    }
+    var name: String? {
+      decoded.read(as: Tricky__V1__Old.self) { c in c.pointee.has_name != 0 ? CField.string(c.pointee.name) : nil }
+    }
+    var mood: Tricky_V1_Mood? {
+      decoded.read(as: Tricky__V1__Old.self) { c in c.pointee.has_mood != 0 ? CField.enumeration(c.pointee.mood) : nil }
+    }
+    var loose: [Swift.Int32] {
+      decoded.read(as: Tricky__V1__Old.self) { c in CField.scalars(c.pointee.n_loose, c.pointee.loose) }
+    }
+    var tight: [Swift.Int32] {
+      decoded.read(as: Tricky__V1__Old.self) { c in CField.scalars(c.pointee.n_tight, c.pointee.tight) }
+    }
+    var parent: Tricky_V1_Old.View? {
+      decoded.submessage(decoded.read(as: Tricky__V1__Old.self) { c in UnsafeRawPointer(c.pointee.parent) }).map(Tricky_V1_Old.View.init(decoded:))
+    }
+    var choice: Tricky_V1_Old.Choice? {
+      decoded.read(as: Tricky__V1__Old.self) {
+        c -> Tricky_V1_Old.Choice? in
+        switch c.pointee.choice_case.rawValue {
+        case 7: return .number(c.pointee.number)
+        case 8: return .text(CField.string(c.pointee.text))
+        default: return nil
+        }
+      }
+    }
+    var data: [UInt8]? {
+      decoded.read(as: Tricky__V1__Old.self) { c in c.pointee.has_data != 0 ? CField.bytes(c.pointee.data) : nil }
+    }
+    var yes: Bool? {
+      decoded.read(as: Tricky__V1__Old.self) { c in c.pointee.has_yes != 0 ? c.pointee.yes != 0 : nil }
+    }
+    var far: Double? {
+      decoded.read(as: Tricky__V1__Old.self) { c in c.pointee.has_far != 0 ? c.pointee.far : nil }
+    }
+    var moods: ProtoMap<String, Tricky_V1_Mood> {
+      decoded.read(as: Tricky__V1__Old.self) { c in CField.map(c.pointee.n_moods, c.pointee.moods) { (CField.string($0.pointee.key), CField.enumeration($0.pointee.value)) } }
+    }
+    var unknownFields: UnknownFields {
+      decoded.read(as: Tricky__V1__Old.self) { c in CField.unknownFields(c) }
+    }
+  }
+}
+
+extension Tricky_V1_Cases {
+  /// An immutable `Tricky_V1_Cases` that is read where the decoder put it.
+  struct View: MessageView {
+    typealias Value = Tricky_V1_Cases
+    let decoded: DecodedMessage
+    init(decoded: DecodedMessage) { self.decoded = decoded }
+    var `case`: String? {
+      decoded.read(as: Tricky__V1__Cases.self) { c in c.pointee.has_case_ != 0 ? CField.string(c.pointee.case_) : nil }
+    }
+    var case_2: String? {
+      decoded.read(as: Tricky__V1__Cases.self) { c in c.pointee.has_case__2 != 0 ? CField.string(c.pointee.case__2) : nil }
+    }
+    var case_3: String? {
+      decoded.read(as: Tricky__V1__Cases.self) { c in c.pointee.has_case__3 != 0 ? CField.string(c.pointee.case__3) : nil }
+    }
+    var fooBar: Swift.Int32? {
+      decoded.read(as: Tricky__V1__Cases.self) { c in c.pointee.has_foo_bar != 0 ? c.pointee.foo_bar : nil }
+    }
+    var fooBar_5: Swift.Int32? {
+      decoded.read(as: Tricky__V1__Cases.self) { c in c.pointee.has_foobar != 0 ? c.pointee.foobar : nil }
+    }
+    var fooBar_6: Swift.Int32? {
+      decoded.read(as: Tricky__V1__Cases.self) { c in c.pointee.has__foo_bar != 0 ? c.pointee._foo_bar : nil }
+    }
+    var kind: Tricky_V1_Cases.Kind? {
+      decoded.read(as: Tricky__V1__Cases.self) {
+        c -> Tricky_V1_Cases.Kind? in
+        switch c.pointee.kind_case.rawValue {
+        case 7: return .a(c.pointee.a)
+        case 8: return .a_8(CField.string(c.pointee.a_8))
+        default: return nil
+        }
+      }
+    }
+    var unknownFields: UnknownFields {
+      decoded.read(as: Tricky__V1__Cases.self) { c in CField.unknownFields(c) }
+    }
+  }
+}
+

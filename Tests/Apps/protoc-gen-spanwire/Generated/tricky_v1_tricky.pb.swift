@@ -1422,3 +1422,548 @@ struct Tricky_V1_Message: Message {
   }
 }
 
+extension Tricky_V1_Words {
+  /// An immutable `Tricky_V1_Words` that is read where the decoder put it.
+  struct View: MessageView {
+    typealias Value = Tricky_V1_Words
+    let decoded: DecodedMessage
+    init(decoded: DecodedMessage) { self.decoded = decoded }
+    var description: String {
+      decoded.read(as: Tricky__V1__Words.self) { c in CField.string(c.pointee.description) }
+    }
+    var hashValue_p: Int64 {
+      decoded.read(as: Tricky__V1__Words.self) { c in c.pointee.hash_value }
+    }
+    var self_p: String {
+      decoded.read(as: Tricky__V1__Words.self) { c in CField.string(c.pointee.self_) }
+    }
+    var type: String {
+      decoded.read(as: Tricky__V1__Words.self) { c in CField.string(c.pointee.type) }
+    }
+    var init_p: Swift.Int32 {
+      decoded.read(as: Tricky__V1__Words.self) { c in c.pointee.init_ }
+    }
+    var `default`: String {
+      decoded.read(as: Tricky__V1__Words.self) { c in CField.string(c.pointee.default_) }
+    }
+    var `in`: Bool {
+      decoded.read(as: Tricky__V1__Words.self) { c in c.pointee.in_ != 0 }
+    }
+    var `class`: [String] {
+      decoded.read(as: Tricky__V1__Words.self) { c in CField.strings(c.pointee.n_class_, c.pointee.class_) }
+    }
+    var base: Swift.Int32 {
+      decoded.read(as: Tricky__V1__Words.self) { c in c.pointee.base_ }
+    }
+    var unknownFields_p: [UInt8] {
+      decoded.read(as: Tricky__V1__Words.self) { c in CField.bytes(c.pointee.unknown_fields) }
+    }
+    var table: String {
+      decoded.read(as: Tricky__V1__Words.self) { c in CField.string(c.pointee.table) }
+    }
+    var file: String {
+      decoded.read(as: Tricky__V1__Words.self) { c in CField.string(c.pointee.file) }
+    }
+    var protoTypeName: String {
+      decoded.read(as: Tricky__V1__Words.self) { c in CField.string(c.pointee.proto_type_name) }
+    }
+    var writer: Swift.Int32 {
+      decoded.read(as: Tricky__V1__Words.self) { c in c.pointee.writer }
+    }
+    var value: Swift.Int32 {
+      decoded.read(as: Tricky__V1__Words.self) { c in c.pointee.value }
+    }
+    var c: Swift.Int32 {
+      decoded.read(as: Tricky__V1__Words.self) { c in c.pointee.c }
+    }
+    var cStruct: Swift.Int32 {
+      decoded.read(as: Tricky__V1__Words.self) { c in c.pointee.c_struct }
+    }
+    var `operator`: String? {
+      decoded.read(as: Tricky__V1__Words.self) { c in c.pointee.has_operator__case.rawValue == 18 ? CField.string(c.pointee.operator_) : nil }
+    }
+    var `func`: Double {
+      decoded.read(as: Tricky__V1__Words.self) { c in c.pointee.func_ }
+    }
+    var rawValue: Swift.Int32 {
+      decoded.read(as: Tricky__V1__Words.self) { c in c.pointee.raw_value }
+    }
+    var `any`: String {
+      decoded.read(as: Tricky__V1__Words.self) { c in CField.string(c.pointee.any_) }
+    }
+    var `protocol`: String {
+      decoded.read(as: Tricky__V1__Words.self) { c in CField.string(c.pointee.protocol_) }
+    }
+    var descriptor: String {
+      decoded.read(as: Tricky__V1__Words.self) { c in CField.string(c.pointee.descriptor) }
+    }
+    var errno: Swift.Int32 {
+      decoded.read(as: Tricky__V1__Words.self) { c in c.pointee.errno_ }
+    }
+    var `true`: Bool {
+      decoded.read(as: Tricky__V1__Words.self) { c in c.pointee.true_ != 0 }
+    }
+    var encoded: String {
+      decoded.read(as: Tricky__V1__Words.self) { c in CField.string(c.pointee.encoded) }
+    }
+    var `some`: Swift.Int32 {
+      decoded.read(as: Tricky__V1__Words.self) { c in c.pointee.some_ }
+    }
+    var none: Swift.Int32 {
+      decoded.read(as: Tricky__V1__Words.self) { c in c.pointee.none }
+    }
+    var linux: Bool? {
+      decoded.read(as: Tricky__V1__Words.self) { c in c.pointee.has_linux__case.rawValue == 29 ? c.pointee.linux_ != 0 : nil }
+    }
+    var string: String {
+      decoded.read(as: Tricky__V1__Words.self) { c in CField.string(c.pointee.string) }
+    }
+    var unknownFields: UnknownFields {
+      decoded.read(as: Tricky__V1__Words.self) { c in CField.unknownFields(c) }
+    }
+  }
+}
+
+extension Tricky_V1_Collisions {
+  /// An immutable `Tricky_V1_Collisions` that is read where the decoder put it.
+  struct View: MessageView {
+    typealias Value = Tricky_V1_Collisions
+    let decoded: DecodedMessage
+    init(decoded: DecodedMessage) { self.decoded = decoded }
+    var items: [String] {
+      decoded.read(as: Tricky__V1__Collisions.self) { c in CField.strings(c.pointee.n_items, c.pointee.items) }
+    }
+    var nItems: Swift.Int32 {
+      decoded.read(as: Tricky__V1__Collisions.self) { c in c.pointee.n_items_2 }
+    }
+    var size: Swift.Int32? {
+      decoded.read(as: Tricky__V1__Collisions.self) { c in c.pointee.has_size_2_case.rawValue == 3 ? c.pointee.size : nil }
+    }
+    var hasSize: Bool {
+      decoded.read(as: Tricky__V1__Collisions.self) { c in c.pointee.has_size_4 != 0 }
+    }
+    var fooBar: Swift.Int32 {
+      decoded.read(as: Tricky__V1__Collisions.self) { c in c.pointee.foo_bar }
+    }
+    var fooBar1: Swift.Int32 {
+      decoded.read(as: Tricky__V1__Collisions.self) { c in c.pointee.foo_bar_1 }
+    }
+    var kind: Tricky_V1_Collisions.Kind? {
+      decoded.read(as: Tricky__V1__Collisions.self) {
+        c -> Tricky_V1_Collisions.Kind? in
+        switch c.pointee.kind_2_case.rawValue {
+        case 11: return .a(c.pointee.a)
+        case 12: return .b(CField.string(c.pointee.b))
+        default: return nil
+        }
+      }
+    }
+    var kindCase: Swift.Int32 {
+      decoded.read(as: Tricky__V1__Collisions.self) { c in c.pointee.kind_case }
+    }
+    var hasSize_1: Tricky_V1_Collisions.HasSize? {
+      decoded.read(as: Tricky__V1__Collisions.self) {
+        c -> Tricky_V1_Collisions.HasSize? in
+        switch c.pointee.has_size__case.rawValue {
+        case 14: return .hasSizeCase(c.pointee.has_size_case)
+        default: return nil
+        }
+      }
+    }
+    var otherValue: String? {
+      decoded.read(as: Tricky__V1__Collisions.self) { c in c.pointee.has_other_value_case.rawValue == 16 ? CField.string(c.pointee.other_value) : nil }
+    }
+    var unknownFields: UnknownFields {
+      decoded.read(as: Tricky__V1__Collisions.self) { c in CField.unknownFields(c) }
+    }
+  }
+}
+
+extension Tricky_V1_Choices.Target {
+  /// An immutable `Tricky_V1_Choices.Target` that is read where the decoder put it.
+  struct View: MessageView {
+    typealias Value = Tricky_V1_Choices.Target
+    let decoded: DecodedMessage
+    init(decoded: DecodedMessage) { self.decoded = decoded }
+    var name: String {
+      decoded.read(as: Tricky__V1__Choices__Target.self) { c in CField.string(c.pointee.name) }
+    }
+    var unknownFields: UnknownFields {
+      decoded.read(as: Tricky__V1__Choices__Target.self) { c in CField.unknownFields(c) }
+    }
+  }
+}
+
+extension Tricky_V1_Choices {
+  /// An immutable `Tricky_V1_Choices` that is read where the decoder put it.
+  struct View: MessageView {
+    typealias Value = Tricky_V1_Choices
+    let decoded: DecodedMessage
+    init(decoded: DecodedMessage) { self.decoded = decoded }
+    var target: Tricky_V1_Choices.OneOf_Target? {
+      decoded.read(as: Tricky__V1__Choices.self) {
+        c -> Tricky_V1_Choices.OneOf_Target? in
+        switch c.pointee.target_case.rawValue {
+        case 1: return .message(CField.message(c.pointee.message) ?? Tricky_V1_Choices.Target())
+        case 20: return .kind(CField.enumeration(c.pointee.kind))
+        case 3: return .text(CField.string(c.pointee.text))
+        case 4: return .data(CField.bytes(c.pointee.data))
+        case 5: return .again(CField.message(c.pointee.again) ?? Tricky_V1_Choices())
+        case 6: return .json(CField.message(c.pointee.json) ?? Google_Protobuf_Value())
+        case 7: return .long(c.pointee.long_)
+        case 30: return .flag(c.pointee.flag != 0)
+        case 8: return .nothing(CField.message(c.pointee.nothing) ?? Tricky_V1_Empty())
+        default: return nil
+        }
+      }
+    }
+    var second: Tricky_V1_Choices.Kind {
+      decoded.read(as: Tricky__V1__Choices.self) { c in CField.enumeration(c.pointee.second) }
+    }
+    var other: Tricky_V1_Choices.Other? {
+      decoded.read(as: Tricky__V1__Choices.self) {
+        c -> Tricky_V1_Choices.Other? in
+        switch c.pointee.other_case.rawValue {
+        case 21: return .self_p(c.pointee.self_)
+        case 22: return .init_p(c.pointee.init_)
+        default: return nil
+        }
+      }
+    }
+    var unknownFields: UnknownFields {
+      decoded.read(as: Tricky__V1__Choices.self) { c in CField.unknownFields(c) }
+    }
+  }
+}
+
+extension Tricky_V1_Presence {
+  /// An immutable `Tricky_V1_Presence` that is read where the decoder put it.
+  struct View: MessageView {
+    typealias Value = Tricky_V1_Presence
+    let decoded: DecodedMessage
+    init(decoded: DecodedMessage) { self.decoded = decoded }
+    var a: Double? {
+      decoded.read(as: Tricky__V1__Presence.self) { c in c.pointee.has_a_case.rawValue == 1 ? c.pointee.a : nil }
+    }
+    var b: Float? {
+      decoded.read(as: Tricky__V1__Presence.self) { c in c.pointee.has_b_case.rawValue == 2 ? c.pointee.b : nil }
+    }
+    var c: Swift.Int32? {
+      decoded.read(as: Tricky__V1__Presence.self) { c in c.pointee.has_c_case.rawValue == 3 ? c.pointee.c : nil }
+    }
+    var d: Int64? {
+      decoded.read(as: Tricky__V1__Presence.self) { c in c.pointee.has_d_case.rawValue == 4 ? c.pointee.d : nil }
+    }
+    var e: UInt32? {
+      decoded.read(as: Tricky__V1__Presence.self) { c in c.pointee.has_e_case.rawValue == 5 ? c.pointee.e : nil }
+    }
+    var f: UInt64? {
+      decoded.read(as: Tricky__V1__Presence.self) { c in c.pointee.has_f_case.rawValue == 6 ? c.pointee.f : nil }
+    }
+    var g: Swift.Int32? {
+      decoded.read(as: Tricky__V1__Presence.self) { c in c.pointee.has_g_case.rawValue == 7 ? c.pointee.g : nil }
+    }
+    var h: Int64? {
+      decoded.read(as: Tricky__V1__Presence.self) { c in c.pointee.has_h_case.rawValue == 8 ? c.pointee.h : nil }
+    }
+    var i: UInt32? {
+      decoded.read(as: Tricky__V1__Presence.self) { c in c.pointee.has_i_case.rawValue == 9 ? c.pointee.i : nil }
+    }
+    var j: UInt64? {
+      decoded.read(as: Tricky__V1__Presence.self) { c in c.pointee.has_j_case.rawValue == 10 ? c.pointee.j : nil }
+    }
+    var k: Swift.Int32? {
+      decoded.read(as: Tricky__V1__Presence.self) { c in c.pointee.has_k_case.rawValue == 11 ? c.pointee.k : nil }
+    }
+    var l: Int64? {
+      decoded.read(as: Tricky__V1__Presence.self) { c in c.pointee.has_l_case.rawValue == 12 ? c.pointee.l : nil }
+    }
+    var m: Bool? {
+      decoded.read(as: Tricky__V1__Presence.self) { c in c.pointee.has_m_case.rawValue == 13 ? c.pointee.m != 0 : nil }
+    }
+    var n: String? {
+      decoded.read(as: Tricky__V1__Presence.self) { c in c.pointee.has_n_case.rawValue == 14 ? CField.string(c.pointee.n) : nil }
+    }
+    var o: [UInt8]? {
+      decoded.read(as: Tricky__V1__Presence.self) { c in c.pointee.has_o_case.rawValue == 15 ? CField.bytes(c.pointee.o) : nil }
+    }
+    var p: Tricky_V1_Choices.Kind? {
+      decoded.read(as: Tricky__V1__Presence.self) { c in c.pointee.has_p_case.rawValue == 16 ? CField.enumeration(c.pointee.p) : nil }
+    }
+    var q: Tricky_V1_Empty.View? {
+      decoded.submessage(decoded.read(as: Tricky__V1__Presence.self) { c in UnsafeRawPointer(c.pointee.q) }).map(Tricky_V1_Empty.View.init(decoded:))
+    }
+    var r: Tricky_V1_Empty.View? {
+      decoded.submessage(decoded.read(as: Tricky__V1__Presence.self) { c in UnsafeRawPointer(c.pointee.r) }).map(Tricky_V1_Empty.View.init(decoded:))
+    }
+    var s: Tricky_V1_Presence.View? {
+      decoded.submessage(decoded.read(as: Tricky__V1__Presence.self) { c in UnsafeRawPointer(c.pointee.s) }).map(Tricky_V1_Presence.View.init(decoded:))
+    }
+    var unknownFields: UnknownFields {
+      decoded.read(as: Tricky__V1__Presence.self) { c in CField.unknownFields(c) }
+    }
+  }
+}
+
+extension Tricky_V1_Maps {
+  /// An immutable `Tricky_V1_Maps` that is read where the decoder put it.
+  struct View: MessageView {
+    typealias Value = Tricky_V1_Maps
+    let decoded: DecodedMessage
+    init(decoded: DecodedMessage) { self.decoded = decoded }
+    var a: ProtoMap<Swift.Int32, Swift.Int32> {
+      decoded.read(as: Tricky__V1__Maps.self) { c in CField.map(c.pointee.n_a, c.pointee.a) { ($0.pointee.key, $0.pointee.value) } }
+    }
+    var b: ProtoMap<Int64, Int64> {
+      decoded.read(as: Tricky__V1__Maps.self) { c in CField.map(c.pointee.n_b, c.pointee.b) { ($0.pointee.key, $0.pointee.value) } }
+    }
+    var c: ProtoMap<UInt32, UInt32> {
+      decoded.read(as: Tricky__V1__Maps.self) { c in CField.map(c.pointee.n_c, c.pointee.c) { ($0.pointee.key, $0.pointee.value) } }
+    }
+    var d: ProtoMap<UInt64, UInt64> {
+      decoded.read(as: Tricky__V1__Maps.self) { c in CField.map(c.pointee.n_d, c.pointee.d) { ($0.pointee.key, $0.pointee.value) } }
+    }
+    var e: ProtoMap<Swift.Int32, Swift.Int32> {
+      decoded.read(as: Tricky__V1__Maps.self) { c in CField.map(c.pointee.n_e, c.pointee.e) { ($0.pointee.key, $0.pointee.value) } }
+    }
+    var f: ProtoMap<Int64, Int64> {
+      decoded.read(as: Tricky__V1__Maps.self) { c in CField.map(c.pointee.n_f, c.pointee.f) { ($0.pointee.key, $0.pointee.value) } }
+    }
+    var g: ProtoMap<UInt32, Float> {
+      decoded.read(as: Tricky__V1__Maps.self) { c in CField.map(c.pointee.n_g, c.pointee.g) { ($0.pointee.key, $0.pointee.value) } }
+    }
+    var h: ProtoMap<UInt64, Double> {
+      decoded.read(as: Tricky__V1__Maps.self) { c in CField.map(c.pointee.n_h, c.pointee.h) { ($0.pointee.key, $0.pointee.value) } }
+    }
+    var i: ProtoMap<Swift.Int32, [UInt8]> {
+      decoded.read(as: Tricky__V1__Maps.self) { c in CField.map(c.pointee.n_i, c.pointee.i) { ($0.pointee.key, CField.bytes($0.pointee.value)) } }
+    }
+    var j: ProtoMap<Int64, String> {
+      decoded.read(as: Tricky__V1__Maps.self) { c in CField.map(c.pointee.n_j, c.pointee.j) { ($0.pointee.key, CField.string($0.pointee.value)) } }
+    }
+    var k: ProtoMap<Bool, Bool> {
+      decoded.read(as: Tricky__V1__Maps.self) { c in CField.map(c.pointee.n_k, c.pointee.k) { ($0.pointee.key != 0, $0.pointee.value != 0) } }
+    }
+    var l: ProtoMap<String, Tricky_V1_Maps> {
+      decoded.read(as: Tricky__V1__Maps.self) { c in CField.map(c.pointee.n_l, c.pointee.l) { (CField.string($0.pointee.key), CField.message($0.pointee.value) ?? Tricky_V1_Maps()) } }
+    }
+    var m: ProtoMap<String, Tricky_V1_Choices.Kind> {
+      decoded.read(as: Tricky__V1__Maps.self) { c in CField.map(c.pointee.n_m, c.pointee.m) { (CField.string($0.pointee.key), CField.enumeration($0.pointee.value)) } }
+    }
+    var n: ProtoMap<String, Google_Protobuf_Timestamp> {
+      decoded.read(as: Tricky__V1__Maps.self) { c in CField.map(c.pointee.n_n, c.pointee.n) { (CField.string($0.pointee.key), CField.message($0.pointee.value) ?? Google_Protobuf_Timestamp()) } }
+    }
+    var `default`: ProtoMap<String, Tricky_V1_Common_Shared> {
+      decoded.read(as: Tricky__V1__Maps.self) { c in CField.map(c.pointee.n_default_, c.pointee.default_) { (CField.string($0.pointee.key), CField.message($0.pointee.value) ?? Tricky_V1_Common_Shared()) } }
+    }
+    var unknownFields: UnknownFields {
+      decoded.read(as: Tricky__V1__Maps.self) { c in CField.unknownFields(c) }
+    }
+  }
+}
+
+extension Tricky_V1_Lists {
+  /// An immutable `Tricky_V1_Lists` that is read where the decoder put it.
+  struct View: MessageView {
+    typealias Value = Tricky_V1_Lists
+    let decoded: DecodedMessage
+    init(decoded: DecodedMessage) { self.decoded = decoded }
+    var a: [Swift.Int32] {
+      decoded.read(as: Tricky__V1__Lists.self) { c in CField.scalars(c.pointee.n_a, c.pointee.a) }
+    }
+    var b: [Swift.Int32] {
+      decoded.read(as: Tricky__V1__Lists.self) { c in CField.scalars(c.pointee.n_b, c.pointee.b) }
+    }
+    var c: [Tricky_V1_Choices.Kind] {
+      decoded.read(as: Tricky__V1__Lists.self) { c in CField.enumerations(c.pointee.n_c, c.pointee.c) }
+    }
+    var d: [Tricky_V1_Choices.Kind] {
+      decoded.read(as: Tricky__V1__Lists.self) { c in CField.enumerations(c.pointee.n_d, c.pointee.d) }
+    }
+    var e: [Bool] {
+      decoded.read(as: Tricky__V1__Lists.self) { c in CField.bools(c.pointee.n_e, c.pointee.e) }
+    }
+    var f: [Double] {
+      decoded.read(as: Tricky__V1__Lists.self) { c in CField.scalars(c.pointee.n_f, c.pointee.f) }
+    }
+    var g: [[UInt8]] {
+      decoded.read(as: Tricky__V1__Lists.self) { c in CField.byteArrays(c.pointee.n_g, c.pointee.g) }
+    }
+    var h: [String] {
+      decoded.read(as: Tricky__V1__Lists.self) { c in CField.strings(c.pointee.n_h, c.pointee.h) }
+    }
+    var i: [Tricky_V1_Lists.View] {
+      decoded.read(as: Tricky__V1__Lists.self) { c in (0..<c.pointee.n_i).compactMap {
+        decoded.submessage(UnsafeRawPointer(c.pointee.i[$0])).map(Tricky_V1_Lists.View.init(decoded:))
+      }
+      }
+    }
+    var j: [Google_Protobuf_Any] {
+      decoded.read(as: Tricky__V1__Lists.self) { c in CField.messages(c.pointee.n_j, c.pointee.j) }
+    }
+    var k: [UInt64] {
+      decoded.read(as: Tricky__V1__Lists.self) { c in CField.scalars(c.pointee.n_k, c.pointee.k) }
+    }
+    var unknownFields: UnknownFields {
+      decoded.read(as: Tricky__V1__Lists.self) { c in CField.unknownFields(c) }
+    }
+  }
+}
+
+extension Tricky_V1_Chicken {
+  /// An immutable `Tricky_V1_Chicken` that is read where the decoder put it.
+  struct View: MessageView {
+    typealias Value = Tricky_V1_Chicken
+    let decoded: DecodedMessage
+    init(decoded: DecodedMessage) { self.decoded = decoded }
+    var egg: Tricky_V1_Egg.View? {
+      decoded.submessage(decoded.read(as: Tricky__V1__Chicken.self) { c in UnsafeRawPointer(c.pointee.egg) }).map(Tricky_V1_Egg.View.init(decoded:))
+    }
+    var from: Tricky_V1_Chicken.From? {
+      decoded.read(as: Tricky__V1__Chicken.self) {
+        c -> Tricky_V1_Chicken.From? in
+        switch c.pointee.from_case.rawValue {
+        case 2: return .laid(CField.message(c.pointee.laid) ?? Tricky_V1_Egg())
+        case 3: return .bought(CField.string(c.pointee.bought))
+        default: return nil
+        }
+      }
+    }
+    var unknownFields: UnknownFields {
+      decoded.read(as: Tricky__V1__Chicken.self) { c in CField.unknownFields(c) }
+    }
+  }
+}
+
+extension Tricky_V1_Egg {
+  /// An immutable `Tricky_V1_Egg` that is read where the decoder put it.
+  struct View: MessageView {
+    typealias Value = Tricky_V1_Egg
+    let decoded: DecodedMessage
+    init(decoded: DecodedMessage) { self.decoded = decoded }
+    var chicken: Tricky_V1_Chicken.View? {
+      decoded.submessage(decoded.read(as: Tricky__V1__Egg.self) { c in UnsafeRawPointer(c.pointee.chicken) }).map(Tricky_V1_Chicken.View.init(decoded:))
+    }
+    var twin: Tricky_V1_Egg.View? {
+      decoded.submessage(decoded.read(as: Tricky__V1__Egg.self) { c in UnsafeRawPointer(c.pointee.twin) }).map(Tricky_V1_Egg.View.init(decoded:))
+    }
+    var deepest: Tricky_V1_Deep.Deeper.Deepest.View? {
+      decoded.submessage(decoded.read(as: Tricky__V1__Egg.self) { c in UnsafeRawPointer(c.pointee.deepest) }).map(Tricky_V1_Deep.Deeper.Deepest.View.init(decoded:))
+    }
+    var unknownFields: UnknownFields {
+      decoded.read(as: Tricky__V1__Egg.self) { c in CField.unknownFields(c) }
+    }
+  }
+}
+
+extension Tricky_V1_Deep.Deeper.Deepest {
+  /// An immutable `Tricky_V1_Deep.Deeper.Deepest` that is read where the decoder put it.
+  struct View: MessageView {
+    typealias Value = Tricky_V1_Deep.Deeper.Deepest
+    let decoded: DecodedMessage
+    init(decoded: DecodedMessage) { self.decoded = decoded }
+    var type: Tricky_V1_Deep.Deeper.Deepest.TypeEnum {
+      decoded.read(as: Tricky__V1__Deep__Deeper__Deepest.self) { c in CField.enumeration(c.pointee.type) }
+    }
+    var back: Tricky_V1_Deep.View? {
+      decoded.submessage(decoded.read(as: Tricky__V1__Deep__Deeper__Deepest.self) { c in UnsafeRawPointer(c.pointee.back) }).map(Tricky_V1_Deep.View.init(decoded:))
+    }
+    var unknownFields: UnknownFields {
+      decoded.read(as: Tricky__V1__Deep__Deeper__Deepest.self) { c in CField.unknownFields(c) }
+    }
+  }
+}
+
+extension Tricky_V1_Deep.Deeper {
+  /// An immutable `Tricky_V1_Deep.Deeper` that is read where the decoder put it.
+  struct View: MessageView {
+    typealias Value = Tricky_V1_Deep.Deeper
+    let decoded: DecodedMessage
+    init(decoded: DecodedMessage) { self.decoded = decoded }
+    var deepest: Tricky_V1_Deep.Deeper.Deepest.View? {
+      decoded.submessage(decoded.read(as: Tricky__V1__Deep__Deeper.self) { c in UnsafeRawPointer(c.pointee.deepest) }).map(Tricky_V1_Deep.Deeper.Deepest.View.init(decoded:))
+    }
+    var unknownFields: UnknownFields {
+      decoded.read(as: Tricky__V1__Deep__Deeper.self) { c in CField.unknownFields(c) }
+    }
+  }
+}
+
+extension Tricky_V1_Deep {
+  /// An immutable `Tricky_V1_Deep` that is read where the decoder put it.
+  struct View: MessageView {
+    typealias Value = Tricky_V1_Deep
+    let decoded: DecodedMessage
+    init(decoded: DecodedMessage) { self.decoded = decoded }
+    var deeper: Tricky_V1_Deep.Deeper.View? {
+      decoded.submessage(decoded.read(as: Tricky__V1__Deep.self) { c in UnsafeRawPointer(c.pointee.deeper) }).map(Tricky_V1_Deep.Deeper.View.init(decoded:))
+    }
+    var unknownFields: UnknownFields {
+      decoded.read(as: Tricky__V1__Deep.self) { c in CField.unknownFields(c) }
+    }
+  }
+}
+
+extension Tricky_V1_Empty {
+  /// An immutable `Tricky_V1_Empty` that is read where the decoder put it.
+  struct View: MessageView {
+    typealias Value = Tricky_V1_Empty
+    let decoded: DecodedMessage
+    init(decoded: DecodedMessage) { self.decoded = decoded }
+    var unknownFields: UnknownFields {
+      decoded.read(as: Tricky__V1__Empty.self) { c in CField.unknownFields(c) }
+    }
+  }
+}
+
+extension Tricky_V1_String.Int32 {
+  /// An immutable `Tricky_V1_String.Int32` that is read where the decoder put it.
+  struct View: MessageView {
+    typealias Value = Tricky_V1_String.Int32
+    let decoded: DecodedMessage
+    init(decoded: DecodedMessage) { self.decoded = decoded }
+    var int32: Swift.Int32 {
+      decoded.read(as: Tricky__V1__String__Int32.self) { c in c.pointee.int32 }
+    }
+    var unknownFields: UnknownFields {
+      decoded.read(as: Tricky__V1__String__Int32.self) { c in CField.unknownFields(c) }
+    }
+  }
+}
+
+extension Tricky_V1_String {
+  /// An immutable `Tricky_V1_String` that is read where the decoder put it.
+  struct View: MessageView {
+    typealias Value = Tricky_V1_String
+    let decoded: DecodedMessage
+    init(decoded: DecodedMessage) { self.decoded = decoded }
+    var string: String {
+      decoded.read(as: Tricky__V1__String.self) { c in CField.string(c.pointee.string) }
+    }
+    var inner: Tricky_V1_String.Int32.View? {
+      decoded.submessage(decoded.read(as: Tricky__V1__String.self) { c in UnsafeRawPointer(c.pointee.inner) }).map(Tricky_V1_String.Int32.View.init(decoded:))
+    }
+    var unknownFields: UnknownFields {
+      decoded.read(as: Tricky__V1__String.self) { c in CField.unknownFields(c) }
+    }
+  }
+}
+
+extension Tricky_V1_Message {
+  /// An immutable `Tricky_V1_Message` that is read where the decoder put it.
+  struct View: MessageView {
+    typealias Value = Tricky_V1_Message
+    let decoded: DecodedMessage
+    init(decoded: DecodedMessage) { self.decoded = decoded }
+    var message: Tricky_V1_String.View? {
+      decoded.submessage(decoded.read(as: Tricky__V1__Message.self) { c in UnsafeRawPointer(c.pointee.message) }).map(Tricky_V1_String.View.init(decoded:))
+    }
+    var optional: Tricky_V1_Optional {
+      decoded.read(as: Tricky__V1__Message.self) { c in CField.enumeration(c.pointee.optional) }
+    }
+    var unknownFields: UnknownFields {
+      decoded.read(as: Tricky__V1__Message.self) { c in CField.unknownFields(c) }
+    }
+  }
+}
+

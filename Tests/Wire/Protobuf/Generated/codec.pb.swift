@@ -672,3 +672,266 @@ struct Everything: Message {
   }
 }
 
+extension Inner {
+  /// An immutable `Inner` that is read where the decoder put it.
+  struct View: MessageView {
+    typealias Value = Inner
+    let decoded: DecodedMessage
+    init(decoded: DecodedMessage) { self.decoded = decoded }
+    var a: Int32 {
+      decoded.read(as: Spanwire__Codectest__V1__Inner.self) { c in c.pointee.a }
+    }
+    var more: [Int32] {
+      decoded.read(as: Spanwire__Codectest__V1__Inner.self) { c in CField.scalars(c.pointee.n_more, c.pointee.more) }
+    }
+    var next: Inner.View? {
+      decoded.submessage(decoded.read(as: Spanwire__Codectest__V1__Inner.self) { c in UnsafeRawPointer(c.pointee.next) }).map(Inner.View.init(decoded:))
+    }
+    var text: String {
+      decoded.read(as: Spanwire__Codectest__V1__Inner.self) { c in CField.string(c.pointee.text) }
+    }
+    var unknownFields: UnknownFields {
+      decoded.read(as: Spanwire__Codectest__V1__Inner.self) { c in CField.unknownFields(c) }
+    }
+  }
+}
+
+extension Everything {
+  /// An immutable `Everything` that is read where the decoder put it.
+  struct View: MessageView {
+    typealias Value = Everything
+    let decoded: DecodedMessage
+    init(decoded: DecodedMessage) { self.decoded = decoded }
+    var int32Field: Int32 {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.int32_field }
+    }
+    var int64Field: Int64 {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.int64_field }
+    }
+    var uint32Field: UInt32 {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.uint32_field }
+    }
+    var uint64Field: UInt64 {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.uint64_field }
+    }
+    var sint32Field: Int32 {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.sint32_field }
+    }
+    var sint64Field: Int64 {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.sint64_field }
+    }
+    var fixed32Field: UInt32 {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.fixed32_field }
+    }
+    var fixed64Field: UInt64 {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.fixed64_field }
+    }
+    var sfixed32Field: Int32 {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.sfixed32_field }
+    }
+    var sfixed64Field: Int64 {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.sfixed64_field }
+    }
+    var floatField: Float {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.float_field }
+    }
+    var doubleField: Double {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.double_field }
+    }
+    var boolField: Bool {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.bool_field != 0 }
+    }
+    var stringField: String {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.string(c.pointee.string_field) }
+    }
+    var bytesField: [UInt8] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.bytes(c.pointee.bytes_field) }
+    }
+    var enumField: Colour {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.enumeration(c.pointee.enum_field) }
+    }
+    var inner: Inner.View? {
+      decoded.submessage(decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in UnsafeRawPointer(c.pointee.inner) }).map(Inner.View.init(decoded:))
+    }
+    var itself: Everything.View? {
+      decoded.submessage(decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in UnsafeRawPointer(c.pointee.itself) }).map(Everything.View.init(decoded:))
+    }
+    var int32List: [Int32] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.scalars(c.pointee.n_int32_list, c.pointee.int32_list) }
+    }
+    var int64List: [Int64] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.scalars(c.pointee.n_int64_list, c.pointee.int64_list) }
+    }
+    var uint32List: [UInt32] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.scalars(c.pointee.n_uint32_list, c.pointee.uint32_list) }
+    }
+    var uint64List: [UInt64] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.scalars(c.pointee.n_uint64_list, c.pointee.uint64_list) }
+    }
+    var sint32List: [Int32] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.scalars(c.pointee.n_sint32_list, c.pointee.sint32_list) }
+    }
+    var sint64List: [Int64] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.scalars(c.pointee.n_sint64_list, c.pointee.sint64_list) }
+    }
+    var fixed32List: [UInt32] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.scalars(c.pointee.n_fixed32_list, c.pointee.fixed32_list) }
+    }
+    var fixed64List: [UInt64] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.scalars(c.pointee.n_fixed64_list, c.pointee.fixed64_list) }
+    }
+    var sfixed32List: [Int32] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.scalars(c.pointee.n_sfixed32_list, c.pointee.sfixed32_list) }
+    }
+    var sfixed64List: [Int64] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.scalars(c.pointee.n_sfixed64_list, c.pointee.sfixed64_list) }
+    }
+    var floatList: [Float] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.scalars(c.pointee.n_float_list, c.pointee.float_list) }
+    }
+    var doubleList: [Double] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.scalars(c.pointee.n_double_list, c.pointee.double_list) }
+    }
+    var boolList: [Bool] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.bools(c.pointee.n_bool_list, c.pointee.bool_list) }
+    }
+    var stringList: [String] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.strings(c.pointee.n_string_list, c.pointee.string_list) }
+    }
+    var bytesList: [[UInt8]] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.byteArrays(c.pointee.n_bytes_list, c.pointee.bytes_list) }
+    }
+    var enumList: [Colour] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.enumerations(c.pointee.n_enum_list, c.pointee.enum_list) }
+    }
+    var innerList: [Inner.View] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in (0..<c.pointee.n_inner_list).compactMap {
+        decoded.submessage(UnsafeRawPointer(c.pointee.inner_list[$0])).map(Inner.View.init(decoded:))
+      }
+      }
+    }
+    var unpackedList: [Int32] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.scalars(c.pointee.n_unpacked_list, c.pointee.unpacked_list) }
+    }
+    var int32Map: ProtoMap<Int32, Int64> {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.map(c.pointee.n_int32_map, c.pointee.int32_map) { ($0.pointee.key, $0.pointee.value) } }
+    }
+    var int64Map: ProtoMap<Int64, Int32> {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.map(c.pointee.n_int64_map, c.pointee.int64_map) { ($0.pointee.key, $0.pointee.value) } }
+    }
+    var uint32Map: ProtoMap<UInt32, UInt64> {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.map(c.pointee.n_uint32_map, c.pointee.uint32_map) { ($0.pointee.key, $0.pointee.value) } }
+    }
+    var uint64Map: ProtoMap<UInt64, Float> {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.map(c.pointee.n_uint64_map, c.pointee.uint64_map) { ($0.pointee.key, $0.pointee.value) } }
+    }
+    var boolMap: ProtoMap<Bool, Double> {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.map(c.pointee.n_bool_map, c.pointee.bool_map) { ($0.pointee.key != 0, $0.pointee.value) } }
+    }
+    var stringMap: ProtoMap<String, String> {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.map(c.pointee.n_string_map, c.pointee.string_map) { (CField.string($0.pointee.key), CField.string($0.pointee.value)) } }
+    }
+    var bytesMap: ProtoMap<String, [UInt8]> {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.map(c.pointee.n_bytes_map, c.pointee.bytes_map) { (CField.string($0.pointee.key), CField.bytes($0.pointee.value)) } }
+    }
+    var enumMap: ProtoMap<String, Colour> {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.map(c.pointee.n_enum_map, c.pointee.enum_map) { (CField.string($0.pointee.key), CField.enumeration($0.pointee.value)) } }
+    }
+    var innerMap: ProtoMap<String, Inner> {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.map(c.pointee.n_inner_map, c.pointee.inner_map) { (CField.string($0.pointee.key), CField.message($0.pointee.value) ?? Inner()) } }
+    }
+    var sfixed32Map: ProtoMap<Int32, Bool> {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.map(c.pointee.n_sfixed32_map, c.pointee.sfixed32_map) { ($0.pointee.key, $0.pointee.value != 0) } }
+    }
+    var choice: Everything.Choice? {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) {
+        c -> Everything.Choice? in
+        switch c.pointee.choice_case.rawValue {
+        case 81: return .choiceUint32(c.pointee.choice_uint32)
+        case 82: return .choiceInner(CField.message(c.pointee.choice_inner) ?? Inner())
+        case 83: return .choiceString(CField.string(c.pointee.choice_string))
+        case 84: return .choiceDouble(c.pointee.choice_double)
+        case 85: return .choiceEnum(CField.enumeration(c.pointee.choice_enum))
+        case 86: return .choiceNull(CField.enumeration(c.pointee.choice_null))
+        default: return nil
+        }
+      }
+    }
+    var optionalInt32: Int32? {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.has_optional_int32_case.rawValue == 91 ? c.pointee.optional_int32 : nil }
+    }
+    var optionalString: String? {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.has_optional_string_case.rawValue == 92 ? CField.string(c.pointee.optional_string) : nil }
+    }
+    var optionalBool: Bool? {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.has_optional_bool_case.rawValue == 93 ? c.pointee.optional_bool != 0 : nil }
+    }
+    var optionalEnum: Colour? {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.has_optional_enum_case.rawValue == 94 ? CField.enumeration(c.pointee.optional_enum) : nil }
+    }
+    var timestamp: Google_Protobuf_Timestamp? {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.message(c.pointee.timestamp) }
+    }
+    var duration: Google_Protobuf_Duration? {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.message(c.pointee.duration) }
+    }
+    var fieldMask: Google_Protobuf_FieldMask? {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.message(c.pointee.field_mask) }
+    }
+    var structure: Google_Protobuf_Struct? {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.message(c.pointee.structure) }
+    }
+    var value: Google_Protobuf_Value? {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.message(c.pointee.value) }
+    }
+    var listValue: Google_Protobuf_ListValue? {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.message(c.pointee.list_value) }
+    }
+    var `any`: Google_Protobuf_Any? {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.message(c.pointee.any_) }
+    }
+    var int64Wrapper: Google_Protobuf_Int64Value? {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.message(c.pointee.int64_wrapper) }
+    }
+    var stringWrapper: Google_Protobuf_StringValue? {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.message(c.pointee.string_wrapper) }
+    }
+    var boolWrapper: Google_Protobuf_BoolValue? {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.message(c.pointee.bool_wrapper) }
+    }
+    var bytesWrapper: Google_Protobuf_BytesValue? {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.message(c.pointee.bytes_wrapper) }
+    }
+    var doubleWrapper: Google_Protobuf_DoubleValue? {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.message(c.pointee.double_wrapper) }
+    }
+    var values: [Google_Protobuf_Value] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.messages(c.pointee.n_values, c.pointee.values) }
+    }
+    var timestamps: [Google_Protobuf_Timestamp] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.messages(c.pointee.n_timestamps, c.pointee.timestamps) }
+    }
+    var floatWrapper: Google_Protobuf_FloatValue? {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.message(c.pointee.float_wrapper) }
+    }
+    var uint32Wrapper: Google_Protobuf_UInt32Value? {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.message(c.pointee.uint32_wrapper) }
+    }
+    var oddName1: Int32 {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee._odd_name1 }
+    }
+    var oddName2: Int32 {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.odd__name2_ }
+    }
+    var oddName3: Int32 {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.oddname3 }
+    }
+    var renamed: Int32 {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.renamed }
+    }
+    var unknownFields: UnknownFields {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.unknownFields(c) }
+    }
+  }
+}
+
