@@ -46,7 +46,8 @@ extension GatewayServer {
       try SessionStore.setStarting(effect: "", session: sessionID, tenant: effect.tenant, in: tx)
     }
     guard case .success(let bytes) = result else { return }
-    let journeyID = try JourneyInstance(decoding: bytes).journeyInstanceID
+    let journey = try JourneyInstance(decoding: bytes)
+    let journeyID = journey.journeyInstanceID
     var change = SessionChange(session, now: step.now)
     guard session.state != .completed, session.state != .cancelled, session.state != .failed else {
       // The session ended while its journey was being started: the journey ends with it.
@@ -58,6 +59,8 @@ extension GatewayServer {
         id: id, stream: sessionID, in: tx)
     }
     try change.handle(.startJourney(journeyInstanceID: journeyID))
+    // One that ended at once may have told so before the session knew of it.
+    if let end = journey.state.end { try change.handle(.endJourney(journeyInstanceID: journeyID, end, reason: "")) }
     try step.write(change, in: tx)
   }
 

@@ -45,6 +45,7 @@ struct JourneyServerTests {
     var told = JourneyProjection()
     #expect(events.allSatisfy { told.apply($0) })
     #expect(told == JourneyProjection(over))
+    #expect(try await world.server.verify().allSatisfy(\.isSound))
     await world.stop()
   }
 
@@ -105,6 +106,7 @@ struct JourneyServerTests {
     #expect(try await block("SP-B", false) == [id])
     let types = try await world.events().map(\.type)
     #expect(types.filter { $0 == "journey.node.blocked" }.count == 2)
+    #expect(try await world.server.verify().allSatisfy(\.isSound))
     await world.stop()
   }
 
@@ -161,7 +163,7 @@ struct JourneyServerTests {
     let before = try await world.advance(id, "more", .choose(Choose(option: "finish")), key: "more")
     await world.stop()
 
-    let after = try await World(folder: world.folder, neighbours: world.neighbours)
+    let after = try await World(after: world)
     #expect(try await after.asGateway { try await $0.getJourney(GetJourneyRequest(journeyInstanceID: id)) } == before)
     after.clock.advance(by: .seconds(61))
     after.environment.effects.poll()

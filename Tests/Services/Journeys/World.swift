@@ -1,3 +1,4 @@
+import FoundationEssentials
 import Glibc
 import SpanwireDatabase
 import SpanwireEventLog
@@ -12,19 +13,24 @@ import SpanwireServiceKit
 final class World: Sendable {
   let folder: String
   let clock = ManualClock()
-  let neighbours = Neighbours()
+  let neighbours: Neighbours
   let environment: ServiceEnvironment
   let server: JourneyServer
   private let database: SQLiteDatabase
   private let router: ServerRouter
   static let traveller = Principal(kind: .user, id: "USR-1", tenant: "vienna", roles: ["traveller"], surface: .edge)
 
-  /// With the folder of an earlier world, goes on where that one stopped.
-  init(folder: String? = nil, neighbours earlier: Neighbours? = nil) async throws {
-    self.folder = try folder ?? World.temporaryFolder()
-    let neighbours = earlier ?? neighbours
+  /// With an earlier world that has stopped, goes on from a copy of what that one left on disk.
+  init(after earlier: World? = nil) async throws {
+    folder = try World.temporaryFolder()
+    neighbours = earlier?.neighbours ?? Neighbours()
+    if let earlier {
+      for file in ["/db", "/db-wal"] where FileManager.default.fileExists(atPath: earlier.folder + file) {
+        try FileManager.default.copyItem(atPath: earlier.folder + file, toPath: folder + file)
+      }
+    }
     database = try await SQLiteDatabase.open(
-      path: self.folder + "/db", durability: .off,
+      path: folder + "/db", durability: .off,
       migrations: ServiceEnvironment.migrations + [JourneyServer.migrations])
     let channel = InProcessChannel(ServerRouter(neighbours.routes, interceptors: [ExposureInterceptor()]), service: "tjm")
     let effects = EffectDispatcher(database: database, clock: clock)
