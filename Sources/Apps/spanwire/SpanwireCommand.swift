@@ -1,0 +1,21 @@
+import ArgumentParser
+
+/// The command `spanwire`: the server, and everything an operator or a developer does to one from a terminal.
+@main
+struct SpanwireCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "spanwire",
+    abstract: "A platform on the gRPC wire for products that people and agents travel through together.",
+    discussion: """
+      Client commands talk to --server (default: $SPANWIRE_SERVER, then 127.0.0.1:7300) with the credential of --token \
+      (default: $SPANWIRE_TOKEN).
+
+      Exit codes: 0 done; 64 the command line is wrong; 65 the server found the input invalid; 66 not found; 69 the server \
+      cannot be reached; 70 the server failed; 75 try again later; 76 the state does not allow it; 77 not permitted; \
+      1 a check that was asked for did not hold.
+      """,
+    subcommands: [
+      Serve.self, Demo.self, CallCommand.self, EventsCommand.self, SessionsCommand.self, TraceCommand.self, RegistryCommand.self,
+      VerifyCommand.self,
+    ])
+}
