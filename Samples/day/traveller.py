@@ -55,9 +55,12 @@ class DayIds(IdGenerator):
     """One trace for the whole day, the same when the run is taken up again."""
 
     def __init__(self):
-        import hashlib
-
-        self.trace = int.from_bytes(hashlib.sha256(f"spanwire-day-{RUN}".encode()).digest()[:16], "big")
+        halves = []
+        for value in (0xCBF29CE484222325, 0x84222325CBF29CE4):  # FNV-1a, as the operator computes it
+            for byte in f"spanwire-day-{RUN}".encode():
+                value = ((value ^ byte) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
+            halves.append(value)
+        self.trace = halves[0] << 64 | halves[1]
 
     def generate_trace_id(self):
         return self.trace
