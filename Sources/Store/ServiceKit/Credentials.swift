@@ -19,7 +19,7 @@ public struct CredentialInterceptor: ServerInterceptor {
   }
 
   private func principal(of context: ServerContext) throws -> Principal {
-    if let authorization = context.metadata.first("authorization") {
+    if let authorization = context.metadata["authorization"] {
       guard authorization.hasPrefix("Bearer ") else {
         throw RPCError.unauthenticated("authorization must be 'Bearer' and a token")
       }
