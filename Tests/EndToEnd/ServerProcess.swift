@@ -1,0 +1,116 @@
+import Foundation
+
+/// The checkout, and the binaries that were built beside the tests.
+enum Checkout {
+  static let home: URL = {
+    var url = URL(fileURLWithPath: #filePath)
+    while !FileManager.default.fileExists(atPath: url.appending(path: "Package.swift").path) { url.deleteLastPathComponent() }
+    return url
+  }()
+
+  static let spanwire: URL = {
+    let tests = URL(fileURLWithPath: CommandLine.arguments[0]).resolvingSymlinksInPath().deletingLastPathComponent()
+    return tests.appending(path: "spanwire")
+  }()
+
+  static let python: String = {
+    let inside = home.appending(path: ".build/python/bin/python3").path
+    let candidates = [ProcessInfo.processInfo.environment["SPANWIRE_PYTHON"], inside].compactMap { $0 }
+    return candidates.first { FileManager.default.isExecutableFile(atPath: $0) } ?? "python3"
+  }()
+}
+
+/// A server in a process of its own, on a data folder that outlives it.
+final class ServerProcess {
+  let data: URL
+  private(set) var address = ""
+  private var process = Process()
+  private var output = Pipe()
+
+  /// The day's clock: a Tuesday morning.
+  static let clock = "2026-05-19T09:00:00+02:00"
+
+  init() throws {
+    data = FileManager.default.temporaryDirectory.appending(path: "spanwire-\(UUID().uuidString)")
+    try FileManager.default.createDirectory(at: data, withIntermediateDirectories: true)
+  }
+
+  deinit {
+    kill()
+    try? FileManager.default.removeItem(at: data)
+  }
+
+  /// Starts the server and returns once it listens; on the same address as before, if there was one.
+  func start(failpoint: String? = nil) throws {
+    process = Process()
+    output = Pipe()
+    process.executableURL = Checkout.spanwire
+    process.arguments = [
+      "serve", "--dev", "--data", data.path, "--listen", address.isEmpty ? "127.0.0.1:0" : address, "--clock", Self.clock,
+    ]
+    var environment = ProcessInfo.processInfo.environment
+    environment["SPANWIRE_FAILPOINT"] = failpoint
+    process.environment = environment
+    process.standardOutput = output
+    try process.run()
+    // The first line is "listening on HOST:PORT"; end of file says that it could not start.
+    var line = Data()
+    while let byte = try output.fileHandleForReading.read(upToCount: 1), !byte.isEmpty, byte[byte.startIndex] != UInt8(ascii: "\n") {
+      line.append(byte)
+    }
+    let text = String(decoding: line, as: UTF8.self)
+    guard text.hasPrefix("listening on ") else { throw ProcessFailed(message: "the server said: \(text)") }
+    address = String(text.dropFirst("listening on ".count).prefix { $0 != " " })
+    output.fileHandleForReading.readabilityHandler = { if $0.availableData.isEmpty { $0.readabilityHandler = nil } }
+  }
+
+  var isRunning: Bool { process.isRunning }
+
+  /// As a power cut would: SIGKILL.
+  func kill() {
+    guard process.isRunning else { return }
+    Foundation.kill(process.processIdentifier, SIGKILL)
+    process.waitUntilExit()
+  }
+
+  /// Asks it to drain and stop; the exit code.
+  func terminate() -> Int32 {
+    process.terminate()
+    process.waitUntilExit()
+    return process.terminationStatus
+  }
+
+  func waitUntilExit() { process.waitUntilExit() }
+}
+
+struct ProcessFailed: Error, CustomStringConvertible {
+  let message: String
+  var description: String { message }
+}
+
+/// What a program printed, and how it ended.
+struct Outcome {
+  let code: Int32
+  let output: String
+}
+
+/// Runs a program to its end. Its output and errors are read together, so that a failure shows both.
+func run(_ program: String, _ arguments: [String], environment: [String: String] = [:], in folder: URL = Checkout.home) throws -> Outcome {
+  let process = Process()
+  let pipe = Pipe()
+  process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+  process.arguments = [program] + arguments
+  process.currentDirectoryURL = folder
+  process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+  process.standardOutput = pipe
+  process.standardError = pipe
+  try process.run()
+  let data = pipe.fileHandleForReading.readDataToEndOfFile()
+  process.waitUntilExit()
+  return Outcome(code: process.terminationStatus, output: String(decoding: data, as: UTF8.self))
+}
+
+/// Runs the command under test.
+func spanwire(_ arguments: [String], token: String? = "dev:ops:OPS-0001:vienna:ops_lead,finance_settlement") throws -> Outcome {
+  try run(Checkout.spanwire.path, arguments, environment: token.map { ["SPANWIRE_TOKEN": $0] } ?? [:])
+}
