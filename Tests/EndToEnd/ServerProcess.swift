@@ -21,7 +21,8 @@ enum Checkout {
 }
 
 /// A server in a process of its own, on a data folder that outlives it.
-final class ServerProcess {
+final class ServerProcess: @unchecked Sendable {
+  // Sendable: a test starts and stops it from one thread; `kill` only sends a signal.
   let data: URL
   private(set) var address = ""
   private var process = Process()
