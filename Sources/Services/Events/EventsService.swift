@@ -27,6 +27,7 @@ public final class EventsServer: EventsService, Sendable {
     let cursor = logCursor(request.cursor, &validation)
     if request.fromNow, !request.cursor.isEmpty { validation.add("from_now", "goes without a cursor") }
     try validation.check()
+    responses.sendMetadata()
     do {
       try await log.deliver(
         filter, from: request.fromNow ? .now : cursor, mode: request.mode == .live ? .live : .complete, untilEnd: request.untilEnd,

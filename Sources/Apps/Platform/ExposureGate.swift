@@ -1,0 +1,42 @@
+import SpanwireRPC
+import SpanwireSchema
+import SpanwireServiceKit
+import SpanwireWellKnown
+
+/// Refuses, before the request is decoded, every call whose method is not open to its caller; names the rule in the refusal and has it
+/// audited.
+struct ExposureGate: ServerInterceptor {
+  /// A refusal for the audit: who wanted what, and which rule stood against it.
+  typealias Audit = @Sendable (_ context: ServerContext, _ rule: String) async -> Void
+
+  let exposure: ExposureInterceptor
+  let audit: Audit
+
+  /// The rules of refusals that no agent rule covers.
+  static let kindRule = "EXPOSURE-KIND"
+  static let surfaceRule = "EXPOSURE-SURFACE"
+
+  func intercept(_ call: any ServerCall, next: NextServerHandler) async throws {
+    let context = call.context
+    guard var refusal = exposure.refusal(of: context.principal, by: context.method) else { return try await next(call) }
+    let rule = Self.rule(for: context.principal, method: context.method)
+    let info = Google_Rpc_ErrorInfo(
+      reason: reason(of: refusal, rule).wireName, domain: RPCError.reasonDomain, metadata: ["rule": rule, "method": context.method.path])
+    refusal.details.append(Google_Protobuf_Any(packing: info))
+    if refusal.code == .permissionDenied { await audit(context, rule) }
+    throw refusal
+  }
+
+  private func reason(of refusal: RPCError, _ rule: String) -> Reason {
+    if refusal.code == .unauthenticated { return .unauthenticated }
+    return rule.hasPrefix("AGENT-") ? .agentForbidden : .methodNotExposed
+  }
+
+  /// The rule that refuses this caller this method.
+  static func rule(for caller: Principal, method: MethodDescriptor) -> String {
+    guard let exposure = method.exposure else { return surfaceRule }
+    let isAgent = caller.kind == .agent || caller.kind == .worker || (caller.kind == .service && caller.id == ServiceNames.ao)
+    if isAgent, !exposure.agentRule.isEmpty { return exposure.agentRule }
+    return exposure.principals.rawValue & (1 << caller.kind.rawValue) == 0 ? kindRule : surfaceRule
+  }
+}

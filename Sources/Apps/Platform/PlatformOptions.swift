@@ -1,0 +1,37 @@
+import SpanwireServiceKit
+
+/// How a platform is put together: where its data lies, where it listens, what it trusts.
+public struct PlatformOptions: Sendable {
+  /// The folder of its databases. One process holds it at a time.
+  public var dataFolder: String
+  /// `HOST:PORT`; port 0 takes a free one.
+  public var listen: String
+  /// PEM files; without them the port speaks cleartext.
+  public var certificateFile: String?
+  public var keyFile: String?
+  /// PEM file of the authorities that client certificates are checked against; callers are then known by their certificates.
+  public var clientAuthoritiesFile: String?
+  /// Admits development tokens. Such a server listens on loopback only.
+  public var isDevelopment: Bool
+  public var clock: any WallClock
+
+  public init(
+    dataFolder: String, listen: String, certificateFile: String? = nil, keyFile: String? = nil, clientAuthoritiesFile: String? = nil,
+    isDevelopment: Bool = false, clock: any WallClock = SystemClock()
+  ) {
+    self.dataFolder = dataFolder
+    self.listen = listen
+    self.certificateFile = certificateFile
+    self.keyFile = keyFile
+    self.clientAuthoritiesFile = clientAuthoritiesFile
+    self.isDevelopment = isDevelopment
+    self.clock = clock
+  }
+}
+
+/// Why a platform could not start: one line for whoever started it.
+public struct PlatformError: Error, CustomStringConvertible {
+  public let description: String
+
+  public init(_ description: String) { self.description = description }
+}

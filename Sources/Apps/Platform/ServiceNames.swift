@@ -1,0 +1,27 @@
+import SpanwireSchema
+
+/// The short names of the services: as identities, as producers of events and as `service.name` of spans.
+enum ServiceNames {
+  static let prg = "prg"
+  static let registry = "registry"
+  static let policy = "policy"
+  static let tjm = "tjm"
+  static let ao = "ao"
+  static let trutta = "trutta"
+  static let lem = "lem"
+  static let events = "events"
+  static let observability = "observability"
+
+  /// By the full name of the contract.
+  static let byContract: [String: String] = [
+    ProductRuntimeGateway.descriptor.fullName: prg,
+    Registry.descriptor.fullName: registry,
+    Policy.descriptor.fullName: policy,
+    JourneyRuntime.descriptor.fullName: tjm,
+    AgentOrchestrator.descriptor.fullName: ao,
+    Trutta.descriptor.fullName: trutta,
+    Lem.descriptor.fullName: lem,
+    Events.descriptor.fullName: events,
+    Collector.descriptor.fullName: observability,
+  ]
+}

@@ -1,0 +1,66 @@
+import ArgumentParser
+import Dispatch
+import Foundation
+import SpanwirePlatform
+import SpanwireServiceKit
+
+struct Serve: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Serve the platform from a data folder.",
+    discussion: """
+      Prints 'listening on HOST:PORT' once it serves. SIGTERM and SIGINT drain it: health says NOT_SERVING, new calls are sent \
+      elsewhere, running ones finish within --grace, and it exits with 0.
+      """)
+
+  @Option(help: "The folder of its databases; made if it isn't there.") var data: String
+  @Option(help: "HOST:PORT to listen on; port 0 takes a free one.") var listen = "127.0.0.1:7300"
+  @Option(name: .customLong("tls-cert"), help: "PEM file of the certificate chain; needs --tls-key.") var tlsCertificate: String?
+  @Option(name: .customLong("tls-key"), help: "PEM file of the private key.") var tlsKey: String?
+  @Option(name: .customLong("tls-client-ca"), help: "PEM file of the authorities of client certificates.") var tlsClientAuthorities: String?
+  @Flag(help: "Admit development tokens; listens on loopback only.") var dev = false
+  @Option(help: "Let the platform's clock begin at this moment, in RFC 3339.") var clock: String?
+  @Option(help: "Seconds that running calls have to finish when it stops.") var grace: Double = 10
+
+  func chosenClock() throws -> any WallClock {
+    guard let clock else { return SystemClock() }
+    guard let start = RFC3339.nanoseconds(clock) else { throw ValidationError("--clock takes RFC 3339, such as 2026-05-19T09:00:00+02:00") }
+    return OffsetClock(startingAt: start)
+  }
+
+  mutating func validate() throws {
+    _ = try chosenClock()
+    if (tlsCertificate == nil) != (tlsKey == nil) { throw ValidationError("--tls-cert and --tls-key go together") }
+    if tlsClientAuthorities != nil, tlsCertificate == nil { throw ValidationError("--tls-client-ca needs --tls-cert") }
+    if grace < 0 { throw ValidationError("--grace must not be negative") }
+  }
+
+  func run() async throws {
+    lineBuffered()
+    try await reportingFailures {
+      let platform = try await Platform.start(
+        PlatformOptions(
+          dataFolder: data, listen: listen, certificateFile: tlsCertificate, keyFile: tlsKey, clientAuthoritiesFile: tlsClientAuthorities,
+          isDevelopment: dev, clock: try chosenClock()))
+      print("listening on \(platform.address)\(dev ? " (development tokens are admitted)" : "")")
+      await stopSignal()
+      print("draining")
+      await platform.stop(grace: .milliseconds(Int64(min(grace, 3_600) * 1_000)))
+      print("stopped")
+    }
+  }
+
+  /// Returns at the first SIGTERM or SIGINT; a second SIGINT ends the process as usual.
+  private func stopSignal() async {
+    let signals = AsyncStream<Void>.makeStream()
+    let sources = [SIGTERM, SIGINT].map { number in
+      signal(number, SIG_IGN)
+      let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
+      source.setEventHandler { signals.continuation.yield() }
+      source.resume()
+      return source
+    }
+    for await _ in signals.stream { break }
+    for source in sources { source.cancel() }
+    signal(SIGINT, SIG_DFL)
+  }
+}
