@@ -39,7 +39,7 @@ public struct CredentialInterceptor: ServerInterceptor {
   private func unauthenticated(_ message: String) -> RPCError { .refusal(.unauthenticated, .unauthenticated, message) }
 }
 
-extension Surface {
+extension SpanwireRPC.Surface {
   /// The side by which a kind of principal comes in.
   public init(of kind: Principal.Kind) {
     self =
@@ -65,7 +65,7 @@ extension Principal {
         roles = halves[1].dropFirst("roles=".count).split(separator: ",").map(String.init)
         guard roles.allSatisfy(Identifier.isValid) else { return nil }
       }
-      self.init(kind: kind, id: path[2], tenant: path[0], roles: roles, surface: Surface(of: kind))
+      self.init(kind: kind, id: path[2], tenant: path[0], roles: roles, surface: SpanwireRPC.Surface(of: kind))
       return
     }
     return nil
