@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import SpanwireRPC
 import SpanwireRPCOverHTTP2
+import SpanwireTLS
 
 /// Which server a client command talks to, and as whom.
 struct ConnectionOptions: ParsableArguments {
@@ -22,7 +23,9 @@ struct ConnectionOptions: ParsableArguments {
   func channel(defaultToken: String? = nil) async throws -> any Channel {
     guard let target = ChannelTarget(address) else { throw ValidationError("--server is HOST:PORT, not '\(address)'") }
     let authorities = tlsAuthorities ?? setting("SPANWIRE_TLS_CA")
-    let channel = try HTTP2Channel(target, security: tls || authorities != nil ? .tls(authoritiesFile: authorities) : .cleartext)
+    var security: TLSClientConfiguration?
+    if let authorities { security = TLSClientConfiguration(trust: .authorities(.file(authorities))) } else if tls { security = TLSClientConfiguration() }
+    let channel = try HTTP2Channel(target, tls: security)
     guard let token = token ?? setting("SPANWIRE_TOKEN") ?? defaultToken else { return channel }
     return channel.intercepted(by: [BearerToken(token: token)])
   }

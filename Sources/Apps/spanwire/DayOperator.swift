@@ -19,7 +19,7 @@ struct DayOperator {
     var cursor = ""
     let events = EventsClient(day.channel)
     let gateway = ProductRuntimeGatewayClient(day.channel)
-    let trace = [UInt8](dayTrace: day.run)
+    let trace = TraceContext(day: day.run).traceBytes
     while true {
       do {
         // The whole day bears one trace, so the feed is the day's alone, on however busy a server.
@@ -80,10 +80,11 @@ struct DayOperator {
   ) async throws -> ApplyControlResponse {
     let request = ApplyControlRequest(
       idempotencyKey: "day-\(day.run)-\(step)", reason: "a water pipe broke in the café", action: action)
-    var options = CallOptions(timeout: .seconds(30))
-    let trace = day.run.dayTrace
-    options.metadata.append("traceparent", "00-\(trace)-\(trace.prefix(16))-01")
-    let sent = options
-    return try await day.insist { try await gateway.applyControl(request, options: sent) }
+    let trace = TraceContext(day: day.run)
+    return try await day.insist {
+      try await CallContext.with(principal: .anonymous, trace: trace) {
+        try await gateway.applyControl(request, options: .timeout(.seconds(30)))
+      }
+    }
   }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import SpanwireRPC
 import Synchronization
 
 /// The traveller's program, run as a child: its steps are printed as they come.
@@ -89,18 +90,19 @@ extension FileHandle {
   }
 }
 
-extension String {
+extension TraceContext {
   /// The trace of a day, by its run: the traveller computes the same.
-  var dayTrace: String { [UInt8](dayTrace: self).hex }
-}
-
-extension [UInt8] {
-  init(dayTrace run: String) {
+  init(day run: String) {
     // FNV-1a, twice with different beginnings: nothing secret, only the same in both programs.
     func hash(_ seed: UInt64) -> UInt64 {
       ("spanwire-day-" + run).utf8.reduce(seed) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
     }
-    let halves = [hash(0xCBF2_9CE4_8422_2325), hash(0x8422_2325_CBF2_9CE4)]
-    self = halves.flatMap { half in (0..<8).map { UInt8(truncatingIfNeeded: half >> UInt64(56 - 8 * $0)) } }
+    let high = hash(0xCBF2_9CE4_8422_2325)
+    self.init(traceHigh: high, traceLow: hash(0x8422_2325_CBF2_9CE4), spanID: high | 1)
+  }
+
+  /// The trace's 16 bytes, as filters and envelopes carry them.
+  var traceBytes: [UInt8] {
+    [traceHigh, traceLow].flatMap { half in (0..<8).map { UInt8(truncatingIfNeeded: half >> UInt64(56 - 8 * $0)) } }
   }
 }
