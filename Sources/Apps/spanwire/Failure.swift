@@ -47,7 +47,7 @@ func describe(_ error: RPCError) -> String {
       let rule = info.metadata["rule"].map { ", rule \($0)" } ?? ""
       text += " (\(printable(info.reason + rule)))"
     } else if let bad = try? detail.unpack(as: Google_Rpc_BadRequest.self) {
-      for violation in bad.fieldViolations { text += "\n  \(printable(violation.field)): \(printable(violation.description_p))" }
+      for violation in bad.fieldViolations { text += "\n  \(printable(violation.field)): \(printable(violation.description))" }
     }
   }
   return text

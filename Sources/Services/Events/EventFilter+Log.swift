@@ -49,7 +49,10 @@ func logCursor(_ text: String, _ validation: inout Validation) -> LogCursor {
 func refusal(_ error: EventLogError, cursorField: String) -> any Error {
   switch error {
   case .cursorInvalid(let reason):
-    return RPCError.invalidArgument(reason, field: cursorField)
+    var validation = Validation()
+    validation.add(cursorField, reason)
+    do { try validation.finish() } catch { return error }
+    return error
   case .cursorTooOld(let first):
     return RPCError.refusal(
       .outOfRange, .cursorTooOld, "the log begins at \(first)", metadata: [("first_position", LogCursor.text(first - 1))])

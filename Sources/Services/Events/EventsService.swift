@@ -26,7 +26,7 @@ public final class EventsServer: EventsService, Sendable {
     validation.known(request.mode, "mode")
     let cursor = logCursor(request.cursor, &validation)
     if request.fromNow, !request.cursor.isEmpty { validation.add("from_now", "goes without a cursor") }
-    try validation.check()
+    try validation.finish()
     responses.sendMetadata()
     do {
       try await log.deliver(
@@ -44,7 +44,7 @@ public final class EventsServer: EventsService, Sendable {
     let filter = logFilter(request.filter, for: try Caller(context), &validation)
     let cursor = logCursor(request.cursor, &validation)
     let size = validation.pageSize(request.pageSize, default: EventsLimits.defaultPageSize, in: EventsLimits.pageSize)
-    try validation.check()
+    try validation.finish()
     do {
       let page = try await log.list(filter, after: cursor, limit: size)
       var response = ListEventsResponse(nextCursor: LogCursor.text(page.through), atEnd: page.atEnd)

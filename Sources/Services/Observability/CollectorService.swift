@@ -45,13 +45,13 @@ public final class CollectorServer: CollectorService, Sendable {
     let tenant = context.principal.subject.tenant
     let spans = try await store.trace(tenant: tenant, id)
     guard let first = spans.first?.span else {
-      throw RPCError.notFound("no trace \(hex(id)) is known").because(.traceNotFound)
+      throw RPCError.missing(.traceNotFound, "no trace \(hex(id)) is known")
     }
     let end = spans.compactMap { $0.span?.endTimeUnixNano }.max() ?? first.startTimeUnixNano
     let linked = try await events.listEvents(
       ListEventsRequest(filter: EventFilter(traceID: id), pageSize: ObservabilityLimits.linkedEvents))
     return Trace(
-      traceID: id, spans: spans, startedAt: Google_Protobuf_Timestamp(nanoseconds: Int64(clamping: first.startTimeUnixNano)),
+      traceID: id, spans: spans, startedAt: Google_Protobuf_Timestamp(nanosecondsSinceEpoch: Int64(clamping: first.startTimeUnixNano)),
       duration: Google_Protobuf_Duration(nanoseconds: Int64(clamping: end &- first.startTimeUnixNano)),
       eventIds: linked.events.map(\.eventID))
   }
@@ -59,21 +59,21 @@ public final class CollectorServer: CollectorService, Sendable {
   public func searchTraces(_ request: SearchTracesRequest, context: ServerContext) async throws -> SearchTracesResponse {
     var validation = Validation()
     let size = validation.pageSize(
-      request.pageSize, "page_size", in: ObservabilityLimits.pageSize, default: ObservabilityLimits.defaultPageSize)
+      request.pageSize, default: ObservabilityLimits.defaultPageSize, in: ObservabilityLimits.pageSize)
     var search = SpanStore.Search(tenant: context.principal.subject.tenant, limit: size + 1)
     if !request.pageToken.isEmpty {
-      let parts = request.pageToken.split(separator: "-")
-      if parts.count == 2, let start = Int64(parts[0]), let trace = bytes(hex: parts[1]), trace.count == 16 {
+      let keys = try PageToken.decode(request.pageToken, keys: 2)
+      if let start = Int64(keys[0]), let trace = bytes(hex: keys[1][...]), trace.count == 16 {
         search.before = (start, trace)
       } else {
-        validation.add("page_token", "is not a token this method gave")
+        validation.add("page_token", "is not one that was given out")
       }
     }
-    try validation.check()
+    try validation.finish()
     search.service = request.serviceName
     search.namePrefix = request.spanName
-    search.from = request.from?.nanoseconds ?? 0
-    search.to = request.to?.nanoseconds ?? .max
+    search.from = request.from?.nanosecondsSinceEpoch ?? 0
+    search.to = request.to?.nanosecondsSinceEpoch ?? .max
     search.minDuration = request.minDuration?.nanoseconds ?? 0
     search.errorsOnly = request.errorsOnly
     try await flush()
@@ -81,11 +81,11 @@ public final class CollectorServer: CollectorService, Sendable {
     var response = SearchTracesResponse()
     response.traces = found.prefix(size).map {
       TraceSummary(
-        traceID: $0.trace, rootName: $0.rootName, rootService: $0.rootService, startedAt: Google_Protobuf_Timestamp(nanoseconds: $0.start),
+        traceID: $0.trace, rootName: $0.rootName, rootService: $0.rootService, startedAt: Google_Protobuf_Timestamp(nanosecondsSinceEpoch: $0.start),
         duration: Google_Protobuf_Duration(nanoseconds: $0.end &- $0.start), spans: UInt32(clamping: $0.spans),
         errors: UInt32(clamping: $0.errors))
     }
-    if found.count > size, let last = found.prefix(size).last { response.nextPageToken = "\(last.start)-\(hex(last.trace))" }
+    if found.count > size, let last = found.prefix(size).last { response.nextPageToken = PageToken.encode("\(last.start)", hex(last.trace)) }
     return response
   }
 
@@ -101,7 +101,7 @@ public final class CollectorServer: CollectorService, Sendable {
     } else if id.count != 16 {
       validation.add("trace_id", "must be 16 bytes")
     }
-    try validation.check()
+    try validation.finish()
     return id
   }
 }
