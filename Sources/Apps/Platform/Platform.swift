@@ -1,0 +1,100 @@
+import Foundation
+import SpanwireCityGraph
+import SpanwireDatabase
+import SpanwireEntitlements
+import SpanwireEventLog
+import SpanwireEvents
+import SpanwireGateway
+import SpanwireJourneys
+import SpanwireObservability
+import SpanwireOrchestrator
+import SpanwirePolicy
+import SpanwireRPC
+import SpanwireRPCOverHTTP2
+import SpanwireRPCServices
+import SpanwireRegistry
+import SpanwireSchema
+import SpanwireServiceKit
+import SpanwireTLS
+import SpanwireTelemetry
+
+/// The composition root: which services there are, on which store, behind which port. Nothing else is decided here.
+public final class Platform: Sendable {
+  /// `HOST:PORT` where it listens.
+  public let address: String
+
+  private let server: HTTP2Server
+  private let health: HealthServer
+  private let services: PlatformServices
+  private let databases: [any Database]
+
+  private init(address: String, server: HTTP2Server, health: HealthServer, services: PlatformServices, databases: [any Database]) {
+    self.address = address
+    self.server = server
+    self.health = health
+    self.services = services
+    self.databases = databases
+  }
+
+  /// Opens the data folder, puts the services together, takes up what an earlier run left pending, and listens.
+  public static func start(_ options: PlatformOptions) async throws -> Platform {
+    let endpoint = try endpoint(of: options)
+    do {
+      try FileManager.default.createDirectory(atPath: options.dataFolder, withIntermediateDirectories: true)
+    } catch {
+      throw PlatformError("the data folder \(options.dataFolder) cannot be made: \(error.localizedDescription)")
+    }
+    let database = try await SQLiteDatabase.open(path: options.dataFolder + "/spanwire.db", migrations: PlatformServices.migrations)
+    let spans = try await SQLiteDatabase.open(
+      path: options.dataFolder + "/spans.db", durability: .normal, migrations: [CollectorServer.migrations])
+    let services = try await PlatformServices(database: database, spans: spans, clock: options.clock)
+
+    let health = HealthServer(services: services.routes.map(\.descriptor.fullName))
+    let routes = services.routes + [health.routes] + ReflectionServer.routes(of: services.routes.map(\.descriptor))
+    let open: Set<String> = Set(routes.map(\.descriptor.fullName)).subtracting(ServiceNames.byContract.keys)
+    let router = ServerRouter(
+      routes,
+      interceptors: [
+        CredentialInterceptor(acceptsDevelopmentTokens: options.isDevelopment),
+        ExposureGate(exposure: ExposureInterceptor(openServices: open), audit: services.auditRefusal),
+      ],
+      observer: services.recorder)
+    services.local.connect(router)
+    try await services.start()
+
+    var configuration = ServerConfiguration([endpoint])
+    if let certificate = options.certificateFile, let key = options.keyFile {
+      configuration.tls = TLSServerConfiguration(
+        certificateChain: .file(path: certificate), privateKey: .file(path: key),
+        clientCertificates: options.clientAuthoritiesFile.map { .verified(authorities: .file(path: $0)) } ?? .ignored)
+    }
+    let server = try HTTP2Server(router, configuration)
+    let addresses = try await server.start()
+    health.setServing(true)
+    return Platform(
+      address: addresses[0].description, server: server, health: health, services: services, databases: [database, spans])
+  }
+
+  /// Says NOT_SERVING, lets running calls finish within the grace, and closes the store.
+  public func stop(grace: Duration) async {
+    health.setServing(false)
+    await services.endSubscriptions()
+    await server.shutDown(grace: grace)
+    await services.stop()
+    for database in databases { await database.close() }
+  }
+
+  private static func endpoint(of options: PlatformOptions) throws -> ServerConfiguration.Endpoint {
+    guard let colon = options.listen.lastIndex(of: ":"), let port = UInt16(options.listen[options.listen.index(after: colon)...]) else {
+      throw PlatformError("--listen is HOST:PORT, not '\(options.listen)'")
+    }
+    var host = String(options.listen[..<colon])
+    if host == "localhost" || host.isEmpty { host = "127.0.0.1" }
+    if host.hasPrefix("["), host.hasSuffix("]") { host = String(host.dropFirst().dropLast()) }
+    let isLoopback = host == "::1" || host.hasPrefix("127.")
+    if options.isDevelopment, !isLoopback {
+      throw PlatformError("a server that admits development tokens listens on loopback only, not on \(host)")
+    }
+    return .ip(host, port: port)
+  }
+}
