@@ -122,5 +122,7 @@ let package = Package(
     tests("RPC/RPCInProcess", ["SpanwireRPCTestSupport"]),
     tests("RPC/RPCOverHTTP2", ["SpanwireRPCTestSupport", "SpanwireTestCertificates"]),
     tests("RPC/RPCServices", ["SpanwireRPCInProcess"]),
+    tests("Apps/Platform", ["SpanwireRPCOverHTTP2"]),
+    .testTarget(name: "EndToEndTests", dependencies: ["spanwire"], path: "Tests/EndToEnd", exclude: ["bad_input.py", "surface.py"]),
   ]
 )

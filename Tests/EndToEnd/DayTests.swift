@@ -6,6 +6,13 @@ import Testing
 final class DayTests {
   let server: ServerProcess
 
+  static let services = [
+    "spanwire.gateway.v1.ProductRuntimeGateway", "spanwire.registry.v1.Registry", "spanwire.policy.v1.Policy",
+    "spanwire.journeys.v1.JourneyRuntime", "spanwire.agents.v1.AgentOrchestrator", "spanwire.entitlements.v1.Trutta",
+    "spanwire.city.v1.Lem", "spanwire.events.v1.Events", "spanwire.observability.v1.Collector",
+    "opentelemetry.proto.collector.trace.v1.TraceService",
+  ]
+
   init() throws {
     server = try ServerProcess()
     try server.start()
@@ -15,6 +22,11 @@ final class DayTests {
   func day() throws {
     let day = try spanwire(["demo", "--server", server.address, "--home", Checkout.home.path, "--python", Checkout.python, "--run", "first"])
     #expect(day.code == 0, "\(day.output)")
+
+    let surface = try run(
+      Checkout.python,
+      [Checkout.home.appending(path: "Tests/EndToEnd/surface.py").path, "--server", server.address] + Self.services)
+    #expect(surface.code == 0, "\(surface.output)")
 
     let bad = try run(
       Checkout.python,
