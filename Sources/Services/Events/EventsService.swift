@@ -1,67 +1,37 @@
 import SpanwireEventLog
-import SpanwireProtobuf
 import SpanwireRPC
 import SpanwireSchema
 import SpanwireServiceKit
 
-/// Reads the event log for callers: history, live, and the proof that it is whole.
+/// Reads the event log for callers, each within its own tenant: history, live, and the proof that it is whole.
 public final class EventsServer: EventsService, Sendable {
-  /// One check of `Verify`: a name, and what finds out whether it holds.
-  public typealias Check = @Sendable () async throws -> Verification
+  /// What finds out whether something holds: a service's rows against the log, the ledger's balance.
+  public typealias Check = @Sendable () async throws -> [Verification]
 
   private let log: EventLog
   private let checks: [Check]
 
-  /// `checks` are the log's own and those of every service that keeps rows.
+  /// `checks` are those of every service that keeps rows; the log's own come first.
   public init(log: EventLog, checks: [Check]) {
     self.log = log
-    self.checks = checks
+    self.checks = [{ try await log.verify() }] + checks
   }
 
   public func subscribe(
     _ request: SubscribeRequest, responses: ResponseWriter<SubscribeResponse>, context: ServerContext
   ) async throws {
-    var validation = Validation()
-    let filter = logFilter(request.filter, for: try Caller(context), &validation)
-    validation.known(request.mode, "mode")
-    let cursor = logCursor(request.cursor, &validation)
-    if request.fromNow, !request.cursor.isEmpty { validation.add("from_now", "goes without a cursor") }
-    try validation.finish()
-    responses.sendMetadata()
-    do {
-      try await log.deliver(
-        filter, from: request.fromNow ? .now : cursor, mode: request.mode == .live ? .live : .complete, untilEnd: request.untilEnd,
-        to: LogSink(
-          take: { try responses.tryWriteEncoded(encoded($0)) },
-          drained: { try await responses.drained() }))
-    } catch let error as EventLogError {
-      throw refusal(error, cursorField: "cursor")
-    }
+    try await log.subscribe(request, tenant: try tenant(request.filter, context), to: responses, context)
   }
 
   public func listEvents(_ request: ListEventsRequest, context: ServerContext) async throws -> ListEventsResponse {
-    var validation = Validation()
-    let filter = logFilter(request.filter, for: try Caller(context), &validation)
-    let cursor = logCursor(request.cursor, &validation)
-    let size = validation.pageSize(request.pageSize, default: EventsLimits.defaultPageSize, in: EventsLimits.pageSize)
-    try validation.finish()
-    do {
-      let page = try await log.list(filter, after: cursor, limit: size)
-      var response = ListEventsResponse(nextCursor: LogCursor.text(page.through), atEnd: page.atEnd)
-      var bytes = 0
-      for event in page.events {
-        bytes += event.envelope.count
-        if bytes > EventsLimits.pageBytes, let last = response.events.last {
-          response.nextCursor = last.logPosition
-          response.atEnd = false
-          break
-        }
-        response.events.append(try EventEnvelope(decoding: event.envelope))
-      }
-      return response
-    } catch let error as EventLogError {
-      throw refusal(error, cursorField: "cursor")
-    }
+    try await log.list(request, tenant: try tenant(request.filter, context))
+  }
+
+  /// Whose events a caller reads: its own tenant's, whatever it names.
+  private func tenant(_ filter: EventFilter?, _ context: ServerContext) throws -> String {
+    let caller = try Caller(context)
+    try caller.admit(tenant: filter?.tenantID ?? "")
+    return caller.tenant
   }
 
   public func listEventTypes(_ request: ListEventTypesRequest, context: ServerContext) async throws -> ListEventTypesResponse {
@@ -70,28 +40,20 @@ public final class EventsServer: EventsService, Sendable {
 
   public func verify(_ request: VerifyRequest, responses: ResponseWriter<VerifyResponse>, context: ServerContext) async throws {
     for check in checks {
-      let found = try await check()
-      try await responses.write(
-        VerifyResponse(
-          check: found.name, ok: found.findings.isEmpty, examined: UInt64(clamping: found.examined),
-          findings: Array(found.findings.prefix(EventLogLimits.findings)), findingsTotal: UInt64(clamping: found.findings.count)))
+      for found in try await check() {
+        try await responses.write(
+          VerifyResponse(
+            check: found.name, ok: found.isSound, examined: UInt64(clamping: found.examined), findings: found.findings,
+            findingsTotal: UInt64(clamping: found.findingsTotal)))
+      }
     }
   }
 }
 
-/// A delivery as the bytes of a `SubscribeResponse`; an event's were made once, for everybody.
-private func encoded(_ delivery: LogDelivery) -> [UInt8] {
-  switch delivery {
-  case .event(let event):
-    event.response
-  case .discontinuity(let lane, let count, let first, let last):
-    SubscribeResponse(
-      item: .discontinuity(
-        Discontinuity(
-          lane: Lane(rawValue: lane.rawValue), count: UInt64(clamping: count), firstPosition: LogCursor.text(first),
-          lastPosition: LogCursor.text(last)))
-    ).encoded()
-  case .heartbeat(let position, let isLive):
-    SubscribeResponse(item: .heartbeat(Heartbeat(cursor: LogCursor.text(position), live: isLive))).encoded()
+extension EventTypeInfo {
+  init(_ type: EventType) {
+    self.init(
+      type: type.rawValue, messageType: type.messageType, lane: type.lane, retention: type.retention, requires: type.requires,
+      schemaVersion: type.schemaVersion, reserved: type.isReserved)
   }
 }

@@ -76,7 +76,7 @@ extension EventLogError: RPCErrorConvertible {
   public var rpcError: RPCError {
     switch self {
     case .cursorInvalid(let why):
-      return .refusal(.invalidArgument, .pageTokenInvalid, "cursor: \(why)")
+      return .invalidField("cursor", why)
     case .cursorTooOld(let first):
       return .refusal(
         .outOfRange, .cursorTooOld, "the log begins at \(LogCursor.text(first))", metadata: [("first_position", LogCursor.text(first))])

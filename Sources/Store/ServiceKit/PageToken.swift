@@ -29,7 +29,7 @@ public enum PageToken {
     return parts
   }
 
-  private static var invalid: RPCError { .refusal(.invalidArgument, .pageTokenInvalid, "page_token is not one that was given out") }
+  private static var invalid: RPCError { .invalidField("page_token", "is not one that was given out", reason: .pageTokenInvalid) }
 }
 
 /// RFC 4648 §5 without padding.

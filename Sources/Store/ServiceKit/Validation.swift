@@ -26,9 +26,14 @@ public struct Validation: Sendable {
 
   /// Throws what was collected.
   public func finish() throws {
-    if isClean { return }
+    if let error = error(reason: .invalidFields) { throw error }
+  }
+
+  /// What was collected as the refusal it makes; nil when nothing was.
+  func error(reason: Reason) -> RPCError? {
+    if isClean { return nil }
     let summary = violations.count == 1 ? "\(violations[0].field): \(violations[0].description)" : "\(violations.count) fields are invalid"
-    var error = RPCError.refusal(.invalidArgument, .invalidFields, summary)
+    var error = RPCError.refusal(.invalidArgument, reason, summary)
     var badRequest = Google_Rpc_BadRequest()
     badRequest.fieldViolations = violations.map {
       var violation = Google_Rpc_BadRequest.FieldViolation()
@@ -37,7 +42,7 @@ public struct Validation: Sendable {
       return violation
     }
     error.details.insert(Google_Protobuf_Any(packing: badRequest), at: 0)
-    throw error
+    return error
   }
 
   // MARK: Kinds of fields
@@ -103,5 +108,15 @@ public struct Validation: Sendable {
     guard let value else { return add(field, "is required") }
     check(value.currency.utf8.count == 3 && value.currency.utf8.allSatisfy { (65...90).contains($0) }, "\(field).currency", "must be ISO 4217")
     check(allowsNegative || value.micros >= 0, "\(field).micros", "must not be negative")
+  }
+}
+
+extension RPCError {
+  /// INVALID_ARGUMENT for one field.
+  public static func invalidField(_ field: String, _ description: String, reason: Reason = .invalidFields) -> RPCError {
+    var fields = Validation()
+    fields.add(field, description)
+    guard let error = fields.error(reason: reason) else { preconditionFailure("a violation was added") }
+    return error
   }
 }
