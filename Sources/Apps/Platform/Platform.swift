@@ -24,11 +24,11 @@ public final class Platform: Sendable {
   public let address: String
 
   private let server: HTTP2Server
-  private let health: HealthServer
+  private let health: HealthService
   private let services: PlatformServices
   private let databases: [any Database]
 
-  private init(address: String, server: HTTP2Server, health: HealthServer, services: PlatformServices, databases: [any Database]) {
+  private init(address: String, server: HTTP2Server, health: HealthService, services: PlatformServices, databases: [any Database]) {
     self.address = address
     self.server = server
     self.health = health
@@ -49,14 +49,18 @@ public final class Platform: Sendable {
       path: options.dataFolder + "/spans.db", durability: .normal, migrations: [CollectorServer.migrations])
     let services = try await PlatformServices(database: database, spans: spans, clock: options.clock)
 
-    let health = HealthServer(services: services.routes.map(\.descriptor.fullName))
-    let routes = services.routes + [health.routes] + ReflectionServer.routes(of: services.routes.map(\.descriptor))
+    let served = services.routes.map(\.descriptor)
+    let health = HealthService(services: served)
+    let reflected = served + [Grpc_Health_V1_Health.descriptor]
+    let routes =
+      services.routes + [health.routes]
+      + ReflectionService.routes(services: reflected, files: SpanwireSchemaFiles.all + [Grpc_Health_V1_Health.file])
     let open: Set<String> = Set(routes.map(\.descriptor.fullName)).subtracting(ServiceNames.byContract.keys)
     let router = ServerRouter(
       routes,
       interceptors: [
         CredentialInterceptor(acceptsDevelopmentTokens: options.isDevelopment),
-        ExposureGate(exposure: ExposureInterceptor(openServices: open), audit: services.auditRefusal),
+        ExposureGate(exposure: ExposureInterceptor(openServices: open), audit: RefusalAudit(environment: services.environment).record),
       ],
       observer: services.recorder)
     services.local.connect(router)
@@ -70,14 +74,13 @@ public final class Platform: Sendable {
     }
     let server = try HTTP2Server(router, configuration)
     let addresses = try await server.start()
-    health.setServing(true)
     return Platform(
       address: addresses[0].description, server: server, health: health, services: services, databases: [database, spans])
   }
 
   /// Says NOT_SERVING, lets running calls finish within the grace, and closes the store.
   public func stop(grace: Duration) async {
-    health.setServing(false)
+    health.drain()
     await services.endSubscriptions()
     await server.shutDown(grace: grace)
     await services.stop()

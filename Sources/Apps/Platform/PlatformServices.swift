@@ -25,21 +25,22 @@ final class PlatformServices: Sendable {
   private let gateway: GatewayServer
   private let journeys: JourneyServer
   private let orchestrator: OrchestratorServer
+  private let entitlements: EntitlementsServer
+  private let registry: RegistryServer
   private let city: CityGraphServer
   private let collector: CollectorServer
   private let background = Mutex<[Task<Void, Never>]>([])
-  private let refusals = RefusalAudit()
 
-  static let migrations: [Migrations] = [
-    LogStore.migrations, EffectStore.migrations, Idempotency.migrations, RegistryServer.migrations, GatewayServer.migrations,
-    JourneyServer.migrations, OrchestratorServer.migrations, EntitlementsServer.migrations, CityGraphServer.migrations,
+  static let migrations: [Migrations] =
+    ServiceEnvironment.migrations + [
+    RegistryServer.migrations, GatewayServer.migrations, JourneyServer.migrations, OrchestratorServer.migrations,
+    EntitlementsServer.migrations, CityGraphServer.migrations,
   ]
 
   init(database: any Database, spans: any Database, clock: any WallClock) async throws {
     let local = local
     let log = EventLog(database: database)
-    let performer = EffectPerformer(local: local)
-    let effects = EffectDispatcher(database: database, clock: clock, perform: performer.perform)
+    let effects = EffectDispatcher(database: database, clock: clock)
     let environment = ServiceEnvironment(database: database, log: log, effects: effects, clock: clock, ids: IDGenerator(clock: clock))
     self.environment = environment
     recorder = SpanRecorder(
@@ -50,17 +51,52 @@ final class PlatformServices: Sendable {
     let prg = local.channel(as: ServiceNames.prg)
     let tjm = local.channel(as: ServiceNames.tjm)
     let ao = local.channel(as: ServiceNames.ao)
+    let registryChannel = local.channel(as: ServiceNames.registry)
     let observability = local.channel(as: ServiceNames.observability)
 
-    let registry = RegistryServer(environment: environment)
-    let policy = PolicyServer(environment: environment)
-    gateway = GatewayServer(environment: environment, channel: prg)
-    journeys = JourneyServer(environment: environment, channel: tjm)
-    orchestrator = OrchestratorServer(environment: environment, channel: ao)
-    let entitlements = EntitlementsServer(environment: environment)
+    registry = RegistryServer(
+      environment: environment, lem: LemClient(registryChannel), policy: PolicyClient(registryChannel),
+      checks: BundleChecks(
+        journeyDocument: { JourneyGraph($0).problems().map { ($0.path, $0.reason) } },
+        openingHours: { text in
+          do {
+            _ = try OpeningHours(parsing: text)
+            return nil
+          } catch {
+            return error.description
+          }
+        }))
+    let policy = PolicyServer(clock: clock)
+    gateway = GatewayServer(
+      environment: environment,
+      clients: GatewayClients(
+        registry: RegistryClient(prg), policy: PolicyClient(prg), journeys: JourneyRuntimeClient(prg),
+        agents: AgentOrchestratorClient(prg), entitlements: TruttaClient(prg), city: LemClient(prg)))
+    journeys = JourneyServer(
+      environment: environment,
+      clients: JourneyClients(
+        registry: RegistryClient(tjm), policy: PolicyClient(tjm), agents: AgentOrchestratorClient(tjm), entitlements: TruttaClient(tjm),
+        city: LemClient(tjm)))
+    orchestrator = OrchestratorServer(
+      environment: environment, registry: RegistryClient(ao), lem: LemClient(ao), trutta: TruttaClient(ao),
+      journeys: JourneyRuntimeClient(ao), policy: PolicyClient(ao))
+    entitlements = EntitlementsServer(environment: environment)
     city = CityGraphServer(environment: environment)
     collector = CollectorServer(database: spans, recorder: recorder, events: EventsClient(observability))
-    let events = EventsServer(log: log, checks: [])
+
+    // Effects are performed under the identity of the service that wrote them.
+    gateway.performEffects(over: prg)
+    journeys.performEffects(over: tjm)
+    effects.route(
+      ServiceNames.registry, Lem.Methods.syncServicePoints, SyncServicePointsRequest.self, SyncServicePointsResponse.self,
+      over: registryChannel)
+    effects.onOutcome(of: EntitlementsServer.effectOwner, entitlements.effectOutcome)
+
+    let events = EventsServer(
+      log: log,
+      checks: [
+        registry.verify, gateway.verify, journeys.verify, orchestrator.verify, entitlements.verify, city.verify,
+      ])
 
     routes = [
       ProductRuntimeGateway.routes(gateway),
@@ -80,11 +116,9 @@ final class PlatformServices: Sendable {
   /// Takes up what an earlier run left pending, then begins to follow the log.
   func start() async throws {
     try await environment.log.start()
-    try await city.start()
-    try await gateway.start()
-    try await journeys.start()
-    try await orchestrator.start()
     environment.effects.start()
+    gateway.start()
+    try await orchestrator.start()
     background.withLock { $0.append(Task { [collector] in await collector.run() }) }
   }
 
