@@ -63,7 +63,7 @@ final class PlatformServices: Sendable {
             _ = try OpeningHours(parsing: text)
             return nil
           } catch {
-            return error.description
+            return "\(error)"
           }
         }))
     let policy = PolicyServer(clock: clock)

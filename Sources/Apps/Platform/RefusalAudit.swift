@@ -26,7 +26,7 @@ struct RefusalAudit: Sendable {
     // The refusal stands whether or not it can be told of.
     _ = try? await environment.database.transaction("audit a refusal") { transaction in
       try transaction.append(
-        EventDraft(payload, producer: ServiceNames.prg, tenant: subject.tenant, trace: trace, occurredAt: now), environment)
+        EventDraft(payload, producer: ServiceNames.prg, tenant: subject.tenant, occurredAt: now, trace: trace), environment)
     }
   }
 

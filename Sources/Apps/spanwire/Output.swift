@@ -1,4 +1,5 @@
 import Foundation
+@preconcurrency import Glibc
 import SpanwireProtobuf
 
 /// Text from elsewhere, made safe for a terminal: control characters (escape sequences among them) become spaces.

@@ -23,7 +23,7 @@ struct Serve: AsyncParsableCommand {
 
   func chosenClock() throws -> any WallClock {
     guard let clock else { return SystemClock() }
-    guard let start = RFC3339.nanoseconds(clock) else { throw ValidationError("--clock takes RFC 3339, such as 2026-05-19T09:00:00+02:00") }
+    guard let start = RFC3339.parse(clock) else { throw ValidationError("--clock takes RFC 3339, such as 2026-05-19T09:00:00+02:00") }
     return OffsetClock(startingAt: start)
   }
 
