@@ -1,5 +1,4 @@
 import Foundation
-@preconcurrency import Glibc
 import SpanwireProtobuf
 
 /// Text from elsewhere, made safe for a terminal: control characters (escape sequences among them) become spaces.
@@ -45,5 +44,7 @@ func bytes(hex: String) -> [UInt8]? {
 
 /// Flushes standard output after every line, so that a pipe sees a live feed live.
 func lineBuffered() {
-  setvbuf(stdout, nil, _IOLBF, 0)
+  // Swift 6 does not let `stdout` be named, since C could change it; the symbol is the same one.
+  guard let symbol = dlsym(nil, "stdout") else { return }
+  setvbuf(symbol.assumingMemoryBound(to: UnsafeMutablePointer<FILE>.self).pointee, nil, _IOLBF, 0)
 }
