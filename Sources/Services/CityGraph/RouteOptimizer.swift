@@ -3,8 +3,9 @@
 /// An orienteering problem with time windows. What is sought, in this order: all required stops; as much worth as possible, where
 /// every stop counts 1 and its score at most 1 more, and every two hours of walking and waiting cost 1; the earliest end; the
 /// shortest walk. Up to `CityGraphLimits.exactRouteStops` candidates a dynamic programme over (set visited, last stop) finds the
-/// best in the first three, since of two ways through the same stops the earlier is never worse. Above, a nearest-neighbour tour is improved by 2-opt, or-opt, insertion and
-/// exchange until nothing helps or the budget of steps is spent. Both are deterministic: the same input gives the same route.
+/// best in the first three, since of two ways through the same stops the earlier is never worse. Above, a nearest-neighbour tour is
+/// improved by 2-opt, or-opt, insertion and exchange until nothing helps or the budget of steps is spent. Both are deterministic: the
+/// same input gives the same route.
 public struct RouteOptimizer: Sendable {
   private let constraints: RouteConstraints
   private let all: [RouteCandidate]

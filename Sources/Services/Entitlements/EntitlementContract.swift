@@ -95,7 +95,8 @@ extension EntitlementRefusal: RPCErrorConvertible {
         .failedPrecondition, .balanceInsufficient, "\(asked) were asked for, \(remaining) remain",
         metadata: [("remaining", String(remaining))])
     case .notYetExpired(let at):
-      .refusal(.failedPrecondition, .entitlementExpired, at.map { "its time is not over before \(RFC3339.format($0))" } ?? "it never expires")
+      .refusal(
+        .failedPrecondition, .entitlementExpired, at.map { "its time is not over before \(RFC3339.format($0))" } ?? "it never expires")
     case .nothingToCompensate(let lost):
       .refusal(.failedPrecondition, .balanceInsufficient, "only \(lost) of it were used or ran out and can be made good for")
     case .settlementWouldBeNegative(let settled):

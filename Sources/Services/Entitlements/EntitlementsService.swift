@@ -43,7 +43,8 @@ public final class EntitlementsServer: TruttaService {
       if let known = try known(request.idempotencyKey, hash, step, in: tx) { return known }
       let (held, lines) = try EntitlementStateMachine.issue(
         id: id, tokenID: request.tokenID, holder: request.holder, sessionID: request.productRuntimeSessionID,
-        quantity: request.quantity, unitValue: Amount(request.settlementValue), expiresAt: request.expiresAt?.nanosecondsSinceEpoch, now: step.now)
+        quantity: request.quantity, unitValue: Amount(request.settlementValue), expiresAt: request.expiresAt?.nanosecondsSinceEpoch,
+        now: step.now)
       try keep(held, key: request.idempotencyKey, hash, lines, posting, step, in: tx)
       try step.tell(
         EntitlementIssued(

@@ -13,7 +13,10 @@ enum LedgerAudit {
       SELECT tenant_id, ledger_transaction_id, token_id, SUM(quantity) FROM trutta_ledger
       GROUP BY tenant_id, ledger_transaction_id, token_id HAVING SUM(quantity) <> 0 LIMIT 1000
       """
-    ) { "\($0.get(0, as: String.self)) \($0.get(1, as: String.self)): \($0.get(2, as: String.self)) is off by \($0.get(3, as: Int64.self))" }
+    ) { row in
+      let (token, sum) = (row.get(2, as: String.self), row.get(3, as: Int64.self))
+      return "\(row.get(0, as: String.self)) \(row.get(1, as: String.self)): \(token) is off by \(sum)"
+    }
     for text in broken { check.found(text) }
     return check
   }
@@ -46,7 +49,10 @@ enum LedgerAudit {
       ) AS l ON l.tenant_id = e.tenant_id AND l.account = 'holder:' || e.entitlement_id AND l.token_id = e.token_id
       WHERE e.remaining <> COALESCE(l.quantity, 0) LIMIT 1000
       """
-    ) { "\($0.get(0, as: String.self)) \($0.get(1, as: String.self)) has \($0.get(2, as: Int64.self)), its account \($0.get(3, as: Int64.self))" }
+    ) { row in
+      let (remaining, held) = (row.get(2, as: Int64.self), row.get(3, as: Int64.self))
+      return "\(row.get(0, as: String.self)) \(row.get(1, as: String.self)) has \(remaining), its account \(held)"
+    }
     for text in broken { check.found(text) }
     return check
   }
