@@ -22,6 +22,41 @@ extension Metadata {
     append(form: .text, name: name, value: value)
   }
 
+  /// As many pairs as the closure adds, which come to at most so many pairs and bytes: one allocation, no copy.
+  package static func wire(pairs: Int, bytes: Int, _ fill: (borrowing WireRecords) -> Void) -> Metadata {
+    var metadata = Metadata()
+    if pairs == 0 { return metadata }
+    metadata.block = [UInt8](unsafeUninitializedCapacity: bytes + pairs * recordHeader) { buffer, count in
+      var state = (pairs: 0, bytes: 0)
+      withUnsafeMutablePointer(to: &state) {
+        fill(WireRecords(base: UnsafeMutableRawPointer(buffer.baseAddress!), capacity: buffer.count, state: $0))
+      }
+      count = state.bytes
+      metadata.count = state.pairs
+    }
+    return metadata
+  }
+
+  /// Where `wire` puts pairs.
+  package struct WireRecords: ~Copyable {
+    fileprivate let base: UnsafeMutableRawPointer
+    fileprivate let capacity: Int
+    fileprivate let state: UnsafeMutablePointer<(pairs: Int, bytes: Int)>
+
+    package func append(name: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer) {
+      let size = Metadata.recordHeader + name.count + value.count
+      precondition(state.pointee.bytes + size <= capacity && name.count <= UInt16.max)
+      let place = base + state.pointee.bytes
+      place.storeBytes(of: Form.text.rawValue, as: UInt8.self)
+      place.storeBytes(of: UInt16(name.count).littleEndian, toByteOffset: 1, as: UInt16.self)
+      place.storeBytes(of: UInt32(value.count).littleEndian, toByteOffset: 3, as: UInt32.self)
+      if let source = name.baseAddress { (place + Metadata.recordHeader).copyMemory(from: source, byteCount: name.count) }
+      if let source = value.baseAddress { (place + Metadata.recordHeader + name.count).copyMemory(from: source, byteCount: value.count) }
+      state.pointee.bytes += size
+      state.pointee.pairs += 1
+    }
+  }
+
   package func forEachRecord(_ body: (Record) -> Void) {
     guard count > 0 else { return }
     block.withUnsafeBytes { bytes in

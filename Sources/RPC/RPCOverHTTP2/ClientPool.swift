@@ -36,7 +36,7 @@ final class ClientPool: @unchecked Sendable {
   private var failures = 0
   private var restTimer: LoopTimer?
   private var whenClosed: [CheckedContinuation<Void, Never>] = []
-  private var headers = HTTP2Headers()
+  private let headers = HTTP2Headers()
 
   /// Calls that wait for a connection or for room on it: more would only wait until their deadlines.
   static let maxWaiting = 10_000
@@ -103,7 +103,7 @@ final class ClientPool: @unchecked Sendable {
 
   private func submit(_ call: ClientStream, on connection: ClientConnection) {
     headers.removeAll()
-    RequestHead.write(call.outgoing, target: target, isSecure: tls != nil, options: options, into: &headers)
+    RequestHead.write(call.outgoing, target: target, isSecure: tls != nil, options: options, into: headers)
     do {
       try call.submit(on: connection, headers)
     } catch {

@@ -6,7 +6,7 @@ enum RequestHead {
   static let userAgent = "grpc-swift-spanwire/1.0"
 
   static func write(
-    _ call: OutgoingCall, target: ChannelTarget, isSecure: Bool, options: HTTP2ChannelOptions, into headers: inout HTTP2Headers
+    _ call: OutgoingCall, target: ChannelTarget, isSecure: Bool, options: HTTP2ChannelOptions, into headers: borrowing HTTP2Headers
   ) {
     headers.add(":method", "POST")
     if isSecure { headers.add(":scheme", "https") } else { headers.add(":scheme", "http") }

@@ -26,7 +26,7 @@ package final class Connection: ReadinessHandler, RoundEndTarget, HTTP2SessionDe
   package let role: HTTP2Session.Role
   package private(set) var session: HTTP2Session!
   package let tls: TLSConnection?
-  package unowned let owner: any ConnectionOwner
+  package unowned(unsafe) let owner: any ConnectionOwner
   /// When bytes last came, on the loop's clock.
   package private(set) var lastReceived: UInt64
   package private(set) var isReady = false

@@ -3,7 +3,7 @@ import SpanwireRPC
 
 /// How metadata and statuses stand in HTTP/2 headers; the same for both ends.
 extension HTTP2Headers {
-  mutating func add(metadata: borrowing Metadata) {
+  func add(metadata: borrowing Metadata) {
     if metadata.isEmpty { return }
     metadata.forEachRecord { record in
       if record.isRawBytes {
@@ -15,7 +15,7 @@ extension HTTP2Headers {
   }
 
   /// Adds a status that is not OK, with its message, details and trailing metadata.
-  mutating func add(_ error: RPCError) {
+  func add(_ error: RPCError) {
     add("grpc-status", text: String(error.code.rawValue))
     if !error.message.isEmpty {
       WireText.percentEncoded(error.message).withUnsafeBytes { add("grpc-message", value: $0) }

@@ -13,7 +13,7 @@ final class ServerLoop: RoundEndTarget, @unchecked Sendable {
   /// Responses are encoded here, one at a time.
   var writer = MessageWriter(capacity: 4096)
   /// Response headers are put together here.
-  var headers = HTTP2Headers()
+  let headers = HTTP2Headers()
 
   private var acceptors: [Acceptor] = []
   private var connections: [ObjectIdentifier: ServerConnection] = [:]

@@ -31,8 +31,21 @@ struct RequestHeaders: ~Copyable {
 
   /// Reads the stream's headers; says what is wrong with them.
   mutating func read(_ stream: ServerStream) -> Refusal {
-    metadata.reserve(pairs: stream.headers.count, bytes: stream.headers.byteCount)
     var method: UnsafeRawBufferPointer?
+    metadata = Metadata.wire(pairs: stream.headers.count, bytes: stream.headers.byteCount) { metadata in
+      readFields(stream, &method, metadata)
+    }
+    if trace != nil {
+      trace!.state = traceState
+      trace = trace!.child()
+    }
+    isPost = method.map { $0 == "POST" } ?? false
+    return refusal(method)
+  }
+
+  private mutating func readFields(
+    _ stream: ServerStream, _ method: inout UnsafeRawBufferPointer?, _ metadata: borrowing Metadata.WireRecords
+  ) {
     stream.headers.forEach { name, value in
       switch name.first {
       case UInt8(ascii: ":"):
@@ -41,21 +54,15 @@ struct RequestHeaders: ~Copyable {
       case UInt8(ascii: "t") where name == "te": break
       case UInt8(ascii: "t") where name == "traceparent":
         trace = TraceContext(traceparentBytes: value)
-        metadata.appendWire(name: name, value: value)
+        metadata.append(name: name, value: value)
       case UInt8(ascii: "t") where name == "tracestate":
         traceState = String(decoding: value, as: UTF8.self)
-        metadata.appendWire(name: name, value: value)
+        metadata.append(name: name, value: value)
       case UInt8(ascii: "g") where name.count > 5 && UnsafeRawBufferPointer(rebasing: name[..<5]) == "grpc-":
-        readProtocol(name, value, stream)
-      default: metadata.appendWire(name: name, value: value)
+        readProtocol(name, value, stream, metadata)
+      default: metadata.append(name: name, value: value)
       }
     }
-    if trace != nil {
-      trace!.state = traceState
-      trace = trace!.child()
-    }
-    isPost = method.map { $0 == "POST" } ?? false
-    return refusal(method)
   }
 
   private func refusal(_ method: UnsafeRawBufferPointer?) -> Refusal {
@@ -81,7 +88,9 @@ struct RequestHeaders: ~Copyable {
     path = router.refusal(ofPath: String(decoding: value, as: UTF8.self))
   }
 
-  private mutating func readProtocol(_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer, _ stream: ServerStream) {
+  private mutating func readProtocol(
+    _ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer, _ stream: ServerStream, _ metadata: borrowing Metadata.WireRecords
+  ) {
     if name == "grpc-timeout" {
       if let span = WireText.timeout(value) { deadline = Deadline(nanoseconds: stream.loop.moment(after: span)) } else { timeoutIsBad = true }
     } else if name == "grpc-encoding" {
@@ -92,7 +101,7 @@ struct RequestHeaders: ~Copyable {
       let accepted = String(decoding: value, as: UTF8.self).split(separator: ",").map { $0.filter { $0 != " " } }
       if accepted.contains(wanted.rawValue) { responseCompression = wanted }
     } else if name == "grpc-tags-bin" || name == "grpc-trace-bin" || name == "grpc-previous-rpc-attempts" {
-      metadata.appendWire(name: name, value: value)
+      metadata.append(name: name, value: value)
     }
   }
 

@@ -257,15 +257,15 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
     home.headers.add("content-type", "application/grpc")
     if acceptsEncodings { home.headers.add("grpc-accept-encoding", text: MessageCompression.accepted) }
     if let metadata = currentContext?.responseMetadata { home.headers.add(metadata: metadata) }
-    addStatus(to: &home.headers)
+    addStatus(to: home.headers)
     session.submitResponse(self, home.headers, endsStream: true)
   }
 
-  override func addTrailers(to trailers: inout HTTP2Headers) {
-    if !isPlain { addStatus(to: &trailers) }
+  override func addTrailers(to trailers: borrowing HTTP2Headers) {
+    if !isPlain { addStatus(to: trailers) }
   }
 
-  private func addStatus(to headers: inout HTTP2Headers) {
+  private func addStatus(to headers: borrowing HTTP2Headers) {
     if let outcome {
       headers.add(outcome)
     } else {

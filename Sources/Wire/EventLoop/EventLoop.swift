@@ -18,7 +18,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
   /// Milliseconds of the clock are cheap but not free: this is the moment the present batch of events began.
   public private(set) var now: UInt64
 
-  var timers = TimerHeap()
+  let timers = TimerHeap()
   var locals: [AnyObject?] = []
 
   private let epoll: Int32

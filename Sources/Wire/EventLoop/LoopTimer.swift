@@ -2,7 +2,7 @@
 ///
 /// All on the loop. Arming and disarming allocate nothing: a stream keeps one timer for all the calls that it will carry.
 public final class LoopTimer {
-  private unowned let loop: EventLoop
+  private unowned(unsafe) let loop: EventLoop
   private let action: () -> Void
   /// Where it stands in the loop's heap; -1 when it is not armed.
   fileprivate(set) var position = -1
@@ -49,73 +49,92 @@ extension EventLoop {
 }
 
 /// A binary heap by moment; each timer knows its place, so that disarming needs no search.
-struct TimerHeap {
+final class TimerHeap {
   private struct Entry {
     var moment: UInt64
     /// Retained while it is in the heap.
     var timer: Unmanaged<LoopTimer>
   }
 
-  private var entries: [Entry] = []
+  private var entries: UnsafeMutablePointer<Entry>
+  private var capacity = 64
+  private(set) var count = 0
 
-  var next: UInt64? { entries.first?.moment }
-  var count: Int { entries.count }
+  init() { entries = .allocate(capacity: capacity) }
 
-  mutating func insert(_ timer: LoopTimer, at moment: UInt64) {
-    entries.append(Entry(moment: moment, timer: .passRetained(timer)))
-    timer.position = entries.count - 1
-    rise(entries.count - 1)
+  deinit {
+    for index in 0..<count {
+      entries[index].timer._withUnsafeGuaranteedRef { $0.position = -1 }
+      entries[index].timer.release()
+    }
+    entries.deallocate()
   }
 
-  mutating func remove(_ timer: LoopTimer) {
+  var next: UInt64? { count > 0 ? entries[0].moment : nil }
+
+  func insert(_ timer: LoopTimer, at moment: UInt64) {
+    if count == capacity { grow() }
+    count += 1
+    rise(count - 1, Entry(moment: moment, timer: .passRetained(timer)))
+  }
+
+  func remove(_ timer: LoopTimer) {
     let index = timer.position
     timer.position = -1
-    let entry = entries[index]
-    let last = entries.removeLast()
-    if index < entries.count {
-      place(last, at: index)
-      rise(index)
-      sink(index)
+    let released = entries[index].timer
+    count -= 1
+    if index < count {
+      let last = entries[count]
+      if index > 0, entries[(index - 1) / 2].moment > last.moment { rise(index, last) } else { sink(index, last) }
     }
-    entry.timer.release()
+    released.release()
   }
 
   /// Takes out the first timer whose moment has come.
-  mutating func takeDue(at now: UInt64) -> LoopTimer? {
-    guard let first = entries.first, first.moment <= now else { return nil }
-    let timer = first.timer.takeUnretainedValue()
+  func takeDue(at now: UInt64) -> LoopTimer? {
+    guard count > 0, entries[0].moment <= now else { return nil }
+    let timer = entries[0].timer.takeUnretainedValue()
     remove(timer)
     return timer
   }
 
-  private mutating func place(_ entry: Entry, at index: Int) {
-    entries[index] = entry
+  private func grow() {
+    let larger = UnsafeMutablePointer<Entry>.allocate(capacity: capacity * 2)
+    larger.moveInitialize(from: entries, count: count)
+    entries.deallocate()
+    entries = larger
+    capacity *= 2
+  }
+
+  @inline(__always)
+  private func place(_ entry: Entry, at index: Int) {
+    (entries + index).initialize(to: entry)
     entry.timer._withUnsafeGuaranteedRef { $0.position = index }
   }
 
-  private mutating func rise(_ start: Int) {
+  /// Moves the hole at `start` up to where the entry belongs.
+  private func rise(_ start: Int, _ entry: Entry) {
     var index = start
-    let entry = entries[start]
     while index > 0 {
       let parent = (index - 1) / 2
       if entries[parent].moment <= entry.moment { break }
       place(entries[parent], at: index)
       index = parent
     }
-    if index != start { place(entry, at: index) }
+    place(entry, at: index)
   }
 
-  private mutating func sink(_ start: Int) {
+  /// Moves the hole at `start` down to where the entry belongs.
+  private func sink(_ start: Int, _ entry: Entry) {
     var index = start
-    let entry = entries[start]
     while true {
       var child = 2 * index + 1
-      if child >= entries.count { break }
-      if child + 1 < entries.count, entries[child + 1].moment < entries[child].moment { child += 1 }
+      if child >= count { break }
+      if child + 1 < count, entries[child + 1].moment < entries[child].moment { child += 1 }
       if entry.moment <= entries[child].moment { break }
       place(entries[child], at: index)
       index = child
     }
-    if index != start { place(entry, at: index) }
+    place(entry, at: index)
   }
 }

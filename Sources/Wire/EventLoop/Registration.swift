@@ -35,7 +35,7 @@ public protocol ReadinessHandler: AnyObject {
 public final class Registration {
   public let descriptor: Int32
   public private(set) var interest: Readiness
-  private unowned let loop: EventLoop
+  private unowned(unsafe) let loop: EventLoop
   var handler: (any ReadinessHandler)?
   /// The kernel holds a pointer to this object, so it keeps itself until closed.
   private var itself: Registration?

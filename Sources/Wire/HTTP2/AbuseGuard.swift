@@ -9,8 +9,8 @@ struct AbuseGuard {
   private var idleFrames: TokenBucket
   private var lastPing: UInt64?
   private var pingStrikes = 0
-  /// The size of the header list at hand.
-  private var headerListSize = 0
+  /// The size of the header list at hand, once it is too large.
+  var refusedHeaderBytes = 0
 
   init(_ limits: HTTP2Limits) {
     resets = TokenBucket(limits.resets)
@@ -19,12 +19,6 @@ struct AbuseGuard {
     minPingInterval = limits.minPingInterval.map { interval in
       UInt64(max(0, interval.components.seconds)) * 1_000_000_000 + UInt64(max(0, interval.components.attoseconds) / 1_000_000_000)
     }
-  }
-
-  /// Adds a field to the list at hand and returns the list's size. Lists don't interleave on a connection.
-  mutating func countHeader(_ size: Int, isFirst: Bool) -> Int {
-    headerListSize = isFirst ? size : headerListSize + size
-    return headerListSize
   }
 
   /// The peer reset a stream.

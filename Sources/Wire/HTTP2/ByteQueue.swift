@@ -1,78 +1,92 @@
 /// Bytes that go in at the end and out at the front, in one block that grows by doubling.
 ///
-/// It has no bound of its own: who appends stops at a high-water mark and goes on below a low one.
+/// It has no bound of its own: who appends stops at a high-water mark and goes on below a low one. A handle: its state stands behind a
+/// pointer, so that a class can hold it as a constant and no access to it is checked for overlap at run time.
 public struct ByteQueue: ~Copyable {
-  private var base: UnsafeMutableRawPointer
-  private var head = 0
-  private var tail = 0
-  private var capacity: Int
+  @usableFromInline struct State {
+    @usableFromInline var base: UnsafeMutableRawPointer
+    @usableFromInline var head = 0
+    @usableFromInline var tail = 0
+    @usableFromInline var capacity: Int
+
+    @usableFromInline init(base: UnsafeMutableRawPointer, capacity: Int) {
+      self.base = base
+      self.capacity = capacity
+    }
+  }
+
+  @usableFromInline let state: UnsafeMutablePointer<State>
 
   private static let firstCapacity = 512
   /// What a queue keeps when it is emptied for its next user.
   private static let keptCapacity = 16 * 1024
 
   public init() {
-    capacity = Self.firstCapacity
-    base = .allocate(byteCount: capacity, alignment: 8)
+    state = .allocate(capacity: 1)
+    state.initialize(to: State(base: .allocate(byteCount: Self.firstCapacity, alignment: 8), capacity: Self.firstCapacity))
   }
 
-  deinit { base.deallocate() }
+  deinit {
+    state.pointee.base.deallocate()
+    state.deallocate()
+  }
 
-  @inline(__always) public var count: Int { tail &- head }
-  @inline(__always) public var isEmpty: Bool { head == tail }
+  @inlinable @inline(__always) public var count: Int { state.pointee.tail &- state.pointee.head }
+  @inlinable @inline(__always) public var isEmpty: Bool { state.pointee.head == state.pointee.tail }
 
   /// Room for this many bytes at the end; `commit` makes them part of the queue.
-  @inline(__always)
-  public mutating func reserve(_ count: Int) -> UnsafeMutableRawPointer {
-    if tail &+ count > capacity { makeRoom(count) }
-    return base + tail
+  @inlinable @inline(__always)
+  public func reserve(_ count: Int) -> UnsafeMutableRawPointer {
+    if state.pointee.tail &+ count > state.pointee.capacity { makeRoom(count) }
+    return state.pointee.base + state.pointee.tail
   }
 
-  @inline(__always)
-  public mutating func commit(_ count: Int) { tail &+= count }
+  @inlinable @inline(__always)
+  public func commit(_ count: Int) { state.pointee.tail &+= count }
 
-  @inline(__always)
-  public mutating func append(_ bytes: UnsafeRawBufferPointer) {
+  @inlinable @inline(__always)
+  public func append(_ bytes: UnsafeRawBufferPointer) {
     guard let source = bytes.baseAddress else { return }
     reserve(bytes.count).copyMemory(from: source, byteCount: bytes.count)
     commit(bytes.count)
   }
 
   /// The first byte; valid until the next change.
-  @inline(__always) public var front: UnsafeRawPointer { UnsafeRawPointer(base + head) }
+  @inlinable @inline(__always) public var front: UnsafeRawPointer { UnsafeRawPointer(state.pointee.base + state.pointee.head) }
 
-  @inline(__always)
-  public mutating func removeFirst(_ count: Int) {
-    head &+= count
-    if head == tail {
-      head = 0
-      tail = 0
+  @inlinable @inline(__always)
+  public func removeFirst(_ count: Int) {
+    state.pointee.head &+= count
+    if isEmpty {
+      state.pointee.head = 0
+      state.pointee.tail = 0
     }
   }
 
-  public mutating func removeAll() {
-    head = 0
-    tail = 0
-    if capacity > Self.keptCapacity {
-      base.deallocate()
-      capacity = Self.firstCapacity
-      base = .allocate(byteCount: capacity, alignment: 8)
+  public func removeAll() {
+    state.pointee.head = 0
+    state.pointee.tail = 0
+    if state.pointee.capacity > Self.keptCapacity {
+      state.pointee.base.deallocate()
+      state.pointee.capacity = Self.firstCapacity
+      state.pointee.base = .allocate(byteCount: Self.firstCapacity, alignment: 8)
     }
   }
 
-  @inline(never)
-  private mutating func makeRoom(_ wanted: Int) {
+  @inline(never) @usableFromInline
+  func makeRoom(_ wanted: Int) {
     let used = count
-    if used + wanted <= capacity, head >= used {
-      base.copyMemory(from: base + head, byteCount: used)
+    let source = state.pointee.base + state.pointee.head
+    if used + wanted <= state.pointee.capacity, state.pointee.head >= used {
+      state.pointee.base.copyMemory(from: source, byteCount: used)
     } else {
-      capacity = max(capacity * 2, used + wanted)
-      let larger = UnsafeMutableRawPointer.allocate(byteCount: capacity, alignment: 8)
-      larger.copyMemory(from: base + head, byteCount: used)
-      base.deallocate()
-      base = larger
+      state.pointee.capacity = max(state.pointee.capacity * 2, used + wanted)
+      let larger = UnsafeMutableRawPointer.allocate(byteCount: state.pointee.capacity, alignment: 8)
+      larger.copyMemory(from: source, byteCount: used)
+      state.pointee.base.deallocate()
+      state.pointee.base = larger
     }
-    head = 0
-    tail = used
+    state.pointee.head = 0
+    state.pointee.tail = used
   }
 }

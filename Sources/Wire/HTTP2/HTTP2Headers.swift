@@ -3,51 +3,58 @@ import Glibc
 /// A list of header fields in one block of bytes, reused from block to block: no allocation a field.
 public struct HTTP2Headers: ~Copyable {
   /// Records of: name length (4), value length (4), name, value.
-  private var bytes = ByteQueue()
-  public private(set) var count = 0
-  /// The size as HTTP/2 counts it: name, value and 32 for each field.
-  public private(set) var listSize = 0
+  @usableFromInline let bytes = ByteQueue()
+  /// A handle, as the queue is.
+  @usableFromInline let counts: UnsafeMutablePointer<(fields: Int, size: Int)>
 
-  public init() {}
+  public init() {
+    counts = .allocate(capacity: 1)
+    counts.initialize(to: (0, 0))
+  }
+
+  deinit { counts.deallocate() }
+
+  @inlinable public var count: Int { counts.pointee.fields }
+  /// The size as HTTP/2 counts it: name, value and 32 for each field.
+  @inlinable public var listSize: Int { counts.pointee.size }
 
   public var isEmpty: Bool { count == 0 }
 
   /// Names and values together, without overhead.
   public var byteCount: Int { listSize - 32 * count }
 
-  public mutating func removeAll() {
+  public func removeAll() {
     bytes.removeAll()
-    count = 0
-    listSize = 0
+    counts.pointee = (0, 0)
   }
 
   /// Adds a field; names must be lower-case.
-  @inline(__always)
-  public mutating func add(name: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer) {
+  @inlinable @inline(__always)
+  public func add(name: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer) {
     let place = bytes.reserve(8 + name.count + value.count)
     place.storeBytes(of: UInt32(truncatingIfNeeded: name.count), as: UInt32.self)
     place.storeBytes(of: UInt32(truncatingIfNeeded: value.count), toByteOffset: 4, as: UInt32.self)
     if let source = name.baseAddress { (place + 8).copyMemory(from: source, byteCount: name.count) }
     if let source = value.baseAddress { (place + 8 + name.count).copyMemory(from: source, byteCount: value.count) }
     bytes.commit(8 + name.count + value.count)
-    count += 1
-    listSize += name.count + value.count + 32
+    counts.pointee.fields &+= 1
+    counts.pointee.size &+= name.count &+ value.count &+ 32
   }
 
-  public mutating func add(_ name: StaticString, value: UnsafeRawBufferPointer) {
+  public func add(_ name: StaticString, value: UnsafeRawBufferPointer) {
     add(name: UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount), value: value)
   }
 
-  public mutating func add(_ name: StaticString, _ value: StaticString) {
+  public func add(_ name: StaticString, _ value: StaticString) {
     add(name, value: UnsafeRawBufferPointer(start: value.utf8Start, count: value.utf8CodeUnitCount))
   }
 
-  public mutating func add(_ name: StaticString, text value: String) {
+  public func add(_ name: StaticString, text value: String) {
     var value = value
     value.withUTF8 { add(name, value: UnsafeRawBufferPointer($0)) }
   }
 
-  public mutating func add(name: String, text value: String) {
+  public func add(name: String, text value: String) {
     var name = name
     var value = value
     name.withUTF8 { name in
@@ -56,7 +63,7 @@ public struct HTTP2Headers: ~Copyable {
   }
 
   /// Visits the fields in order; the bytes are valid during the call.
-  @inline(__always)
+  @inlinable @inline(__always)
   public func forEach(_ body: (_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Void) {
     var place = bytes.front
     for _ in 0..<count {

@@ -22,78 +22,89 @@ final class SessionTables: @unchecked Sendable {
     nghttp2_option_set_stream_reset_rate_limit(options, UInt64(UInt32.max), UInt64(UInt32.max))
 
     nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks) { _, frame, user in
-      session(user).beginHeaders(frame!)
+      session(user)._withUnsafeGuaranteedRef { $0.beginHeaders(frame!) }
     }
     nghttp2_session_callbacks_set_on_header_callback(callbacks) { _, frame, name, nameLength, value, valueLength, _, user in
-      session(user).header(
-        frame!, UnsafeRawBufferPointer(start: name, count: nameLength), UnsafeRawBufferPointer(start: value, count: valueLength))
+      session(user)._withUnsafeGuaranteedRef {
+        $0.header(frame!, UnsafeRawBufferPointer(start: name, count: nameLength), UnsafeRawBufferPointer(start: value, count: valueLength))
+      }
     }
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks) { _, frame, user in
-      session(user).received(frame!)
+      session(user)._withUnsafeGuaranteedRef { $0.received(frame!) }
     }
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks) { handle, _, id, bytes, count, _ in
       if let stream = stream(handle, id) {
-        stream.unconsumed += count
-        stream.receivedData(UnsafeRawBufferPointer(start: bytes, count: count))
+        stream._withUnsafeGuaranteedRef { stream in
+          stream.unconsumed += count
+          stream.receivedData(UnsafeRawBufferPointer(start: bytes, count: count))
+        }
       } else {
         nghttp2_session_consume_connection(handle, count)
       }
       return 0
     }
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks) { handle, id, code, user in
-      if let stream = stream(handle, id) {
+      if let stream = stream(handle, id)?.takeUnretainedValue() {
         nghttp2_session_set_stream_user_data(handle, id, nil)
-        session(user).close(stream, HTTP2ErrorCode(rawValue: code))
+        session(user)._withUnsafeGuaranteedRef { $0.close(stream, HTTP2ErrorCode(rawValue: code)) }
       }
       return 0
     }
     nghttp2_session_callbacks_set_on_frame_send_callback(callbacks) { _, frame, user in
-      session(user).sent(frame!)
+      session(user)._withUnsafeGuaranteedRef { $0.sent(frame!) }
     }
     nghttp2_session_callbacks_set_send_data_callback(callbacks) { _, _, head, count, source, user in
-      let session = session(user)
-      guard let target = session.target, session.written + 9 + count <= session.capacity else { return NGHTTP2_ERR_WOULDBLOCK.rawValue }
-      let stream = Unmanaged<HTTP2Stream>.fromOpaque(spanwire_data_source_pointer(source!)).takeUnretainedValue()
-      memcpy(target + session.written, head!, 9)
-      memcpy(target + session.written + 9, stream.output.front, count)
-      session.written += 9 + count
-      stream.output.removeFirst(count)
-      if let mark = stream.drainMark, stream.output.count <= mark {
-        stream.drainMark = nil
-        stream.outputDrained()
+      session(user)._withUnsafeGuaranteedRef { session in
+        guard let target = session.target, session.written + 9 + count <= session.capacity else {
+          return NGHTTP2_ERR_WOULDBLOCK.rawValue
+        }
+        memcpy(target + session.written, head!, 9)
+        let place = target + session.written + 9
+        session.written += 9 + count
+        Unmanaged<HTTP2Stream>.fromOpaque(spanwire_data_source_pointer(source!))._withUnsafeGuaranteedRef { stream in
+          memcpy(place, stream.output.front, count)
+          stream.output.removeFirst(count)
+          if let mark = stream.drainMark, stream.output.count <= mark {
+            stream.drainMark = nil
+            stream.outputDrained()
+          }
+        }
+        return 0
       }
-      return 0
     }
   }
 
   /// Says how much of a stream's output the next DATA frame takes; `send_data` then copies it straight to its place.
   static let readBody: nghttp2_data_source_read_callback = { _, _, _, room, flags, source, user in
-    let stream = Unmanaged<HTTP2Stream>.fromOpaque(spanwire_data_source_pointer(source!)).takeUnretainedValue()
-    let available = stream.output.count
-    let count = min(room, available)
-    if count == 0, !stream.isFinished {
-      stream.isDeferred = true
-      return Int(NGHTTP2_ERR_DEFERRED.rawValue)
+    Unmanaged<HTTP2Stream>.fromOpaque(spanwire_data_source_pointer(source!))._withUnsafeGuaranteedRef { stream in
+      let available = stream.output.count
+      let count = min(room, available)
+      if count == 0, !stream.isFinished {
+        stream.isDeferred = true
+        return Int(NGHTTP2_ERR_DEFERRED.rawValue)
+      }
+      var result = NGHTTP2_DATA_FLAG_NO_COPY.rawValue
+      if stream.isFinished, count == available {
+        result |= NGHTTP2_DATA_FLAG_EOF.rawValue
+        if session(user)._withUnsafeGuaranteedRef({ $0.submitTrailers(stream) }) { result |= NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue }
+      }
+      flags!.pointee |= result
+      return count
     }
-    var result = NGHTTP2_DATA_FLAG_NO_COPY.rawValue
-    if stream.isFinished, count == available {
-      result |= NGHTTP2_DATA_FLAG_EOF.rawValue
-      if session(user).submitTrailers(stream) { result |= NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue }
-    }
-    flags!.pointee |= result
-    return count
   }
 }
 
+// The loop keeps both alive while nghttp2 calls: no reference is counted on the way.
+
 @inline(__always)
-private func session(_ user: UnsafeMutableRawPointer?) -> HTTP2Session {
-  Unmanaged<HTTP2Session>.fromOpaque(user!).takeUnretainedValue()
+private func session(_ user: UnsafeMutableRawPointer?) -> Unmanaged<HTTP2Session> {
+  Unmanaged.fromOpaque(user!)
 }
 
 @inline(__always)
-private func stream(_ handle: OpaquePointer?, _ id: Int32) -> HTTP2Stream? {
+private func stream(_ handle: OpaquePointer?, _ id: Int32) -> Unmanaged<HTTP2Stream>? {
   guard let pointer = nghttp2_session_get_stream_user_data(handle, id) else { return nil }
-  return Unmanaged<HTTP2Stream>.fromOpaque(pointer).takeUnretainedValue()
+  return Unmanaged.fromOpaque(pointer)
 }
 
 private let endStream = UInt8(NGHTTP2_FLAG_END_STREAM.rawValue)
@@ -109,9 +120,11 @@ extension HTTP2Session {
       stream.id = id
       link(stream)
       nghttp2_session_set_stream_user_data(handle, id, Unmanaged.passUnretained(stream).toOpaque())
+      openHeaders = .passUnretained(stream)
       return 0
     }
-    if let stream = stream(handle, id) {
+    openHeaders = stream(handle, id)
+    openHeaders?._withUnsafeGuaranteedRef { stream in
       stream.headers.removeAll()
       stream.headersAreTooLarge = false
     }
@@ -121,18 +134,25 @@ extension HTTP2Session {
   fileprivate func header(
     _ frame: UnsafePointer<nghttp2_frame>, _ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer
   ) -> Int32 {
-    guard let stream = stream(handle, frame.pointee.hd.stream_id) else { return 0 }
-    let size = guardian.countHeader(name.count + value.count + 32, isFirst: stream.headers.isEmpty && !stream.headersAreTooLarge)
-    if size > limits.maxHeaderListSize {
-      // The block is decoded to its end all the same, for the sake of the table that both sides share.
-      stream.headersAreTooLarge = true
-      if size > limits.maxHeaderListSize * limits.headerBombFactor {
-        terminate(.enhanceYourCalm, debug: "header list too large")
+    guard let openHeaders else { return 0 }
+    return openHeaders._withUnsafeGuaranteedRef { stream in
+      if !stream.headersAreTooLarge, stream.headers.listSize + name.count + value.count + 32 <= limits.maxHeaderListSize {
+        stream.headers.add(name: name, value: value)
+        return 0
       }
+      refuse(stream, name.count + value.count + 32)
       return 0
     }
-    stream.headers.add(name: name, value: value)
-    return 0
+  }
+
+  /// The block is decoded to its end all the same, for the sake of the table that both sides share.
+  private func refuse(_ stream: HTTP2Stream, _ size: Int) {
+    if !stream.headersAreTooLarge { guardian.refusedHeaderBytes = stream.headers.listSize }
+    stream.headersAreTooLarge = true
+    guardian.refusedHeaderBytes += size
+    if guardian.refusedHeaderBytes > limits.maxHeaderListSize * limits.headerBombFactor {
+      terminate(.enhanceYourCalm, debug: "header list too large")
+    }
   }
 
   fileprivate func received(_ frame: UnsafePointer<nghttp2_frame>) -> Int32 {
@@ -140,10 +160,13 @@ extension HTTP2Session {
     switch nghttp2_frame_type(rawValue: UInt32(head.type)) {
     case NGHTTP2_HEADERS:
       isInsideHeaders = false
-      if let stream = stream(handle, head.stream_id) { receivedHeaders(stream, ends: head.flags & endStream != 0) }
+      openHeaders = nil
+      if let stream = stream(handle, head.stream_id)?.takeUnretainedValue() {
+        receivedHeaders(stream, ends: head.flags & endStream != 0)
+      }
     case NGHTTP2_DATA:
       if head.flags & endStream != 0 {
-        if let stream = stream(handle, head.stream_id) { receivedEnd(stream) }
+        if let stream = stream(handle, head.stream_id)?.takeUnretainedValue() { receivedEnd(stream) }
       } else if head.length == 0, !guardian.allowsIdleFrame() {
         terminate(.enhanceYourCalm, debug: "too many empty frames")
       }

@@ -24,7 +24,7 @@ public final class HTTP2Session {
 
   public let role: Role
   public let limits: HTTP2Limits
-  public unowned let delegate: any HTTP2SessionDelegate
+  public unowned(unsafe) let delegate: any HTTP2SessionDelegate
   /// Streams open now.
   public internal(set) var openStreams = 0
   /// What the peer's GOAWAY said, if one came.
@@ -36,9 +36,11 @@ public final class HTTP2Session {
   public internal(set) var isInsideHeaders = false
 
   var handle: OpaquePointer!
+  /// Whose header block is being received: blocks never interleave.
+  var openHeaders: Unmanaged<HTTP2Stream>?
   var firstOpen: HTTP2Stream?
   var guardian: AbuseGuard
-  var scratchHeaders = HTTP2Headers()
+  let scratchHeaders = HTTP2Headers()
   private var fields: UnsafeMutablePointer<nghttp2_nv>
   private var fieldCapacity = 64
   private var isBusy = false
@@ -179,7 +181,7 @@ public final class HTTP2Session {
 
   func submitTrailers(_ stream: HTTP2Stream) -> Bool {
     scratchHeaders.removeAll()
-    stream.addTrailers(to: &scratchHeaders)
+    stream.addTrailers(to: scratchHeaders)
     if scratchHeaders.isEmpty { return false }
     let count = fill(scratchHeaders)
     return nghttp2_submit_trailer(handle, stream.id, fields, count) == 0
@@ -279,6 +281,7 @@ public final class HTTP2Session {
     stream.previousOpen = nil
     openStreams -= 1
     stream.closeCode = code
+    openHeaders = nil
     // What nobody took any more still counts against the window of the connection.
     if stream.unconsumed > 0 {
       nghttp2_session_consume_connection(handle, stream.unconsumed)

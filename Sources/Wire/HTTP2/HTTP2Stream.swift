@@ -6,32 +6,32 @@ import CNghttp2
 /// two. Output is queued in `output` and leaves when the session is next asked for bytes and the peer's windows allow.
 open class HTTP2Stream {
   /// 0 before it is opened.
-  public internal(set) var id: Int32 = 0
-  public internal(set) var session: HTTP2Session?
+  public internal(set) final var id: Int32 = 0
+  public internal(set) final var session: HTTP2Session?
   /// The fields of the header block last received.
-  public internal(set) var headers = HTTP2Headers()
+  public final let headers = HTTP2Headers()
   /// The body on its way out. Call `outputChanged()` after appending.
-  public var output = ByteQueue()
+  public final let output = ByteQueue()
   /// Tells `outputDrained` to be called, once, when the queue is at or below this.
-  public var drainMark: Int?
+  public final var drainMark: Int?
 
   /// Whether a leading HEADERS frame of ours was submitted.
-  public internal(set) var hasSentHeaders = false
+  public internal(set) final var hasSentHeaders = false
   /// Whether no more output will come.
-  public internal(set) var isFinished = false
+  public internal(set) final var isFinished = false
   /// nil while the stream is open.
-  public internal(set) var closeCode: HTTP2ErrorCode?
+  public internal(set) final var closeCode: HTTP2ErrorCode?
   /// Whether the peer has ended its side.
-  public internal(set) var hasReceivedEnd = false
+  public internal(set) final var hasReceivedEnd = false
 
-  var hasReceivedHeaders = false
-  var headersAreTooLarge = false
-  var isDeferred = false
+  final var hasReceivedHeaders = false
+  final var headersAreTooLarge = false
+  final var isDeferred = false
   /// Bytes of DATA that were handed over and not consumed.
-  var unconsumed = 0
+  final var unconsumed = 0
   /// The session's list of open streams; next is retained by the list.
-  var nextOpen: HTTP2Stream?
-  unowned(unsafe) var previousOpen: HTTP2Stream?
+  final var nextOpen: HTTP2Stream?
+  unowned(unsafe) final var previousOpen: HTTP2Stream?
 
   public init() {}
 
@@ -67,7 +67,7 @@ open class HTTP2Stream {
   /// The queue has fallen to `drainMark`.
   open func outputDrained() {}
   /// Everything queued has been framed and the stream is finished: adds the trailing fields, if any.
-  open func addTrailers(to trailers: inout HTTP2Headers) {}
+  open func addTrailers(to trailers: borrowing HTTP2Headers) {}
   /// The stream is over, by `noError` if both sides ended it. The last event.
   open func closed(_ code: HTTP2ErrorCode) {}
 

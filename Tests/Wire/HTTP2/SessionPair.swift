@@ -66,7 +66,7 @@ final class RecordingStream: HTTP2Stream {
   }
   override func receivedTooLargeHeaders() { events.append(.tooLarge) }
   override func outputDrained() { events.append(.drained) }
-  override func addTrailers(to list: inout HTTP2Headers) {
+  override func addTrailers(to list: borrowing HTTP2Headers) {
     for (name, value) in trailers { list.add(name, value) }
   }
   override func closed(_ code: HTTP2ErrorCode) { events.append(.closed(code.rawValue)) }
@@ -95,7 +95,7 @@ func exchange(_ client: End, _ server: End, chunk: Int = .max) throws {
 
 /// The fields of a request, with more if wanted.
 func request(path: StaticString = "/s/m", _ more: [(String, String)] = []) -> HTTP2Headers {
-  var headers = HTTP2Headers()
+  let headers = HTTP2Headers()
   headers.add(":method", "POST")
   headers.add(":scheme", "http")
   headers.add(":path", path)
@@ -105,7 +105,7 @@ func request(path: StaticString = "/s/m", _ more: [(String, String)] = []) -> HT
 }
 
 func response(_ status: StaticString = "200") -> HTTP2Headers {
-  var headers = HTTP2Headers()
+  let headers = HTTP2Headers()
   headers.add(":status", status)
   return headers
 }
