@@ -3,7 +3,7 @@ import SpanwireDatabase
 import Synchronization
 import Testing
 
-@Suite struct DurabilityTests {
+@Suite(.timeLimit(.minutes(2))) struct DurabilityTests {
   @Test("killed before its commit a transaction never was; killed after it, it is there", arguments: [
     ("before-commit:3", 0), ("after-commit-before-reply:3", 1),
   ])
