@@ -46,6 +46,8 @@ final class ClientStream: HTTP2Stream, ClientCall, @unchecked Sendable {
     /// What stood in the stream's output when the loop last said.
     var outputBytes = 0
     var credit = 0
+    /// No server has looked at the call: it may be made again as if for the first time.
+    var isUnseen = false
     var traffic = CallTraffic()
     var messageWaiter: UnsafeContinuation<Void, Never>?
     var leadingWaiter: UnsafeContinuation<Void, Never>?
@@ -112,6 +114,8 @@ final class ClientStream: HTTP2Stream, ClientCall, @unchecked Sendable {
   // MARK: Ending
 
   var hasEnded: Bool { withShared { $0.outcome != nil } }
+
+  var isUnseen: Bool { withShared { $0.isUnseen } }
 
   /// Sets what the call ended with, if nothing has yet, and wakes whoever waits. True the first time.
   ///
@@ -241,6 +245,8 @@ final class ClientStream: HTTP2Stream, ClientCall, @unchecked Sendable {
   override func closed(_ code: HTTP2ErrorCode) {
     let connection = connection
     if !hasEnded {
+      let isUnseen = code == .refusedStream || connection?.session.goAway.map { id > $0.lastStream } ?? false
+      withShared { $0.isUnseen = isUnseen }
       settle(connection?.explain(code, stream: id) ?? ClientStatus.error(ofReset: code.rawValue), keepsMessages: false)
     }
     release()

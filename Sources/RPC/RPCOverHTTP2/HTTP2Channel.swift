@@ -68,16 +68,27 @@ public final class HTTP2Channel: Channel {
   public func unary<Request: Message, Response: Message>(
     _ request: Request, _ method: MethodDescriptor, _ options: CallOptions, returning: Response.Type
   ) async throws -> UnaryResponse<Response> {
-    let call = try stream(method, options)
-    // The request is there before the call begins, so that fields and body leave together.
-    do { _ = try call.send(request) } catch {
-      call.cancel()
-      throw error
+    var retries = 0
+    while true {
+      let call = try stream(method, options)
+      // The request is there before the call begins, so that fields and body leave together.
+      do { _ = try call.send(request) } catch {
+        call.cancel()
+        throw error
+      }
+      call.finishSending()
+      begin(call)
+      do {
+        return try await call.single(Response.self)
+      } catch where call.isUnseen && retries < Self.maxTransparentRetries {
+        retries += 1
+      }
     }
-    call.finishSending()
-    begin(call)
-    return try await call.single(Response.self)
   }
+
+  /// A call that no server has looked at is made again: it lost a race against a connection's end, or against a server that counts its
+  /// streams otherwise. More than a few in a row say that the server is overloaded, and that the caller should know.
+  private static let maxTransparentRetries = 3
 
   public func start(_ method: MethodDescriptor, _ options: CallOptions) async throws -> any ClientCall {
     let call = try stream(method, options)

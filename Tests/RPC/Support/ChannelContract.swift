@@ -40,6 +40,12 @@ public struct ChannelContract: Sendable, CustomTestStringConvertible {
         #expect(error?.trailers["x-why"] == "asked")
       }
     },
+    ChannelContract("typed details travel with a status") { (echo, _) async throws in
+      let error = await failure { try await echo.get(Text(value: "detail FAILED_PRECONDITION")) }
+      #expect(error?.code == .failedPrecondition && error?.message == "with details")
+      #expect(error?.errorInfo?.reason == "ASKED" && error?.errorInfo?.metadata["a"] == "b")
+      #expect(error?.trailers.names.contains("grpc-status-details-bin") == false)
+    },
     ChannelContract("an error that is not a status becomes UNKNOWN and tells nothing") { (echo, _) async throws in
       let error = await failure { try await echo.get(Text(value: "crash")) }
       #expect(error?.code == .unknown)

@@ -4,7 +4,7 @@ import SpanwireWellKnown
 
 /// An echo that does what the request's text says, so that a peer in any language can provoke any outcome.
 ///
-/// `fail CODE message`, `crash`, `wait` (until the call is cancelled), `remaining`, `whoami`, `trace`, `size N`; anything else comes back.
+/// `fail CODE message`, `detail CODE`, `crash`, `wait` (until the call is cancelled), `remaining`, `whoami`, `trace`, `size N`; anything else comes back.
 /// Metadata that begins with `x-` comes back as leading metadata, and as trailers under `t-`.
 public struct ObedientEcho: EchoService {
   /// What handlers noticed: `wait: begun`, `wait: cancelled`, `chat: ended`.
@@ -30,6 +30,8 @@ public struct ObedientEcho: EchoService {
     case "fail":
       throw RPCError(
         RPCError.Code(name: words[1])!, words.count > 2 ? words[2] : "", trailers: ["x-why": "asked"])
+    case "detail":
+      throw RPCError(RPCError.Code(name: words[1])!, "with details").reason("ASKED", domain: "spanwire.test", metadata: ["a": "b"])
     case "crash": throw Secret()
     case "wait":
       try await waitForCancellation(context, "wait")

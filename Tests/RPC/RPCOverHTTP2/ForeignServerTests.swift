@@ -1,0 +1,57 @@
+import SpanwireEventLoop
+import SpanwireRPC
+import SpanwireRPCOverHTTP2
+import SpanwireRPCTestSupport
+import SpanwireTLS
+import SpanwireTestCertificates
+import Testing
+
+/// Our client with stock grpcio as the server.
+@Suite(.timeLimit(.minutes(3)), .serialized) struct ForeignServerTests {
+  /// Runs the obedient echo in Python for as long as the body takes.
+  static func withEcho(
+    isSecure: Bool = false, streams: Int = 1_000, options: HTTP2ChannelOptions = HTTP2ChannelOptions(),
+    _ body: (EchoClient, Log) async throws -> Void
+  ) async throws {
+    let certificates = TestCertificates.shared
+    let server = try ForeignProcess(
+      "echo_server.py",
+      ["--streams", "\(streams)"]
+        + (isSecure ? ["--certificate", certificates.server.certificate, "--key", certificates.server.key] : []))
+    defer { server.terminate() }
+    let log = Log()
+    var lines = server.lines.makeAsyncIterator()
+    let first = try #require(await lines.next())
+    let port = try #require(first.split(separator: " ").last.flatMap { UInt16($0) }, "the server says \(first)")
+    let listening = Task { [lines] in
+      var lines = lines
+      while let line = await lines.next() { log.add(line) }
+    }
+    let tls = isSecure ? TLSClientConfiguration(trust: .authorities(.file(path: certificates.authority))) : nil
+    let channel = try HTTP2Channel(.host(isSecure ? "localhost" : "127.0.0.1", port: port), tls: tls, options: options)
+    try await body(EchoClient(channel), log)
+    await channel.close()
+    server.finish()
+    await listening.value
+  }
+
+  @Test("keeps the contract of every channel", arguments: [false, true])
+  func contract(isSecure: Bool) async throws {
+    for contract in ChannelContract.all {
+      // A server of its own for each, since the lines that handlers write down are told apart by nothing else.
+      try await Self.withEcho(isSecure: isSecure) { echo, log in try await contract.check(echo, log) }
+    }
+  }
+
+  @Test("calls beyond the server's limit of streams wait their turn")
+  func streamLimit() async throws {
+    try await Self.withEcho(streams: 1) { echo, _ in
+      try await withThrowingTaskGroup(of: Void.self) { group in
+        for index in 0..<10 {
+          group.addTask { () async throws in #expect(try await echo.get(Text(value: "\(index)")).value == "\(index)") }
+        }
+        try await group.waitForAll()
+      }
+    }
+  }
+}
