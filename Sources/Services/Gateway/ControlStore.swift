@@ -36,7 +36,8 @@ enum ControlStore {
   static func find(
     _ id: String, tenant: String, in reader: borrowing some Reader & ~Copyable
   ) throws -> (control: ControlRow, state: ControlState, response: ApplyControlResponse)? {
-    try reader.first("SELECT request, actor, response, state FROM prg_controls WHERE tenant_id = ?1 AND control_id = ?2", tenant, id) { row in
+    try reader.first("SELECT request, actor, response, state FROM prg_controls WHERE tenant_id = ?1 AND control_id = ?2", tenant, id) {
+      row in
       let answer = try ApplyControlResponse(decoding: row.get(2, as: [UInt8].self))
       let control = ControlRow(
         id: id, request: try ApplyControlRequest(decoding: row.get(0, as: [UInt8].self)), actor: row[1], rule: answer.policyRule,

@@ -82,7 +82,8 @@ extension GatewayServer {
   private func carryOut(
     _ control: ControlRow, _ action: ControlAction, currency: String, _ step: GatewayStep, in tx: borrowing Transaction
   ) throws -> UInt32 {
-    let reason = control.request.reason, actor = control.actor
+    let reason = control.request.reason
+    let actor = control.actor
     let session = try action.sessionID.map { try self.session($0, step.caller, in: tx) }
     let stream = session?.productRuntimeSessionID ?? "prg"
     func effectID(_ part: Int) -> String { "\(control.id)-\(part)" }
@@ -204,7 +205,8 @@ extension GatewayServer {
     _ control: ControlRow, _ action: ControlAction, _ answer: ApplyControlResponse, _ step: GatewayStep, in tx: borrowing Transaction
   ) throws {
     let session = try action.sessionID.flatMap { try SessionStore.find($0, tenant: step.caller.tenant, in: tx) }
-    let reason = control.request.reason, actor = control.actor
+    let reason = control.request.reason
+    let actor = control.actor
     let applied = try step.tell(
       ControlApplied(
         action: action.name, target: action.target, actor: actor, reason: reason, incidentID: control.incidentID,

@@ -55,7 +55,8 @@ extension GatewayServer {
       return try step.cause(
         JourneyRuntime.Methods.forceAbort,
         ForceAbortRequest(
-          idempotencyKey: id, journeyInstanceID: journeyID, reason: "the session is \(session.state.phase.rawValue)", actor: step.caller.name),
+          idempotencyKey: id, journeyInstanceID: journeyID, reason: "the session is \(session.state.phase.rawValue)",
+          actor: step.caller.name),
         id: id, stream: sessionID, in: tx)
     }
     try change.handle(.startJourney(journeyInstanceID: journeyID))

@@ -26,7 +26,8 @@ extension GatewayServer {
     }
     let ticket = try await ticket(key, step) { tx in
       var sessionChange = try self.begin(.applied, proposal, request, step, in: tx)
-      let task = proposal.agentTaskID, kind = ProposalCheck.actionType(of: proposal)
+      let task = proposal.agentTaskID
+      let kind = ProposalCheck.actionType(of: proposal)
       sessionChange.tell(RecommendationAccepted(proposalID: proposal.proposalID, kind: kind, actor: step.caller.name), task: task)
       sessionChange.tell(RecommendationApplied(proposalID: proposal.proposalID, kind: kind, change: change), task: task)
       if case .product(let wish) = proposal.kind {
@@ -177,7 +178,8 @@ extension GatewayServer {
 
   /// Tells the orchestrator what became of its proposal.
   private func report(
-    _ state: ProposalState, _ proposal: Proposal, reason: String = "", change: String = "", _ step: GatewayStep, in tx: borrowing Transaction
+    _ state: ProposalState, _ proposal: Proposal, reason: String = "", change: String = "", _ step: GatewayStep,
+    in tx: borrowing Transaction
   ) throws {
     let id = "\(proposal.proposalID)-\(state.word)"
     try step.cause(

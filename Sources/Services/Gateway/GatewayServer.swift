@@ -121,7 +121,8 @@ public final class GatewayServer: ProductRuntimeGatewayService {
   /// Names the channel, bound to the gateway's own identity, over which its effects are performed, and takes their outcomes. Before the
   /// dispatcher starts.
   public func performEffects(over channel: any Channel) {
-    let effects = environment.effects, owner = GatewayStep.producer
+    let effects = environment.effects
+    let owner = GatewayStep.producer
     effects.onOutcome(of: owner, effectOutcome)
     effects.route(owner, Trutta.Methods.issue, IssueRequest.self, Entitlement.self, over: channel)
     effects.route(owner, Trutta.Methods.compensate, CompensateRequest.self, Entitlement.self, over: channel)

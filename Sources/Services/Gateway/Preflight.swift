@@ -22,9 +22,6 @@ struct Preflight: Sendable {
     var config: RuntimeConfig?
   }
 
-  /// The names that events carry.
-  static let checks = ["config", "policy", "market", "segments", "coverage"]
-
   func run() async throws -> Outcome {
     var outcome = Outcome()
     let steps: [(String, (inout Outcome) async throws -> String?)] = [

@@ -141,7 +141,8 @@ enum SessionStore {
   }
 
   static func startingEffect(_ session: String, tenant: String, in reader: borrowing some Reader & ~Copyable) throws -> String {
-    try reader.first("SELECT starting_effect_id FROM prg_sessions WHERE tenant_id = ?1 AND session_id = ?2", tenant, session) { $0[0] } ?? ""
+    try reader.first("SELECT starting_effect_id FROM prg_sessions WHERE tenant_id = ?1 AND session_id = ?2", tenant, session) { $0[0] }
+      ?? ""
   }
 
   static func setStarting(effect: String, session: String, tenant: String, in tx: borrowing Transaction) throws {

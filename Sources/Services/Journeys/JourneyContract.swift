@@ -57,7 +57,8 @@ extension Journey.NodeRecord {
     let kind = graph.node(nodeID)?.kind
     var node = NodeStatus(
       nodeID: nodeID, kind: kind?.name ?? "", state: status.contract, outcome: outcome ?? "", servicePointID: servicePointID ?? "",
-      visitNumber: UInt32(visitNumber), enteredAt: enteredAt.map { .init(nanosecondsSinceEpoch: $0) }, dueAt: dueAt.map { .init(nanosecondsSinceEpoch: $0) })
+      visitNumber: UInt32(visitNumber), enteredAt: enteredAt.map { .init(nanosecondsSinceEpoch: $0) },
+      dueAt: dueAt.map { .init(nanosecondsSinceEpoch: $0) })
     switch kind {
     case .choice(let question, let options):
       node.text = question

@@ -70,7 +70,8 @@ extension JourneyServer {
   private func setBlock(
     _ request: SetServicePointBlockRequest, _ until: Int64?, _ step: JourneyStep, in tx: borrowing Transaction
   ) throws -> [String] {
-    let tenant = step.caller.tenant, place = request.servicePointID
+    let tenant = step.caller.tenant
+    let place = request.servicePointID
     var touched: [String] = []
     for id in try JourneyStore.running(tenant: tenant, limit: JourneyLimits.journeysPerBlock, in: tx) {
       let row = try find(id, tenant, in: tx)

@@ -60,10 +60,12 @@ extension JourneyServer {
     var walk = RouteCheck.Walk(time: now)
     for stop in stops {
       // Where a place is must be known before it can be said when she would be there, and what LEM says of that time.
-      var status = try await clients.city.getServicePoint(GetServicePointRequest(servicePointID: stop, at: .init(nanosecondsSinceEpoch: walk.time)))
+      var status = try await clients.city.getServicePoint(
+        GetServicePointRequest(servicePointID: stop, at: .init(nanosecondsSinceEpoch: walk.time)))
       let arrival = status.servicePoint.map { check.arrival(at: $0, after: walk) } ?? walk.time
       if arrival > walk.time {
-        status = try await clients.city.getServicePoint(GetServicePointRequest(servicePointID: stop, at: .init(nanosecondsSinceEpoch: arrival)))
+        status = try await clients.city.getServicePoint(
+          GetServicePointRequest(servicePointID: stop, at: .init(nanosecondsSinceEpoch: arrival)))
       }
       if let objection = check.visit(status, at: arrival, in: &walk) {
         throw RPCError.precondition(.proposalInvalid, objection)

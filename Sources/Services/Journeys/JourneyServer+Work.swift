@@ -28,7 +28,8 @@ extension JourneyServer {
   /// Names the channel, bound to the journey runtime's own identity, over which its effects are performed, and takes their outcomes.
   /// Before the dispatcher starts.
   public func performEffects(over channel: any Channel) {
-    let effects = environment.effects, owner = JourneyStep.producer
+    let effects = environment.effects
+    let owner = JourneyStep.producer
     effects.onOutcome(of: owner, effectOutcome)
     effects.route(owner, Trutta.Methods.redeem, RedeemRequest.self, Redemption.self, over: channel)
     effects.route(owner, AgentOrchestrator.Methods.submitTask, RunTaskRequest.self, AgentTask.self, over: channel)

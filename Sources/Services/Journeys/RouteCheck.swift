@@ -1,8 +1,5 @@
-import SpanwireSchema
-
-#if canImport(Glibc)
 import Glibc
-#endif
+import SpanwireSchema
 
 /// Step two of a route's change: does the proposed route fit the session's frozen profiles, the blocks, and the hours of its places?
 ///

@@ -9,7 +9,10 @@ struct ControlActionTests {
   @Test(
     "Each has a name, a target and the right it needs",
     arguments: [
-      (ApplyControlRequest.Action.cancelSession(CancelSession(productRuntimeSessionID: "PRS-1")), "session.cancel", "PRS-1", "session_control"),
+      (
+        ApplyControlRequest.Action.cancelSession(CancelSession(productRuntimeSessionID: "PRS-1")), "session.cancel", "PRS-1",
+        "session_control"
+      ),
       (.forceCompleteSession(ForceCompleteSession(productRuntimeSessionID: "PRS-1")), "session.force_complete", "PRS-1", "session_control"),
       (.flagSessionRisk(FlagSessionRisk(productRuntimeSessionID: "PRS-1", flagged: true)), "session.flag_risk", "PRS-1", "session_control"),
       (.forceAbortJourney(ForceAbortJourney(productRuntimeSessionID: "PRS-1")), "journey.force_abort", "PRS-1", "journey_control"),
@@ -19,7 +22,10 @@ struct ControlActionTests {
       ),
       (.blockServicePoint(BlockServicePoint(servicePointID: "SP-1")), "service_point.block", "SP-1", "service_point_control"),
       (.unblockServicePoint(UnblockServicePoint(servicePointID: "SP-1")), "service_point.unblock", "SP-1", "service_point_control"),
-      (.compensateEntitlement(CompensateEntitlement(entitlementID: "ENT-1", quantity: 1)), "entitlement.compensate", "ENT-1", "entitlement_control"),
+      (
+        .compensateEntitlement(CompensateEntitlement(entitlementID: "ENT-1", quantity: 1)), "entitlement.compensate", "ENT-1",
+        "entitlement_control"
+      ),
       (.correctSettlement(CorrectSettlement(settlementID: "SET-1", amountMicros: -1)), "settlement.correct", "SET-1", "settlement_control"),
     ])
   func names(_ request: ApplyControlRequest.Action, name: String, target: String, category: String) throws {

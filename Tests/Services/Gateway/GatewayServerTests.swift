@@ -51,7 +51,10 @@ struct GatewayServerTests {
     let world = try await World()
     let cases: [(@Sendable (inout OpenSessionRequest, inout Neighbours.Facts) -> Void, String)] = [
       ({ request, _ in request.productID = "PRD-NONE" }, "config: no such product"),
-      ({ _, facts in facts.decision = AccessDecision(decision: .deny, reasons: [DecisionReason(text: "not you", ruleRef: "R2")]) }, "policy: not you"),
+      (
+        { _, facts in facts.decision = AccessDecision(decision: .deny, reasons: [DecisionReason(text: "not you", ruleRef: "R2")]) },
+        "policy: not you"
+      ),
       ({ request, _ in request.segments = ["local"] }, "segments: "),
       ({ _, facts in facts.isCovered = false }, "coverage: nobody is there"),
       ({ request, _ in request.marketCode = "DE-BER" }, "market: "),
@@ -185,9 +188,10 @@ struct GatewayServerTests {
     let block = ApplyControlRequest.Action.blockServicePoint(BlockServicePoint(servicePointID: "SP-A"))
     let blocked = try await world.control(block, key: "block")
     #expect(blocked.touchedJourneyInstanceIds == ["JRN-1"])
-    #expect(world.neighbours.change { $0.calls.suffix(2).map(\.method) } == [
-      Lem.Methods.blockServicePoint.path, JourneyRuntime.Methods.setServicePointBlock.path,
-    ])
+    #expect(
+      world.neighbours.change { $0.calls.suffix(2).map(\.method) } == [
+        Lem.Methods.blockServicePoint.path, JourneyRuntime.Methods.setServicePointBlock.path,
+      ])
 
     let cancelled = try await world.control(.cancelSession(CancelSession(productRuntimeSessionID: id)), key: "cancel")
     #expect(cancelled.session?.state == .cancelled)

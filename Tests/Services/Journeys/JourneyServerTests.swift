@@ -28,7 +28,8 @@ struct JourneyServerTests {
     world.clock.advance(by: .seconds(60))
     world.environment.effects.poll()
     await world.environment.effects.settled()
-    #expect(try await world.asGateway { try await $0.getJourney(GetJourneyRequest(journeyInstanceID: id)) }.stands == "sight active SP-SIGHT")
+    #expect(
+      try await world.asGateway { try await $0.getJourney(GetJourneyRequest(journeyInstanceID: id)) }.stands == "sight active SP-SIGHT")
     _ = try await world.advance(id, "sight", .arrived(Arrived(servicePointID: "SP-SIGHT")), key: "sight")
     let over = try await world.advance(id, "goodbye", .acknowledge(Acknowledge()), key: "goodbye")
     #expect(over.state == .completed)
@@ -59,7 +60,9 @@ struct JourneyServerTests {
     let first = try await world.advance(id, "redeem", .redeem(Redeem()), key: "redeem")
     #expect(try await world.advance(id, "redeem", .redeem(Redeem()), key: "redeem") == first)
     #expect(world.neighbours.facts.withLock { $0.redemptions.count } == 1)
-    let error = await #expect(throws: RPCError.self) { try await world.advance(id, "more", .choose(Choose(option: "finish")), key: "redeem") }
+    let error = await #expect(throws: RPCError.self) {
+      try await world.advance(id, "more", .choose(Choose(option: "finish")), key: "redeem")
+    }
     #expect(error?.code == .alreadyExists)
     await world.stop()
   }
@@ -127,7 +130,10 @@ struct JourneyServerTests {
       ("closed door", .failedPrecondition, { _ = try await world.advance(id, "visit", .arrived(Arrived()), key: "a") }),
       ("elsewhere", .failedPrecondition, { _ = try await world.advance(id, "more", .choose(Choose(option: "finish")), key: "b") }),
       ("no such node", .notFound, { _ = try await world.advance(id, "nowhere", .acknowledge(Acknowledge()), key: "c") }),
-      ("too many stops", .failedPrecondition, { _ = try await world.change(id, to: ["SP-A", "SP-B", "SP-C", "SP-D", "SP-SIGHT"], key: "d") }),
+      (
+        "too many stops", .failedPrecondition,
+        { _ = try await world.change(id, to: ["SP-A", "SP-B", "SP-C", "SP-D", "SP-SIGHT"], key: "d") }
+      ),
       ("unknown hours", .failedPrecondition, { _ = try await world.change(id, to: ["SP-C"], key: "e") }),
       ("no such place", .notFound, { _ = try await world.change(id, to: ["SP-X"], key: "f") }),
       ("no field", .invalidArgument, { _ = try await world.change(id, to: [], key: "g") }),
@@ -168,7 +174,8 @@ struct JourneyServerTests {
     after.clock.advance(by: .seconds(61))
     after.environment.effects.poll()
     await after.environment.effects.settled()
-    #expect(try await after.asGateway { try await $0.getJourney(GetJourneyRequest(journeyInstanceID: id)) }.stands == "sight active SP-SIGHT")
+    #expect(
+      try await after.asGateway { try await $0.getJourney(GetJourneyRequest(journeyInstanceID: id)) }.stands == "sight active SP-SIGHT")
     await after.stop()
   }
 }

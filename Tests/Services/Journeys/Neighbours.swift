@@ -30,7 +30,8 @@ final class Neighbours: Sendable {
           openState: .open)
       }
       facts.entitlements = [
-        Entitlement(entitlementID: "ENT-1", productRuntimeSessionID: "PRS-1", tokenID: "TOK-COFFEE", issued: 2, remaining: 2, state: .active)
+        Entitlement(
+          entitlementID: "ENT-1", productRuntimeSessionID: "PRS-1", tokenID: "TOK-COFFEE", issued: 2, remaining: 2, state: .active)
       ]
     }
   }
