@@ -100,7 +100,8 @@ enum OrchestratorStore {
   /// Tasks of all tenants that no process works on after a start.
   static func unfinished(_ reader: borrowing some Reader & ~Copyable, limit: Int) throws -> [TaskRow] {
     try reader.query(
-      "SELECT task, attempt, caller FROM ao_task WHERE state IN (1, 2) ORDER BY tenant_id, agent_task_id LIMIT ?1", limit, row: Self.taskRow)
+      "SELECT task, attempt, caller FROM ao_task WHERE state IN (1, 2) ORDER BY tenant_id, agent_task_id LIMIT ?1", limit,
+      row: Self.taskRow)
   }
 
   /// Every task, for the check against the log.

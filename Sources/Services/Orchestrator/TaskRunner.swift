@@ -126,7 +126,8 @@ final class TaskRunner: Sendable {
   private func answer(_ row: OrchestratorStore.TaskRow) async throws -> AgentAnswer {
     let (journal, key) = (journal, row.key)
     let run = AgentRun(
-      tenant: key.tenant, task: row.task.task ?? AgentTaskSpec(), context: row.task.context ?? AgentContext(), agentSlug: row.task.agentSlug,
+      tenant: key.tenant, task: row.task.task ?? AgentTaskSpec(), context: row.task.context ?? AgentContext(),
+      agentSlug: row.task.agentSlug,
       now: journal.environment.clock.now, sources: sources,
       progress: { stage, percent, message in
         try await journal.tell(.progress(Progress(stage: stage, percent: percent, message: message)), of: key)

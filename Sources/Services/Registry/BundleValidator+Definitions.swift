@@ -170,7 +170,8 @@ extension BundleValidator {
   // MARK: Values
 
   mutating func id(_ field: String, _ value: String) {
-    if !Identifier.isValid(value) { mistake(field, "\"\(value.prefix(40))\" is no id: 1 to 128 letters, digits, dots, dashes, underscores") }
+    guard !Identifier.isValid(value) else { return }
+    mistake(field, "\"\(value.prefix(40))\" is no id: 1 to 128 letters, digits, dots, dashes, underscores")
   }
 
   mutating func text(_ field: String, _ value: String, required: Bool = false) {

@@ -14,8 +14,6 @@ enum RegistryLimits {
   static let problemText = 160
   static let problemBytes = 4_500
   static let titleLetters = 300
-  static let textLetters = 4_000
-  static let listItems = 1_000
   static let segments = 32
   static let experimentKeys = 32
   static let reasonLetters = 500

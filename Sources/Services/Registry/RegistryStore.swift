@@ -81,15 +81,6 @@ enum RegistryStore {
       row: { $0.get(0, as: String.self) }) ?? ""
   }
 
-  /// Every tenant's revisions, for the check against the log.
-  static func allRevisions(_ reader: borrowing some Reader & ~Copyable, after key: (String, UInt64), limit: Int) throws -> [Revision] {
-    try reader.query(
-      """
-      SELECT tenant_id, revision, content_hash, change, effect_id FROM registry_revision
-      WHERE (tenant_id, revision) > (?1, ?2) ORDER BY tenant_id, revision LIMIT ?3
-      """, key.0, key.1, limit, row: Self.revision)
-  }
-
   private static func revision(_ row: Row) throws -> Revision {
     Revision(
       tenant: row[0], revision: row[1], contentHash: row[2], change: try RegistryChange(decoding: row.get(3, as: [UInt8].self)),

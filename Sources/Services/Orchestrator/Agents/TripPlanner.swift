@@ -41,7 +41,9 @@ enum TripPlanner {
       if answer.drafts.count == 2 { break }
     }
     if let first = answer.drafts.first { answer.text = "I suggest \(first.summary)." }
-    if answer.text.isEmpty { answer.text = "Every route would be a longer walk than the \(Int(limits.maxWalkingMetres)) m that are allowed." }
+    if answer.text.isEmpty {
+      answer.text = "Every route would be a longer walk than the \(Int(limits.maxWalkingMetres)) m that are allowed."
+    }
     try await run.partial(answer.text)
     return answer
   }
