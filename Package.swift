@@ -120,7 +120,11 @@ let package = Package(
     .target(name: "SpanwireRPCTestSupport", dependencies: ["SpanwireRPC", "SpanwireWellKnown"], path: "Tests/RPC/Support"),
     tests("RPC/RPC", ["SpanwireRPCTestSupport"]),
     tests("RPC/RPCInProcess", ["SpanwireRPCTestSupport"]),
-    tests("RPC/RPCOverHTTP2", ["SpanwireRPCTestSupport", "SpanwireTestCertificates", "SpanwireRPCServices"]),
+    tests(
+      "RPC/RPCOverHTTP2",
+      [
+        "SpanwireRPCTestSupport", "SpanwireTestCertificates", "SpanwireRPCServices", "SpanwireHTTP2", "SpanwireEventLoop",
+      ]),
     tests("RPC/RPCServices", ["SpanwireRPCInProcess"]),
     tests("Apps/Platform", ["SpanwireRPCOverHTTP2"]),
     .testTarget(name: "EndToEndTests", dependencies: ["spanwire"], path: "Tests/EndToEnd", exclude: ["bad_input.py", "surface.py"]),

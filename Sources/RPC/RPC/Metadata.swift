@@ -24,13 +24,13 @@ public struct Metadata: Sendable {
 
   /// Adds a text value, keeping those of the same name.
   ///
-  /// The name is lower-cased. Names that break the rules (see `isLegal(name:)`), `-bin` names and values that are not visible ASCII
+  /// The name is lower-cased. Names that break the rules (see `isLegal(name:)`), `-bin` names and values with control characters
   /// are programming errors.
   public mutating func add(_ name: String, _ value: String) {
     let name = name.lowercased()
     precondition(Self.isLegal(name: name), "illegal metadata name \(name)")
     precondition(!name.hasSuffix("-bin"), "\(name) carries bytes")
-    precondition(Self.isLegal(text: value), "the value of \(name) is not visible ASCII")
+    precondition(Self.isLegal(text: value), "the value of \(name) holds control characters")
     append(form: .text, name: Array(name.utf8), value: Array(value.utf8))
   }
 
@@ -132,9 +132,10 @@ public struct Metadata: Sendable {
     return length > 0 && length <= 255 && !name.hasPrefix("grpc-")
   }
 
-  /// Whether a text value is visible ASCII.
+  /// Whether a text value may go on the wire: anything that HTTP allows in a field. gRPC promises visible ASCII only, but what came in
+  /// must be safe to send on.
   public static func isLegal(text: String) -> Bool {
-    text.utf8.allSatisfy { 0x20...0x7E ~= $0 }
+    text.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F || $0 == 0x09 }
   }
 }
 
