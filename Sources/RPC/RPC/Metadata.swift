@@ -1,3 +1,5 @@
+import SpanwireProtobuf
+
 /// What travels with a call beside its messages: an ordered multimap of names to ASCII text or bytes.
 ///
 /// Names are lower-case; those that end in `-bin` carry bytes, all others visible ASCII. `grpc-*` names are reserved to the

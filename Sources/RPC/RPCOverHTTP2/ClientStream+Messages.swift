@@ -175,8 +175,10 @@ extension ClientStream {
           return try Self.decode(frame, encoding, limits)
         }
         if let message {
-          shared.traffic.messagesReceived += 1
-          shared.traffic.bytesReceived += size
+          if shared.outcome == nil {
+            shared.traffic.messagesReceived += 1
+            shared.traffic.bytesReceived += size
+          }
           try shared.assembler.checkNext()
           shared.credit += credit
           credit = shared.credit

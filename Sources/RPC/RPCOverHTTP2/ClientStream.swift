@@ -130,6 +130,14 @@ final class ClientStream: HTTP2Stream, ClientCall, @unchecked Sendable {
       guard shared.outcome == nil else { return nil }
       shared.outcome = .some(outcome)
       shared.trailers = trailers
+      if keepsMessages {
+        // What has come will be read.
+        let (messages, isWhole) = shared.assembler.census
+        if isWhole {
+          shared.traffic.messagesReceived += messages
+          shared.traffic.bytesReceived += shared.assembler.buffered - messages * MessageAssembler.prefix
+        }
+      }
       if shared.leading == nil { shared.leading = Metadata() }
       if !keepsMessages { shared.credit += shared.assembler.discard() }
       shared.outbox = []

@@ -1,4 +1,5 @@
 import SpanwireHTTP2
+import SpanwireProtobuf
 import SpanwireRPC
 
 /// How metadata and statuses stand in HTTP/2 headers; the same for both ends.

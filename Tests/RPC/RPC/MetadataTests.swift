@@ -1,3 +1,4 @@
+import SpanwireProtobuf
 import SpanwireRPC
 import Testing
 

@@ -4,14 +4,20 @@ import SpanwireRPCOverHTTP2
 import SpanwireRPCTestSupport
 import SpanwireTLS
 import SpanwireTestCertificates
+import Synchronization
 import Testing
 
 /// Our client with stock grpcio as the server.
 @Suite(.timeLimit(.minutes(3)), .serialized) struct ForeignServerTests {
-  /// Runs the obedient echo in Python for as long as the body takes.
+  /// Where the lines of the server go.
+  final class Listener: Sendable {
+    let log = Mutex(Log())
+  }
+
+  /// Runs the obedient echo in Python for as long as the body takes. What its handlers write down goes to the listener's log.
   static func withEcho(
     isSecure: Bool = false, streams: Int = 1_000, options: HTTP2ChannelOptions = HTTP2ChannelOptions(),
-    _ body: (EchoClient, Log) async throws -> Void
+    _ body: (EchoClient, Listener) async throws -> Void
   ) async throws {
     let certificates = TestCertificates.shared
     let server = try ForeignProcess(
@@ -19,17 +25,17 @@ import Testing
       ["--streams", "\(streams)"]
         + (isSecure ? ["--certificate", certificates.server.certificate, "--key", certificates.server.key] : []))
     defer { server.terminate() }
-    let log = Log()
+    let listener = Listener()
     var lines = server.lines.makeAsyncIterator()
     let first = try #require(await lines.next())
     let port = try #require(first.split(separator: " ").last.flatMap { UInt16($0) }, "the server says \(first)")
     let listening = Task { [lines] in
       var lines = lines
-      while let line = await lines.next() { log.add(line) }
+      while let line = await lines.next() { listener.log.withLock { $0 }.add(line) }
     }
     let tls = isSecure ? TLSClientConfiguration(trust: .authorities(.file(path: certificates.authority))) : nil
     let channel = try HTTP2Channel(.host(isSecure ? "localhost" : "127.0.0.1", port: port), tls: tls, options: options)
-    try await body(EchoClient(channel), log)
+    try await body(EchoClient(channel), listener)
     await channel.close()
     server.finish()
     await listening.value
@@ -37,9 +43,12 @@ import Testing
 
   @Test("keeps the contract of every channel", arguments: [false, true])
   func contract(isSecure: Bool) async throws {
-    for contract in ChannelContract.all {
-      // A server of its own for each, since the lines that handlers write down are told apart by nothing else.
-      try await Self.withEcho(isSecure: isSecure) { echo, log in try await contract.check(echo, log) }
+    try await Self.withEcho(isSecure: isSecure) { echo, listener in
+      for contract in ChannelContract.all {
+        let own = Log()
+        listener.log.withLock { $0 = own }
+        try await contract.check(echo, own)
+      }
     }
   }
 
