@@ -75,6 +75,8 @@ extension GatewayServer {
     var fields = Validation()
     fields.idempotencyKey(request.idempotencyKey)
     fields.id(request.productRuntimeSessionID, "product_runtime_session_id")
+    fields.id(request.nodeID, "node_id")
+    if request.step == nil { fields.add("step", "must name one step") }
     try fields.finish()
     let session = try await session(request.productRuntimeSessionID, try Caller(context))
     // A session whose journey has just ended is not active any more, and a step repeated after a lost answer still has its outcome.
