@@ -28,6 +28,9 @@ final class ServerProcess: @unchecked Sendable {
   private var process = Process()
   private var output = Pipe()
 
+  /// Told when the process ends, on some thread.
+  var onExit: (@Sendable () -> Void)?
+
   /// The day's clock: a Tuesday morning.
   static let clock = "2026-05-19T09:00:00+02:00"
 
@@ -53,6 +56,7 @@ final class ServerProcess: @unchecked Sendable {
     environment["SPANWIRE_FAILPOINT"] = failpoint
     process.environment = environment
     process.standardOutput = output
+    if let onExit { process.terminationHandler = { _ in onExit() } }
     try process.run()
     // The first line is "listening on HOST:PORT"; end of file says that it could not start.
     var line = Data()
@@ -60,7 +64,10 @@ final class ServerProcess: @unchecked Sendable {
       line.append(byte)
     }
     let text = String(decoding: line, as: UTF8.self)
-    guard text.hasPrefix("listening on ") else { throw ProcessFailed(message: "the server said: \(text)") }
+    guard text.hasPrefix("listening on ") else {
+      process.waitUntilExit()
+      throw ProcessFailed(message: "the server said: \(text)")
+    }
     address = String(text.dropFirst("listening on ".count).prefix { $0 != " " })
     output.fileHandleForReading.readabilityHandler = { if $0.availableData.isEmpty { $0.readabilityHandler = nil } }
   }
@@ -80,8 +87,6 @@ final class ServerProcess: @unchecked Sendable {
     process.waitUntilExit()
     return process.terminationStatus
   }
-
-  func waitUntilExit() { process.waitUntilExit() }
 }
 
 struct ProcessFailed: Error, CustomStringConvertible {

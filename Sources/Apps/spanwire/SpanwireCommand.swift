@@ -1,4 +1,6 @@
 import ArgumentParser
+import SpanwireProtobuf
+import SpanwireSchema
 
 /// The command `spanwire`: the server, and everything an operator or a developer does to one from a terminal.
 @main
@@ -18,4 +20,10 @@ struct SpanwireCommand: AsyncParsableCommand {
       Serve.self, Demo.self, CallCommand.self, EventsCommand.self, SessionsCommand.self, TraceCommand.self, RegistryCommand.self,
       VerifyCommand.self,
     ])
+
+  static func main() async {
+    // Payloads are printed by their types' names, so every type must be known, used by code here or not.
+    for file in SpanwireSchemaFiles.all { DescriptorPool.generated.add(file) }
+    await main(nil)
+  }
 }
