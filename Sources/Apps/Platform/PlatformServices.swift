@@ -40,6 +40,7 @@ final class PlatformServices: Sendable {
   init(database: any Database, spans: any Database, clock: any WallClock) async throws {
     let local = local
     let log = EventLog(database: database)
+    let clock = FlooredClock(clock, notBefore: try await Self.lastMoment(of: log))
     let effects = EffectDispatcher(database: database, clock: clock)
     let environment = ServiceEnvironment(database: database, log: log, effects: effects, clock: clock, ids: IDGenerator(clock: clock))
     self.environment = environment
@@ -111,6 +112,14 @@ final class PlatformServices: Sendable {
       Opentelemetry_Proto_Collector_Trace_V1_TraceService.routes(OTLPTraceReceiver(collector)),
       // A new service is a line here.
     ]
+  }
+
+  /// When the last event of the log happened; the beginning of time when there is none.
+  private static func lastMoment(of log: EventLog) async throws -> Int64 {
+    let everything = LogFilter(tenant: nil)
+    let head = try await log.list(everything, after: .now, limit: 1).through
+    guard head > 0, let last = try await log.list(everything, after: .after(head - 1), limit: 1).events.first else { return 0 }
+    return try last.decoded().occurredAt?.nanosecondsSinceEpoch ?? 0
   }
 
   /// Takes up what an earlier run left pending, then begins to follow the log.

@@ -32,6 +32,20 @@ public struct OffsetClock: WallClock {
   }
 }
 
+/// Another clock that is never behind a given moment: what the log says has happened is not in the future, whatever the machine's time
+/// or a restart with `--clock` says.
+public struct FlooredClock: WallClock {
+  private let clock: any WallClock
+  private let floor: Int64
+
+  public init(_ clock: any WallClock, notBefore floor: Int64) {
+    self.clock = clock
+    self.floor = floor
+  }
+
+  public var now: Int64 { max(clock.now, floor) }
+}
+
 /// Stands still until it is set: for tests.
 public final class ManualClock: WallClock {
   private let time: Atomic<Int64>
