@@ -47,7 +47,7 @@ struct KillTests {
     day.executableURL = Checkout.spanwire
     day.arguments = [
       "demo", "--server", server.address, "--home", Checkout.home.path, "--python", Checkout.python, "--run", name,
-      "--journal", journal.path, "--patience", "120",
+      "--journal", journal.path, "--patience", "120", "--allow-lost-spans",
     ]
     day.standardOutput = output
     day.standardError = output

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Dispatch
 import Foundation
+import SpanwireEventLoop
 import SpanwirePlatform
 import SpanwireServiceKit
 
@@ -36,6 +37,10 @@ struct Serve: AsyncParsableCommand {
 
   func run() async throws {
     lineBuffered()
+    // Only debug builds measure.
+    EventLoop.onHold { hold in
+      FileHandle.standardError.write(Data("a handler held \(hold.loop) for \(hold.duration): \(hold.work)\n".utf8))
+    }
     try await reportingFailures {
       let platform = try await Platform.start(
         PlatformOptions(

@@ -80,7 +80,7 @@ func printWaterfall(_ trace: Trace) {
     let from = Int(Double(span.startTimeUnixNano &- begin) / length * width)
     let to = max(from + 1, Int((Double(span.endTimeUnixNano &- begin) / length * width).rounded(.up)))
     let bar = String(repeating: " ", count: min(from, 39)) + String(repeating: "▆", count: min(to, 40) - min(from, 39))
-    let failed = span.status?.code == .error ? " ✗ \(span.status?.message ?? "")" : ""
+    let failed = span.status?.code == .error ? " ✗ \((span.status?.message ?? "").prefix { $0 != "\n" })" : ""
     let kind = span.kind == .client ? "→ " : span.kind == .server ? "" : "· "
     let label = String(repeating: "  ", count: depth) + kind + span.name
     print(
