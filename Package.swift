@@ -93,11 +93,13 @@ let package = Package(
     tests("Services/Orchestrator", ["SpanwirePolicy", "SpanwireRPCInProcess"]),
 
     // Apps
-    room("Apps/Platform", [
-      "SpanwireEvents", "SpanwireRegistry", "SpanwirePolicy", "SpanwireGateway", "SpanwireJourneys", "SpanwireOrchestrator",
-      "SpanwireEntitlements", "SpanwireCityGraph", "SpanwireObservability", "SpanwireRPCInProcess", "SpanwireRPCOverHTTP2",
-      "SpanwireRPCServices",
-    ]),
+    room(
+      "Apps/Platform",
+      [
+        "SpanwireEvents", "SpanwireRegistry", "SpanwirePolicy", "SpanwireGateway", "SpanwireJourneys", "SpanwireOrchestrator",
+        "SpanwireEntitlements", "SpanwireCityGraph", "SpanwireObservability", "SpanwireRPCInProcess", "SpanwireRPCOverHTTP2",
+        "SpanwireRPCServices",
+      ]),
     .executableTarget(name: "spanwire", dependencies: ["SpanwirePlatform", commandLine], path: "Sources/Apps/spanwire"),
     .executableTarget(
       name: "protoc-gen-spanwire", dependencies: ["SpanwireProtobuf", "SpanwireWellKnown"], path: "Sources/Apps/protoc-gen-spanwire"),

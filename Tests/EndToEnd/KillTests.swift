@@ -35,7 +35,9 @@ struct KillTests {
     /// Starts the server, again if it dies before it listens.
     func startAgain() throws {
       while true {
-        do { return try server.start(failpoint: died < deaths.count ? deaths[died] : nil) } catch where !server.isRunning && died < deaths.count {
+        do { return try server.start(failpoint: died < deaths.count ? deaths[died] : nil) } catch
+          where !server.isRunning && died < deaths.count
+        {
           died += 1
         }
       }

@@ -77,7 +77,8 @@ public final class Platform: Sendable {
     guard case .ip(let host, let asked) = endpoint else { preconditionFailure("a platform listens on an address") }
     let port = addresses[0].port ?? asked
     return Platform(
-      address: host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)", server: server, health: health, services: services, databases: [database, spans])
+      address: host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)", server: server, health: health, services: services,
+      databases: [database, spans])
   }
 
   /// Says NOT_SERVING, lets running calls finish within the grace, and closes the store.

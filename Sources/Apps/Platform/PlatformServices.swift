@@ -33,9 +33,9 @@ final class PlatformServices: Sendable {
 
   static let migrations: [Migrations] =
     ServiceEnvironment.migrations + [
-    RegistryServer.migrations, GatewayServer.migrations, JourneyServer.migrations, OrchestratorServer.migrations,
-    EntitlementsServer.migrations, CityGraphServer.migrations,
-  ]
+      RegistryServer.migrations, GatewayServer.migrations, JourneyServer.migrations, OrchestratorServer.migrations,
+      EntitlementsServer.migrations, CityGraphServer.migrations,
+    ]
 
   init(database: any Database, spans: any Database, clock: any WallClock) async throws {
     let local = local
@@ -46,8 +46,10 @@ final class PlatformServices: Sendable {
     self.environment = environment
     recorder = SpanRecorder(
       names: ServiceNames.byContract,
-      silent: [Collector.descriptor.fullName, "opentelemetry.proto.collector.trace.v1.TraceService", "grpc.health.v1.Health",
-        "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"])
+      silent: [
+        Collector.descriptor.fullName, "opentelemetry.proto.collector.trace.v1.TraceService", "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection",
+      ])
 
     let prg = local.channel(as: ServiceNames.prg)
     let tjm = local.channel(as: ServiceNames.tjm)

@@ -24,7 +24,11 @@ struct ConnectionOptions: ParsableArguments {
     guard let target = ChannelTarget(address) else { throw ValidationError("--server is HOST:PORT, not '\(address)'") }
     let authorities = tlsAuthorities ?? setting("SPANWIRE_TLS_CA")
     var security: TLSClientConfiguration?
-    if let authorities { security = TLSClientConfiguration(trust: .authorities(.file(path: authorities))) } else if tls { security = TLSClientConfiguration() }
+    if let authorities {
+      security = TLSClientConfiguration(trust: .authorities(.file(path: authorities)))
+    } else if tls {
+      security = TLSClientConfiguration()
+    }
     let channel = try HTTP2Channel(target, tls: security)
     guard let token = token ?? setting("SPANWIRE_TOKEN") ?? defaultToken else { return channel }
     return channel.intercepted(by: [BearerToken(token: token)])

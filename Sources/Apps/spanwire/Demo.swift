@@ -28,7 +28,8 @@ struct Demo: AsyncParsableCommand {
       let day = Day(
         channel: try await connection.channel(defaultToken: "dev:ops:OPS-0001:vienna:ops_lead,finance_settlement"),
         server: connection.address, home: URL(fileURLWithPath: home, isDirectory: true), python: try findPython(),
-        run: run ?? String(UInt64.random(in: .min ... .max), radix: 36), journal: journal, patience: .seconds(patience), allowsLostSpans: allowLostSpans)
+        run: run ?? String(UInt64.random(in: .min ... .max), radix: 36), journal: journal, patience: .seconds(patience),
+        allowsLostSpans: allowLostSpans)
       try await day.play()
     }
   }

@@ -4,7 +4,8 @@ import SpanwireSchema
 
 struct EventsCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "events", abstract: "Read the event log.", subcommands: [EventsTail.self, EventsTypes.self], defaultSubcommand: EventsTail.self)
+    commandName: "events", abstract: "Read the event log.", subcommands: [EventsTail.self, EventsTypes.self],
+    defaultSubcommand: EventsTail.self)
 }
 
 struct EventsTail: AsyncParsableCommand {
@@ -21,7 +22,8 @@ struct EventsTail: AsyncParsableCommand {
   @Option(help: "Only this session.") var session: String = ""
   @Option(help: "Only this journey.") var journey: String = ""
   @Option(help: "Only this trace, 32 hex digits.") var trace: String = ""
-  @Option(name: .customLong("lane"), help: "Only this lane: control, data or telemetry; may be given several times.") var lanes: [String] = []
+  @Option(name: .customLong("lane"), help: "Only this lane: control, data or telemetry; may be given several times.") var lanes: [String] =
+    []
   @Option(help: "Resume after this position.") var cursor: String = ""
   @Flag(help: "Begin with the first event there is.") var fromStart = false
   @Flag(help: "Stop at the log's present end.") var untilEnd = false

@@ -39,7 +39,7 @@ struct Serve: AsyncParsableCommand {
     lineBuffered()
     // Only debug builds measure.
     EventLoop.onHold { hold in
-      FileHandle.standardError.write(Data("a handler held \(hold.loop) for \(hold.duration): \(hold.work)\n".utf8))
+      FileHandle.standardError.write(Data("\(hold.work) \(hold.slept ? "slept on" : "held") \(hold.loop) for \(hold.duration)\n".utf8))
     }
     try await reportingFailures {
       let platform = try await Platform.start(

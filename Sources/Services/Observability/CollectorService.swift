@@ -81,11 +81,14 @@ public final class CollectorServer: CollectorService, Sendable {
     var response = SearchTracesResponse()
     response.traces = found.prefix(size).map {
       TraceSummary(
-        traceID: $0.trace, rootName: $0.rootName, rootService: $0.rootService, startedAt: Google_Protobuf_Timestamp(nanosecondsSinceEpoch: $0.start),
+        traceID: $0.trace, rootName: $0.rootName, rootService: $0.rootService,
+        startedAt: Google_Protobuf_Timestamp(nanosecondsSinceEpoch: $0.start),
         duration: Google_Protobuf_Duration(nanoseconds: $0.end &- $0.start), spans: UInt32(clamping: $0.spans),
         errors: UInt32(clamping: $0.errors))
     }
-    if found.count > size, let last = found.prefix(size).last { response.nextPageToken = PageToken.encode("\(last.start)", hex(last.trace)) }
+    if found.count > size, let last = found.prefix(size).last {
+      response.nextPageToken = PageToken.encode("\(last.start)", hex(last.trace))
+    }
     return response
   }
 

@@ -173,7 +173,9 @@ extension AccessModel {
     ]
     + ["ops_lead", "ops_operator"].flatMap { role in
       observed.map { Grant(role, $0, [.read]) }
-        + ["control_action", "session_control", "journey_control", "service_point_control", "incident_control"].map { Grant(role, $0, [.read, .write]) }
+        + ["control_action", "session_control", "journey_control", "service_point_control", "incident_control"].map {
+          Grant(role, $0, [.read, .write])
+        }
     }
     + [Grant("ops_lead", "entitlement_control", [.read, .write]), Grant("ops_lead", "registry_definitions", [.read, .write])]
     + ["session_data", "journey_data", "entitlement_data", "registry_definitions"].map { Grant("support_agent", $0, [.read]) }

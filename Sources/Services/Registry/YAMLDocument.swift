@@ -37,7 +37,8 @@ struct YAMLDocument {
   private static func scan(_ text: String) throws(Refusal) {
     var line = 1
     var previous = UInt8(ascii: "\n")
-    var anchor: Int?, alias: Int?
+    var anchor: Int?
+    var alias: Int?
     var waiting: UInt8 = 0
     for byte in text.utf8 {
       defer { previous = byte }

@@ -58,7 +58,8 @@ extension Migrations {
       }
       let step = steps[index]
       guard applied.number == index + 1, applied.name == step.name, applied.checksum == step.checksum else {
-        throw DatabaseError.schema("\(room) step \(index + 1) was “\(applied.name)” when applied, and is “\(step.name)” with another text now")
+        throw DatabaseError.schema(
+          "\(room) step \(index + 1) was “\(applied.name)” when applied, and is “\(step.name)” with another text now")
       }
     }
     return history.count

@@ -173,7 +173,8 @@ public final class EffectDispatcher: Sendable {
     var after: (dueAt: Int64, number: Int64) = (-1, 0)
     var delay = EffectLimits.firstDelay
     while true {
-      let now = clock.now, place = after
+      let now = clock.now
+      let place = after
       do {
         // In a transaction, so that no commit comes between reading the rows and declaring them read.
         state.withLock { $0.looksAgain = place.number == 0 ? false : $0.looksAgain }
@@ -367,7 +368,8 @@ public final class EffectDispatcher: Sendable {
 
 extension EffectDispatcher: CommitObserver {
   public func committed(_ items: [any Sendable]) {
-    var hasNew = false, hasSooner = false
+    var hasNew = false
+    var hasSooner = false
     var ended: [(UnsafeContinuation<EffectOutcome, any Error>, EffectOutcome)] = []
     let now = clock.now
     state.withLock { state in

@@ -103,23 +103,26 @@ extension Transaction {
   /// sets timers checks, when one fires, that it still means something.
   @discardableResult
   public func cancelEffect(_ id: String, at now: Int64) throws -> Bool {
-    let found = try executeCounting(
-      "UPDATE effect SET state = ?2, ended_at = ?3 WHERE id = ?1 AND state = 0", id, EffectStore.State.cancelled, now) == 1
+    let found =
+      try executeCounting(
+        "UPDATE effect SET state = ?2, ended_at = ?3 WHERE id = ?1 AND state = 0", id, EffectStore.State.cancelled, now) == 1
     if found { publish(EffectEnded(id: id, outcome: .cancelled)) }
     return found
   }
 
   /// Records how a pending effect ended; false when it had ended before.
   func endEffect(_ effect: Effect, _ outcome: EffectOutcome, at now: Int64) throws -> Bool {
-    let state: EffectStore.State, bytes: [UInt8]
+    let state: EffectStore.State
+    let bytes: [UInt8]
     switch outcome {
     case .succeeded(let response): (state, bytes) = (.succeeded, response)
     case .failed(let error): (state, bytes) = (.failed, error.stored)
     case .cancelled: (state, bytes) = (.cancelled, [])
     }
-    let found = try executeCounting(
-      "UPDATE effect SET state = ?2, outcome = ?3, ended_at = ?4, attempts = ?5 WHERE number = ?1 AND state = 0",
-      effect.number, state, bytes, now, effect.attempts) == 1
+    let found =
+      try executeCounting(
+        "UPDATE effect SET state = ?2, outcome = ?3, ended_at = ?4, attempts = ?5 WHERE number = ?1 AND state = 0",
+        effect.number, state, bytes, now, effect.attempts) == 1
     if found { publish(EffectEnded(id: effect.id, outcome: outcome)) }
     return found
   }
@@ -135,13 +138,15 @@ extension Principal {
   /// The principal itself, without whom it acts for. One line: none of the parts can hold the separator, since ids have no control characters.
   package var storedText: String {
     [
-      "\(kind.rawValue)", id, tenant, organization, roles.joined(separator: "\u{1E}"), scopes.joined(separator: "\u{1E}"), "\(surface.rawValue)",
+      "\(kind.rawValue)", id, tenant, organization, roles.joined(separator: "\u{1E}"), scopes.joined(separator: "\u{1E}"),
+      "\(surface.rawValue)",
     ].joined(separator: "\u{1F}")
   }
 
   package convenience init?(storedText: String) {
     let parts = storedText.split(separator: "\u{1F}", omittingEmptySubsequences: false).map(String.init)
-    guard parts.count == 7, let kind = UInt8(parts[0]).flatMap(Kind.init(rawValue:)), let surface = UInt8(parts[6]).flatMap(Surface.init(rawValue:))
+    guard parts.count == 7, let kind = UInt8(parts[0]).flatMap(Kind.init(rawValue:)),
+      let surface = UInt8(parts[6]).flatMap(Surface.init(rawValue:))
     else { return nil }
     self.init(
       kind: kind, id: parts[1], tenant: parts[2], organization: parts[3], roles: parts[4].split(separator: "\u{1E}").map(String.init),

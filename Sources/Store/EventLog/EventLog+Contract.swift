@@ -63,7 +63,8 @@ extension LogSink {
         case .event(let event): return try responses.tryWriteEncoded(event.response)
         case .discontinuity(let lane, let count, let first, let last):
           let lost = Discontinuity(
-            lane: Lane(rawValue: lane.rawValue), count: UInt64(count), firstPosition: LogCursor.text(first), lastPosition: LogCursor.text(last))
+            lane: Lane(rawValue: lane.rawValue), count: UInt64(count), firstPosition: LogCursor.text(first),
+            lastPosition: LogCursor.text(last))
           return try responses.tryWrite(SubscribeResponse(item: .discontinuity(lost)))
         case .heartbeat(let position, let isLive):
           return try responses.tryWrite(SubscribeResponse(item: .heartbeat(Heartbeat(cursor: LogCursor.text(position), live: isLive))))

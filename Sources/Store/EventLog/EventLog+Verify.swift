@@ -15,7 +15,8 @@ extension EventLog {
     var next = position + 1
     var streams: [String: Int64] = [:]
     while position < head {
-      let from = position, through = min(head, position + EventLogLimits.page)
+      let from = position
+      let through = min(head, position + EventLogLimits.page)
       let events = try await database.scan { try LogStore.page($0, after: from, through: through) }
       for event in events {
         positions.examine()

@@ -56,7 +56,9 @@ public final class EventLog: Sendable {
     }
   }
 
-  private func run(_ filter: LogFilter, _ cursor: LogCursor, _ mode: LogMode, _ untilEnd: Bool, _ sink: LogSink, _ tail: LoopTail) async throws {
+  private func run(_ filter: LogFilter, _ cursor: LogCursor, _ mode: LogMode, _ untilEnd: Bool, _ sink: LogSink, _ tail: LoopTail)
+    async throws
+  {
     let from = try await resolve(cursor, tail)
     let subscription = LogSubscription(self, tail, filter: filter, cursor: from, mode: mode, untilEnd: untilEnd, sink: sink)
     try await subscription.run()
@@ -75,7 +77,9 @@ public final class EventLog: Sendable {
   }
 
   /// Events after a position that match, at most `limit`, and the position up to which the log was read for them.
-  public func list(_ filter: LogFilter, after cursor: LogCursor, limit: Int) async throws -> (events: [LogEvent], through: Int64, atEnd: Bool) {
+  public func list(_ filter: LogFilter, after cursor: LogCursor, limit: Int) async throws -> (
+    events: [LogEvent], through: Int64, atEnd: Bool
+  ) {
     let head = try await database.read { try LogStore.head($0) }
     var position: Int64
     switch cursor {

@@ -44,9 +44,11 @@ public struct TypeGlob: Sendable, Hashable, ExpressibleByStringLiteral {
   /// Nil unless made of lower-case letters, digits, `_`, `.` and `*`.
   public init?(_ text: String) {
     let bytes = Array(text.utf8)
-    let isValid = (1...Self.maxLength).contains(bytes.count) && bytes.allSatisfy { byte in
-      (97...122).contains(byte) || (48...57).contains(byte) || byte == 95 || byte == 46 || byte == 42
-    }
+    let isValid =
+      (1...Self.maxLength).contains(bytes.count)
+      && bytes.allSatisfy { byte in
+        (97...122).contains(byte) || (48...57).contains(byte) || byte == 95 || byte == 46 || byte == 42
+      }
     guard isValid else { return nil }
     self.text = text
     pattern = bytes
@@ -61,7 +63,10 @@ public struct TypeGlob: Sendable, Hashable, ExpressibleByStringLiteral {
     var name = name
     return name.withUTF8 { name in
       // Where the last star stood, and how far it has been stretched.
-      var n = 0, p = 0, star = -1, stretched = 0
+      var n = 0
+      var p = 0
+      var star = -1
+      var stretched = 0
       while n < name.count {
         if p < pattern.count && pattern[p] == UInt8(ascii: "*") {
           star = p

@@ -33,7 +33,7 @@ public enum LogStore {
             name TEXT NOT NULL PRIMARY KEY,
             position INTEGER NOT NULL
           ) STRICT, WITHOUT ROWID;
-          """),
+          """)
     ])
 
   static func head(_ reader: borrowing some Reader & ~Copyable) throws -> Int64 {

@@ -70,7 +70,8 @@ final class LoopTail: @unchecked Sendable {
   /// From the subscription's cursor, which must not lie before the floor, to the tail; what stops it on the way, if anything does.
   func drain(_ subscription: LogSubscription) -> LogSubscription.Stop? {
     // Batches are in order: the first that reaches beyond the cursor is found by halving.
-    var low = 0, high = ring.count
+    var low = 0
+    var high = ring.count
     while low < high {
       let middle = (low + high) / 2
       if ring[middle].last > subscription.cursor { high = middle } else { low = middle + 1 }
@@ -101,7 +102,10 @@ final class LoopTail: @unchecked Sendable {
     for subscription in leaving {
       let session = subscription.filter.session
       if session.isEmpty {
-        if let index = others.firstIndex(where: { $0 === subscription }) { others.swapAt(index, others.count - 1); others.removeLast() }
+        if let index = others.firstIndex(where: { $0 === subscription }) {
+          others.swapAt(index, others.count - 1)
+          others.removeLast()
+        }
       } else if var rest = bySession[session] {
         rest.removeAll { $0 === subscription }
         bySession[session] = rest.isEmpty ? nil : rest

@@ -18,7 +18,10 @@ final class PageCache: Sendable {
 
   /// A page by its number, loaded once however many ask for it at a time.
   func page(_ number: Int64, load: @escaping @Sendable () async throws -> [LogEvent]) async throws -> [LogEvent] {
-    enum Step { case have([LogEvent]), load, wait }
+    enum Step {
+      case have([LogEvent])
+      case load, wait
+    }
     let kept = state.withLock { state -> [LogEvent]? in
       guard let page = state.pages[number] else { return nil }
       state.uses += 1

@@ -50,7 +50,8 @@ public struct ULID: Sendable, Hashable {
         index += 1
       }
       buffer[index] = UInt8(ascii: "-")
-      var high = high, low = low
+      var high = high
+      var low = low
       for position in stride(from: index + 26, to: index, by: -1) {
         buffer[position] = Self.alphabet[Int(low & 31)]
         low = low >> 5 | high << 59

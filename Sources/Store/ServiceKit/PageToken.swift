@@ -39,7 +39,8 @@ enum Base64URL {
   static func encode(_ bytes: [UInt8]) -> String {
     var text: [UInt8] = []
     text.reserveCapacity(bytes.count * 4 / 3 + 4)
-    var bits: UInt32 = 0, count = 0
+    var bits: UInt32 = 0
+    var count = 0
     for byte in bytes {
       bits = bits << 8 | UInt32(byte)
       count += 8
@@ -54,7 +55,8 @@ enum Base64URL {
 
   static func decode(_ text: String) -> [UInt8]? {
     var bytes: [UInt8] = []
-    var bits: UInt32 = 0, count = 0
+    var bits: UInt32 = 0
+    var count = 0
     for character in text.utf8 {
       let value: UInt32
       switch character {

@@ -49,7 +49,8 @@ public enum RFC3339 {
     let day = floorDivide(seconds, 86_400)
     let time = seconds - day * 86_400
     let (year, month, dayOfMonth) = date(day)
-    var text = "\(pad(year, 4))-\(pad(month, 2))-\(pad(dayOfMonth, 2))T\(pad(time / 3600, 2)):\(pad(time / 60 % 60, 2)):\(pad(time % 60, 2))"
+    var text =
+      "\(pad(year, 4))-\(pad(month, 2))-\(pad(dayOfMonth, 2))T\(pad(time / 3600, 2)):\(pad(time / 60 % 60, 2)):\(pad(time % 60, 2))"
     if fraction > 0 {
       var digits = pad(fraction, 9)
       while digits.last == "0" { digits.removeLast() }

@@ -88,7 +88,9 @@ public struct Validation: Sendable {
 
   /// An enum value that must be given.
   public mutating func given<Value: MessageEnum & CaseIterable>(_ value: Value, _ field: String) {
-    check(Value.allCases.contains(value) && value.rawValue != 0, field, value.rawValue == 0 ? "is required" : "\(value.rawValue) is no known value")
+    check(
+      Value.allCases.contains(value) && value.rawValue != 0, field,
+      value.rawValue == 0 ? "is required" : "\(value.rawValue) is no known value")
   }
 
   /// A page's size, 0 reading as the default.
@@ -106,7 +108,8 @@ public struct Validation: Sendable {
   /// An amount of an ISO 4217 currency, not negative unless allowed.
   public mutating func money(_ value: Money?, _ field: String, allowsNegative: Bool = false) {
     guard let value else { return add(field, "is required") }
-    check(value.currency.utf8.count == 3 && value.currency.utf8.allSatisfy { (65...90).contains($0) }, "\(field).currency", "must be ISO 4217")
+    check(
+      value.currency.utf8.count == 3 && value.currency.utf8.allSatisfy { (65...90).contains($0) }, "\(field).currency", "must be ISO 4217")
     check(allowsNegative || value.micros >= 0, "\(field).micros", "must not be negative")
   }
 }

@@ -43,7 +43,8 @@ struct ExposureTests {
         let error = await outcome(of: method, on: channel, token: token)
         if admitted {
           #expect(
-            error?.code != .unauthenticated && error?.reasonMetadata("rule") == nil, "\(method.path) refused \(kind): \(String(describing: error))")
+            error?.code != .unauthenticated && error?.reasonMetadata("rule") == nil,
+            "\(method.path) refused \(kind): \(String(describing: error))")
         } else if kind == .anonymous {
           #expect(error?.code == .unauthenticated, "\(method.path) answered nobody in particular: \(String(describing: error))")
         } else {
@@ -58,13 +59,17 @@ struct ExposureTests {
 
   @Test("In process every service may call just what the contracts grant it; the orchestrator changes nothing of Trutta, Registry and LEM")
   func inProcess() async throws {
-    let mutating = ["Issue", "Redeem", "Compensate", "Settle", "CorrectSettlement", "Apply", "SyncServicePoints", "BlockServicePoint", "UnblockServicePoint"]
+    let mutating = [
+      "Issue", "Redeem", "Compensate", "Settle", "CorrectSettlement", "Apply", "SyncServicePoints", "BlockServicePoint",
+      "UnblockServicePoint",
+    ]
     for method in Self.services.flatMap(\.methods) {
       let exposure = try #require(method.exposure)
       for service in Set(ServiceNames.byContract.values) {
         let admitted = exposure.admits(.service(service))
         let granted = exposure.surfaces.contains(.internal) && exposure.principals.contains(.service)
-        #expect(admitted == (granted && (exposure.services.isEmpty || exposure.services.contains(service))), "\(method.path) for \(service)")
+        #expect(
+          admitted == (granted && (exposure.services.isEmpty || exposure.services.contains(service))), "\(method.path) for \(service)")
       }
       if ["prg"].contains(ServiceNames.byContract[method.service]) { continue }
       if mutating.contains(method.name) {

@@ -253,7 +253,10 @@ struct GatewayServerTests {
       { _ = try await $0.getJourney(GetSessionJourneyRequest(productRuntimeSessionID: id)) },
       { _ = try await $0.purchase(PurchaseRequest(idempotencyKey: "p", productRuntimeSessionID: id, paymentReference: "P")) },
       { _ = try await $0.closeSession(CloseSessionRequest(idempotencyKey: "c", productRuntimeSessionID: id)) },
-      { _ = try await $0.advanceJourney(AdvanceSessionJourneyRequest(idempotencyKey: "a", productRuntimeSessionID: id, nodeID: "visit", step: .redeem(Redeem()))) },
+      {
+        _ = try await $0.advanceJourney(
+          AdvanceSessionJourneyRequest(idempotencyKey: "a", productRuntimeSessionID: id, nodeID: "visit", step: .redeem(Redeem())))
+      },
     ]
     for call in calls {
       let error = await #expect(throws: RPCError.self) { try await world.call(as: World.stranger, call) }

@@ -69,7 +69,9 @@ final class OrchestratorHarness: Sendable {
   }
 
   /// Calls as a service does for a traveller.
-  func asService<R>(_ service: String = "prg", tenant: String = "vienna", _ call: (AgentOrchestratorClient) async throws -> R) async throws -> R {
+  func asService<R>(_ service: String = "prg", tenant: String = "vienna", _ call: (AgentOrchestratorClient) async throws -> R) async throws
+    -> R
+  {
     let traveller = Principal(kind: .user, id: "USR-1", tenant: tenant, roles: ["traveller"], surface: .edge)
     return try await CallContext.with(principal: .service(service, onBehalfOf: traveller), trace: .root()) { try await call(agents) }
   }
@@ -202,7 +204,9 @@ final class SmallTown: RegistryService, LemService, TruttaService, JourneyRuntim
   }
 
   func checkCoverage(_ request: CheckCoverageRequest, context: ServerContext) async throws -> CheckCoverageResponse { throw none }
-  func syncServicePoints(_ request: SyncServicePointsRequest, context: ServerContext) async throws -> SyncServicePointsResponse { throw none }
+  func syncServicePoints(_ request: SyncServicePointsRequest, context: ServerContext) async throws -> SyncServicePointsResponse {
+    throw none
+  }
   func blockServicePoint(_ request: BlockServicePointRequest, context: ServerContext) async throws -> ServicePointStatus { throw none }
   func unblockServicePoint(_ request: UnblockServicePointRequest, context: ServerContext) async throws -> ServicePointStatus { throw none }
 

@@ -85,9 +85,10 @@ struct OrchestratorServiceTests {
       OrchestratorHarness.request("K-1", "support", "explain_limits", message: "Please redeem my last coffee for me."))
     let refused = try #require(proposals(updates).first)
     #expect(refused.state == .refused && refused.refusedRule == "AGENT-FORBIDDEN-REDEEM")
-    #expect(try await test.eventTypes().suffix(4) == [
-      "agent.recommendation.refused", "audit.recorded", "agent.recommendation.created", "agent.task.result",
-    ])
+    #expect(
+      try await test.eventTypes().suffix(4) == [
+        "agent.recommendation.refused", "audit.recorded", "agent.recommendation.created", "agent.task.result",
+      ])
     let stored = try await test.asService { try await $0.getProposal(GetProposalRequest(proposalID: refused.proposalID)) }
     #expect(stored == refused)
     let decision = RecordProposalDecisionRequest(idempotencyKey: "D-1", proposalID: refused.proposalID, state: .accepted)

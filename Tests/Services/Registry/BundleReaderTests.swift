@@ -12,7 +12,10 @@ struct BundleReaderTests {
     #expect(read.bundleID == "BND-VIEN-COFFEE-PASS")
     #expect(read.definitions.count { $0.key.kind == .servicePoint } == 33)
     let document = read.definitions.first { $0.key == DefinitionKey(.journeyDocument, "TJM-VIEN-COFFEE-PASS-BASE") }
-    guard case .journeyDocument(let journey)? = document?.value else { Issue.record("no journey document"); return }
+    guard case .journeyDocument(let journey)? = document?.value else {
+      Issue.record("no journey document")
+      return
+    }
     #expect(journey.edges.map(\.on) == ["", "accepted", "", "completed", "", "", "next_stop", "", "", ""])
     #expect(journey.version == "1.0.0")
   }

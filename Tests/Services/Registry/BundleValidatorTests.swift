@@ -23,25 +23,47 @@ struct BundleValidatorTests {
   @Test(
     "each mistake in the sample is told with its path",
     arguments: [
-      Mutation(find: "current_version_id: PRDV-VIEN-COFFEE-PASS-1.0.0", replace: "current_version_id: PRDV-NONE", paths: ["products[0].current_version_id"]),
+      Mutation(
+        find: "current_version_id: PRDV-VIEN-COFFEE-PASS-1.0.0", replace: "current_version_id: PRDV-NONE",
+        paths: ["products[0].current_version_id"]),
       Mutation(find: "time_zone: Europe/Vienna", replace: "time_zone: Europe/Wien", paths: ["markets[0].time_zone"]),
-      Mutation(find: "market_codes: [AT-VIE]", replace: "market_codes: [AT-GRZ, AT-GRZ]", paths: ["product_versions[0].market_codes[0]", "product_versions[0].market_codes[1]", "product_versions[0].market_codes"]),
-      Mutation(find: "journey_doc_id: TJM-VIEN-COFFEE-PASS-BASE\n    profile_ids", replace: "journey_doc_id: TJM-NONE\n    profile_ids", paths: ["product_versions[0].journey_doc_id"]),
+      Mutation(
+        find: "market_codes: [AT-VIE]", replace: "market_codes: [AT-GRZ, AT-GRZ]",
+        paths: ["product_versions[0].market_codes[0]", "product_versions[0].market_codes[1]", "product_versions[0].market_codes"]),
+      Mutation(
+        find: "journey_doc_id: TJM-VIEN-COFFEE-PASS-BASE\n    profile_ids", replace: "journey_doc_id: TJM-NONE\n    profile_ids",
+        paths: ["product_versions[0].journey_doc_id"]),
       Mutation(find: "quantity: 3", replace: "quantity: 0", paths: ["product_versions[0].variants[0].grants[0].quantity"]),
-      Mutation(find: "price: {micros: 12900000, currency: EUR}", replace: "price: {micros: -1, currency: eur}", paths: ["product_versions[0].variants[0].price.micros", "product_versions[0].variants[0].price.currency"]),
+      Mutation(
+        find: "price: {micros: 12900000, currency: EUR}", replace: "price: {micros: -1, currency: eur}",
+        paths: ["product_versions[0].variants[0].price.micros", "product_versions[0].variants[0].price.currency"]),
       Mutation(find: "latest_end_local: \"22:00\"", replace: "latest_end_local: \"25:00\"", paths: ["profiles[3].safety.latest_end_local"]),
-      Mutation(find: "blocked_service_point_ids: []", replace: "blocked_service_point_ids: [SP-NONE]", paths: ["profiles[5].ops.blocked_service_point_ids[0]"]),
+      Mutation(
+        find: "blocked_service_point_ids: []", replace: "blocked_service_point_ids: [SP-NONE]",
+        paths: ["profiles[5].ops.blocked_service_point_ids[0]"]),
       Mutation(find: "min_experience_score: 0.3", replace: "min_experience_score: 3", paths: ["profiles[6].quality.min_experience_score"]),
-      Mutation(find: "variant_id: VAR-THREE-COFFEES, weight: 100", replace: "variant_id: VAR-NINE, weight: 0", paths: ["experiments[0].arms[0].variant_id", "experiments[0].arms"]),
+      Mutation(
+        find: "variant_id: VAR-THREE-COFFEES, weight: 100", replace: "variant_id: VAR-NINE, weight: 0",
+        paths: ["experiments[0].arms[0].variant_id", "experiments[0].arms"]),
       Mutation(find: "agent_type: trip_planner, title", replace: "agent_type: planner, title", paths: ["agents[0].agent_type"]),
       Mutation(find: "title: A day of coffee", replace: "title: faulty", paths: ["journey_documents[0].nodes[0].node_id"]),
-      Mutation(find: "redeem: {token_id: TOK-VIEN-COFFEE", replace: "redeem: {token_id: TOK-NONE", paths: ["journey_documents[0].nodes[3].redeem.token_id"]),
-      Mutation(find: "visit: {service_point_id: SP-VIE-SIGHT-MICHAELERKIRCHE}", replace: "visit: {service_point_id: SP-NONE}", paths: ["journey_documents[0].nodes[5].visit.service_point_id"]),
-      Mutation(find: "position: {latitude: 48.210367, longitude: 16.365387}", replace: "position: {latitude: 98, longitude: 16}", paths: ["service_points[0].position.latitude"]),
+      Mutation(
+        find: "redeem: {token_id: TOK-VIEN-COFFEE", replace: "redeem: {token_id: TOK-NONE",
+        paths: ["journey_documents[0].nodes[3].redeem.token_id"]),
+      Mutation(
+        find: "visit: {service_point_id: SP-VIE-SIGHT-MICHAELERKIRCHE}", replace: "visit: {service_point_id: SP-NONE}",
+        paths: ["journey_documents[0].nodes[5].visit.service_point_id"]),
+      Mutation(
+        find: "position: {latitude: 48.210367, longitude: 16.365387}", replace: "position: {latitude: 98, longitude: 16}",
+        paths: ["service_points[0].position.latitude"]),
       Mutation(find: "vendor_id: VND-CENTRAL, name", replace: "vendor_id: VND-ZENTRAL, name", paths: ["service_points[0].vendor_id"]),
-      Mutation(find: "vendor_id: VND-TIROLERHOF, name", replace: "vendor_id: VND-CENTRAL, name", paths: ["vendors[1].vendor_id", "service_points[1].vendor_id"]),
+      Mutation(
+        find: "vendor_id: VND-TIROLERHOF, name", replace: "vendor_id: VND-CENTRAL, name",
+        paths: ["vendors[1].vendor_id", "service_points[1].vendor_id"]),
       Mutation(find: "title: One coffee", replace: "title: \"One\\tcoffee\"", paths: ["tokens[0].title"]),
-      Mutation(find: "{token_id: TOK-VIEN-COFFEE, quantity: 3", replace: "{token_id: \"TOK VIEN\", quantity: 3", paths: ["product_versions[0].variants[0].grants[0].token_id"]),
+      Mutation(
+        find: "{token_id: TOK-VIEN-COFFEE, quantity: 3", replace: "{token_id: \"TOK VIEN\", quantity: 3",
+        paths: ["product_versions[0].variants[0].grants[0].token_id"]),
     ])
   func mistakes(_ mutation: Mutation) throws {
     let sample = try Fixture.sample

@@ -33,11 +33,13 @@ final class RegistryHarness: Sendable {
     let city = RememberingCity()
     let lem = LemClient(InProcessChannel(ServerRouter([Lem.routes(city)]), service: "registry"))
     let policy = PolicyClient(InProcessChannel(ServerRouter([Policy.routes(PolicyServer(clock: clock))]), service: "registry"))
-    let effects = EffectDispatcher(database: database, clock: clock, perform: { effect in
-      try await CallContext.with(principal: effect.subject ?? .service("registry"), trace: effect.trace) {
-        try await lem.syncServicePoints(SyncServicePointsRequest(decoding: effect.request)).encoded()
-      }
-    })
+    let effects = EffectDispatcher(
+      database: database, clock: clock,
+      perform: { effect in
+        try await CallContext.with(principal: effect.subject ?? .service("registry"), trace: effect.trace) {
+          try await lem.syncServicePoints(SyncServicePointsRequest(decoding: effect.request)).encoded()
+        }
+      })
     environment = ServiceEnvironment(database: database, log: log, effects: effects, clock: clock, ids: IDGenerator(clock: clock))
     server = RegistryServer(environment: environment, lem: lem, policy: policy, checks: Fixture.checks)
     registry = RegistryClient(InProcessChannel(ServerRouter([Registry.routes(server)], interceptors: [ExposureInterceptor()])))
@@ -82,7 +84,9 @@ final class RememberingCity: LemService {
   }
 
   func getServicePoint(_ request: GetServicePointRequest, context: ServerContext) async throws -> ServicePointStatus { throw none }
-  func listServicePoints(_ request: ListServicePointsRequest, context: ServerContext) async throws -> ListServicePointsResponse { throw none }
+  func listServicePoints(_ request: ListServicePointsRequest, context: ServerContext) async throws -> ListServicePointsResponse {
+    throw none
+  }
   func checkCoverage(_ request: CheckCoverageRequest, context: ServerContext) async throws -> CheckCoverageResponse { throw none }
   func computeRoute(_ request: ComputeRouteRequest, context: ServerContext) async throws -> ComputeRouteResponse { throw none }
   func blockServicePoint(_ request: BlockServicePointRequest, context: ServerContext) async throws -> ServicePointStatus { throw none }

@@ -44,7 +44,9 @@ struct RuntimeConfigResolverTests {
   func buckets() {
     let experiment = Experiment(
       experimentKey: "EXP-1",
-      arms: [ExperimentArm(variantID: "A", weight: 30), ExperimentArm(variantID: "B", weight: 0), ExperimentArm(variantID: "C", weight: 70)])
+      arms: [
+        ExperimentArm(variantID: "A", weight: 30), ExperimentArm(variantID: "B", weight: 0), ExperimentArm(variantID: "C", weight: 70),
+      ])
     var counts: [String: Int] = [:]
     for user in 0..<10_000 {
       let arm = ExperimentBucket.variant(of: experiment, for: "USR-\(user)")

@@ -4,9 +4,11 @@ import Synchronization
 import Testing
 
 @Suite(.timeLimit(.minutes(2))) struct DurabilityTests {
-  @Test("killed before its commit a transaction never was; killed after it, it is there", arguments: [
-    ("before-commit:3", 0), ("after-commit-before-reply:3", 1),
-  ])
+  @Test(
+    "killed before its commit a transaction never was; killed after it, it is there",
+    arguments: [
+      ("before-commit:3", 0), ("after-commit-before-reply:3", 1),
+    ])
   func killed(place: String, survives: Int64) async throws {
     let folder = TemporaryFolder()
     let file = folder.file
@@ -61,12 +63,15 @@ import Testing
   }
 
   static let steps: [Migrations.Step] = [
-    .init("one", sqlite: "CREATE TABLE one (id INTEGER) STRICT"), .init("two", sqlite: "CREATE TABLE two (id INTEGER) STRICT; CREATE TABLE three (id INTEGER) STRICT"),
+    .init("one", sqlite: "CREATE TABLE one (id INTEGER) STRICT"),
+    .init("two", sqlite: "CREATE TABLE two (id INTEGER) STRICT; CREATE TABLE three (id INTEGER) STRICT"),
   ]
 
-  @Test("migrations run once, in order; an edited or a newer history is refused", arguments: [
-    ([0], true), ([0, 1], true), ([], false), ([1, 0], false), ([2], false),
-  ])
+  @Test(
+    "migrations run once, in order; an edited or a newer history is refused",
+    arguments: [
+      ([0], true), ([0, 1], true), ([], false), ([1, 0], false), ([2], false),
+    ])
   func migrations(next: [Int], fits: Bool) async throws {
     let folder = TemporaryFolder()
     let edited = Migrations.Step("one", sqlite: "CREATE TABLE one (id TEXT) STRICT")
@@ -75,7 +80,9 @@ import Testing
     if fits {
       for _ in 0..<2 { try await database.migrate(release) }
       let tables = try await database.read {
-        try $0.query("SELECT name FROM sqlite_schema WHERE type = 'table' AND name IN ('one', 'two', 'three') ORDER BY name") { $0.get(0, as: String.self) }
+        try $0.query("SELECT name FROM sqlite_schema WHERE type = 'table' AND name IN ('one', 'two', 'three') ORDER BY name") {
+          $0.get(0, as: String.self)
+        }
       }
       #expect(tables == (next.count == 1 ? ["one"] : ["one", "three", "two"]))
     } else {

@@ -13,7 +13,9 @@ final class TemporaryFolder: Sendable {
   deinit {
     if let folder = opendir(path) {
       while let entry = readdir(folder) {
-        let name = withUnsafePointer(to: &entry.pointee.d_name) { String(cString: UnsafeRawPointer($0).assumingMemoryBound(to: CChar.self)) }
+        let name = withUnsafePointer(to: &entry.pointee.d_name) {
+          String(cString: UnsafeRawPointer($0).assumingMemoryBound(to: CChar.self))
+        }
         unlink(path + "/" + name)
       }
       closedir(folder)
@@ -25,7 +27,11 @@ final class TemporaryFolder: Sendable {
 }
 
 let counters = Migrations(
-  "test", [.init("counters", sqlite: "CREATE TABLE counter (id TEXT NOT NULL PRIMARY KEY, value INTEGER NOT NULL, note BLOB) STRICT, WITHOUT ROWID")])
+  "test",
+  [
+    .init(
+      "counters", sqlite: "CREATE TABLE counter (id TEXT NOT NULL PRIMARY KEY, value INTEGER NOT NULL, note BLOB) STRICT, WITHOUT ROWID")
+  ])
 
 /// A database with one table of counters.
 func counterDatabase(_ folder: TemporaryFolder, queueLimit: Int = SQLiteLimits.queue) async throws -> SQLiteDatabase {

@@ -16,7 +16,8 @@ import Testing
       try transaction.execute("INSERT INTO t VALUES (?1, ?2, ?3, ?4, ?5)", Int64?.none, Double?.none, "", [UInt8](), UInt64.max)
       return try transaction.query("SELECT a, b, c, d, e FROM t") { row in
         let e: UInt64 = row[4]
-        return "\(row.get(0, as: Int64?.self) ?? 1) \(row.get(1, as: Double?.self) ?? 2) \(row.get(2, as: String.self)) \(row.get(3, as: [UInt8].self)) \(e)"
+        return
+          "\(row.get(0, as: Int64?.self) ?? 1) \(row.get(1, as: Double?.self) ?? 2) \(row.get(2, as: String.self)) \(row.get(3, as: [UInt8].self)) \(e)"
       }
     }.value
     #expect(row == ["\(Int64.min) 0.25 \(text) [0, 255] 1", "1 2.0  [] \(UInt64.max)"])
@@ -93,7 +94,9 @@ import Testing
     @Sendable func count(_ depth: Int, _ transaction: borrowing Transaction) throws -> Int {
       if depth == 0 { return 1 }
       var sum = 0
-      for _ in try transaction.query("SELECT id FROM counter", row: { try count(depth - 1, transaction) + $0.get(0, as: String.self).count }) { sum += 1 }
+      for _ in try transaction.query(
+        "SELECT id FROM counter", row: { try count(depth - 1, transaction) + $0.get(0, as: String.self).count })
+      { sum += 1 }
       return sum
     }
     #expect(try await database.transaction("nested") { try count(3, $0) }.value == 3)
@@ -104,8 +107,14 @@ import Testing
   func busy() async throws {
     let folder = TemporaryFolder()
     let database = try await counterDatabase(folder, queueLimit: 4)
-    let entered = DispatchGate(), gate = DispatchGate()
-    let first = Task { try await database.transaction("hold") { _ in entered.open(); gate.wait() } }
+    let entered = DispatchGate()
+    let gate = DispatchGate()
+    let first = Task {
+      try await database.transaction("hold") { _ in
+        entered.open()
+        gate.wait()
+      }
+    }
     await Task.detached { entered.wait() }.value
     let outcomes = await withTaskGroup(of: Bool.self) { group in
       for _ in 0..<12 {

@@ -44,7 +44,8 @@ import Testing
 
   @Test("effects of a stream are performed in order, one at a time; those of a refused transaction never")
   func order() async throws {
-    let folder = TemporaryFolder(), journal = Journal()
+    let folder = TemporaryFolder()
+    let journal = Journal()
     let database = try await Self.database(folder)
     let busy = Busy()
     let dispatcher = Self.dispatcher(database, journal) { effect in
@@ -81,7 +82,8 @@ import Testing
 
   @Test("a passing failure is tried again, a verdict is not; the outcome can be awaited, at once or later")
   func retry() async throws {
-    let folder = TemporaryFolder(), journal = Journal()
+    let folder = TemporaryFolder()
+    let journal = Journal()
     let database = try await Self.database(folder)
     let dispatcher = Self.dispatcher(database, journal) { effect in
       journal.note("try \(effect.id) \(effect.attempts)")
@@ -104,7 +106,9 @@ import Testing
 
   @Test("timers fire once when they are due, by a clock set by hand, and not when taken back")
   func timers() async throws {
-    let folder = TemporaryFolder(), journal = Journal(), clock = ManualClock(1_000)
+    let folder = TemporaryFolder()
+    let journal = Journal()
+    let clock = ManualClock(1_000)
     let database = try await Self.database(folder)
     let dispatcher = Self.dispatcher(database, journal, clock) { _ in [] }
     dispatcher.start()
@@ -135,7 +139,8 @@ import Testing
 
   @Test("what one run leaves pending, the next performs; more than fits in memory too")
   func restart() async throws {
-    let folder = TemporaryFolder(), journal = Journal()
+    let folder = TemporaryFolder()
+    let journal = Journal()
     let database = try await Self.database(folder)
     let count = EffectLimits.queued + 600
     for start in stride(from: 0, to: count, by: 500) {
@@ -163,7 +168,8 @@ import Testing
 
   @Test("killed between an effect and its record, the next run performs it again and records it once")
   func killed() async throws {
-    let folder = TemporaryFolder(), journal = Journal()
+    let folder = TemporaryFolder()
+    let journal = Journal()
     await #expect(processExitsWith: .signal(SIGKILL)) { [path = folder.path as String] in
       let database = try await SQLiteDatabase.open(
         path: path + "/test.db",

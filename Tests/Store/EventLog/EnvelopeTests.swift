@@ -94,12 +94,17 @@ struct TestEnvironment: Sendable {
     try EventABI.check(good)
     let spoil: [(String, (inout EventEnvelope) -> Void)] = [
       ("unknown_type", { $0.type = "journey.begun" }), ("schema_version", { $0.schemaVersion = 9 }), ("lane", { $0.lane = .control }),
-      ("payload_type", { $0.payload = nil }), ("payload_type", { $0.payload?.typeURL = "type.googleapis.com/spanwire.events.v1.JourneyFailed" }),
+      ("payload_type", { $0.payload = nil }),
+      ("payload_type", { $0.payload?.typeURL = "type.googleapis.com/spanwire.events.v1.JourneyFailed" }),
       ("undecodable", { $0.payload?.value = [0xFF, 0xFF] }), ("missing_id", { $0.productRuntimeSessionID = "" }),
       ("missing_id", { $0.eventID = "" }), ("invalid_id", { $0.causationID = "a:b" }), ("invalid_trace", { $0.traceID = [1] }),
-      ("invalid_trace", { $0.traceID = [UInt8](repeating: 1, count: 16) }), ("reserved_type", {
-        $0.type = EventType.researchPlanCreated.rawValue
-      }),
+      ("invalid_trace", { $0.traceID = [UInt8](repeating: 1, count: 16) }),
+      (
+        "reserved_type",
+        {
+          $0.type = EventType.researchPlanCreated.rawValue
+        }
+      ),
     ]
     for (label, change) in spoil {
       var envelope = good
@@ -133,10 +138,12 @@ struct TestEnvironment: Sendable {
     await test.end()
   }
 
-  @Test("verification finds a gap, a wrong column and an envelope that is none", arguments: [
-    "DELETE FROM event_log WHERE position = 2", "UPDATE event_log SET tenant_id = 'u' WHERE position = 2",
-    "UPDATE event_log SET envelope = x'FFFF' WHERE position = 2", "UPDATE event_log SET stream_sequence = 7 WHERE position = 2",
-  ])
+  @Test(
+    "verification finds a gap, a wrong column and an envelope that is none",
+    arguments: [
+      "DELETE FROM event_log WHERE position = 2", "UPDATE event_log SET tenant_id = 'u' WHERE position = 2",
+      "UPDATE event_log SET envelope = x'FFFF' WHERE position = 2", "UPDATE event_log SET stream_sequence = 7 WHERE position = 2",
+    ])
   func damage(sql: String) async throws {
     let test = try await TestEnvironment()
     _ = try await test.append((0..<3).map { _ in test.draft(JourneyStarted()) })
@@ -199,7 +206,9 @@ struct TestEnvironment: Sendable {
     _ = try await test.append([test.draft(JourneyStarted())])
     await wait(for: 16)
     await second.stop()
-    let seen = try await test.environment.database.scan { try $0.query("SELECT position, run FROM seen ORDER BY position") { $0.get(0, as: Int64.self) } }
+    let seen = try await test.environment.database.scan {
+      try $0.query("SELECT position, run FROM seen ORDER BY position") { $0.get(0, as: Int64.self) }
+    }
     // The last may have been taken and not yet written when it stopped; then it is the next run's.
     #expect(seen == Array(1...16) || seen == Array(1...15))
     await test.end()

@@ -27,7 +27,9 @@ import Testing
     for session in 0..<5 {
       let own = events.filter { $0.header.session == "S\(session)" }
       #expect(own.map(\.sequence) == Array(1...Int64(own.count)))
-      #expect(try await test.log.list(LogFilter(tenant: "t", session: "S\(session)"), after: .beginning, limit: 1_000).events.map(\.position) == own.map(\.position))
+      #expect(
+        try await test.log.list(LogFilter(tenant: "t", session: "S\(session)"), after: .beginning, limit: 1_000).events.map(\.position)
+          == own.map(\.position))
     }
     #expect(try await test.log.list(LogFilter(tenant: "t"), after: .after(220), limit: 3).events.map(\.position) == [221, 222, 223])
     await test.end()
@@ -56,7 +58,8 @@ import Testing
             _ = try? await test.database.transaction("append") { transaction in
               for session in sessions {
                 try transaction.append(
-                  session % 2 == 0 ? "even.x" : "odd.x", tenant: "t\(session % 3)", session: "S\(session)", lane: session % 5 == 0 ? .control : .data)
+                  session % 2 == 0 ? "even.x" : "odd.x", tenant: "t\(session % 3)", session: "S\(session)",
+                  lane: session % 5 == 0 ? .control : .data)
               }
               if refuses { throw Refused() }
             }
@@ -84,7 +87,12 @@ import Testing
             try await test.log.deliver(filter, from: cursor, to: recorder.sink)
           }
           // The slow take a few at a time, with pauses, until everybody has written.
-          if isSlow { for _ in 0..<60 { await Task.yield(); recorder.allow(Int.random(in: 1...20, using: &own)) } }
+          if isSlow {
+            for _ in 0..<60 {
+              await Task.yield()
+              recorder.allow(Int.random(in: 1...20, using: &own))
+            }
+          }
           await recorder.check(reading, test, filter, from: cursor)
         }
       }
@@ -139,9 +147,11 @@ import Testing
     for lane in [EventLane.telemetry, .data] {
       let told = recorder.losses.filter { $0.lane == lane }
       #expect(told.reduce(0) { $0 + $1.count } == Int64(missing.count { $0.header.lane == lane }))
-      #expect(missing.filter { $0.header.lane == lane }.allSatisfy { event in told.contains { ($0.first...$0.last).contains(event.position) } })
+      #expect(
+        missing.filter { $0.header.lane == lane }.allSatisfy { event in told.contains { ($0.first...$0.last).contains(event.position) } })
     }
-    let lostData = missing.count { $0.header.lane == .data }, lostTelemetry = missing.count { $0.header.lane == .telemetry }
+    let lostData = missing.count { $0.header.lane == .data }
+    let lostTelemetry = missing.count { $0.header.lane == .telemetry }
     #expect(lostData > 0 && lostData < lostTelemetry)
     await test.end()
   }
@@ -223,11 +233,12 @@ extension Recorder {
       _ = try? await reading.value
       let all = try await test.log.list(filter, after: .beginning, limit: .max - 1).events.map(\.position)
       let got = positions
-      let first: Int64 = switch cursor {
-      case .beginning: 1
-      case .after(let position): position + 1
-      case .now: got.first ?? mark
-      }
+      let first: Int64 =
+        switch cursor {
+        case .beginning: 1
+        case .after(let position): position + 1
+        case .now: got.first ?? mark
+        }
       #expect(got == all.filter { $0 >= first && $0 <= got.last! })
     } catch {
       Issue.record(error)

@@ -11,7 +11,10 @@ import Testing
   func idempotency() async throws {
     var template = Array("/tmp/spanwire-kit-XXXXXX".utf8CString)
     let folder = String(cString: mkdtemp(&template)!)
-    defer { for name in ["test.db", "test.db-wal", "test.db-shm", "test.db.lock"] { unlink(folder + "/" + name) }; rmdir(folder) }
+    defer {
+      for name in ["test.db", "test.db-wal", "test.db-shm", "test.db.lock"] { unlink(folder + "/" + name) }
+      rmdir(folder)
+    }
     let database = try await SQLiteDatabase.open(path: folder + "/test.db", durability: .off, migrations: [Idempotency.migrations])
     @Sendable func wish(_ value: Int64, key: String = "k", principal: String = "user:a", at now: Int64) async throws -> Int64 {
       let key = IdempotencyKey(tenant: "t", principal: principal, method: "/m", key: key, requestHash: SHA256.hash([UInt8(value)]))
@@ -72,10 +75,12 @@ import Testing
     #expect(RPCError.refusal(.notFound, reason, "x").reason == reason)
   }
 
-  @Test("names of reasons", arguments: [
-    (Reason.sessionNotFound, "SESSION_NOT_FOUND"), (.idempotencyKeyReused, "IDEMPOTENCY_KEY_REUSED"), (.noRoute, "NO_ROUTE"),
-    (.replayOutsideSandbox, "REPLAY_OUTSIDE_SANDBOX"), (.unspecified, "UNSPECIFIED"),
-  ])
+  @Test(
+    "names of reasons",
+    arguments: [
+      (Reason.sessionNotFound, "SESSION_NOT_FOUND"), (.idempotencyKeyReused, "IDEMPOTENCY_KEY_REUSED"), (.noRoute, "NO_ROUTE"),
+      (.replayOutsideSandbox, "REPLAY_OUTSIDE_SANDBOX"), (.unspecified, "UNSPECIFIED"),
+    ])
   func reasonNames(reason: Reason, name: String) { #expect(reason.wireName == name) }
 
   @Test("a denial carries its rule")
@@ -84,10 +89,13 @@ import Testing
     #expect(error.code == .permissionDenied && error.reasonMetadata("rule") == "AGENT-FORBIDDEN-ISSUE" && error.isVerdict)
   }
 
-  @Test("what the store does to a caller has a code", arguments: [
-    (DatabaseError.busy(limit: 1), RPCError.Code.resourceExhausted), (.outcomeUnknown("x"), .unavailable), (.full("x"), .resourceExhausted),
-    (.unexpectedRowCount(expected: 1, found: 0, sql: "x"), .aborted), (.corrupt("secret"), .internal), (.closed, .unavailable),
-  ])
+  @Test(
+    "what the store does to a caller has a code",
+    arguments: [
+      (DatabaseError.busy(limit: 1), RPCError.Code.resourceExhausted), (.outcomeUnknown("x"), .unavailable),
+      (.full("x"), .resourceExhausted),
+      (.unexpectedRowCount(expected: 1, found: 0, sql: "x"), .aborted), (.corrupt("secret"), .internal), (.closed, .unavailable),
+    ])
   func storeErrors(error: DatabaseError, code: RPCError.Code) {
     let outcome = RPCError.outcome(of: error, in: nil)
     #expect(outcome.code == code && !outcome.message.contains("secret"))
@@ -103,11 +111,14 @@ import Testing
     }
   }
 
-  @Test("development credentials", arguments: [
-    ("dev:user:anna:vienna:traveller", true), ("dev:ops:otto:vienna:ops_lead,ops_operator", true), ("dev:agent:x:t:external_agent", true),
-    ("dev:service:prg:t:x", false), ("dev:user:anna:vienna:", false), ("dev:user::vienna:traveller", false), ("user:anna:vienna:traveller", false),
-    ("dev:user:an na:vienna:traveller", false), ("", false),
-  ])
+  @Test(
+    "development credentials",
+    arguments: [
+      ("dev:user:anna:vienna:traveller", true), ("dev:ops:otto:vienna:ops_lead,ops_operator", true), ("dev:agent:x:t:external_agent", true),
+      ("dev:service:prg:t:x", false), ("dev:user:anna:vienna:", false), ("dev:user::vienna:traveller", false),
+      ("user:anna:vienna:traveller", false),
+      ("dev:user:an na:vienna:traveller", false), ("", false),
+    ])
   func credentials(text: String, isValid: Bool) {
     let principal = DevelopmentCredential.parse(text)
     #expect((principal != nil) == isValid)

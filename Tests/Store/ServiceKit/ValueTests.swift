@@ -2,33 +2,40 @@ import SpanwireServiceKit
 import Testing
 
 @Suite struct ValueTests {
-  @Test("authored decimals are exact in micro-units", arguments: [
-    ("0.50", 500_000), ("4", 4_000_000), ("-0.000001", -1), ("12.345678", 12_345_678), ("0", 0), ("-0", 0), ("", nil), (".5", nil),
-    ("5.", nil), ("1.2345678", nil), ("1e3", nil), ("1,5", nil), ("+1", nil), ("9223372036854.775807", Int64.max),
-    ("9223372036854.775808", nil), ("-9223372036854.775808", Int64.min), ("--1", nil), ("1.2.3", nil), ("99999999999999999999", nil),
-  ])
+  @Test(
+    "authored decimals are exact in micro-units",
+    arguments: [
+      ("0.50", 500_000), ("4", 4_000_000), ("-0.000001", -1), ("12.345678", 12_345_678), ("0", 0), ("-0", 0), ("", nil), (".5", nil),
+      ("5.", nil), ("1.2345678", nil), ("1e3", nil), ("1,5", nil), ("+1", nil), ("9223372036854.775807", Int64.max),
+      ("9223372036854.775808", nil), ("-9223372036854.775808", Int64.min), ("--1", nil), ("1.2.3", nil), ("99999999999999999999", nil),
+    ])
   func micros(text: String, value: Int64?) {
     #expect(Micros.parse(text) == value)
     if let value { #expect(Micros.parse(Micros.format(value)) == value) }
   }
 
-  @Test("moments of RFC 3339", arguments: [
-    ("1970-01-01T00:00:00Z", 0), ("2026-05-04T09:00:00+02:00", 1_777_878_000_000_000_000), ("2026-05-04T07:00:00.5Z", 1_777_878_000_500_000_000),
-    ("1969-12-31T23:59:59.999999999Z", -1), ("2024-02-29T12:00:00Z", 1_709_208_000_000_000_000), ("2025-02-29T12:00:00Z", nil),
-    ("2026-13-01T00:00:00Z", nil), ("2026-05-04T24:00:00Z", nil), ("2026-05-04 09:00:00Z", 1_777_885_200_000_000_000),
-    ("2026-05-04T09:00:00", nil), ("2026-05-04T09:00:00Z ", nil), ("2026-05-04T09:00:00.Z", nil), ("9999-12-31T00:00:00Z", nil),
-    ("2026-05-04T09:00:00-00:30", 1_777_887_000_000_000_000),
-  ])
+  @Test(
+    "moments of RFC 3339",
+    arguments: [
+      ("1970-01-01T00:00:00Z", 0), ("2026-05-04T09:00:00+02:00", 1_777_878_000_000_000_000),
+      ("2026-05-04T07:00:00.5Z", 1_777_878_000_500_000_000),
+      ("1969-12-31T23:59:59.999999999Z", -1), ("2024-02-29T12:00:00Z", 1_709_208_000_000_000_000), ("2025-02-29T12:00:00Z", nil),
+      ("2026-13-01T00:00:00Z", nil), ("2026-05-04T24:00:00Z", nil), ("2026-05-04 09:00:00Z", 1_777_885_200_000_000_000),
+      ("2026-05-04T09:00:00", nil), ("2026-05-04T09:00:00Z ", nil), ("2026-05-04T09:00:00.Z", nil), ("9999-12-31T00:00:00Z", nil),
+      ("2026-05-04T09:00:00-00:30", 1_777_887_000_000_000_000),
+    ])
   func moments(text: String, value: Int64?) {
     #expect(RFC3339.parse(text) == value)
     if let value { #expect(RFC3339.parse(RFC3339.format(value)) == value) }
   }
 
-  @Test("SHA-256 of the standard's examples", arguments: [
-    ("", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
-    ("abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
-    ("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"),
-  ])
+  @Test(
+    "SHA-256 of the standard's examples",
+    arguments: [
+      ("", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+      ("abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
+      ("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"),
+    ])
   func sha256(text: String, hex: String) {
     #expect(SHA256.hex(SHA256.hash(Array(text.utf8))) == hex)
     var pieces = SHA256()
@@ -62,9 +69,11 @@ import Testing
     #expect(ULID(high: .max, low: .max).text("X") == "X-7ZZZZZZZZZZZZZZZZZZZZZZZZZ")
   }
 
-  @Test("ids from outside", arguments: [
-    ("PRS-01J", true), ("a", true), ("A.b_c-9", true), ("", false), ("a:b", false), ("a b", false), ("ä", false), ("a/b", false),
-    (String(repeating: "x", count: 128), true), (String(repeating: "x", count: 129), false),
-  ])
+  @Test(
+    "ids from outside",
+    arguments: [
+      ("PRS-01J", true), ("a", true), ("A.b_c-9", true), ("", false), ("a:b", false), ("a b", false), ("ä", false), ("a/b", false),
+      (String(repeating: "x", count: 128), true), (String(repeating: "x", count: 129), false),
+    ])
   func identifiers(text: String, isValid: Bool) { #expect(Identifier.isValid(text) == isValid) }
 }

@@ -140,7 +140,8 @@ final class SQLiteStatement {
     case .null: code = sqlite3_bind_null(handle, index)
     case .blob(let value):
       // An empty array may have no address, which SQLite would take for NULL.
-      code = value.isEmpty
+      code =
+        value.isEmpty
         ? sqlite3_bind_zeroblob(handle, index, 0)
         : value.withUnsafeBytes { sqlite3_bind_blob(handle, index, $0.baseAddress, Int32($0.count), Self.transient) }
     case .text(var value):
