@@ -52,7 +52,7 @@ extension Channel {
 
 extension ClientCall {
   /// Sends the one request and waits for the one response.
-  package func exchange<Request: Message, Response: Message>(
+  package nonisolated(nonsending) func exchange<Request: Message, Response: Message>(
     _ request: Request, returning: Response.Type
   ) async throws -> UnaryResponse<Response> {
     do {
@@ -66,7 +66,7 @@ extension ClientCall {
   }
 
   /// Waits for the one response. None, or a second, with OK is UNIMPLEMENTED, as gRPC has it.
-  package func single<Response: Message>(_ type: Response.Type) async throws -> UnaryResponse<Response> {
+  package nonisolated(nonsending) func single<Response: Message>(_ type: Response.Type) async throws -> UnaryResponse<Response> {
     try await withTaskCancellationHandler {
       guard let message = try await receive(Response.self) else {
         throw RPCError.unimplemented("the server ended a call without the one response it should have")

@@ -13,7 +13,7 @@ public protocol ServerInterceptor: Sendable {
 public struct NextServerHandler: Sendable {
   let interceptors: [any ServerInterceptor]
   let index: Int
-  let body: @Sendable (any ServerCall) async throws -> Void
+  let body: nonisolated(nonsending) @Sendable (any ServerCall) async throws -> Void
 
   public func callAsFunction(_ call: any ServerCall) async throws {
     if index < interceptors.count {

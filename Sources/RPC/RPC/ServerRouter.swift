@@ -72,8 +72,9 @@ public final class ServerRouter: Sendable {
 
   /// Runs a call to its end. Never throws: the result is what the call ended with, nil for OK. Trailers stand in the context.
   ///
-  /// The handler runs in the calling task, so a transport chooses the executor and cancels that task together with the context.
-  public func serve(_ route: MethodRoute, _ call: any ServerCall) async -> RPCError? {
+  /// The handler runs in the calling task, so a transport chooses the executor and cancels that task together with the context. The way to it
+  /// stays on the caller's executor: a function that does not would ask the task for its own at every step.
+  public nonisolated(nonsending) func serve(_ route: MethodRoute, _ call: any ServerCall) async -> RPCError? {
     guard let observer else { return await run(route, call) }
     let start = Deadline.now()
     observer.callStarted(CallStart(side: .server, method: route.method, trace: call.context.trace, start: start))
@@ -86,7 +87,7 @@ public final class ServerRouter: Sendable {
     return outcome
   }
 
-  private func run(_ route: MethodRoute, _ call: any ServerCall) async -> RPCError? {
+  private nonisolated(nonsending) func run(_ route: MethodRoute, _ call: any ServerCall) async -> RPCError? {
     let context = call.context
     // The deadline may have passed while the call waited its turn: then the handler never runs.
     if context.deadline != .never, context.deadline.hasPassed { context.cancel(.deadlineExceeded) }

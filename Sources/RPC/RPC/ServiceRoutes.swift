@@ -15,9 +15,9 @@ public struct ServiceRoutes: Sendable {
 public struct MethodRoute: Sendable {
   public let method: MethodDescriptor
   /// Runs the handler to its end: it takes requests from the call and sends responses into it. Throwing ends the call with an error.
-  let body: @Sendable (any ServerCall) async throws -> Void
+  let body: nonisolated(nonsending) @Sendable (any ServerCall) async throws -> Void
 
-  init(_ method: MethodDescriptor, _ body: @escaping @Sendable (any ServerCall) async throws -> Void) {
+  init(_ method: MethodDescriptor, _ body: nonisolated(nonsending) @escaping @Sendable (any ServerCall) async throws -> Void) {
     self.method = method
     self.body = body
   }

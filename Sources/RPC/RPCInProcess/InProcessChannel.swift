@@ -78,7 +78,7 @@ public final class InProcessChannel: Channel {
   }
 
   /// The caller's own cancellation is the call's: the handler runs in the caller's task.
-  private func serveInline(
+  private nonisolated(nonsending) func serveInline(
     _ route: MethodRoute, _ call: any ServerCall, _ context: ServerContext, _ parent: CallContext?
   ) async -> RPCError? {
     await withTaskCancellationHandler {
@@ -89,7 +89,7 @@ public final class InProcessChannel: Channel {
   }
 
   /// The call's deadline is its own: the caller returns when it passes, whatever the handler does.
-  private func serveInOwnTask(_ route: MethodRoute, _ call: any ServerCall, _ context: ServerContext) async -> RPCError? {
+  private nonisolated(nonsending) func serveInOwnTask(_ route: MethodRoute, _ call: any ServerCall, _ context: ServerContext) async -> RPCError? {
     let end = CallEnd()
     let timer = DeadlineTimer(context)
     let router = router
@@ -110,8 +110,8 @@ public final class InProcessChannel: Channel {
   }
 
   /// Tells the client's observer of a call that is one expression.
-  private func observed<Result>(
-    _ outgoing: OutgoingCall, _ operation: () async throws -> Result, traffic: (RPCError?) -> CallTraffic
+  private nonisolated(nonsending) func observed<Result>(
+    _ outgoing: OutgoingCall, _ operation: nonisolated(nonsending) () async throws -> Result, traffic: (RPCError?) -> CallTraffic
   ) async throws -> Result {
     guard let observer else { return try await operation() }
     let start = Deadline.now()

@@ -253,7 +253,7 @@ extension ClientStream {
   func cancel() { cancel(.cancelled) }
 
   /// Waits; a task that is cancelled meanwhile cancels the call, which ends the wait.
-  private func cancelling(_ wait: () async -> Void) async throws {
+  private nonisolated(nonsending) func cancelling(_ wait: nonisolated(nonsending) () async -> Void) async throws {
     await withTaskCancellationHandler {
       await wait()
     } onCancel: {

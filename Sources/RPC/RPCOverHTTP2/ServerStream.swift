@@ -175,6 +175,7 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
     phase = .handling
     handlerRuns = true
     let task = Task.immediate(executorPreference: loop) {
+      // Runs on this loop down to the service's own method.
       let outcome = await self.home.router.serve(self.route!, self)
       self.handlerEnded(outcome)
     }
