@@ -80,6 +80,8 @@ final class ServerProcess: @unchecked Sendable {
   /// What it has said on standard error since the folder was new.
   var complaints: String { (try? String(contentsOf: data.appending(path: "stderr.log"), encoding: .utf8)) ?? "" }
 
+  var identifier: Int32 { process.processIdentifier }
+
   var isRunning: Bool { process.isRunning }
 
   /// As a power cut would: SIGKILL.

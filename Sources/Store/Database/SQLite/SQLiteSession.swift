@@ -33,6 +33,9 @@ final class SQLiteSession {
   }
 
   /// Runs one closure, which says whether it succeeded. Its writes stay or go as one; throws only if the whole transaction is gone.
+  ///
+  /// Never inlined: the optimiser of Swift 6.3 aborts when it inlines a borrowed noncopyable argument into a loop.
+  @inline(never)
   func attempt(_ body: (borrowing Transaction) -> Bool) throws -> (succeeded: Bool, position: Int64?) {
     hasSavepoint = false
     position = nil
