@@ -32,7 +32,9 @@ sigaddset(&signals, SIGINT)
 pthread_sigmask(SIG_BLOCK, &signals, nil)
 
 let router = ServerRouter([Echo_Echo.routes(Echo())], observer: SpanRing.observer)
-let tls = arguments.count == 4 ? TLSServerConfiguration(certificateChain: .file(path: arguments[2]), privateKey: .file(path: arguments[3])) : nil
+let tls =
+  arguments.count == 4
+  ? TLSServerConfiguration(certificateChain: .file(path: arguments[2]), privateKey: .file(path: arguments[3])) : nil
 let server = try HTTP2Server(router, ServerConfiguration(port: port, tls: tls))
 for address in try await server.start() { print("serving on \(address)") }
 let waited = signals

@@ -23,7 +23,8 @@ public struct MethodRoute: Sendable {
   }
 
   public static func unary<Request: Message, Response: Message>(
-    _ method: MethodDescriptor, _ handler: @escaping @Sendable (Request, ServerContext) async throws -> Response
+    _ method: MethodDescriptor,
+    _ handler: nonisolated(nonsending) @escaping @Sendable (Request, ServerContext) async throws -> Response
   ) -> MethodRoute {
     precondition(method.kind == .unary)
     return MethodRoute(method) { call in
@@ -32,7 +33,8 @@ public struct MethodRoute: Sendable {
   }
 
   public static func serverStreaming<Request: Message, Response: Message>(
-    _ method: MethodDescriptor, _ handler: @escaping @Sendable (Request, ResponseWriter<Response>, ServerContext) async throws -> Void
+    _ method: MethodDescriptor,
+    _ handler: nonisolated(nonsending) @escaping @Sendable (Request, ResponseWriter<Response>, ServerContext) async throws -> Void
   ) -> MethodRoute {
     precondition(method.kind == .serverStreaming)
     return MethodRoute(method) { call in
@@ -41,7 +43,8 @@ public struct MethodRoute: Sendable {
   }
 
   public static func clientStreaming<Request: Message, Response: Message>(
-    _ method: MethodDescriptor, _ handler: @escaping @Sendable (RequestStream<Request>, ServerContext) async throws -> Response
+    _ method: MethodDescriptor,
+    _ handler: nonisolated(nonsending) @escaping @Sendable (RequestStream<Request>, ServerContext) async throws -> Response
   ) -> MethodRoute {
     precondition(method.kind == .clientStreaming)
     return MethodRoute(method) { call in
@@ -51,7 +54,8 @@ public struct MethodRoute: Sendable {
 
   public static func bidirectional<Request: Message, Response: Message>(
     _ method: MethodDescriptor,
-    _ handler: @escaping @Sendable (RequestStream<Request>, ResponseWriter<Response>, ServerContext) async throws -> Void
+    _ handler:
+      nonisolated(nonsending) @escaping @Sendable (RequestStream<Request>, ResponseWriter<Response>, ServerContext) async throws -> Void
   ) -> MethodRoute {
     precondition(method.kind == .bidirectional)
     return MethodRoute(method) { call in

@@ -2,19 +2,33 @@
 package enum WireText {
   /// Reads `grpc-timeout`: 1 to 8 digits and a unit; nil when it is anything else.
   package static func timeout(_ text: UnsafeRawBufferPointer) -> Duration? {
+    guard let (number, unit) = numberAndUnit(text) else { return nil }
+    return unit < 1_000_000_000 ? .nanoseconds(Int64(number * unit)) : .seconds(Int64(number * (unit / 1_000_000_000)))
+  }
+
+  /// As `timeout`, in nanoseconds; what is longer than they can count, 584 years, is that long.
+  package static func timeoutNanoseconds(_ text: UnsafeRawBufferPointer) -> UInt64? {
+    guard let (number, unit) = numberAndUnit(text) else { return nil }
+    let (product, overflow) = number.multipliedReportingOverflow(by: unit)
+    return overflow ? .max : product
+  }
+
+  /// The digits, and the unit in nanoseconds.
+  private static func numberAndUnit(_ text: UnsafeRawBufferPointer) -> (number: UInt64, unit: UInt64)? {
     guard (2...9).contains(text.count) else { return nil }
-    var number: Int64 = 0
-    for byte in text.dropLast() {
-      guard UInt8(ascii: "0")...UInt8(ascii: "9") ~= byte else { return nil }
-      number = number * 10 + Int64(byte - UInt8(ascii: "0"))
+    var number: UInt64 = 0
+    for index in 0..<text.count - 1 {
+      let digit = text[index] &- UInt8(ascii: "0")
+      guard digit < 10 else { return nil }
+      number = number &* 10 &+ UInt64(digit)
     }
     switch text[text.count - 1] {
-    case UInt8(ascii: "H"): return .seconds(number * 3600)
-    case UInt8(ascii: "M"): return .seconds(number * 60)
-    case UInt8(ascii: "S"): return .seconds(number)
-    case UInt8(ascii: "m"): return .milliseconds(number)
-    case UInt8(ascii: "u"): return .microseconds(number)
-    case UInt8(ascii: "n"): return .nanoseconds(number)
+    case UInt8(ascii: "H"): return (number, 3_600_000_000_000)
+    case UInt8(ascii: "M"): return (number, 60_000_000_000)
+    case UInt8(ascii: "S"): return (number, 1_000_000_000)
+    case UInt8(ascii: "m"): return (number, 1_000_000)
+    case UInt8(ascii: "u"): return (number, 1_000)
+    case UInt8(ascii: "n"): return (number, 1)
     default: return nil
     }
   }

@@ -18,8 +18,8 @@ package protocol ConnectionOwner: AnyObject {
 
 /// An HTTP/2 connection on a socket, in the clear or over TLS, at either end.
 ///
-/// It reads what is there, lets the session work, and sends what a round of its loop has produced with one call. It waits for the socket to be
-/// writable only after a short send. Everything happens on its loop.
+/// It reads what is there, lets the session work, and sends what a round of its loop has produced with one call. It waits for the socket
+/// to be writable only after a short send. Everything happens on its loop.
 package final class Connection: ReadinessHandler, RoundEndTarget, HTTP2SessionDelegate {
   package let loop: EventLoop
   package let socket: Socket

@@ -11,15 +11,19 @@ final class ServerLoop: RoundEndTarget, @unchecked Sendable {
   let loop: EventLoop
   let router: ServerRouter
   /// Responses are encoded here, one at a time.
-  var writer = MessageWriter(capacity: 4096)
+  let writer: UnsafeMutablePointer<MessageWriter>
   /// Response headers are put together here.
   let headers = HTTP2Headers()
+
+  /// The configuration's `requestTimeout`, in nanoseconds.
+  let requestTimeout: UInt64
 
   private var acceptors: [Acceptor] = []
   private var connections: [ObjectIdentifier: ServerConnection] = [:]
   /// Stream objects whose calls are over, for the calls to come.
-  private var spares: [ServerStream] = []
-  private var retiring: [ServerStream] = []
+  private var spares: ServerStream?
+  private var spareCount = 0
+  private var retiring: ServerStream?
   private var isDraining = false
   private var drained: [CheckedContinuation<Void, Never>] = []
 
@@ -30,6 +34,17 @@ final class ServerLoop: RoundEndTarget, @unchecked Sendable {
     self.server = server
     self.loop = loop
     router = server.router
+    let (seconds, attoseconds) = server.configuration.requestTimeout.components
+    requestTimeout = UInt64(max(0, seconds)) * 1_000_000_000 + UInt64(max(0, attoseconds) / 1_000_000_000)
+    writer = .allocate(capacity: 1)
+    writer.initialize(to: MessageWriter(capacity: 4096))
+  }
+
+  deinit {
+    writer.deinitialize(count: 1)
+    writer.deallocate()
+    // One after the other: the chain must not be let go in one recursion.
+    while let stream = spares { spares = stream.nextSpare }
   }
 
   // MARK: Connections
@@ -101,22 +116,30 @@ final class ServerLoop: RoundEndTarget, @unchecked Sendable {
   // MARK: Streams
 
   func stream() -> ServerStream {
-    guard let spare = spares.popLast() else { return ServerStream(self) }
+    guard let spare = spares else { return ServerStream(self) }
+    spares = spare.nextSpare
+    spare.nextSpare = nil
+    spareCount -= 1
     return spare
   }
 
   /// Takes back a stream whose call is over. Whoever still holds it keeps it: it is used again only if nobody does.
   func retire(_ stream: ServerStream) {
-    if retiring.isEmpty { loop.atEndOfRound(self) }
-    retiring.append(stream)
+    if retiring == nil { loop.atEndOfRound(self) }
+    stream.nextSpare = retiring
+    retiring = stream
   }
 
   /// By now the tasks that ended in this round have let go.
   func roundEnded() {
-    while var stream = retiring.popLast() {
-      if spares.count < Self.maxSpares, isKnownUniquelyReferenced(&stream) {
+    while var stream = retiring {
+      retiring = stream.nextSpare
+      stream.nextSpare = nil
+      if spareCount < Self.maxSpares, isKnownUniquelyReferenced(&stream) {
         stream.prepareForReuse()
-        spares.append(stream)
+        stream.nextSpare = spares
+        spares = stream
+        spareCount += 1
       }
     }
   }

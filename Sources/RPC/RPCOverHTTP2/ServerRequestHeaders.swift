@@ -70,7 +70,8 @@ struct RequestHeaders: ~Copyable {
     if !isPost { return .plain("405", "") }
     switch contentType {
     case .other: return .plain("415", "")
-    case .unknownCodec: return .status(.unimplemented("only application/grpc and application/grpc+proto are understood"), acceptsEncodings: false)
+    case .unknownCodec:
+      return .status(.unimplemented("only application/grpc and application/grpc+proto are understood"), acceptsEncodings: false)
     case .grpc: break
     }
     if let path { return .status(path, acceptsEncodings: false) }
@@ -92,7 +93,12 @@ struct RequestHeaders: ~Copyable {
     _ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer, _ stream: ServerStream, _ metadata: borrowing Metadata.WireRecords
   ) {
     if name == "grpc-timeout" {
-      if let span = WireText.timeout(value) { deadline = Deadline(nanoseconds: stream.loop.moment(after: span)) } else { timeoutIsBad = true }
+      if let span = WireText.timeoutNanoseconds(value) {
+        let (moment, overflow) = stream.loop.now.addingReportingOverflow(span)
+        deadline = overflow ? .never : Deadline(nanoseconds: moment)
+      } else {
+        timeoutIsBad = true
+      }
     } else if name == "grpc-encoding" {
       if value == "identity" { return }
       let text = String(decoding: value, as: UTF8.self)

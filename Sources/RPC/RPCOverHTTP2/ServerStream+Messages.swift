@@ -73,8 +73,8 @@ extension ServerStream {
   func send<M: Message>(_ message: M) throws -> Bool {
     guard loop.isCurrent else { return try sendFromElsewhere(message.encoded()) }
     try checkOpen()
-    message.encode(into: &home.writer)
-    return try home.writer.withBytes { try queue($0) }
+    message.encode(into: &home.writer.pointee)
+    return try home.writer.pointee.withBytes { try queue($0) }
   }
 
   func send(encoded message: [UInt8]) throws -> Bool {

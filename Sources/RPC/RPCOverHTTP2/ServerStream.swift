@@ -14,7 +14,14 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
   let home: ServerLoop
   private(set) var currentContext: ServerContext?
   private(set) var route: MethodRoute?
-  var assembler: MessageAssembler
+  /// Behind a pointer, so that no access to it is checked for overlap at run time.
+  private let assembly: UnsafeMutablePointer<MessageAssembler>
+  var assembler: MessageAssembler {
+    unsafeAddress { UnsafePointer(assembly) }
+    unsafeMutableAddress { assembly }
+  }
+  /// Links the objects that wait for their next call.
+  var nextSpare: ServerStream?
   var requestEncoding = RequestEncoding.identity
   var responseCompression: Compression?
   var counts = CallTraffic()
@@ -55,9 +62,15 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
 
   init(_ home: ServerLoop) {
     self.home = home
-    assembler = MessageAssembler(limits: home.router.limits)
+    assembly = .allocate(capacity: 1)
+    assembly.initialize(to: MessageAssembler(limits: home.router.limits))
     super.init()
     timer = LoopTimer(on: home.loop) { [unowned self] in timeIsUp() }
+  }
+
+  deinit {
+    assembly.deinitialize(count: 1)
+    assembly.deallocate()
   }
 
   var loop: EventLoop { home.loop }
@@ -101,11 +114,10 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
     currentContext = context
     if request.deadline != .never, request.deadline.nanoseconds <= loop.now { return answer(.deadlineExceeded()) }
     if route.method.kind.clientStreams {
-      if request.deadline != .never { timer.arm(at: request.deadline.nanoseconds) }
       startHandler()
     } else {
       phase = .request
-      timer.arm(at: min(request.deadline.nanoseconds, loop.moment(after: home.server.configuration.requestTimeout)))
+      timer.arm(at: min(request.deadline.nanoseconds, loop.now &+ home.requestTimeout))
     }
   }
 
@@ -128,7 +140,6 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
       } else if census.messages != 1 {
         answer(.unimplemented("\(route!.method.path) takes one request, not \(census.messages)"))
       } else {
-        if let deadline = currentContext?.deadline, deadline != .never { timer.arm(at: deadline.nanoseconds) } else { timer.disarm() }
         startHandler()
       }
     case .handling:
@@ -174,12 +185,16 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
   private func startHandler() {
     phase = .handling
     handlerRuns = true
+    timer.disarm()
     let task = Task.immediate(executorPreference: loop) {
       // Runs on this loop down to the service's own method.
       let outcome = await self.home.router.serve(self.route!, self)
       self.handlerEnded(outcome)
     }
-    if handlerRuns { self.task = task }
+    // Most handlers have ended by now, and need neither.
+    guard handlerRuns else { return }
+    self.task = task
+    if phase == .handling, let deadline = currentContext?.deadline, deadline != .never { timer.arm(at: deadline.nanoseconds) }
   }
 
   private func handlerEnded(_ outcome: RPCError?) {

@@ -35,7 +35,7 @@ final class SessionTables: @unchecked Sendable {
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks) { handle, _, id, bytes, count, _ in
       if let stream = stream(handle, id) {
         stream._withUnsafeGuaranteedRef { stream in
-          stream.unconsumed += count
+          stream.state.pointee.unconsumed += count
           stream.receivedData(UnsafeRawBufferPointer(start: bytes, count: count))
         }
       } else {
@@ -80,7 +80,7 @@ final class SessionTables: @unchecked Sendable {
       let available = stream.output.count
       let count = min(room, available)
       if count == 0, !stream.isFinished {
-        stream.isDeferred = true
+        stream.state.pointee.isDeferred = true
         return Int(NGHTTP2_ERR_DEFERRED.rawValue)
       }
       var result = NGHTTP2_DATA_FLAG_NO_COPY.rawValue
@@ -117,7 +117,7 @@ extension HTTP2Session {
     if role == .server, spanwire_headers_category(frame) == NGHTTP2_HCAT_REQUEST {
       acceptedStreams += 1
       let stream = delegate.openedStream()
-      stream.id = id
+      stream.state.pointee.id = id
       link(stream)
       nghttp2_session_set_stream_user_data(handle, id, Unmanaged.passUnretained(stream).toOpaque())
       openHeaders = .passUnretained(stream)
@@ -126,7 +126,7 @@ extension HTTP2Session {
     openHeaders = stream(handle, id)
     openHeaders?._withUnsafeGuaranteedRef { stream in
       stream.headers.removeAll()
-      stream.headersAreTooLarge = false
+      stream.state.pointee.headersAreTooLarge = false
     }
     return 0
   }
@@ -136,7 +136,7 @@ extension HTTP2Session {
   ) -> Int32 {
     guard let openHeaders else { return 0 }
     return openHeaders._withUnsafeGuaranteedRef { stream in
-      if !stream.headersAreTooLarge, stream.headers.listSize + name.count + value.count + 32 <= limits.maxHeaderListSize {
+      if !stream.state.pointee.headersAreTooLarge, stream.headers.listSize + name.count + value.count + 32 <= limits.maxHeaderListSize {
         stream.headers.add(name: name, value: value)
         return 0
       }
@@ -147,8 +147,8 @@ extension HTTP2Session {
 
   /// The block is decoded to its end all the same, for the sake of the table that both sides share.
   private func refuse(_ stream: HTTP2Stream, _ size: Int) {
-    if !stream.headersAreTooLarge { guardian.refusedHeaderBytes = stream.headers.listSize }
-    stream.headersAreTooLarge = true
+    if !stream.state.pointee.headersAreTooLarge { guardian.refusedHeaderBytes = stream.headers.listSize }
+    stream.state.pointee.headersAreTooLarge = true
     guardian.refusedHeaderBytes += size
     if guardian.refusedHeaderBytes > limits.maxHeaderListSize * limits.headerBombFactor {
       terminate(.enhanceYourCalm, debug: "header list too large")
@@ -197,7 +197,7 @@ extension HTTP2Session {
   }
 
   private func receivedHeaders(_ stream: HTTP2Stream, ends: Bool) {
-    if stream.headersAreTooLarge {
+    if stream.state.pointee.headersAreTooLarge {
       if role == .server, !stream.hasSentHeaders {
         scratchHeaders.removeAll()
         scratchHeaders.add(":status", "431")
@@ -208,12 +208,12 @@ extension HTTP2Session {
       stream.receivedTooLargeHeaders()
       return
     }
-    if stream.hasReceivedHeaders {
+    if stream.state.pointee.hasReceivedHeaders {
       stream.receivedTrailers()
     } else {
       // 1xx responses announce another; nobody here waits for them.
       if role == .client, isInformational(stream) { return }
-      stream.hasReceivedHeaders = true
+      stream.state.pointee.hasReceivedHeaders = true
       stream.receivedHeaders()
     }
     if ends { receivedEnd(stream) }
@@ -229,8 +229,8 @@ extension HTTP2Session {
 
   private func receivedEnd(_ stream: HTTP2Stream) {
     guard !stream.hasReceivedEnd, stream.closeCode == nil else { return }
-    stream.hasReceivedEnd = true
-    if !stream.headersAreTooLarge { stream.receivedEnd() }
+    stream.state.pointee.hasReceivedEnd = true
+    if !stream.state.pointee.headersAreTooLarge { stream.receivedEnd() }
   }
 
   fileprivate func sent(_ frame: UnsafePointer<nghttp2_frame>) -> Int32 {

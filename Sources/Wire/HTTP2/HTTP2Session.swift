@@ -157,9 +157,9 @@ public final class HTTP2Session {
       ? nghttp2_submit_request(handle, nil, fields, count, &provider, pointer)
       : nghttp2_submit_request(handle, nil, fields, count, nil, pointer)
     if id < 0 { throw HTTP2Error(code: id) }
-    stream.id = id
-    stream.hasSentHeaders = true
-    if !hasBody { stream.isFinished = true }
+    stream.state.pointee.id = id
+    stream.state.pointee.hasSentHeaders = true
+    if !hasBody { stream.state.pointee.isFinished = true }
     link(stream)
     needsSend()
   }
@@ -167,10 +167,10 @@ public final class HTTP2Session {
   /// Sends a response's fields; unless they end the stream, the body is the stream's output and `finish()` ends it. Servers only.
   public func submitResponse(_ stream: HTTP2Stream, _ headers: borrowing HTTP2Headers, endsStream: Bool) {
     guard stream.closeCode == nil, !stream.hasSentHeaders else { return }
-    stream.hasSentHeaders = true
+    stream.state.pointee.hasSentHeaders = true
     let count = fill(headers)
     if endsStream {
-      stream.isFinished = true
+      stream.state.pointee.isFinished = true
       nghttp2_submit_response(handle, stream.id, fields, count, nil)
     } else {
       var provider = spanwire_data_provider(Unmanaged.passUnretained(stream).toOpaque(), SessionTables.readBody)
@@ -265,29 +265,29 @@ public final class HTTP2Session {
   // MARK: Open streams
 
   func link(_ stream: HTTP2Stream) {
-    stream.session = self
-    stream.previousOpen = nil
-    stream.nextOpen = firstOpen
-    firstOpen?.previousOpen = stream
+    stream.state.pointee.session = self
+    stream.state.pointee.previousOpen = nil
+    stream.state.pointee.nextOpen = firstOpen
+    firstOpen?.state.pointee.previousOpen = stream
     firstOpen = stream
     openStreams += 1
   }
 
   func close(_ stream: HTTP2Stream, _ code: HTTP2ErrorCode) {
-    let next = stream.nextOpen
-    next?.previousOpen = stream.previousOpen
-    if let previous = stream.previousOpen { previous.nextOpen = next } else { firstOpen = next }
-    stream.nextOpen = nil
-    stream.previousOpen = nil
+    let next = stream.state.pointee.nextOpen
+    next?.state.pointee.previousOpen = stream.state.pointee.previousOpen
+    if let previous = stream.state.pointee.previousOpen { previous.state.pointee.nextOpen = next } else { firstOpen = next }
+    stream.state.pointee.nextOpen = nil
+    stream.state.pointee.previousOpen = nil
     openStreams -= 1
-    stream.closeCode = code
+    stream.state.pointee.closeCode = code
     openHeaders = nil
     // What nobody took any more still counts against the window of the connection.
-    if stream.unconsumed > 0 {
-      nghttp2_session_consume_connection(handle, stream.unconsumed)
-      stream.unconsumed = 0
+    if stream.state.pointee.unconsumed > 0 {
+      nghttp2_session_consume_connection(handle, stream.state.pointee.unconsumed)
+      stream.state.pointee.unconsumed = 0
     }
     stream.closed(code)
-    stream.session = nil
+    stream.state.pointee.session = nil
   }
 }

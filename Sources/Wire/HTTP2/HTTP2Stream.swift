@@ -5,51 +5,68 @@ import CNghttp2
 /// Events come on the session's thread, inside `receive` or `send` of the session: they may submit, reset and consume, but never call those
 /// two. Output is queued in `output` and leaves when the session is next asked for bytes and the peer's windows allow.
 open class HTTP2Stream {
-  /// 0 before it is opened.
-  public internal(set) final var id: Int32 = 0
-  public internal(set) final var session: HTTP2Session?
+  /// What changes. Behind a pointer, as in `ByteQueue`: several times a call and frame, a check for overlapping access would cost more than
+  /// the access.
+  @usableFromInline struct State {
+    @usableFromInline var id: Int32 = 0
+    /// The session outlives its open streams: it takes leave of each.
+    @usableFromInline unowned(unsafe) var session: HTTP2Session?
+    @usableFromInline var drainMark: Int?
+    @usableFromInline var hasSentHeaders = false
+    @usableFromInline var isFinished = false
+    @usableFromInline var closeCode: HTTP2ErrorCode?
+    @usableFromInline var hasReceivedEnd = false
+    var hasReceivedHeaders = false
+    var headersAreTooLarge = false
+    var isDeferred = false
+    /// Bytes of DATA that were handed over and not consumed.
+    var unconsumed = 0
+    /// The session's list of open streams; next is retained by the list.
+    var nextOpen: HTTP2Stream?
+    unowned(unsafe) var previousOpen: HTTP2Stream?
+  }
+
+  @usableFromInline final let state: UnsafeMutablePointer<State>
+
   /// The fields of the header block last received.
   public final let headers = HTTP2Headers()
   /// The body on its way out. Call `outputChanged()` after appending.
   public final let output = ByteQueue()
+
+  public init() {
+    state = .allocate(capacity: 1)
+    state.initialize(to: State())
+  }
+
+  deinit {
+    state.deinitialize(count: 1)
+    state.deallocate()
+  }
+
+  /// 0 before it is opened.
+  @inlinable public final var id: Int32 { state.pointee.id }
+  /// nil before it is opened and after it was closed.
+  @inlinable public final var session: HTTP2Session? { state.pointee.session }
   /// Tells `outputDrained` to be called, once, when the queue is at or below this.
-  public final var drainMark: Int?
-
+  @inlinable public final var drainMark: Int? {
+    get { state.pointee.drainMark }
+    set { state.pointee.drainMark = newValue }
+  }
   /// Whether a leading HEADERS frame of ours was submitted.
-  public internal(set) final var hasSentHeaders = false
+  @inlinable public final var hasSentHeaders: Bool { state.pointee.hasSentHeaders }
   /// Whether no more output will come.
-  public internal(set) final var isFinished = false
+  @inlinable public final var isFinished: Bool { state.pointee.isFinished }
   /// nil while the stream is open.
-  public internal(set) final var closeCode: HTTP2ErrorCode?
+  @inlinable public final var closeCode: HTTP2ErrorCode? { state.pointee.closeCode }
   /// Whether the peer has ended its side.
-  public internal(set) final var hasReceivedEnd = false
-
-  final var hasReceivedHeaders = false
-  final var headersAreTooLarge = false
-  final var isDeferred = false
-  /// Bytes of DATA that were handed over and not consumed.
-  final var unconsumed = 0
-  /// The session's list of open streams; next is retained by the list.
-  final var nextOpen: HTTP2Stream?
-  unowned(unsafe) final var previousOpen: HTTP2Stream?
-
-  public init() {}
+  @inlinable public final var hasReceivedEnd: Bool { state.pointee.hasReceivedEnd }
 
   /// Readies the object for another stream. Subclasses that are reused call it after their own state is gone.
   public final func recycle() {
     precondition(session == nil, "only closed streams are reused")
-    id = 0
     headers.removeAll()
     output.removeAll()
-    drainMark = nil
-    hasSentHeaders = false
-    isFinished = false
-    closeCode = nil
-    hasReceivedEnd = false
-    hasReceivedHeaders = false
-    headersAreTooLarge = false
-    isDeferred = false
-    unconsumed = 0
+    state.pointee = State()
   }
 
   // MARK: Events
@@ -79,8 +96,8 @@ open class HTTP2Stream {
   @inline(__always)
   public final func outputChanged() {
     guard let session, closeCode == nil else { return }
-    if isDeferred {
-      isDeferred = false
+    if state.pointee.isDeferred {
+      state.pointee.isDeferred = false
       nghttp2_session_resume_data(session.handle, id)
     }
     session.needsSend()
@@ -89,7 +106,7 @@ open class HTTP2Stream {
   /// Says that no more output will come: trailers follow what is queued.
   @inline(__always)
   public final func finish() {
-    isFinished = true
+    state.pointee.isFinished = true
     outputChanged()
   }
 
@@ -97,8 +114,8 @@ open class HTTP2Stream {
   @inline(__always)
   public final func consume(_ count: Int) {
     guard let session, closeCode == nil, count > 0 else { return }
-    let count = min(count, unconsumed)
-    unconsumed -= count
+    let count = min(count, state.pointee.unconsumed)
+    state.pointee.unconsumed -= count
     nghttp2_session_consume(session.handle, id, count)
     session.needsSend()
   }

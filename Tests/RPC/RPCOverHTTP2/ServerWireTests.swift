@@ -47,7 +47,8 @@ import Testing
     Case(name: "gzip announced, not used", headers: [("grpc-encoding", "gzip")], grpc: 0),
     Case(name: "unknown encoding", headers: [("grpc-encoding", "snappy")], grpc: 12),
     Case(name: "a request that is no message", body: RawClient.frame([10, 200, 1]), grpc: 13),
-    Case(name: "the health check of load balancers", headers: [(":method", "GET"), (":path", "/healthz"), ("content-type", nil)], body: nil),
+    Case(
+      name: "the health check of load balancers", headers: [(":method", "GET"), (":path", "/healthz"), ("content-type", nil)], body: nil),
     Case(name: "values that are legal HTTP but not ASCII", headers: [("x-odd", "caf\u{e9}")], grpc: 0),
   ]
 
