@@ -69,7 +69,11 @@ final class InProcessCall: Sendable {
   }
 
   private func startHandler() {
-    guard state.withLock({ state in defer { state.isStarted = true }; return !state.isStarted }) else { return }
+    guard
+      state.withLock({ state in
+        defer { state.isStarted = true }; return !state.isStarted
+      })
+    else { return }
     let end = InProcessServerCall(self)
     let handler = Task.immediate(executorPreference: context.executor) { [router, route] in
       let outcome = await router.serve(route, end)

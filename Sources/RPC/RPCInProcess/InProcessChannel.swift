@@ -89,7 +89,9 @@ public final class InProcessChannel: Channel {
   }
 
   /// The call's deadline is its own: the caller returns when it passes, whatever the handler does.
-  private nonisolated(nonsending) func serveInOwnTask(_ route: MethodRoute, _ call: any ServerCall, _ context: ServerContext) async -> RPCError? {
+  private nonisolated(nonsending) func serveInOwnTask(_ route: MethodRoute, _ call: any ServerCall, _ context: ServerContext) async
+    -> RPCError?
+  {
     let end = CallEnd()
     let timer = DeadlineTimer(context)
     let router = router

@@ -172,7 +172,9 @@ final class MessageQueue: Sendable {
 
   /// Suspends until the slot's side has something to look at, or the task is cancelled: a cancelled task finds its flag set under the lock
   /// before it waits, or its handler finds it waiting.
-  private func wait(_ slot: WritableKeyPath<State, UnsafeContinuation<Void, Never>?> & Sendable, until ready: @Sendable (State) -> Bool) async {
+  private func wait(_ slot: WritableKeyPath<State, UnsafeContinuation<Void, Never>?> & Sendable, until ready: @Sendable (State) -> Bool)
+    async
+  {
     await withTaskCancellationHandler {
       await withUnsafeContinuation { continuation in
         let now = state.withLock { state in

@@ -214,7 +214,8 @@ extension ClientStream {
     if needsVisit { loop.execute { self.visit() } }
   }
 
-  private static func decode<M: Message>(_ frame: MessageAssembler.Frame, _ encoding: ResponseEncoding, _ limits: MessageLimits) throws -> M {
+  private static func decode<M: Message>(_ frame: MessageAssembler.Frame, _ encoding: ResponseEncoding, _ limits: MessageLimits) throws -> M
+  {
     do {
       guard frame.isCompressed else { return try M(decoding: frame.bytes) }
       switch encoding {

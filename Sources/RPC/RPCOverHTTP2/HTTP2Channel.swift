@@ -81,7 +81,7 @@ public final class HTTP2Channel: Channel {
       do {
         // Anything but a refusal unseen is the caller's to judge.
         return try await call.single(Response.self)
-      } catch where call.isUnseen && retries < Self.maxTransparentRetries {
+      } catch  where call.isUnseen && retries < Self.maxTransparentRetries {
         retries += 1
       }
     }

@@ -23,7 +23,9 @@ package enum MessageCompression {
   /// The bytes of a compressed message.
   ///
   /// Throws RESOURCE_EXHAUSTED beyond the limit and INTERNAL for bytes that are corrupt, cut short, or followed by others.
-  package static func inflate(_ bytes: UnsafeRawBufferPointer, _ compression: Compression, limits: MessageLimits) throws(RPCError) -> [UInt8] {
+  package static func inflate(_ bytes: UnsafeRawBufferPointer, _ compression: Compression, limits: MessageLimits) throws(RPCError)
+    -> [UInt8]
+  {
     var stream = z_stream()
     guard spanwire_inflate_init(&stream, windowBits(compression)) == Z_OK else { throw .internal("no memory to inflate a message") }
     defer { inflateEnd(&stream) }

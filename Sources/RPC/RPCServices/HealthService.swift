@@ -59,7 +59,9 @@ public final class HealthService: Grpc_Health_V1_HealthService {
   public func check(
     _ request: Grpc_Health_V1_HealthCheckRequest, context: ServerContext
   ) async throws -> Grpc_Health_V1_HealthCheckResponse {
-    guard let status = state.withLock({ $0.statuses[request.service] }) else { throw RPCError.notFound("unknown service \(request.service)") }
+    guard let status = state.withLock({ $0.statuses[request.service] }) else {
+      throw RPCError.notFound("unknown service \(request.service)")
+    }
     return Grpc_Health_V1_HealthCheckResponse(status: status)
   }
 

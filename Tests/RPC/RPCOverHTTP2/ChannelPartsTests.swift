@@ -88,7 +88,8 @@ import Testing
     var credit = 0
     _ = try assembler.take(&credit) { _ in }
     #expect(credit == 8)
-    let more = try Self.framed([UInt8](repeating: 0, count: 100)).prefix(50).withUnsafeBytes { (bytes) throws in try assembler.append(bytes) }
+    let more = try Self.framed([UInt8](repeating: 0, count: 100)).prefix(50).withUnsafeBytes { (bytes) throws in try assembler.append(bytes)
+    }
     #expect(more == 0)
     _ = try assembler.take(&credit) { _ in }
     #expect(credit == 66)

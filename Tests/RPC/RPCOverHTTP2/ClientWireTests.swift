@@ -35,31 +35,51 @@ import Testing
   static let rows: [Row] =
     [
       Row("a response", [ScriptedServer.okHeaders, .data(hello), ok], nil),
-      Row("a response of another sub-type", [.headers([(":status", "200"), ("content-type", "application/grpc+proto")], ends: false), .data(hello), ok], nil),
-      Row("trailers only", [.headers([(":status", "200"), grpc, ("grpc-status", "5"), ("grpc-message", "no%20such")], ends: true)], .notFound, "no such"),
-      Row("a status among the headers, but a body follows", [.headers([(":status", "200"), grpc, ("grpc-status", "5")], ends: false), .data(hello), ok], nil),
+      Row(
+        "a response of another sub-type",
+        [.headers([(":status", "200"), ("content-type", "application/grpc+proto")], ends: false), .data(hello), ok], nil),
+      Row(
+        "trailers only", [.headers([(":status", "200"), grpc, ("grpc-status", "5"), ("grpc-message", "no%20such")], ends: true)], .notFound,
+        "no such"),
+      Row(
+        "a status among the headers, but a body follows",
+        [.headers([(":status", "200"), grpc, ("grpc-status", "5")], ends: false), .data(hello), ok], nil),
       Row("no status", [ScriptedServer.okHeaders, .data(hello), .trailers([])], .unknown),
       Row("trailers without a status", [ScriptedServer.okHeaders, .data(hello), .trailers([("x-a", "b")])], .unknown),
-      Row("a status of the future", [ScriptedServer.okHeaders, .trailers([("grpc-status", "42"), ("grpc-message", "hm")])], .unknown, "hm"),
+      Row(
+        "a status of the future", [ScriptedServer.okHeaders, .trailers([("grpc-status", "42"), ("grpc-message", "hm")])], .unknown, "hm"),
       Row("a status that is no number", [ScriptedServer.okHeaders, .trailers([("grpc-status", "many")])], .unknown),
-      Row("a broken message", [ScriptedServer.okHeaders, .trailers([("grpc-status", "10"), ("grpc-message", "50%%zz")])], .aborted, "50%%zz"),
+      Row(
+        "a broken message", [ScriptedServer.okHeaders, .trailers([("grpc-status", "10"), ("grpc-message", "50%%zz")])], .aborted, "50%%zz"),
       Row("no response with OK", [ScriptedServer.okHeaders, ok], .unimplemented),
       Row("two responses with OK", [ScriptedServer.okHeaders, .data(hello + hello), ok], .unimplemented),
       Row("half a message", [ScriptedServer.okHeaders, .data(Array(hello.dropLast())), ok], .internal),
       Row("a message of another type", [ScriptedServer.okHeaders, .data([0, 0, 0, 0, 2, 0x0A, 0xFF]), ok], .internal),
       Row("a message that is too large", [ScriptedServer.okHeaders, .data([0, 0xFF, 0xFF, 0xFF, 0xFF]), ok], .resourceExhausted),
       Row("a compressed message without an encoding", [ScriptedServer.okHeaders, .data(frame(Text(value: "x"), flag: 1)), ok], .internal),
-      Row("an unknown encoding", [.headers([(":status", "200"), grpc, ("grpc-encoding", "snappy")], ends: false), .data(frame(Text(value: "x"), flag: 1)), ok], .internal),
-      Row("corrupt compressed bytes", [.headers([(":status", "200"), grpc, ("grpc-encoding", "gzip")], ends: false), .data(frame(Text(value: "x"), flag: 1)), ok], .internal),
-      Row("a page of HTML", [.headers([(":status", "200"), ("content-type", "text/html")], ends: false), .data(Array("<p>hello".utf8)), .trailers([])], .unknown),
+      Row(
+        "an unknown encoding",
+        [.headers([(":status", "200"), grpc, ("grpc-encoding", "snappy")], ends: false), .data(frame(Text(value: "x"), flag: 1)), ok],
+        .internal),
+      Row(
+        "corrupt compressed bytes",
+        [.headers([(":status", "200"), grpc, ("grpc-encoding", "gzip")], ends: false), .data(frame(Text(value: "x"), flag: 1)), ok],
+        .internal),
+      Row(
+        "a page of HTML",
+        [.headers([(":status", "200"), ("content-type", "text/html")], ends: false), .data(Array("<p>hello".utf8)), .trailers([])], .unknown
+      ),
       Row("the connection goes away", [.hangUp], .unavailable),
     ]
-    + [(400, .internal), (401, .unauthenticated), (403, .permissionDenied), (404, .unimplemented), (429, .unavailable), (500, .unknown), (503, .unavailable)]
-      .map { (status: Int, code: RPCError.Code) in
-        Row("HTTP status \(status)", [.headers([(":status", "\(status)"), ("content-type", "text/plain")], ends: true)], code)
-      }
+    + [
+      (400, .internal), (401, .unauthenticated), (403, .permissionDenied), (404, .unimplemented), (429, .unavailable), (500, .unknown),
+      (503, .unavailable),
+    ]
+    .map { (status: Int, code: RPCError.Code) in
+      Row("HTTP status \(status)", [.headers([(":status", "\(status)"), ("content-type", "text/plain")], ends: true)], code)
+    }
     + [(1, .internal), (2, .internal), (8, .cancelled), (11, .resourceExhausted), (12, .permissionDenied), (7, .unavailable)]
-      .map { (number: UInt32, code: RPCError.Code) in Row("reset with \(number)", [.reset(number)], code) }
+    .map { (number: UInt32, code: RPCError.Code) in Row("reset with \(number)", [.reset(number)], code) }
 
   @Test("whatever a server says becomes the status that gRPC has for it", arguments: rows)
   func outcomes(row: Row) async throws {
@@ -102,7 +122,9 @@ import Testing
     await server.stop()
   }
 
-  @Test("a call that the server refused to look at is made again; a reset of another kind is not", arguments: [(7, 2), (2, 1)] as [(UInt32, Int)])
+  @Test(
+    "a call that the server refused to look at is made again; a reset of another kind is not",
+    arguments: [(7, 2), (2, 1)] as [(UInt32, Int)])
   func transparentRetry(code: UInt32, calls: Int) async throws {
     let server = try await ScriptedServer.start { number in
       number == 0 ? [.reset(code)] : [ScriptedServer.okHeaders, .data(Self.hello), Self.ok]

@@ -64,7 +64,9 @@ import Testing
     let call = try await Grpc_Reflection_V1alpha_ServerReflectionClient(Self.channel).serverReflectionInfo()
     try await call.requests.write(
       Grpc_Reflection_V1alpha_ServerReflectionRequest(messageRequest: .fileContainingSymbol("grpc.health.v1.Health")))
-    guard case .fileDescriptorResponse(let files)? = try await call.responses.next()?.messageResponse else { Issue.record("no file"); return }
+    guard case .fileDescriptorResponse(let files)? = try await call.responses.next()?.messageResponse else {
+      Issue.record("no file"); return
+    }
     #expect(files.fileDescriptorProto.count == 1)
   }
 }
