@@ -3,9 +3,9 @@ public enum EventLogLimits {
   /// Positions of a history page. A full page never changes, so it is shared; about 150 KB, half a millisecond to read.
   public static let page: Int64 = 256
   /// Bytes of shared pages kept: a thousand subscribers that catch up together read the same ones.
-  public static let pageCacheBytes = 32 << 20
+  public static let pageCacheBytes = 4 << 20
   /// Events that every loop keeps to close the gap between history and live: some seconds of a busy log.
-  public static let ring = 4_096
+  public static let ring = 2_048
   /// An envelope with its payload. An event tells of a change; contents go to artifacts.
   public static let envelopeBytes = 64 << 10
   /// Events of one transaction: they become one batch on every loop.
