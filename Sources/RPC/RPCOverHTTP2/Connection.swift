@@ -12,8 +12,14 @@ package protocol ConnectionOwner: AnyObject {
   func connection(_ connection: Connection, receivedGoAway lastStream: Int32, code: HTTP2ErrorCode)
   /// A ping was answered.
   func connection(_ connection: Connection, receivedPong payload: UInt64)
-  /// A stream has ended; fewer are open.
+  /// What came was dealt with, as far as that was possible at once, and the answers are out.
+  func connectionAnswered(_ connection: Connection)
+  /// The end; nothing follows.
   func connectionWasClosed(_ connection: Connection, error: (any Error)?)
+}
+
+extension ConnectionOwner {
+  package func connectionAnswered(_ connection: Connection) {}
 }
 
 /// An HTTP/2 connection on a socket, in the clear or over TLS, at either end.
@@ -122,7 +128,19 @@ package final class Connection: ReadinessHandler, RoundEndTarget, HTTP2SessionDe
     if readiness.contains(.readable) || readiness.contains(.hangup) { read() }
   }
 
+  /// Reads, and answers at once what handlers could answer at once: objects and buffers are still at hand for the next connection then.
   private func read() {
+    let wasQueued = isQueued
+    isQueued = true
+    readAll()
+    isQueued = wasQueued
+    if isClosed { return }
+    flush()
+    if closesWhenIdle { close() }
+    owner.connectionAnswered(self)
+  }
+
+  private func readAll() {
     lastReceived = loop.now
     for _ in 0..<Self.readsPerRound {
       if isClosed { return }

@@ -60,6 +60,8 @@ final class ServerConnection: ConnectionOwner {
     if connection.session.openStreams == 0 { idleSince = home.loop.now }
   }
 
+  func connectionAnswered(_ connection: Connection) { home.reclaim() }
+
   func connection(_ connection: Connection, receivedGoAway lastStream: Int32, code: HTTP2ErrorCode) {}
   func connection(_ connection: Connection, receivedPong payload: UInt64) {}
 

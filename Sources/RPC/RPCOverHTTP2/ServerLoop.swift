@@ -24,6 +24,7 @@ final class ServerLoop: RoundEndTarget, @unchecked Sendable {
   private var spares: ServerStream?
   private var spareCount = 0
   private var retiring: ServerStream?
+  private var isQueued = false
   private var isDraining = false
   private var drained: [CheckedContinuation<Void, Never>] = []
 
@@ -125,13 +126,21 @@ final class ServerLoop: RoundEndTarget, @unchecked Sendable {
 
   /// Takes back a stream whose call is over. Whoever still holds it keeps it: it is used again only if nobody does.
   func retire(_ stream: ServerStream) {
-    if retiring == nil { loop.atEndOfRound(self) }
+    if !isQueued {
+      isQueued = true
+      loop.atEndOfRound(self)
+    }
     stream.nextSpare = retiring
     retiring = stream
   }
 
-  /// By now the tasks that ended in this round have let go.
   func roundEnded() {
+    isQueued = false
+    reclaim()
+  }
+
+  /// The tasks of calls that are over have let go by now.
+  func reclaim() {
     while var stream = retiring {
       retiring = stream.nextSpare
       stream.nextSpare = nil

@@ -138,7 +138,7 @@ import Testing
     let port = server.server.addresses[0].port!
     try await offload {
       let client = try RawClient(port: port)
-      let call = try client.call([("grpc-timeout", "20m")], body: RawClient.frame([10, 4] + Array("wait".utf8)))
+      let call = try client.call([("grpc-timeout", "500m")], body: RawClient.frame([10, 4] + Array("wait".utf8)))
       #expect(call.status == 4)
       try client.run { server.log.lines.count == 2 }
     }
