@@ -32,7 +32,8 @@ package final class Connection: ReadinessHandler, RoundEndTarget, HTTP2SessionDe
   package let role: HTTP2Session.Role
   package private(set) var session: HTTP2Session!
   package let tls: TLSConnection?
-  package unowned(unsafe) let owner: any ConnectionOwner
+  /// Keeps its owner until it is closed, so that nothing it calls on the way can take the owner away under it.
+  private var owner: (any ConnectionOwner)?
   /// When bytes last came, on the loop's clock.
   package private(set) var lastReceived: UInt64
   package private(set) var isReady = false
@@ -102,7 +103,9 @@ package final class Connection: ReadinessHandler, RoundEndTarget, HTTP2SessionDe
     registration = nil
     socket.close()
     session.abandon(.internalError)
-    owner.connectionWasClosed(self, error: failure)
+    let owner = self.owner
+    self.owner = nil
+    owner?.connectionWasClosed(self, error: failure)
   }
 
   /// Lets the peer read what was sent before the socket goes.
@@ -137,7 +140,7 @@ package final class Connection: ReadinessHandler, RoundEndTarget, HTTP2SessionDe
     if isClosed { return }
     flush()
     if closesWhenIdle { close() }
-    owner.connectionAnswered(self)
+    owner?.connectionAnswered(self)
   }
 
   private func readAll() {
@@ -276,19 +279,22 @@ package final class Connection: ReadinessHandler, RoundEndTarget, HTTP2SessionDe
   // MARK: Session
 
   package func sessionNeedsSend() { needsFlush() }
-  package func openedStream() -> HTTP2Stream { owner.openedStream(on: self) }
+  package func openedStream() -> HTTP2Stream {
+    // A connection that is closed feeds its session no more.
+    owner!.openedStream(on: self)
+  }
 
   package func receivedSettings() {
     if isReady { return }
     isReady = true
-    owner.connectionIsReady(self)
+    owner?.connectionIsReady(self)
   }
 
   package func receivedGoAway(lastStream: Int32, code: HTTP2ErrorCode) {
-    owner.connection(self, receivedGoAway: lastStream, code: code)
+    owner?.connection(self, receivedGoAway: lastStream, code: code)
   }
 
-  package func receivedPong(_ payload: UInt64) { owner.connection(self, receivedPong: payload) }
+  package func receivedPong(_ payload: UInt64) { owner?.connection(self, receivedPong: payload) }
 }
 
 /// Why a connection ended that neither the system nor TLS nor HTTP/2 has a word for.

@@ -30,9 +30,9 @@ final class ServerConnection: ConnectionOwner {
     watch = LoopTimer(on: home.loop) { [unowned self] in look() }
   }
 
-  func start() throws {
+  func start() {
     watch.arm(after: home.server.configuration.handshakeTimeout)
-    try connection.start()
+    do { try connection.start() } catch { connection.close(error) }
   }
 
   /// Where the client is, and who it proved to be. Made when the first call asks.

@@ -68,14 +68,13 @@ final class ServerLoop: RoundEndTarget, @unchecked Sendable {
       socket.close()
       return
     }
-    do {
-      let connection = try ServerConnection(socket, peer, host: host, self)
-      connections[ObjectIdentifier(connection)] = connection
-      try connection.start()
-    } catch {
+    guard let connection = try? ServerConnection(socket, peer, host: host, self) else {
       server.census.leave(host)
       socket.close()
+      return
     }
+    connections[ObjectIdentifier(connection)] = connection
+    connection.start()
   }
 
   func closed(_ connection: ServerConnection) {
