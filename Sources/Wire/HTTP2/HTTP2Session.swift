@@ -42,7 +42,7 @@ public final class HTTP2Session {
   var guardian: AbuseGuard
   let scratchHeaders = HTTP2Headers()
   private var fields: UnsafeMutablePointer<nghttp2_nv>
-  private var fieldCapacity = 64
+  private var fieldCapacity = 8
   private var isBusy = false
   private var sendIsAsked = false
   private var shutdown = Shutdown.none
