@@ -60,11 +60,13 @@ public final class BlockingPool: Sendable {
     case .spawn:
       signal.post()
       var thread = pthread_t()
-      let result = pthread_create(&thread, nil, { argument in
-        let pool = Unmanaged<BlockingPool>.fromOpaque(argument!).takeRetainedValue()
-        pool.work()
-        return nil
-      }, Unmanaged.passRetained(self).toOpaque())
+      let result = pthread_create(
+        &thread, nil,
+        { argument in
+          let pool = Unmanaged<BlockingPool>.fromOpaque(argument!).takeRetainedValue()
+          pool.work()
+          return nil
+        }, Unmanaged.passRetained(self).toOpaque())
       precondition(result == 0, "no thread for blocking work")
       pthread_detach(thread)
     }

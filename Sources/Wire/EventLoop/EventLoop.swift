@@ -173,11 +173,13 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     let first = state.compareExchange(expected: State.created, desired: State.running, ordering: .acquiringAndReleasing).exchanged
     precondition(first, "a loop starts once")
     var thread = pthread_t()
-    let result = pthread_create(&thread, nil, { argument in
-      let loop = Unmanaged<EventLoop>.fromOpaque(argument!).takeRetainedValue()
-      loop.turn()
-      return nil
-    }, Unmanaged.passRetained(self).toOpaque())
+    let result = pthread_create(
+      &thread, nil,
+      { argument in
+        let loop = Unmanaged<EventLoop>.fromOpaque(argument!).takeRetainedValue()
+        loop.turn()
+        return nil
+      }, Unmanaged.passRetained(self).toOpaque())
     precondition(result == 0, "no thread for a loop")
     self.thread.withLock { $0 = thread }
   }

@@ -134,10 +134,11 @@ private func stop(_ loop: EventLoop) async {
     let pool = BlockingPool(threads: 1, queueLimit: 2)
     let gate = DispatchGate()
     let started = DispatchGate()
-    #expect(pool.submit {
-      started.open()
-      gate.pass()
-    })
+    #expect(
+      pool.submit {
+        started.open()
+        gate.pass()
+      })
     started.pass()
     #expect(pool.submit {})
     #expect(pool.submit {})

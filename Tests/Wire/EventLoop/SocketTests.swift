@@ -3,9 +3,11 @@ import Testing
 @testable import SpanwireEventLoop
 
 @Suite struct SocketTests {
-  @Test("addresses are written as gRPC writes peers", arguments: [
-    ("127.0.0.1", UInt16(5000), "ipv4:127.0.0.1:5000"), ("::1", 80, "ipv6:[::1]:80"), ("0.0.0.0", 0, "ipv4:0.0.0.0:0"),
-  ])
+  @Test(
+    "addresses are written as gRPC writes peers",
+    arguments: [
+      ("127.0.0.1", UInt16(5000), "ipv4:127.0.0.1:5000"), ("::1", 80, "ipv6:[::1]:80"), ("0.0.0.0", 0, "ipv4:0.0.0.0:0"),
+    ])
   func descriptions(ip: String, port: UInt16, text: String) {
     #expect(SocketAddress(ip: ip, port: port)?.description == text)
     #expect(SocketAddress(ip: ip, port: port)?.port == port)

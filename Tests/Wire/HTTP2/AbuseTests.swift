@@ -32,9 +32,11 @@ import Testing
     let small = RecordingStream()
     try client.session.submitRequest(small, request([("marker", "remembered")]), hasBody: false)
     try exchange(client, server)
-    #expect(server.accepted[1].events.first == .headers([
-      ":method: POST", ":scheme: http", ":path: /s/m", ":authority: test", "marker: remembered",
-    ]))
+    #expect(
+      server.accepted[1].events.first
+        == .headers([
+          ":method: POST", ":scheme: http", ":path: /s/m", ":authority: test", "marker: remembered",
+        ]))
   }
 
   @Test("a list of just the limit passes", arguments: [(0, true), (1, false)])
