@@ -141,7 +141,7 @@ extension ClientStream {
       switch try take(type) {
       case .message(let message): return message
       case .end: return nil
-      case .nothing: break
+      case .nothing: returnCredit()
       }
       try await cancelling {
         await withUnsafeContinuation { continuation in
@@ -155,6 +155,13 @@ extension ClientStream {
         }
       }
     }
+  }
+
+  /// Gives back whatever room was kept for a larger step, before waiting: many streams that each keep a little would together keep the
+  /// whole window of their connection, and wait for ever.
+  private func returnCredit() {
+    guard withShared({ $0.credit > 0 }) else { return }
+    if loop.isCurrent { visit() } else { scheduleVisit() }
   }
 
   private enum Taken<M> {
