@@ -12,7 +12,7 @@ struct SubscriberTests {
   static let wanted = Int(ProcessInfo.processInfo.environment["SPANWIRE_EVENTS"] ?? "") ?? 8_000
   /// What the server's memory may grow by while they come, however many: subscribers hold cursors, not buffers. It is what the log's ring
   /// and page cache and the store's page caches fill up to, with room for the allocator.
-  static let growthLimit = 48 << 20
+  static let growthLimit = 32 << 20
 
   @Test(
     "Subscribers that come late, that reconnect and that were there from the start see the same events, while fifty read and one does not",
