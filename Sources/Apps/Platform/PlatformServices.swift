@@ -130,7 +130,21 @@ final class PlatformServices: Sendable {
     environment.effects.start()
     gateway.start()
     try await orchestrator.start()
-    background.withLock { $0.append(Task { [collector] in await collector.run() }) }
+    background.withLock {
+      $0.append(Task { [collector] in await collector.run() })
+      $0.append(Task { [environment] in await Self.forget(environment) })
+    }
+  }
+
+  /// Forgets, every hour, what is kept for a day: outcomes by idempotency key, and those of effects.
+  private static func forget(_ environment: ServiceEnvironment) async {
+    while !Task.isCancelled {
+      try? await Task.sleep(for: .seconds(3_600))
+      if Task.isCancelled { return }
+      // What is not forgotten now is forgotten an hour later.
+      _ = try? await Idempotency.purge(environment.database, now: environment.clock.now)
+      try? await environment.effects.purge()
+    }
   }
 
   /// Ends every subscription with UNAVAILABLE, so that subscribers go elsewhere with their cursors.
