@@ -129,6 +129,8 @@ let package = Package(
       ]),
     tests("RPC/RPCServices", ["SpanwireRPCInProcess"]),
     tests("Apps/Platform", ["SpanwireRPCOverHTTP2"]),
-    .testTarget(name: "EndToEndTests", dependencies: ["spanwire", "SpanwireRPCOverHTTP2", "SpanwireSchema"], path: "Tests/EndToEnd", exclude: ["bad_input.py", "surface.py"]),
+    .testTarget(
+      name: "EndToEndTests", dependencies: ["spanwire", "SpanwireRPCOverHTTP2", "SpanwireSchema"], path: "Tests/EndToEnd",
+      exclude: ["bad_input.py", "surface.py"]),
   ]
 )
