@@ -56,11 +56,7 @@ final class ServerProcess: @unchecked Sendable {
     environment["SPANWIRE_FAILPOINT"] = failpoint
     process.environment = environment
     process.standardOutput = output
-    let errors = data.appending(path: "stderr.log")
-    if !FileManager.default.fileExists(atPath: errors.path) { FileManager.default.createFile(atPath: errors.path, contents: nil) }
-    let log = try FileHandle(forWritingTo: errors)
-    try log.seekToEnd()
-    process.standardError = log
+    process.standardError = FileHandle.nullDevice  // a debug server tells of busy loops there, which tests beside it make
     if let onExit { process.terminationHandler = { _ in onExit() } }
     try process.run()
     // The first line is "listening on HOST:PORT"; end of file says that it could not start.
@@ -76,9 +72,6 @@ final class ServerProcess: @unchecked Sendable {
     address = String(text.dropFirst("listening on ".count).prefix { $0 != " " })
     output.fileHandleForReading.readabilityHandler = { if $0.availableData.isEmpty { $0.readabilityHandler = nil } }
   }
-
-  /// What it has said on standard error since the folder was new.
-  var complaints: String { (try? String(contentsOf: data.appending(path: "stderr.log"), encoding: .utf8)) ?? "" }
 
   var identifier: Int32 { process.processIdentifier }
 
