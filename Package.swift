@@ -25,112 +25,128 @@ func structs(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target
   .target(name: name, dependencies: ["CProtobufC"] + dependencies, path: "CInterop/" + name)
 }
 
+// The library: codec, transport, RPC. It needs no other package.
+
+let library: [Target] = [
+  // CInterop: everything that touches C by name
+  system("CProtobufC"),
+  system("CNghttp2"),
+  system("COpenSSL"),
+  system("CZlib"),
+  system("CLinux"),  // epoll, eventfd, accept4
+  structs("CWellKnown"),
+  structs("CRPCServices", ["CWellKnown"]),
+  structs("CEcho"),
+
+  // Wire: bytes in, bytes out; no service knows it
+  room("Wire/Protobuf", ["CProtobufC"]),
+  room("Wire/WellKnown", ["SpanwireProtobuf", "CWellKnown"]),
+  room("Wire/HTTP2", ["CNghttp2"]),
+  room("Wire/TLS", ["COpenSSL"]),
+  room("Wire/EventLoop", ["CLinux"]),
+
+  // RPC: calls with gRPC semantics, over any transport
+  room("RPC/RPC", ["SpanwireProtobuf", "SpanwireWellKnown"]),
+  room("RPC/RPCInProcess", ["SpanwireRPC"]),
+  room("RPC/RPCOverHTTP2", ["SpanwireRPC", "SpanwireHTTP2", "SpanwireTLS", "SpanwireEventLoop", "CZlib"]),
+  room("RPC/RPCServices", ["SpanwireRPC", "SpanwireWellKnown", "CRPCServices"]),
+
+  // Apps of the library
+  .executableTarget(
+    name: "protoc-gen-spanwire", dependencies: ["SpanwireProtobuf", "SpanwireWellKnown"], path: "Sources/Apps/protoc-gen-spanwire"),
+  .executableTarget(
+    name: "spanwire-echo", dependencies: ["SpanwireRPCOverHTTP2", "SpanwireProtobuf", "SpanwireWellKnown", "CEcho"],
+    path: "Sources/Apps/spanwire-echo", exclude: ["Protos"]),
+
+  // Tests
+  .target(name: "CTestProtos", dependencies: ["CProtobufC", "CWellKnown"], path: "Tests/Wire/Protobuf/C"),
+  tests("Wire/Protobuf", ["SpanwireWellKnown", "CTestProtos"], exclude: ["Protos", "C", "oracle.py"]),
+  .target(name: "CTrickyProtos", dependencies: ["CProtobufC", "CWellKnown"], path: "Tests/Apps/protoc-gen-spanwire/C"),
+  .testTarget(
+    name: "protoc-gen-spanwireTests",
+    dependencies: ["protoc-gen-spanwire", "SpanwireProtobuf", "SpanwireWellKnown", "CTrickyProtos"],
+    path: "Tests/Apps/protoc-gen-spanwire", exclude: ["Protos", "C"]),
+  tests("Wire/EventLoop"),
+  tests("Wire/HTTP2"),
+  .target(name: "SpanwireTestCertificates", path: "Tests/Wire/Certificates"),
+  tests("Wire/TLS", ["SpanwireTestCertificates"]),
+  .target(name: "SpanwireRPCTestSupport", dependencies: ["SpanwireRPC", "SpanwireWellKnown"], path: "Tests/RPC/Support"),
+  tests("RPC/RPC", ["SpanwireRPCTestSupport"]),
+  tests("RPC/RPCInProcess", ["SpanwireRPCTestSupport"]),
+  tests(
+    "RPC/RPCOverHTTP2",
+    [
+      "SpanwireRPCTestSupport", "SpanwireTestCertificates", "SpanwireRPCServices", "SpanwireHTTP2", "SpanwireEventLoop",
+    ]),
+  tests("RPC/RPCServices", ["SpanwireRPCInProcess"]),
+]
+
+// The platform on top of it: store, services, the command.
+
+let platform: [Target] = [
+  // Contracts
+  system("CSQLite"),
+  structs("CSchema", ["CWellKnown"]),
+  room("RPC/Schema", ["SpanwireProtobuf", "SpanwireWellKnown", "SpanwireRPC", "CSchema"]),
+
+  // Store: state, events and effects in one transaction
+  room("Store/Database", ["CSQLite", "SpanwireEventLoop"]),
+  tests("Store/Database", ["SpanwireEventLoop"]),
+  room("Store/ServiceKit", ["SpanwireDatabase", "SpanwireSchema", "SpanwireRPC"]),
+  tests("Store/ServiceKit"),
+  room("Store/EventLog", ["SpanwireServiceKit", "SpanwireDatabase", "SpanwireSchema", "SpanwireRPC", "SpanwireEventLoop"]),
+  tests("Store/EventLog", ["SpanwireEventLoop"]),
+  room("Store/Telemetry", ["SpanwireRPC", "SpanwireSchema", "SpanwireServiceKit"]),
+
+  // Services: one room each; rooms never import each other
+  room("Services/Events", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema"]),
+  room("Services/Registry", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema", yaml]),
+  room("Services/Policy", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema"]),
+  room("Services/Gateway", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema"]),
+  room("Services/Journeys", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema"]),
+  room("Services/Orchestrator", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema"]),
+  room("Services/Entitlements", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema"]),
+  room("Services/CityGraph", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema", "SpanwireEventLoop"]),
+  room("Services/Observability", ["SpanwireTelemetry", "SpanwireServiceKit", "SpanwireSchema"]),
+  tests("Services/CityGraph", ["SpanwireEventLoop"]),
+  tests("Services/Journeys", ["SpanwireRPCInProcess"]),
+  tests("Services/Gateway", ["SpanwireRPCInProcess"]),
+  tests("Services/Entitlements", ["SpanwireEventLoop"]),
+  tests("Services/Policy"),
+  tests("Services/Registry", ["SpanwirePolicy", "SpanwireRPCInProcess"]),
+  tests("Services/Orchestrator", ["SpanwirePolicy", "SpanwireRPCInProcess"]),
+
+  // Apps
+  room(
+    "Apps/Platform",
+    [
+      "SpanwireEvents", "SpanwireRegistry", "SpanwirePolicy", "SpanwireGateway", "SpanwireJourneys", "SpanwireOrchestrator",
+      "SpanwireEntitlements", "SpanwireCityGraph", "SpanwireObservability", "SpanwireRPCInProcess", "SpanwireRPCOverHTTP2",
+      "SpanwireRPCServices",
+    ]),
+  .executableTarget(name: "spanwire", dependencies: ["SpanwirePlatform", commandLine], path: "Sources/Apps/spanwire"),
+
+  // Tests
+  tests("Apps/Platform", ["SpanwireRPCOverHTTP2"]),
+  .testTarget(
+    name: "EndToEndTests", dependencies: ["spanwire", "SpanwireRPCOverHTTP2", "SpanwireSchema"], path: "Tests/EndToEnd",
+    exclude: ["bad_input.py", "surface.py"]),
+]
+
+// SPANWIRE_ONLY=library leaves the platform out: quick builds of Wire and RPC, and those with sanitizers.
+let whole = Context.environment["SPANWIRE_ONLY"] != "library"
+
 let package = Package(
   name: "spanwire",
   platforms: [.macOS(.v15)],
   products: [
     .library(name: "SpanwireProtobuf", targets: ["SpanwireProtobuf", "SpanwireWellKnown"]),
     .library(name: "SpanwireRPC", targets: ["SpanwireRPC", "SpanwireRPCInProcess", "SpanwireRPCOverHTTP2", "SpanwireRPCServices"]),
-    .executable(name: "spanwire", targets: ["spanwire"]),
     .executable(name: "protoc-gen-spanwire", targets: ["protoc-gen-spanwire"]),
-  ],
+  ] + (whole ? [.executable(name: "spanwire", targets: ["spanwire"])] : []),
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
     .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
   ],
-  targets: [
-    // CInterop: everything that touches C by name
-    system("CProtobufC"),
-    system("CNghttp2"),
-    system("COpenSSL"),
-    system("CZlib"),
-    system("CSQLite"),
-    system("CLinux"),  // epoll, eventfd, accept4
-    structs("CWellKnown"),
-    structs("CRPCServices", ["CWellKnown"]),
-    structs("CSchema", ["CWellKnown"]),
-    structs("CEcho"),
-
-    // Wire: bytes in, bytes out; no service knows it
-    room("Wire/Protobuf", ["CProtobufC"]),
-    room("Wire/WellKnown", ["SpanwireProtobuf", "CWellKnown"]),
-    room("Wire/HTTP2", ["CNghttp2"]),
-    room("Wire/TLS", ["COpenSSL"]),
-    room("Wire/EventLoop", ["CLinux"]),
-
-    // RPC: calls with gRPC semantics, over any transport
-    room("RPC/RPC", ["SpanwireProtobuf", "SpanwireWellKnown"]),
-    room("RPC/RPCInProcess", ["SpanwireRPC"]),
-    room("RPC/RPCOverHTTP2", ["SpanwireRPC", "SpanwireHTTP2", "SpanwireTLS", "SpanwireEventLoop", "CZlib"]),
-    room("RPC/RPCServices", ["SpanwireRPC", "SpanwireWellKnown", "CRPCServices"]),
-    room("RPC/Schema", ["SpanwireProtobuf", "SpanwireWellKnown", "SpanwireRPC", "CSchema"]),
-
-    // Store: state, events and effects in one transaction
-    room("Store/Database", ["CSQLite", "SpanwireEventLoop"]),
-    tests("Store/Database", ["SpanwireEventLoop"]),
-    room("Store/ServiceKit", ["SpanwireDatabase", "SpanwireSchema", "SpanwireRPC"]),
-    tests("Store/ServiceKit"),
-    room("Store/EventLog", ["SpanwireServiceKit", "SpanwireDatabase", "SpanwireSchema", "SpanwireRPC", "SpanwireEventLoop"]),
-    tests("Store/EventLog", ["SpanwireEventLoop"]),
-    room("Store/Telemetry", ["SpanwireRPC", "SpanwireSchema", "SpanwireServiceKit"]),
-
-    // Services: one room each; rooms never import each other
-    room("Services/Events", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema"]),
-    room("Services/Registry", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema", yaml]),
-    room("Services/Policy", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema"]),
-    room("Services/Gateway", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema"]),
-    room("Services/Journeys", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema"]),
-    room("Services/Orchestrator", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema"]),
-    room("Services/Entitlements", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema"]),
-    room("Services/CityGraph", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema", "SpanwireEventLoop"]),
-    room("Services/Observability", ["SpanwireTelemetry", "SpanwireServiceKit", "SpanwireSchema"]),
-    tests("Services/CityGraph", ["SpanwireEventLoop"]),
-    tests("Services/Journeys", ["SpanwireRPCInProcess"]),
-    tests("Services/Gateway", ["SpanwireRPCInProcess"]),
-    tests("Services/Entitlements", ["SpanwireEventLoop"]),
-    tests("Services/Policy"),
-    tests("Services/Registry", ["SpanwirePolicy", "SpanwireRPCInProcess"]),
-    tests("Services/Orchestrator", ["SpanwirePolicy", "SpanwireRPCInProcess"]),
-
-    // Apps
-    room(
-      "Apps/Platform",
-      [
-        "SpanwireEvents", "SpanwireRegistry", "SpanwirePolicy", "SpanwireGateway", "SpanwireJourneys", "SpanwireOrchestrator",
-        "SpanwireEntitlements", "SpanwireCityGraph", "SpanwireObservability", "SpanwireRPCInProcess", "SpanwireRPCOverHTTP2",
-        "SpanwireRPCServices",
-      ]),
-    .executableTarget(name: "spanwire", dependencies: ["SpanwirePlatform", commandLine], path: "Sources/Apps/spanwire"),
-    .executableTarget(
-      name: "protoc-gen-spanwire", dependencies: ["SpanwireProtobuf", "SpanwireWellKnown"], path: "Sources/Apps/protoc-gen-spanwire"),
-    .executableTarget(
-      name: "spanwire-echo", dependencies: ["SpanwireRPCOverHTTP2", "SpanwireProtobuf", "SpanwireWellKnown", "CEcho"],
-      path: "Sources/Apps/spanwire-echo", exclude: ["Protos"]),
-
-    // Tests
-    .target(name: "CTestProtos", dependencies: ["CProtobufC", "CWellKnown"], path: "Tests/Wire/Protobuf/C"),
-    tests("Wire/Protobuf", ["SpanwireWellKnown", "CTestProtos"], exclude: ["Protos", "C", "oracle.py"]),
-    .target(name: "CTrickyProtos", dependencies: ["CProtobufC", "CWellKnown"], path: "Tests/Apps/protoc-gen-spanwire/C"),
-    .testTarget(
-      name: "protoc-gen-spanwireTests",
-      dependencies: ["protoc-gen-spanwire", "SpanwireProtobuf", "SpanwireWellKnown", "CTrickyProtos"],
-      path: "Tests/Apps/protoc-gen-spanwire", exclude: ["Protos", "C"]),
-    tests("Wire/EventLoop"),
-    tests("Wire/HTTP2"),
-    .target(name: "SpanwireTestCertificates", path: "Tests/Wire/Certificates"),
-    tests("Wire/TLS", ["SpanwireTestCertificates"]),
-    .target(name: "SpanwireRPCTestSupport", dependencies: ["SpanwireRPC", "SpanwireWellKnown"], path: "Tests/RPC/Support"),
-    tests("RPC/RPC", ["SpanwireRPCTestSupport"]),
-    tests("RPC/RPCInProcess", ["SpanwireRPCTestSupport"]),
-    tests(
-      "RPC/RPCOverHTTP2",
-      [
-        "SpanwireRPCTestSupport", "SpanwireTestCertificates", "SpanwireRPCServices", "SpanwireHTTP2", "SpanwireEventLoop",
-      ]),
-    tests("RPC/RPCServices", ["SpanwireRPCInProcess"]),
-    tests("Apps/Platform", ["SpanwireRPCOverHTTP2"]),
-    .testTarget(
-      name: "EndToEndTests", dependencies: ["spanwire", "SpanwireRPCOverHTTP2", "SpanwireSchema"], path: "Tests/EndToEnd",
-      exclude: ["bad_input.py", "surface.py"]),
-  ]
+  targets: whole ? library + platform : library
 )
