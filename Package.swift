@@ -70,7 +70,9 @@ let library: [Target] = [
   tests("Wire/HTTP2"),
   .target(name: "SpanwireTestCertificates", path: "Tests/Wire/Certificates"),
   tests("Wire/TLS", ["SpanwireTestCertificates"]),
-  .target(name: "SpanwireRPCTestSupport", dependencies: ["SpanwireRPC", "SpanwireWellKnown"], path: "Tests/RPC/Support"),
+  .target(
+    name: "SpanwireRPCTestSupport",
+    dependencies: ["SpanwireRPC", "SpanwireRPCOverHTTP2", "SpanwireWellKnown", "SpanwireTestCertificates"], path: "Tests/RPC/Support"),
   tests("RPC/RPC", ["SpanwireRPCTestSupport"]),
   tests("RPC/RPCInProcess", ["SpanwireRPCTestSupport"]),
   tests(
