@@ -37,6 +37,7 @@ let library: [Target] = [
   structs("CWellKnown"),
   structs("CRPCServices", ["CWellKnown"]),
   structs("CEcho"),
+  structs("CInteropProtos"),
 
   // Wire: bytes in, bytes out; no service knows it
   room("Wire/Protobuf", ["CProtobufC"]),
@@ -57,6 +58,9 @@ let library: [Target] = [
   .executableTarget(
     name: "spanwire-echo", dependencies: ["SpanwireRPCOverHTTP2", "SpanwireProtobuf", "SpanwireWellKnown", "CEcho"],
     path: "Sources/Apps/spanwire-echo", exclude: ["Protos"]),
+  .executableTarget(
+    name: "spanwire-interop", dependencies: ["SpanwireRPCOverHTTP2", "SpanwireProtobuf", "SpanwireWellKnown", "CInteropProtos"],
+    path: "Sources/Apps/spanwire-interop"),
 
   // Tests
   .target(name: "CTestProtos", dependencies: ["CProtobufC", "CWellKnown"], path: "Tests/Wire/Protobuf/C"),
@@ -66,6 +70,9 @@ let library: [Target] = [
     name: "protoc-gen-spanwireTests",
     dependencies: ["protoc-gen-spanwire", "SpanwireProtobuf", "SpanwireWellKnown", "CTrickyProtos"],
     path: "Tests/Apps/protoc-gen-spanwire", exclude: ["Protos", "C"]),
+  .testTarget(
+    name: "spanwire-interopTests", dependencies: ["spanwire-interop", "SpanwireRPCOverHTTP2", "SpanwireTestCertificates"],
+    path: "Tests/Apps/spanwire-interop"),
   tests("Wire/EventLoop"),
   tests("Wire/HTTP2"),
   .target(name: "SpanwireTestCertificates", path: "Tests/Wire/Certificates"),

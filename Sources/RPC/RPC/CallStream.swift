@@ -38,6 +38,9 @@ public protocol ServerCall: CallStream {
 
 /// The client's end of one call, as a transport implements it and `Channel` hands it out.
 public protocol ClientCall: CallStream {
+  /// Whether messages sent from now on are compressed, if the call's options say how; true to begin with.
+  var compressesRequests: Bool { get set }
+
   /// Says that no more messages will be sent.
   func finishSending()
 
@@ -51,18 +54,27 @@ public protocol ClientCall: CallStream {
   var trailers: Metadata { get }
 }
 
-/// Counts of what crossed in one call. Bytes are those of messages before compression; a transport that moves values counts none.
+/// Counts of what crossed in one call. Bytes are those of messages before compression, but for those that a client received: they count as
+/// they came. A transport that moves values counts none.
 public struct CallTraffic: Sendable, Hashable {
   public var messagesSent = 0
   public var messagesReceived = 0
   public var bytesSent = 0
   public var bytesReceived = 0
+  /// Those of the messages that crossed compressed.
+  public var compressedSent = 0
+  public var compressedReceived = 0
 
-  public init(messagesSent: Int = 0, messagesReceived: Int = 0, bytesSent: Int = 0, bytesReceived: Int = 0) {
+  public init(
+    messagesSent: Int = 0, messagesReceived: Int = 0, bytesSent: Int = 0, bytesReceived: Int = 0, compressedSent: Int = 0,
+    compressedReceived: Int = 0
+  ) {
     self.messagesSent = messagesSent
     self.messagesReceived = messagesReceived
     self.bytesSent = bytesSent
     self.bytesReceived = bytesReceived
+    self.compressedSent = compressedSent
+    self.compressedReceived = compressedReceived
   }
 }
 

@@ -75,6 +75,12 @@ public struct RequestWriter<Element: Message>: Sendable {
     if try !call.send(encoded: message) { try await call.drained() }
   }
 
+  /// Whether requests written from now on are compressed, if the call's options say how; true to begin with.
+  public var compresses: Bool {
+    get { call.compressesRequests }
+    nonmutating set { call.compressesRequests = newValue }
+  }
+
   /// Says that this was the last.
   public func finish() { call.finishSending() }
 }

@@ -11,6 +11,7 @@ public final class ServerContext: CallContext, @unchecked Sendable {
   public let peer: Peer
 
   private let response = Mutex(Response())
+  private let compresses = Atomic<Bool>(true)
 
   private struct Response {
     var metadata = Metadata()
@@ -37,6 +38,12 @@ public final class ServerContext: CallContext, @unchecked Sendable {
   public var trailers: Metadata {
     get { response.withLock { $0.trailers } }
     set { response.withLock { $0.trailers = newValue } }
+  }
+
+  /// Whether response messages sent from now on are compressed, if the server does so at all and the client accepts it; true to begin with.
+  public var compressesResponses: Bool {
+    get { compresses.load(ordering: .relaxed) }
+    set { compresses.store(newValue, ordering: .relaxed) }
   }
 
   /// The call that the running task serves; nil outside of handlers.

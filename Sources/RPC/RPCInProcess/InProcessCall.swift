@@ -191,6 +191,12 @@ final class InProcessClientCall: ClientCall {
 
   func finishSending() { call.requestsFinished() }
 
+  /// Nothing is compressed that never becomes bytes on a wire.
+  var compressesRequests: Bool {
+    get { false }
+    set {}
+  }
+
   func cancel() { if !call.hasEnded { call.context.cancel() } }
 
   var trailers: Metadata { call.trailers }

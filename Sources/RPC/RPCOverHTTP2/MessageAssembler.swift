@@ -60,18 +60,20 @@ package struct MessageAssembler: ~Copyable {
     return buffered >= Self.prefix + lengthAtHead
   }
 
-  /// How many complete messages are at hand, and whether nothing else is.
-  package var census: (messages: Int, isWhole: Bool) {
+  /// How many complete messages are at hand, how many of them compressed, and whether nothing else is.
+  package var census: (messages: Int, compressed: Int, isWhole: Bool) {
     var place = head
     var messages = 0
+    var compressed = 0
     while place < tail {
-      guard tail - place >= Self.prefix else { return (messages, false) }
+      guard tail - place >= Self.prefix else { return (messages, compressed, false) }
       let length = Int(UInt32(bigEndian: base!.loadUnaligned(fromByteOffset: place + 1, as: UInt32.self)))
-      guard tail - place >= Self.prefix + length else { return (messages, false) }
+      guard tail - place >= Self.prefix + length else { return (messages, compressed, false) }
+      if base!.load(fromByteOffset: place, as: UInt8.self) != 0 { compressed += 1 }
       place += Self.prefix + length
       messages += 1
     }
-    return (messages, true)
+    return (messages, compressed, true)
   }
 
   /// Gives the first complete message to the closure and drops it; nil when there is none. `credit` gets the bytes to credit.

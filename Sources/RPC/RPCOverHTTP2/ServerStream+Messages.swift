@@ -62,6 +62,7 @@ extension ServerStream {
       }
       let bytes = try MessageCompression.inflate(frame.bytes, compression, limits: limits)
       counts.bytesReceived += bytes.count
+      counts.compressedReceived += 1
       return try M(decoding: bytes)
     } catch let error as DecodingError {
       throw RPCError.undecodable(error)
@@ -88,11 +89,12 @@ extension ServerStream {
     throw RPCError(currentContext?.cancellationCode ?? .cancelled, "the call is over")
   }
 
-  private func queue(_ bytes: UnsafeRawBufferPointer) throws(RPCError) -> Bool {
+  private func queue(_ bytes: UnsafeRawBufferPointer, compresses: Bool? = nil) throws(RPCError) -> Bool {
     if let refusal = assembler.limits.refusal(sending: bytes.count) { throw refusal }
     counts.messagesSent += 1
     counts.bytesSent += bytes.count
-    if let responseCompression, bytes.count >= MessageCompression.worthwhileBytes {
+    if let responseCompression, compresses ?? context.compressesResponses, bytes.count >= MessageCompression.worthwhileBytes {
+      counts.compressedSent += 1
       MessageCompression.deflate(bytes, responseCompression).withUnsafeBytes { frame($0, isCompressed: true) }
     } else {
       frame(bytes, isCompressed: false)
@@ -114,9 +116,11 @@ extension ServerStream {
   private func sendFromElsewhere(_ message: [UInt8]) throws -> Bool {
     if let code = currentContext?.cancellationCode { throw RPCError(code) }
     let queued = underway.wrappingAdd(message.count, ordering: .relaxed).newValue
+    let compresses = currentContext?.compressesResponses
     loop.execute {
       self.underway.wrappingSubtract(message.count, ordering: .relaxed)
-      _ = try? self.send(encoded: message)
+      guard self.isOpen, !self.isFinished else { return }
+      _ = try? message.withUnsafeBytes { try self.queue($0, compresses: compresses) }
     }
     return queued < ServerConfiguration.highWater
   }

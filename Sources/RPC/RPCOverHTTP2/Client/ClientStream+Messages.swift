@@ -20,7 +20,7 @@ extension ClientStream {
 
   private func send(_ message: UnsafeRawBufferPointer) throws -> Bool {
     if let refusal = limits.refusal(sending: message.count) { throw refusal }
-    if let compression = outgoing.options.compression, message.count >= MessageCompression.worthwhileBytes {
+    if let compression = outgoing.options.compression, compressesRequests, message.count >= MessageCompression.worthwhileBytes {
       let compressed = MessageCompression.deflate(message, compression)
       return try compressed.withUnsafeBytes { try queue($0, isCompressed: true, original: message.count) }
     }
@@ -37,6 +37,7 @@ extension ClientStream {
         }
         shared.traffic.messagesSent += 1
         shared.traffic.bytesSent += original
+        if isCompressed { shared.traffic.compressedSent += 1 }
         return true
       }
       if !isWanted { return true }
@@ -55,6 +56,7 @@ extension ClientStream {
       }
       shared.traffic.messagesSent += 1
       shared.traffic.bytesSent += original
+      if isCompressed { shared.traffic.compressedSent += 1 }
       withUnsafeTemporaryAllocation(byteCount: MessageAssembler.prefix, alignment: 1) { prefix in
         MessageAssembler.writePrefix(to: prefix.baseAddress!, count: message.count, isCompressed: isCompressed)
         shared.outbox.append(contentsOf: prefix)
@@ -177,14 +179,17 @@ extension ClientStream {
       do {
         let encoding = shared.encoding, limits = limits
         var size = 0
+        var isCompressed = false
         let message = try shared.assembler.take(&credit) { frame -> M in
           size = frame.bytes.count
+          isCompressed = frame.isCompressed
           return try Self.decode(frame, encoding, limits)
         }
         if let message {
           if shared.outcome == nil {
             shared.traffic.messagesReceived += 1
             shared.traffic.bytesReceived += size
+            if isCompressed { shared.traffic.compressedReceived += 1 }
           }
           try shared.assembler.checkNext()
           shared.credit += credit
@@ -252,6 +257,11 @@ extension ClientStream {
         }
       }
     }
+  }
+
+  var compressesRequests: Bool {
+    get { withShared { $0.compresses } }
+    set { withShared { $0.compresses = newValue } }
   }
 
   var trailers: Metadata { withShared { $0.trailers } }

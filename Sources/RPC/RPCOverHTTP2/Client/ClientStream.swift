@@ -42,6 +42,8 @@ final class ClientStream: HTTP2Stream, ClientCall, @unchecked Sendable {
     /// Messages written off the loop, framed.
     var outbox: [UInt8] = []
     var outboxIsLast = false
+    /// Whether messages written from now on are compressed, if the call's options say how.
+    var compresses = true
     var visitIsScheduled = false
     /// What stood in the stream's output when the loop last said.
     var outputBytes = 0
@@ -132,9 +134,10 @@ final class ClientStream: HTTP2Stream, ClientCall, @unchecked Sendable {
       shared.trailers = trailers
       if keepsMessages {
         // What has come will be read.
-        let (messages, isWhole) = shared.assembler.census
+        let (messages, compressed, isWhole) = shared.assembler.census
         if isWhole {
           shared.traffic.messagesReceived += messages
+          shared.traffic.compressedReceived += compressed
           shared.traffic.bytesReceived += shared.assembler.buffered - messages * MessageAssembler.prefix
         }
       }

@@ -1,0 +1,110 @@
+import Glibc
+import SpanwireEventLoop
+import SpanwireRPC
+import SpanwireRPCOverHTTP2
+import SpanwireTLS
+
+/// `spanwire-interop`: the server and the client of gRPC's public interoperability tests.
+@main struct Interop {
+  static func main() async {
+    let arguments = CommandLine.arguments.dropFirst()
+    let rest = arguments.dropFirst()
+    do {
+      if arguments.isEmpty || arguments.contains("--help") || arguments.contains("-h") {
+        print(usage)
+        exit(arguments.isEmpty ? 2 : 0)
+      }
+      switch arguments.first {
+      case "server": try await serve(InteropFlags(rest, known: serverFlags))
+      case "client": try await test(InteropFlags(rest, known: clientFlags))
+      case let other: throw InteropFlags.Misuse(description: "\(other ?? "") is neither server nor client")
+      }
+    } catch let error as InteropFlags.Misuse {
+      complain("\(error)\n\n\(usage)")
+      exit(2)
+    } catch {
+      complain("\(error)")
+      exit(1)
+    }
+  }
+
+  static func complain(_ text: String) {
+    let line = Array("spanwire-interop: \(text)\n".utf8)
+    _ = write(STDERR_FILENO, line, line.count)
+  }
+
+  // MARK: The server
+
+  static func serve(_ flags: InteropFlags) async throws {
+    var configuration = ServerConfiguration(host: flags["host"] ?? "0.0.0.0", port: try flags.port("port"))
+    configuration.compression = .gzip
+    if try flags.bool("use_tls") {
+      let folder = InteropCertificates(flags)
+      configuration.tls = TLSServerConfiguration(
+        certificateChain: .file(path: flags["tls_cert_file"] ?? folder.path("server1.pem")),
+        privateKey: .file(path: flags["tls_key_file"] ?? folder.path("server1.key")))
+    }
+    var signals = sigset_t()
+    sigemptyset(&signals)
+    sigaddset(&signals, SIGTERM)
+    sigaddset(&signals, SIGINT)
+    pthread_sigmask(SIG_BLOCK, &signals, nil)
+    let server = try HTTP2Server(InteropService.router(), configuration)
+    for address in try await server.start() { print("serving on \(address)") }
+    fflush(nil)
+    let waited = signals
+    _ = try await offload {
+      var signals = waited
+      var signal: Int32 = 0
+      sigwait(&signals, &signal)
+    }
+    await server.shutDown(grace: .seconds(1))
+  }
+
+  // MARK: The client
+
+  static func test(_ flags: InteropFlags) async throws {
+    let host = flags["server_host"] ?? "localhost"
+    let target = ChannelTarget.host(host, port: try flags.port("server_port"))
+    var options = HTTP2ChannelOptions()
+    options.authority = flags["server_host_override"]
+    var tls: TLSClientConfiguration?
+    if try flags.bool("use_tls") {
+      let usesTestAuthority = try flags.bool("use_test_ca")
+      let authorities = flags["ca_file"] ?? (usesTestAuthority ? InteropCertificates(flags).path("ca.pem") : nil)
+      tls = TLSClientConfiguration(
+        trust: authorities.map { .authorities(.file(path: $0)) } ?? .system, serverName: flags["server_host_override"])
+    }
+    var settings = InteropSettings()
+    settings.concurrentCalls = try flags.number("concurrent_calls", default: settings.concurrentCalls)
+    settings.soak = try SoakSettings(flags)
+    let client = try InteropClient(settings: settings) { [tls, options] in try HTTP2Channel(target, tls: tls, options: options) }
+
+    guard let name = flags["test_case"] else { throw InteropFlags.Misuse(description: "--test_case is missing") }
+    let cases = name == "all" ? InteropCase.all : InteropCase.all.filter { $0.name == name }
+    guard !cases.isEmpty else { throw InteropFlags.Misuse(description: "there is no case \(name)") }
+    var failed = 0
+    for each in cases {
+      do {
+        try await each.run(client)
+        print("\(each.name): ok")
+      } catch {
+        failed += 1
+        complain("\(each.name): \(error)")
+      }
+    }
+    await client.channel.close()
+    if failed > 0 { exit(1) }
+  }
+}
+
+extension HTTP2Channel: ClosableChannel {}
+
+/// Where the certificates of the tests lie, under the names that they have in public: `ca.pem`, `server1.pem`, `server1.key`.
+struct InteropCertificates {
+  private let folder: String
+
+  init(_ flags: InteropFlags) { folder = flags["test_certificates"] ?? ".build/interop/certificates" }
+
+  func path(_ name: String) -> String { "\(folder)/\(name)" }
+}

@@ -1,0 +1,68 @@
+import SpanwireRPC
+import SpanwireRPCOverHTTP2
+import SpanwireTLS
+import SpanwireTestCertificates
+import Testing
+
+@testable import spanwire_interop
+
+/// Our client against our server; against others' both are put by `tools/interop`.
+@Suite(.timeLimit(.minutes(1))) struct InteropTests {
+  struct Row: Sendable, CustomTestStringConvertible {
+    let name: String
+    let isSecure: Bool
+    var testDescription: String { "\(name)\(isSecure ? " over TLS" : "")" }
+  }
+
+  static let rows = [false, true].flatMap { isSecure in InteropCase.all.map { Row(name: $0.name, isSecure: isSecure) } }
+
+  @Test("every case of the public description holds between our client and our server", arguments: rows)
+  func cases(_ row: Row) async throws {
+    let certificates = TestCertificates.shared
+    var configuration = ServerConfiguration(port: 0)
+    configuration.compression = .gzip
+    if row.isSecure {
+      configuration.tls = TLSServerConfiguration(
+        certificateChain: .file(path: certificates.server.certificate), privateKey: .file(path: certificates.server.key))
+    }
+    let server = try HTTP2Server(InteropService.router(), configuration)
+    let target = try #require(ChannelTarget("\(try await server.start()[0])"))
+    let tls = row.isSecure ? TLSClientConfiguration(trust: .authorities(.file(path: certificates.authority))) : nil
+    var settings = InteropSettings()
+    settings.concurrentCalls = 20
+    settings.soak.iterations = 3
+    settings.soak.acceptableLatency = .seconds(30)
+    let client = try InteropClient(settings: settings) { try HTTP2Channel(target, tls: tls) }
+    try await InteropCase.all.first { $0.name == row.name }!.run(client)
+    await client.channel.close()
+    await server.shutDown(grace: .seconds(5))
+  }
+
+  @Test(
+    "flags are read in both of their forms",
+    arguments: [
+      ["--server_port=7", "--test_case=large_unary", "--use_tls=true"],
+      ["--server_port", "7", "--test_case", "large_unary", "--use_tls", "true"],
+      ["-server-port=7", "--test-case", "large_unary", "--use_tls"],
+    ])
+  func flags(_ arguments: [String]) throws {
+    let flags = try InteropFlags(arguments, known: Interop.clientFlags)
+    #expect(try flags.port("server_port") == 7)
+    #expect(flags["test_case"] == "large_unary")
+    #expect(try flags.bool("use_tls"))
+    #expect(try !flags.bool("use_test_ca"))
+  }
+
+  @Test(
+    "flags that mean nothing are refused with their name",
+    arguments: [
+      (["--teste_case=a"], "--teste_case=a is unknown"), (["server"], "server is no flag"),
+      (["--server_port=70000"], "--server_port is a port, not 70000"), ([], "--server_port is missing"),
+    ])
+  func misuse(_ arguments: [String], _ text: String) throws {
+    let error = #expect(throws: InteropFlags.Misuse.self) {
+      try InteropFlags(arguments, known: Interop.clientFlags).port("server_port")
+    }
+    #expect(error?.description == text)
+  }
+}
