@@ -25,7 +25,7 @@ final class ServerLoop: RoundEndTarget, @unchecked Sendable {
   private var spareCount = 0
   private var retiring: ServerStream?
   private var isQueued = false
-  private var isDraining = false
+  private(set) var isDraining = false
   private var drained: [CheckedContinuation<Void, Never>] = []
 
   /// What a busy loop has use for; more go back to the system.

@@ -1,12 +1,43 @@
 import SpanwireHTTP2
 import SpanwireRPC
 
+/// What a server says to those who speak HTTP but not gRPC: browsers, load balancers, scanners.
+enum PlainAnswer {
+  /// To `/healthz`, by whichever method.
+  case healthy
+  /// The same while the server shuts down: balancers look elsewhere.
+  case draining
+  case notFound
+  case methodNotAllowed
+  case unsupportedMediaType
+
+  var status: StaticString {
+    switch self {
+    case .healthy: "200"
+    case .draining: "503"
+    case .notFound: "404"
+    case .methodNotAllowed: "405"
+    case .unsupportedMediaType: "415"
+    }
+  }
+
+  var body: StaticString {
+    switch self {
+    case .healthy: "ok\n"
+    case .draining: "draining\n"
+    case .notFound: "not found: this server speaks gRPC\n"
+    case .methodNotAllowed: "method not allowed: gRPC calls are POST\n"
+    case .unsupportedMediaType: "unsupported media type: gRPC calls are application/grpc\n"
+    }
+  }
+}
+
 /// What the headers of a request say, and why they may not do.
 struct RequestHeaders: ~Copyable {
   enum Refusal {
     case none
     /// An answer of HTTP, to what is no gRPC.
-    case plain(StaticString, StaticString)
+    case plain(PlainAnswer)
     case status(RPCError, acceptsEncodings: Bool)
   }
 
@@ -17,6 +48,8 @@ struct RequestHeaders: ~Copyable {
   var encoding = ServerStream.RequestEncoding.identity
   var responseCompression: Compression?
 
+  /// The method is HEAD: whatever is answered has no body.
+  private(set) var isHead = false
   private var isPost = false
   private var isHealth = false
   private var contentType = ContentType.other
@@ -40,7 +73,8 @@ struct RequestHeaders: ~Copyable {
       trace = trace!.child()
     }
     isPost = method.map { $0 == "POST" } ?? false
-    return refusal(method)
+    isHead = method.map { $0 == "HEAD" } ?? false
+    return refusal(isDraining: stream.home.isDraining)
   }
 
   private mutating func readFields(
@@ -65,11 +99,11 @@ struct RequestHeaders: ~Copyable {
     }
   }
 
-  private func refusal(_ method: UnsafeRawBufferPointer?) -> Refusal {
-    if isHealth, contentType != .grpc { return .plain("200", method.map { $0 == "HEAD" } ?? false ? "" : "ok\n") }
-    if !isPost { return .plain("405", "") }
+  private func refusal(isDraining: Bool) -> Refusal {
+    if isHealth, contentType != .grpc { return .plain(isDraining ? .draining : .healthy) }
+    if !isPost { return .plain(route == nil ? .notFound : .methodNotAllowed) }
     switch contentType {
-    case .other: return .plain("415", "")
+    case .other: return .plain(.unsupportedMediaType)
     case .unknownCodec:
       return .status(.unimplemented("only application/grpc and application/grpc+proto are understood"), acceptsEncodings: false)
     case .grpc: break

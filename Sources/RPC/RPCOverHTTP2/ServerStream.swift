@@ -38,14 +38,16 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
   private var handlerRuns = false
   private var isRetired = false
   private var outcome: RPCError?
-  /// Not gRPC: the body is all there is.
-  private var isPlain = false
+  /// Not gRPC: what HTTP alone says, with a body or, to HEAD, without.
+  private var plain: (answer: PlainAnswer, withBody: Bool)?
 
   enum Phase {
     /// Waits for the request's headers.
     case headers
     /// Waits for the one request.
     case request
+    /// Waits for the end of what is no gRPC request, whose errors are to be found before it is answered.
+    case plain
     /// The handler runs.
     case handling
     /// The status stands; nothing that comes changes it.
@@ -90,7 +92,7 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
     task = nil
     phase = .headers
     outcome = nil
-    isPlain = false
+    plain = nil
     isRetired = false
   }
 
@@ -101,7 +103,11 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
     let refusal = request.read(self)
     switch refusal {
     case .none: break
-    case .plain(let status, let body): return answerPlain(status, body)
+    case .plain(let answer):
+      plain = (answer, withBody: !request.isHead)
+      phase = .plain
+      timer.arm(at: loop.now &+ home.requestTimeout)
+      return
     case .status(let error, let acceptsEncodings): return answer(error, acceptsEncodings: acceptsEncodings)
     }
     guard let route = request.route, let connection else { preconditionFailure("headers without a route were not refused") }
@@ -142,6 +148,7 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
       } else {
         startHandler()
       }
+    case .plain: answerPlain()
     case .handling:
       // Complete messages are still taken before the error shows.
       if requestError == nil, !assembler.census.isWhole { requestError = Self.truncated }
@@ -160,7 +167,7 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
     case .handling:
       requestError = requestError ?? error
       wakeReceiver()
-    case .headers, .ended: break
+    case .headers, .plain, .ended: break
     }
   }
 
@@ -236,6 +243,7 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
   }
 
   private func timeIsUp() {
+    if phase == .plain { return answerPlain() }
     guard phase == .request || phase == .handling, let context = currentContext else { return }
     if context.deadline == .never || context.deadline.nanoseconds > loop.now {
       answer(.unavailable("the request did not arrive in time"))
@@ -278,7 +286,7 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
   }
 
   override func addTrailers(to trailers: borrowing HTTP2Headers) {
-    if !isPlain { addStatus(to: trailers) }
+    if plain == nil { addStatus(to: trailers) }
   }
 
   private func addStatus(to headers: borrowing HTTP2Headers) {
@@ -290,20 +298,19 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
     if let context = currentContext { headers.add(metadata: context.trailers) }
   }
 
-  private func answerPlain(_ status: StaticString, _ body: StaticString) {
-    guard let session else { return }
+  private func answerPlain() {
+    guard let session, let (answer, withBody) = plain else { return }
     phase = .ended
-    isPlain = true
+    timer.disarm()
     home.headers.removeAll()
-    home.headers.add(":status", status)
-    let hasBody = body.utf8CodeUnitCount > 0
-    if hasBody { home.headers.add("content-type", "text/plain; charset=utf-8") }
-    if status.description == "405" { home.headers.add("allow", "POST") }
-    if hasBody {
-      output.append(UnsafeRawBufferPointer(start: body.utf8Start, count: body.utf8CodeUnitCount))
+    home.headers.add(":status", answer.status)
+    home.headers.add("content-type", "text/plain; charset=utf-8")
+    if case .methodNotAllowed = answer { home.headers.add("allow", "POST") }
+    if withBody {
+      output.append(UnsafeRawBufferPointer(start: answer.body.utf8Start, count: answer.body.utf8CodeUnitCount))
       finish()
     }
-    session.submitResponse(self, home.headers, endsStream: !hasBody)
+    session.submitResponse(self, home.headers, endsStream: !withBody)
   }
 
   override func outputDrained() { wakeSender() }

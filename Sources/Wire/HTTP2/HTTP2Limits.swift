@@ -20,6 +20,9 @@ public struct HTTP2Limits: Sendable {
   /// Impatient PINGs forgiven.
   public var maxPingStrikes = 2
 
+  /// Gaps in the numbers of a client's streams that are watched: honest clients leave none.
+  static let rememberedGaps = 8
+
   public init() {}
 
   public struct Rate: Sendable {

@@ -21,6 +21,11 @@ final class SessionTables: @unchecked Sendable {
     // Resets are counted by AbuseGuard, on both sides.
     nghttp2_option_set_stream_reset_rate_limit(options, UInt64(UInt32.max), UInt64(UInt32.max))
 
+    nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks) { _, head, user in
+      if head!.pointee.type != UInt8(NGHTTP2_HEADERS.rawValue) { return 0 }
+      session(user)._withUnsafeGuaranteedRef { $0.checkNumber(head!.pointee.stream_id) }
+      return 0
+    }
     nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks) { _, frame, user in
       session(user)._withUnsafeGuaranteedRef { $0.beginHeaders(frame!) }
     }
@@ -111,6 +116,20 @@ private let endStream = UInt8(NGHTTP2_FLAG_END_STREAM.rawValue)
 private let acknowledgement = UInt8(NGHTTP2_FLAG_ACK.rawValue)
 
 extension HTTP2Session {
+  /// A client must not go back to a number that it left out (RFC 9113, 5.1.1). nghttp2 takes it for a stream that is closed, and is silent.
+  @inline(__always)
+  fileprivate func checkNumber(_ id: Int32) {
+    if role == .client { return }
+    if id == lastStream &+ 2 {
+      lastStream = id
+    } else if id > lastStream {
+      if skippedStreams.count < HTTP2Limits.rememberedGaps, lastStream &+ 2 < id { skippedStreams.append(lastStream &+ 1..<id) }
+      lastStream = id
+    } else if !skippedStreams.isEmpty, skippedStreams.contains(where: { $0.contains(id) }) {
+      terminate(.protocolError, debug: "a stream was opened out of order")
+    }
+  }
+
   fileprivate func beginHeaders(_ frame: UnsafePointer<nghttp2_frame>) -> Int32 {
     let id = frame.pointee.hd.stream_id
     isInsideHeaders = true

@@ -35,6 +35,11 @@ public final class HTTP2Session {
   /// Whether a header block of the peer's has begun and not ended.
   public internal(set) var isInsideHeaders = false
 
+  /// The highest stream that a client has opened; -1 before the first.
+  var lastStream: Int32 = -1
+  /// Numbers that it left out.
+  var skippedStreams: [Range<Int32>] = []
+
   var handle: OpaquePointer!
   /// Whose header block is being received: blocks never interleave.
   var openHeaders: Unmanaged<HTTP2Stream>?

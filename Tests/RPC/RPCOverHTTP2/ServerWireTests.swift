@@ -15,6 +15,8 @@ import Testing
     var http = "200"
     /// nil where HTTP alone answers.
     var grpc: Int?
+    /// The body, where HTTP alone answers; any but none where this says nothing.
+    var text: String?
     var testDescription: String { name }
   }
 
@@ -47,8 +49,15 @@ import Testing
     Case(name: "gzip announced, not used", headers: [("grpc-encoding", "gzip")], grpc: 0),
     Case(name: "unknown encoding", headers: [("grpc-encoding", "snappy")], grpc: 12),
     Case(name: "a request that is no message", body: RawClient.frame([10, 200, 1]), grpc: 13),
+    Case(name: "GET of a path nobody knows", headers: [(":method", "GET"), (":path", "/")], body: nil, http: "404"),
+    Case(name: "POST of a form to nobody", headers: [(":path", "/"), ("content-type", "text/plain")], http: "415"),
     Case(
-      name: "the health check of load balancers", headers: [(":method", "GET"), (":path", "/healthz"), ("content-type", nil)], body: nil),
+      name: "the health check of load balancers", headers: [(":method", "GET"), (":path", "/healthz"), ("content-type", nil)], body: nil,
+      text: "ok\n"),
+    Case(
+      name: "the same by HEAD", headers: [(":method", "HEAD"), (":path", "/healthz"), ("content-type", nil)], body: nil, text: ""),
+    Case(name: "the same by POST", headers: [(":path", "/healthz"), ("content-type", nil)], text: "ok\n"),
+    Case(name: "a gRPC call of the same path", headers: [(":path", "/healthz")], grpc: 12),
     Case(name: "values that are legal HTTP but not ASCII", headers: [("x-odd", "caf\u{e9}")], grpc: 0),
   ]
 
@@ -62,6 +71,11 @@ import Testing
       #expect(call.headers1[":status"] == row.http)
       #expect(call.status == row.grpc)
       if let status = row.grpc, status != 0 { #expect(call.isTrailersOnly) }
+      if row.grpc == nil {
+        #expect(call.headers1["content-type"] == "text/plain; charset=utf-8")
+        #expect(row.text.map { call.body == Array($0.utf8) } ?? !call.body.isEmpty)
+        #expect(call.trailers.isEmpty)
+      }
       if row.grpc == 0 { #expect(call.headers1["content-type"] == "application/grpc") }
       if row.name == "unknown encoding" { #expect(call.headers1["grpc-accept-encoding"]?.contains("gzip") == true) }
       // The connection has come to no harm.
@@ -196,18 +210,28 @@ import Testing
   func shutdown() async throws {
     let server = try await EchoServer.start()
     let port = server.server.addresses[0].port!
-    let client = try RawClient(port: port)
-    let call = try client.begin([(":path", "/spanwire.test.Echo/Chat")], ends: false)
-    client.write(RawClient.frame([10, 1, 97]), to: call)
-    try client.run { !call.body.isEmpty }
-    async let stopped: Void = server.server.shutDown(grace: .seconds(20))
-    try client.run { client.goAway != nil }
-    #expect(client.goAway == .noError)
-    client.write(RawClient.frame([10, 1, 98]), to: call)
-    call.finish()
-    try client.run { call.closeCode1 != nil }
-    #expect(call.status == 0)
-    #expect(call.body == RawClient.frame([10, 1, 97]) + RawClient.frame([10, 1, 98]))
+    // The client blocks its thread, so it must not be one of those that the server's tasks need: with all of them blocked so, the
+    // shutdown did not even begin before the client gave up waiting for it.
+    async let stopped: Void = {
+      await server.log.wait(for: "the call is under way")
+      await server.server.shutDown(grace: .seconds(20))
+    }()
+    try await offload {
+      let client = try RawClient(port: port)
+      let call = try client.begin([(":path", "/spanwire.test.Echo/Chat")], ends: false)
+      client.write(RawClient.frame([10, 1, 97]), to: call)
+      try client.run { !call.body.isEmpty }
+      server.log.add("the call is under way")
+      try client.run { client.goAways.count == 2 }
+      // The notice lets in what is on its way; the last word, a round trip later, names the last call that was taken.
+      #expect(client.goAways.map(\.lastStream) == [.max, 1])
+      #expect(client.goAways.allSatisfy { $0.code == .noError })
+      client.write(RawClient.frame([10, 1, 98]), to: call)
+      call.finish()
+      try client.run { call.closeCode1 != nil }
+      #expect(call.status == 0)
+      #expect(call.body == RawClient.frame([10, 1, 97]) + RawClient.frame([10, 1, 98]))
+    }
     await stopped
     await server.channel.close()
   }

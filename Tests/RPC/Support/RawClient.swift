@@ -39,7 +39,8 @@ package final class RawClient: HTTP2SessionDelegate {
 
   package let socket: Socket
   package private(set) var session: HTTP2Session!
-  package var goAway: HTTP2ErrorCode?
+  package private(set) var goAways: [(lastStream: Int32, code: HTTP2ErrorCode)] = []
+  package var goAway: HTTP2ErrorCode? { goAways.last?.code }
   /// Every frame that came, in order.
   package private(set) var frames: [RawFrame] = []
   package private(set) var isClosed = false
@@ -59,7 +60,7 @@ package final class RawClient: HTTP2SessionDelegate {
   package func openedStream() -> HTTP2Stream { preconditionFailure("servers open no streams here") }
   package func sessionNeedsSend() {}
   package func receivedSettings() {}
-  package func receivedGoAway(lastStream: Int32, code: HTTP2ErrorCode) { goAway = code }
+  package func receivedGoAway(lastStream: Int32, code: HTTP2ErrorCode) { goAways.append((lastStream, code)) }
   package func receivedPong(_ payload: UInt64) {}
 
   package static let usual: [(String, String)] = [
