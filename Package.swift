@@ -49,8 +49,8 @@ let library: [Target] = [
   // RPC: calls with gRPC semantics, over any transport
   room("RPC/RPC", ["SpanwireProtobuf", "SpanwireWellKnown"]),
   room("RPC/RPCInProcess", ["SpanwireRPC"]),
-  room("RPC/RPCOverHTTP2", ["SpanwireRPC", "SpanwireHTTP2", "SpanwireTLS", "SpanwireEventLoop", "CZlib"]),
   room("RPC/RPCServices", ["SpanwireRPC", "SpanwireWellKnown", "CRPCServices"]),
+  room("RPC/RPCOverHTTP2", ["SpanwireRPC", "SpanwireRPCServices", "SpanwireHTTP2", "SpanwireTLS", "SpanwireEventLoop", "CZlib"]),
 
   // Apps of the library
   .executableTarget(

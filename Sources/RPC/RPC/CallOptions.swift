@@ -4,16 +4,19 @@ public struct CallOptions: Sendable {
   public var timeout: Duration?
   public var deadline: Deadline
   public var metadata: Metadata
-  /// Whether the call waits for a connection instead of failing with UNAVAILABLE while there is none.
-  public var waitForReady: Bool
+  /// Whether the call waits for a connection instead of failing with UNAVAILABLE while there is none. nil leaves it to the channel's service
+  /// config, and without one does not wait.
+  public var waitForReady: Bool?
   /// How requests are compressed; nil for not at all.
   public var compression: Compression?
   /// nil leaves it to the channel.
   public var maxResponseBytes: Int?
+  /// nil leaves it to the channel.
+  public var maxRequestBytes: Int?
 
   public init(
-    timeout: Duration? = nil, deadline: Deadline = .never, metadata: Metadata = Metadata(), waitForReady: Bool = false,
-    compression: Compression? = nil, maxResponseBytes: Int? = nil
+    timeout: Duration? = nil, deadline: Deadline = .never, metadata: Metadata = Metadata(), waitForReady: Bool? = nil,
+    compression: Compression? = nil, maxResponseBytes: Int? = nil, maxRequestBytes: Int? = nil
   ) {
     self.timeout = timeout
     self.deadline = deadline
@@ -21,6 +24,7 @@ public struct CallOptions: Sendable {
     self.waitForReady = waitForReady
     self.compression = compression
     self.maxResponseBytes = maxResponseBytes
+    self.maxRequestBytes = maxRequestBytes
   }
 
   /// Only a timeout.
@@ -61,6 +65,18 @@ public struct OutgoingCall: Sendable {
     self.deadline = deadline
     trace = parent?.trace.map { $0.child() } ?? (startsTrace ? .root() : nil)
     principal = parent?.principal ?? .anonymous
+  }
+
+  /// The same call for another attempt: a span of its own beside the first one, the same deadline.
+  public func again() -> OutgoingCall { OutgoingCall(repeating: self) }
+
+  private init(repeating call: OutgoingCall) {
+    method = call.method
+    options = call.options
+    deadline = call.deadline
+    parent = call.parent
+    principal = call.principal
+    trace = parent?.trace.map { $0.child() } ?? call.trace.map { $0.sibling() }
   }
 
   /// Why the call need not even start: its deadline has passed, or the work it is part of is unwanted.

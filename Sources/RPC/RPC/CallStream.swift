@@ -92,6 +92,14 @@ public struct MessageLimits: Sendable, Hashable {
 
   public static let `default` = MessageLimits()
 
+  /// With what one call's options say instead.
+  public func overridden(by options: CallOptions) -> MessageLimits {
+    var limits = self
+    if let bytes = options.maxResponseBytes { limits.maxReceivedBytes = bytes }
+    if let bytes = options.maxRequestBytes { limits.maxSentBytes = bytes }
+    return limits
+  }
+
   /// The refusal of a received message of this size; nil when it passes.
   public func refusal(receiving size: Int) -> RPCError? {
     size <= maxReceivedBytes ? nil : .resourceExhausted("received a message of \(size) bytes; the limit is \(maxReceivedBytes)")

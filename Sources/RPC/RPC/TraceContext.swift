@@ -34,6 +34,13 @@ public struct TraceContext: Sendable, Hashable {
       traceHigh: traceHigh, traceLow: traceLow, spanID: SpanIDs.next(), parentSpanID: spanID, isSampled: isSampled, state: state)
   }
 
+  /// A new span beside this one.
+  public func sibling() -> TraceContext {
+    var other = self
+    other.spanID = SpanIDs.next()
+    return other
+  }
+
   /// 32 lower-case hex digits.
   public var traceID: String { Self.hex(traceHigh) + Self.hex(traceLow) }
   /// 16 lower-case hex digits.

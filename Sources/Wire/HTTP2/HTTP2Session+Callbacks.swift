@@ -257,6 +257,7 @@ extension HTTP2Session {
     switch nghttp2_frame_type(rawValue: UInt32(head.type)) {
     case NGHTTP2_HEADERS, NGHTTP2_DATA:
       guardian.sentSomething()
+      if role == .client, head.stream_id > lastStreamSent { lastStreamSent = head.stream_id }
       // A server that has said everything before the client has: the client need not go on.
       if role == .server, head.flags & endStream != 0, nghttp2_session_get_stream_remote_close(handle, head.stream_id) == 0 {
         nghttp2_submit_rst_stream(

@@ -29,6 +29,8 @@ public final class HTTP2Session {
   public internal(set) var openStreams = 0
   /// What the peer's GOAWAY said, if one came.
   public internal(set) var goAway: (lastStream: Int32, code: HTTP2ErrorCode)?
+  /// The highest stream of ours whose request has left for the peer. Clients only.
+  public internal(set) var lastStreamSent: Int32 = 0
   /// Streams of the peer's that we began to serve, ever.
   public internal(set) var acceptedStreams = 0
 

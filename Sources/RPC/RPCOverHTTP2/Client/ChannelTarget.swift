@@ -2,16 +2,26 @@ import SpanwireEventLoop
 
 /// Where a channel connects to.
 ///
-/// `host:port`, `dns:///host:port`, `ipv4:127.0.0.1:50051`, `ipv6:[::1]:50051`, `unix:/run/spanwire.sock`: the names that gRPC uses.
+/// `host:port`, `dns:///host:port`, `ipv4:127.0.0.1:50051,127.0.0.1:50052`, `ipv6:[::1]:50051`, `unix:/run/spanwire.sock`: the names that
+/// gRPC uses.
 public struct ChannelTarget: Sendable, Hashable {
   enum Place: Sendable, Hashable {
     case host(String, port: UInt16)
     case unix(path: String)
+    /// Addresses in digits, at least one, with their ports.
+    case addresses([Numeric])
+  }
+
+  struct Numeric: Sendable, Hashable {
+    var ip: String
+    var port: UInt16
   }
 
   let place: Place
 
+  /// A name that the system's resolver knows, or an address in digits.
   public static func host(_ host: String, port: UInt16) -> ChannelTarget { ChannelTarget(place: .host(host, port: port)) }
+  /// A socket in the file system.
   public static func unix(path: String) -> ChannelTarget { ChannelTarget(place: .unix(path: path)) }
 
   private init(place: Place) { self.place = place }
@@ -26,7 +36,9 @@ public struct ChannelTarget: Sendable, Hashable {
       return
     }
     var authority = Substring(text)
+    var isNumeric = false
     for scheme in ["dns:", "ipv4:", "ipv6:"] where text.hasPrefix(scheme) {
+      isNumeric = scheme != "dns:"
       authority = authority.dropFirst(scheme.count)
       if authority.hasPrefix("//") {
         // dns://resolver/host: whose resolver to ask is the system's affair.
@@ -34,6 +46,15 @@ public struct ChannelTarget: Sendable, Hashable {
         authority = authority[authority.index(after: slash)...]
       }
       break
+    }
+    if isNumeric {
+      var addresses: [Numeric] = []
+      for part in authority.split(separator: ",", omittingEmptySubsequences: false) {
+        guard let (ip, port) = Self.split(part), SocketAddress(ip: ip, port: port) != nil else { return nil }
+        addresses.append(Numeric(ip: ip, port: port))
+      }
+      place = .addresses(addresses)
+      return
     }
     guard let (host, port) = Self.split(authority), !host.isEmpty else { return nil }
     place = .host(host, port: port)
@@ -55,26 +76,32 @@ public struct ChannelTarget: Sendable, Hashable {
     return (String(host), port)
   }
 
-  /// What the peer is asked for in `:authority`, and, for a host, what its certificate must name.
+  /// What the peer is asked for in `:authority`.
   var authority: String {
     switch place {
-    case .host(let host, let port): host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
+    case .host(let host, let port): Self.joined(host, port)
+    case .addresses(let addresses): Self.joined(addresses[0].ip, addresses[0].port)
     case .unix: "localhost"
     }
   }
 
+  /// What the peer's certificate must name.
   var serverName: String {
     switch place {
     case .host(let host, _): host
+    case .addresses(let addresses): addresses[0].ip
     case .unix: "localhost"
     }
   }
+
+  private static func joined(_ host: String, _ port: UInt16) -> String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
 }
 
 extension ChannelTarget: CustomStringConvertible {
   public var description: String {
     switch place {
     case .host: authority
+    case .addresses(let addresses): addresses.map { Self.joined($0.ip, $0.port) }.joined(separator: ",")
     case .unix(let path): "unix:\(path)"
     }
   }

@@ -5,9 +5,10 @@ import SpanwireTLS
 
 /// One connection of a channel, from the attempt to connect to its end.
 ///
-/// It tells its pool when it is ready, when it takes no more calls, and when it is gone. Exits of each phase: connecting → greeting, closed;
+/// It tells its subchannel when it is ready, when it takes no more calls, and when it is gone; its pool, what follows that. Exits of each phase: connecting → greeting, closed;
 /// greeting (TLS and HTTP/2) → ready, closed; ready → draining, closed; draining → closed.
-final class ClientConnection: ReadinessHandler, ConnectionOwner {
+final class ClientConnection: ReadinessHandler, ConnectionOwner, @unchecked Sendable {
+  // Sendable: all of it belongs to the loop but the constants.
   enum Phase { case connecting, greeting, ready, draining, closed }
 
   let loop: EventLoop
@@ -16,20 +17,24 @@ final class ClientConnection: ReadinessHandler, ConnectionOwner {
   private(set) var connection: Connection!
 
   private unowned let pool: ClientPool
+  /// Until it takes no more calls.
+  private var subchannel: Subchannel?
   private let socket: Socket
   private let options: HTTP2ChannelOptions
   /// While connecting.
   private var registration: Registration?
   private var connectTimer: LoopTimer?
   private var keepaliveTimer: LoopTimer?
+  private var ageTimer: LoopTimer?
   private var pingIsOut = false
 
-  init(_ address: SocketAddress, tls context: TLSContext?, pool: ClientPool) throws {
+  init(_ address: SocketAddress, pool: ClientPool, subchannel: Subchannel) throws {
     self.pool = pool
+    self.subchannel = subchannel
     loop = pool.loop
     options = pool.options
     peerAddress = address.description
-    let tls = try context.map { try TLSConnection(client: $0, serverName: pool.target.serverName) }
+    let tls = try pool.tls.map { try TLSConnection(client: $0, serverName: pool.target.serverName) }
     socket = try Socket.connect(to: address)
     var limits = HTTP2Limits()
     limits.maxHeaderListSize = options.maxMetadataBytes
@@ -50,6 +55,12 @@ final class ClientConnection: ReadinessHandler, ConnectionOwner {
   /// Whether one more call can begin now.
   var hasRoom: Bool { phase == .ready && session.openStreams < session.remoteMaxConcurrentStreams }
 
+  /// Calls of the channel's own: its watch of the server's health.
+  var ownCalls = 0
+
+  /// Whether somebody's calls are open.
+  var hasCalls: Bool { session.openStreams > ownCalls }
+
   // MARK: Connecting
 
   func ready(_ readiness: Readiness) {
@@ -66,13 +77,23 @@ final class ClientConnection: ReadinessHandler, ConnectionOwner {
     phase = .ready
     connectTimer?.disarm()
     startKeepalive()
-    pool.becameReady(self)
+    startAging()
+    subchannel?.becameReady()
   }
 
   // MARK: Ending
 
-  /// Takes no more calls; closes when the last one has ended.
-  func drain() {
+  /// Leaves its subchannel: takes no more calls, and closes when the last one has ended.
+  func leave() {
+    let subchannel = subchannel
+    self.subchannel = nil
+    if phase == .closed { return }
+    pool.keepLeaving(self)
+    subchannel?.isLeaving()
+    drain()
+  }
+
+  private func drain() {
     switch phase {
     case .connecting, .greeting: fail(ConnectionError.endOfStream)
     case .ready, .draining:
@@ -102,7 +123,11 @@ final class ClientConnection: ReadinessHandler, ConnectionOwner {
     phase = .closed
     connectTimer?.disarm()
     keepaliveTimer?.disarm()
-    pool.lost(self, unavailable(error), wasReady: wasReady)
+    ageTimer?.disarm()
+    let subchannel = subchannel
+    self.subchannel = nil
+    subchannel?.lost(unavailable(error), wasReady: wasReady)
+    pool.lost(self)
   }
 
   private func unavailable(_ error: (any Error)?) -> RPCError {
@@ -111,8 +136,12 @@ final class ClientConnection: ReadinessHandler, ConnectionOwner {
 
   func connection(_ connection: Connection, receivedGoAway lastStream: Int32, code: HTTP2ErrorCode) {
     guard phase == .ready else { return }
+    if code == .enhanceYourCalm { pool.keepaliveIsUnwelcome() }
     phase = .draining
-    pool.isLeaving(self)
+    let subchannel = subchannel
+    self.subchannel = nil
+    pool.keepLeaving(self)
+    subchannel?.isLeaving()
   }
 
   /// What a stream's end by a reset, ours or the server's, or by the connection's end, means for its call.
@@ -129,7 +158,7 @@ final class ClientConnection: ReadinessHandler, ConnectionOwner {
   func connection(_ connection: Connection, receivedPong payload: UInt64) { pingIsOut = false }
 
   private func startKeepalive() {
-    guard let keepalive = options.keepalive else { return }
+    guard let keepalive = pool.keepalive else { return }
     let timer = LoopTimer(on: loop) { [unowned self] in checkLife(keepalive) }
     keepaliveTimer = timer
     timer.arm(after: keepalive.interval)
@@ -146,5 +175,14 @@ final class ClientConnection: ReadinessHandler, ConnectionOwner {
     } else {
       keepaliveTimer?.arm(after: keepalive.interval)
     }
+  }
+
+  // MARK: Age
+
+  private func startAging() {
+    guard let age = options.maxConnectionAge else { return }
+    let timer = LoopTimer(on: loop) { [unowned self] in leave() }
+    ageTimer = timer
+    timer.arm(after: age * (1 + ClientLimits.ageJitter * (2 * options.random() - 1)))
   }
 }

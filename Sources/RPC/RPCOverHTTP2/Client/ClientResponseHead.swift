@@ -8,6 +8,7 @@ struct ResponseHead {
   /// A status among the leading fields: it counts if nothing follows.
   private(set) var leadingStatus: Int?
   private(set) var encoding = ResponseEncoding.identity
+  private(set) var pushback: RetryPushback?
   var hasBody = false
 
   private var httpStatus = 0
@@ -38,6 +39,8 @@ struct ResponseHead {
         leadingStatus = Self.number(value) ?? 2
       } else if name == "grpc-message" {
         leadingMessage = WireText.percentDecoded(value)
+      } else if name == "grpc-retry-pushback-ms" {
+        pushback = RetryPushback(value)
       } else if !Self.isReserved(name) {
         metadata.appendWire(name: name, value: value)
       }
@@ -51,6 +54,8 @@ struct ResponseHead {
         trailingStatus = Self.number(value) ?? 2
       } else if name == "grpc-message" {
         trailingMessage = WireText.percentDecoded(value)
+      } else if name == "grpc-retry-pushback-ms" {
+        pushback = RetryPushback(value)
       } else if !Self.isReserved(name) {
         trailers.appendWire(name: name, value: value)
       }

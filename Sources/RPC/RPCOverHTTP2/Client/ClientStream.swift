@@ -18,9 +18,21 @@ final class ClientStream: HTTP2Stream, ClientCall, @unchecked Sendable {
   private let lock = Mutex<Void>(())
   private var state: Shared
 
+  /// Who judges the outcome before the caller sees it, if anybody does.
+  private let owner: RetriableCall?
+  /// Attempts of the same call before this one, as the server is told.
+  let previousAttempts: Int
+  /// Servers that earlier attempts went to.
+  let seenBy: [String]
+  private let observer: (any CallObserver)?
+
   // On the loop only.
   var connection: ClientConnection?
+  private let pinned: ClientConnection?
+  // While it waits, its place in the queue.
   var isQueued = false
+  var nextWaiting: ClientStream?
+  unowned(unsafe) var previousWaiting: ClientStream?
   private var timer: LoopTimer?
   private var parentToken: CancellationToken?
   private var response = ResponseHead()
@@ -48,8 +60,8 @@ final class ClientStream: HTTP2Stream, ClientCall, @unchecked Sendable {
     /// What stood in the stream's output when the loop last said.
     var outputBytes = 0
     var credit = 0
-    /// No server has looked at the call: it may be made again as if for the first time.
-    var isUnseen = false
+    var exposure = CallExposure.seen
+    var peer = ""
     var traffic = CallTraffic()
     var messageWaiter: UnsafeContinuation<Void, Never>?
     var leadingWaiter: UnsafeContinuation<Void, Never>?
@@ -58,17 +70,23 @@ final class ClientStream: HTTP2Stream, ClientCall, @unchecked Sendable {
     init(limits: MessageLimits) { assembler = MessageAssembler(limits: limits) }
   }
 
-  init(_ outgoing: OutgoingCall, pool: ClientPool) {
+  init(
+    _ outgoing: OutgoingCall, pool: ClientPool, pinned: ClientConnection? = nil, owner: RetriableCall? = nil, previousAttempts: Int = 0,
+    seenBy: [String] = []
+  ) {
     self.outgoing = outgoing
     self.pool = pool
+    self.pinned = pinned
+    self.owner = owner
+    self.previousAttempts = previousAttempts
+    self.seenBy = seenBy
     loop = pool.loop
-    var limits = pool.options.limits
-    if let bytes = outgoing.options.maxResponseBytes { limits.maxReceivedBytes = bytes }
-    self.limits = limits
+    limits = pool.options.limits.overridden(by: outgoing.options)
     state = Shared(limits: limits)
-    start = pool.observer == nil ? .never : .now()
+    observer = pinned == nil ? pool.observer : nil
+    start = observer == nil ? .never : .now()
     super.init()
-    pool.observer?.callStarted(CallStart(side: .client, method: outgoing.method, trace: outgoing.trace, start: start))
+    observer?.callStarted(CallStart(side: .client, method: outgoing.method, trace: outgoing.trace, start: start))
   }
 
   /// What both the loop and the caller touch. `Mutex.withLock` would want closures that capture nothing of their surroundings.
@@ -92,12 +110,13 @@ final class ClientStream: HTTP2Stream, ClientCall, @unchecked Sendable {
     if !outgoing.isUnary, let parent = outgoing.parent {
       parentToken = parent.onCancel { [weak self, weak parent] in self?.cancel(parent?.cancellationCode ?? .cancelled) }
     }
-    pool.open(self)
+    if let pinned { pool.open(self, pinnedTo: pinned) } else { pool.open(self) }
   }
 
   /// Sends the request on a connection that has room.
   func submit(on connection: ClientConnection, _ headers: borrowing HTTP2Headers) throws(HTTP2Error) {
     self.connection = connection
+    if observer != nil || owner != nil { withShared { $0.peer = connection.peerAddress } }
     visit()
     try connection.session.submitRequest(self, headers, hasBody: true)
   }
@@ -117,7 +136,14 @@ final class ClientStream: HTTP2Stream, ClientCall, @unchecked Sendable {
 
   var hasEnded: Bool { withShared { $0.outcome != nil } }
 
-  var isUnseen: Bool { withShared { $0.isUnseen } }
+  /// How far the call got; of interest once it has failed.
+  var exposure: CallExposure { withShared { $0.exposure } }
+
+  /// The address of the server that the call went to; empty before.
+  var peer: String { withShared { $0.peer } }
+
+  /// What the server says about trying again; on the loop.
+  var pushback: RetryPushback? { response.pushback }
 
   /// Sets what the call ended with, if nothing has yet, and wakes whoever waits. True the first time.
   ///
@@ -127,6 +153,7 @@ final class ClientStream: HTTP2Stream, ClientCall, @unchecked Sendable {
     struct Waiters {
       var message, leading, drain: UnsafeContinuation<Void, Never>?
       var traffic: CallTraffic
+      var peer: String
     }
     let waiters = withShared { shared -> Waiters? in
       guard shared.outcome == nil else { return nil }
@@ -150,15 +177,16 @@ final class ClientStream: HTTP2Stream, ClientCall, @unchecked Sendable {
         shared.drainWaiter = nil
       }
       return Waiters(
-        message: shared.messageWaiter, leading: shared.leadingWaiter, drain: shared.drainWaiter, traffic: shared.traffic)
+        message: shared.messageWaiter, leading: shared.leadingWaiter, drain: shared.drainWaiter, traffic: shared.traffic, peer: shared.peer)
     }
     guard let waiters else { return false }
-    if let observer = pool.observer {
-      observer.callEnded(outgoing.record(peer: pool.peerAddress, error: outcome, start: start, traffic: waiters.traffic))
+    if let observer {
+      observer.callEnded(outgoing.record(peer: waiters.peer, error: outcome, start: start, traffic: waiters.traffic))
     }
     waiters.leading?.resume()
     waiters.message?.resume()
     waiters.drain?.resume()
+    owner?.ended(self, outcome)
     return true
   }
 
@@ -203,10 +231,14 @@ final class ClientStream: HTTP2Stream, ClientCall, @unchecked Sendable {
       return shared.leadingWaiter
     }
     waiter?.resume()
+    if leading != nil { owner?.answered(self) }
   }
 
   override func receivedData(_ bytes: UnsafeRawBufferPointer) {
-    response.hasBody = true
+    if !response.hasBody {
+      response.hasBody = true
+      if response.leadingStatus != nil { owner?.answered(self) }
+    }
     var waiter: UnsafeContinuation<Void, Never>?
     var refusal: RPCError?
     let credit = withShared { shared -> Int in
@@ -256,13 +288,28 @@ final class ClientStream: HTTP2Stream, ClientCall, @unchecked Sendable {
   override func closed(_ code: HTTP2ErrorCode) {
     let connection = connection
     if !hasEnded {
-      let isUnseen = code == .refusedStream || connection?.session.goAway.map { id > $0.lastStream } ?? false
-      withShared { $0.isUnseen = isUnseen }
+      if let session = connection?.session {
+        let isRefused = code == .refusedStream || session.goAway.map { id > $0.lastStream } ?? false
+        let exposure: CallExposure = id > session.lastStreamSent ? .unsent : isRefused ? .unseen : .seen
+        withShared { $0.exposure = exposure }
+      }
       settle(connection?.explain(code, stream: id) ?? ClientStatus.error(ofReset: code.rawValue), keepsMessages: false)
     }
     release()
-    pool.ended(self, on: connection)
+    guard let connection else { return }
+    if pinned != nil { connection.ownCalls -= 1 }
+    pool.ended(on: connection)
   }
+}
+
+/// How far a call that failed had got.
+enum CallExposure: Sendable, Hashable {
+  /// Nothing of it left this process: it may be made again any number of times.
+  case unsent
+  /// It was sent, but the server says that nobody looked at it: it may be made again once as if for the first time.
+  case unseen
+  /// The server may have begun to act on it.
+  case seen
 }
 
 /// How the messages of a response are encoded, by its `grpc-encoding`.
