@@ -29,11 +29,12 @@ final class RetriableCall: ClientCall, @unchecked Sendable {
     var chosen: ClientStream?
     /// What the call ended with although no attempt is the call: it was cancelled between two.
     var outcome: RPCError?
-    var requests: [[UInt8]] = []
+    var requests: [(message: [UInt8], compresses: Bool)] = []
     var requestBytes = 0
     var requestsEnded = false
     var isFull = false
     var isBegun = false
+    var compresses = true
     var seenBy: [String] = []
     var waiters: [UnsafeContinuation<Void, Never>] = []
 
@@ -76,7 +77,8 @@ final class RetriableCall: ClientCall, @unchecked Sendable {
     withState { state in
       state.plan.launched()
       state.attempts.append(attempt)
-      for request in state.requests { _ = try? attempt.send(encoded: request) }
+      for request in state.requests { Self.give(request, to: attempt) }
+      attempt.compressesRequests = state.compresses
       if state.requestsEnded { attempt.finishSending() }
     }
     attempt.begin()
@@ -211,10 +213,11 @@ final class RetriableCall: ClientCall, @unchecked Sendable {
     let way = try withState { state throws -> Way in
       if let chosen = state.chosen { return .pass(chosen) }
       if let outcome = state.outcome { throw outcome }
-      state.requests.append(message)
+      let request = (message, state.compresses)
+      state.requests.append(request)
       state.requestBytes += message.count
       let fits = pool.replayBytes.add(message.count) && state.requestBytes <= ClientLimits.replayBytes
-      for attempt in state.attempts { _ = try? attempt.send(encoded: message) }
+      for attempt in state.attempts { Self.give(request, to: attempt) }
       if fits { return .kept(hasRoom: true) }
       state.isFull = true
       return state.attempts.first.map { .commit($0) } ?? .kept(hasRoom: false)
@@ -225,6 +228,22 @@ final class RetriableCall: ClientCall, @unchecked Sendable {
     case .commit(let attempt):
       commit(to: attempt)
       return false
+    }
+  }
+
+  /// An attempt that has failed takes no more; that is its judge's affair.
+  private static func give(_ request: (message: [UInt8], compresses: Bool), to attempt: ClientStream) {
+    attempt.compressesRequests = request.compresses
+    _ = try? attempt.send(encoded: request.message)
+  }
+
+  var compressesRequests: Bool {
+    get { withState { $0.chosen?.compressesRequests ?? $0.compresses } }
+    set {
+      withState { state in
+        state.compresses = newValue
+        state.chosen?.compressesRequests = newValue
+      }
     }
   }
 
