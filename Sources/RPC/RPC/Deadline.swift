@@ -28,6 +28,9 @@ public struct Deadline: Sendable, Hashable, Comparable {
 
   public func advanced(by span: Duration) -> Deadline {
     if self == .never { return self }
+    // `components` traps beyond what 64 bits of seconds count, and spans come off the wire too.
+    if span >= .seconds(Int64.max) { return .never }
+    if span <= .seconds(Int64.min) { return Deadline(nanoseconds: 0) }
     let (seconds, attoseconds) = span.components
     let fraction = attoseconds / 1_000_000_000
     let (product, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)

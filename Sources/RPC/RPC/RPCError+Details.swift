@@ -50,8 +50,12 @@ extension RPCError {
   /// The fields that were wrong, if it says so.
   public var fieldViolations: [Google_Rpc_BadRequest.FieldViolation] { detail(Google_Rpc_BadRequest.self)?.fieldViolations ?? [] }
   /// How long to wait before another attempt, if it says so.
+  ///
+  /// Never negative, and never longer than the 10,000 years of `google.protobuf.Duration`, whatever the other side wrote.
   public var retryDelay: Duration? {
-    detail(Google_Rpc_RetryInfo.self)?.retryDelay.map { .seconds($0.seconds) + .nanoseconds(Int64($0.nanos)) }
+    detail(Google_Rpc_RetryInfo.self)?.retryDelay.map {
+      .seconds(min(max($0.seconds, 0), 315_576_000_000)) + .nanoseconds(Int64(min(max($0.nanos, 0), 999_999_999)))
+    }
   }
 }
 

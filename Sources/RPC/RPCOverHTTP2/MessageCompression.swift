@@ -14,6 +14,7 @@ package enum MessageCompression {
 
   /// Output grows by this much at a time, until the limit.
   private static let step = 16 * 1024
+  private static let maxStep = 1 << 30
 
   private static func windowBits(_ compression: Compression) -> Int32 {
     // 15 is the largest window; 16 more asks zlib for gzip's wrapping. gRPC's deflate is zlib's own wrapping, not the bare stream.
@@ -34,8 +35,8 @@ package enum MessageCompression {
     var output: [UInt8] = []
     while true {
       let filled = output.count
-      // One byte beyond the limit is enough to know.
-      let room = min(max(step, filled), limits.maxReceivedBytes - filled + 1)
+      // One byte beyond the limit is enough to know; zlib counts in 32 bits.
+      let room = min(max(step, filled), min(limits.maxReceivedBytes, .max - 1) - filled + 1, maxStep)
       var result: Int32 = Z_OK
       output.append(contentsOf: repeatElement(0, count: room))
       output.withUnsafeMutableBufferPointer { buffer in

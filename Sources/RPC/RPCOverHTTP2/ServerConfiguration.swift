@@ -20,8 +20,10 @@ public struct ServerConfiguration: Sendable {
 
   /// Connections at a time: each costs a descriptor and some 10 KiB.
   public var maxConnections = 20_000
-  /// Connections at a time from one address that is not this machine's: one peer must not take them all.
+  /// Connections at a time from one address: one peer must not take them all.
   public var maxConnectionsPerPeer = 1_000
+  /// Whether that holds for this machine's own addresses too, behind which a proxy may stand that serves many.
+  public var limitsLocalPeers = false
   /// From the connection to the end of handshake and preface. Who takes longer is no client.
   public var handshakeTimeout = Duration.seconds(10)
   /// From the first byte of a header block to its last.
@@ -30,10 +32,15 @@ public struct ServerConfiguration: Sendable {
   public var requestTimeout = Duration.seconds(60)
   /// A connection without calls for so long is told to go; nil lets it stay.
   public var idleTimeout: Duration? = .seconds(1800)
-  /// After so long a connection is told to go, so that clients find new servers; nil lets it stay.
+  /// After so long, give or take a tenth so that they don't all go at once, a connection is told to go: clients find new servers by that.
+  /// nil lets it stay.
   public var maxConnectionAge: Duration?
   /// What calls get to finish after the connection was told to go for its age.
   public var maxConnectionAgeGrace = Duration.seconds(30)
+  /// So long without a byte from a client, and it is asked for a sign of life; nil never asks. What gRPC's servers do by default.
+  public var keepaliveInterval: Duration? = .seconds(7200)
+  /// So long for it to give one, or the connection is closed.
+  public var keepaliveTimeout = Duration.seconds(20)
   /// Compresses responses for clients that accept it; nil never does.
   public var compression: Compression?
 

@@ -11,18 +11,23 @@ final class ServerConnection: ConnectionOwner {
   private let address: SocketAddress
   private var identity: Peer?
   private var watch: LoopTimer!
-  private let opened: UInt64
+  /// When it is old; `.max` if it never is.
+  private let ageEnd: UInt64
   /// When the last call ended, or the connection began.
   private var idleSince: UInt64
   private var isDraining = false
-  private var drainEnd: UInt64?
+  /// When it is closed, whatever still runs, once it was told to go.
+  private var drainEnd = UInt64.max
+  /// When the client was last asked for a sign of life, while it has not given one.
+  private var askedAt: UInt64?
 
   init(_ socket: Socket, _ address: SocketAddress, host: String?, _ home: ServerLoop) throws {
     self.home = home
     self.host = host
     self.address = address
-    opened = home.loop.now
     idleSince = home.loop.now
+    let jitter = Double.random(in: 0.9...1.1)
+    ageEnd = home.server.configuration.maxConnectionAge.map { home.loop.moment(after: $0 * jitter) } ?? .max
     let tls = try home.server.tls.map { try TLSConnection(server: $0.context) }
     let configuration = home.server.configuration
     connection = Connection(
@@ -63,7 +68,10 @@ final class ServerConnection: ConnectionOwner {
   func connectionAnswered(_ connection: Connection) { home.reclaim() }
 
   func connection(_ connection: Connection, receivedGoAway lastStream: Int32, code: HTTP2ErrorCode) {}
-  func connection(_ connection: Connection, receivedPong payload: UInt64) {}
+  func connection(_ connection: Connection, receivedPong payload: UInt64) {
+    askedAt = nil
+    armWatch()
+  }
 
   func connectionWasClosed(_ connection: Connection, error: (any Error)?) {
     watch.disarm()
@@ -84,30 +92,55 @@ final class ServerConnection: ConnectionOwner {
 
   private func armWatch() {
     let configuration = home.server.configuration
-    var moment = UInt64.max
-    if let idle = configuration.idleTimeout { moment = min(moment, Self.moment(idle, after: idleSince)) }
-    if let age = configuration.maxConnectionAge { moment = min(moment, Self.moment(age, after: opened)) }
-    if let drainEnd { moment = min(moment, drainEnd) }
-    if moment != .max { watch.arm(at: max(moment, home.loop.now + 1_000_000_000)) }
+    var moment = min(drainEnd, isDraining ? .max : ageEnd)
+    if let idle = configuration.idleTimeout, !isDraining { moment = min(moment, Self.moment(idle, after: idleSince)) }
+    if let askedAt {
+      moment = min(moment, Self.moment(configuration.keepaliveTimeout, after: askedAt))
+    } else if let interval = configuration.keepaliveInterval {
+      moment = min(moment, Self.moment(interval, after: connection.lastReceived))
+    }
+    // What has passed while calls kept the connection busy is looked at soon, not in the same round.
+    if moment != .max { watch.arm(at: max(moment, home.loop.now + 1_000_000)) } else { watch.disarm() }
   }
 
-  /// The watch has gone off: is the handshake late, the connection idle or old?
+  /// The watch has gone off: is the handshake late, the connection dead, idle or old?
   private func look() {
     let configuration = home.server.configuration
     let now = home.loop.now
     guard connection.isReady else { return connection.close(ConnectionError.timeout("the handshake")) }
-    if let drainEnd, now >= drainEnd { return cancelAll() }
-    if let age = configuration.maxConnectionAge, now >= Self.moment(age, after: opened), !isDraining {
-      drain()
-      drainEnd = Self.moment(configuration.maxConnectionAgeGrace, after: now)
-    }
-    if let idle = configuration.idleTimeout, connection.session.openStreams == 0, now >= Self.moment(idle, after: idleSince) { drain() }
+    if now >= drainEnd { return cancelAll() }
     if connection.session.openStreams > 0 { idleSince = now }
+    if let askedAt {
+      if connection.lastReceived >= askedAt {
+        self.askedAt = nil
+      } else if now >= Self.moment(configuration.keepaliveTimeout, after: askedAt) {
+        return connection.close(ConnectionError.timeout("the answer to a keepalive ping"))
+      }
+    } else if let interval = configuration.keepaliveInterval, now >= Self.moment(interval, after: connection.lastReceived) {
+      askedAt = now
+      connection.session.ping(Self.keepalivePing)
+    }
+    if !isDraining {
+      if now >= ageEnd {
+        leave(within: configuration.maxConnectionAgeGrace)
+      } else if let idle = configuration.idleTimeout, now >= Self.moment(idle, after: idleSince) {
+        // Nothing runs; but who doesn't answer any more must not stay for ever.
+        leave(within: configuration.keepaliveTimeout)
+      }
+    }
     armWatch()
   }
 
+  private func leave(within grace: Duration) {
+    drain()
+    drainEnd = Self.moment(grace, after: home.loop.now)
+  }
+
+  /// The payload of our pings.
+  private static let keepalivePing: UInt64 = 0x6b65_6570_616c_6976
+
+  /// A span after a moment; the end of time if that lies beyond.
   private static func moment(_ span: Duration, after start: UInt64) -> UInt64 {
-    let (seconds, attoseconds) = span.components
-    return start &+ UInt64(max(0, seconds)) &* 1_000_000_000 &+ UInt64(max(0, attoseconds) / 1_000_000_000)
+    Deadline(nanoseconds: start).advanced(by: span).nanoseconds
   }
 }

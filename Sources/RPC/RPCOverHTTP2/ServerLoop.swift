@@ -35,8 +35,8 @@ final class ServerLoop: RoundEndTarget, @unchecked Sendable {
     self.server = server
     self.loop = loop
     router = server.router
-    let (seconds, attoseconds) = server.configuration.requestTimeout.components
-    requestTimeout = UInt64(max(0, seconds)) * 1_000_000_000 + UInt64(max(0, attoseconds) / 1_000_000_000)
+    // Half of what the clock counts: a moment plus this is a moment.
+    requestTimeout = min(Deadline(nanoseconds: 0).advanced(by: server.configuration.requestTimeout).nanoseconds, .max / 2)
     writer = .allocate(capacity: 1)
     writer.initialize(to: MessageWriter(capacity: 4096))
   }
@@ -63,7 +63,7 @@ final class ServerLoop: RoundEndTarget, @unchecked Sendable {
       socket.close()
       return
     }
-    let host = Self.host(peer)
+    let host = host(peer)
     guard server.census.admit(host) else {
       socket.close()
       return
@@ -83,11 +83,11 @@ final class ServerLoop: RoundEndTarget, @unchecked Sendable {
     if connections.isEmpty, isDraining { finishDraining() }
   }
 
-  /// What peers are told apart by: their address, unless it is this machine.
-  private static func host(_ peer: SocketAddress) -> String? {
+  /// What peers are told apart by: their address, unless it is this machine's and that does not count.
+  private func host(_ peer: SocketAddress) -> String? {
     if peer.isUnix { return nil }
     let text = peer.description
-    if text.hasPrefix("ipv4:127.") || text.hasPrefix("ipv6:[::1]") { return nil }
+    if !server.configuration.limitsLocalPeers, text.hasPrefix("ipv4:127.") || text.hasPrefix("ipv6:[::1]") { return nil }
     return String(text[..<(text.lastIndex(of: ":") ?? text.endIndex)])
   }
 

@@ -43,8 +43,9 @@ extension EventLoop {
     let (seconds, attoseconds) = span.components
     if seconds < 0 { return 0 }
     let (nanoseconds, overflow) = UInt64(seconds).multipliedReportingOverflow(by: 1_000_000_000)
-    let (sum, overflow2) = clock.now().addingReportingOverflow(overflow ? .max : nanoseconds + UInt64(max(0, attoseconds / 1_000_000_000)))
-    return overflow || overflow2 ? .max : sum
+    let (span, overflow2) = nanoseconds.addingReportingOverflow(UInt64(max(0, attoseconds / 1_000_000_000)))
+    let (sum, overflow3) = clock.now().addingReportingOverflow(span)
+    return overflow || overflow2 || overflow3 ? .max : sum
   }
 }
 

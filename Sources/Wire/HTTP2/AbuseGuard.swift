@@ -4,6 +4,7 @@ struct AbuseGuard {
   var now: UInt64 = 0
 
   private let minPingInterval: UInt64?
+  private let minIdlePingInterval: UInt64?
   private let maxPingStrikes: Int
   private var resets: TokenBucket
   private var idleFrames: TokenBucket
@@ -16,9 +17,14 @@ struct AbuseGuard {
     resets = TokenBucket(limits.resets)
     idleFrames = TokenBucket(limits.idleFrames)
     maxPingStrikes = limits.maxPingStrikes
-    minPingInterval = limits.minPingInterval.map { interval in
-      UInt64(max(0, interval.components.seconds)) * 1_000_000_000 + UInt64(max(0, interval.components.attoseconds) / 1_000_000_000)
-    }
+    minPingInterval = limits.minPingInterval.map(Self.nanoseconds)
+    minIdlePingInterval = limits.minIdlePingInterval.map(Self.nanoseconds)
+  }
+
+  private static func nanoseconds(_ span: Duration) -> UInt64 {
+    let (seconds, attoseconds) = span.components
+    let (product, overflow) = UInt64(max(0, seconds)).multipliedReportingOverflow(by: 1_000_000_000)
+    return overflow ? .max : product.addingReportingOverflow(UInt64(max(0, attoseconds) / 1_000_000_000)).partialValue
   }
 
   /// The peer reset a stream.
@@ -35,9 +41,10 @@ struct AbuseGuard {
   mutating func allowsIdleFrame() -> Bool { idleFrames.take(at: now) }
 
   /// The peer pings. Each ping costs it a strike that comes too soon after the one before, with nothing sent to it in between.
-  mutating func allowsPing() -> Bool {
+  mutating func allowsPing(isIdle: Bool) -> Bool {
     defer { lastPing = now }
-    guard let minPingInterval, let lastPing, now - lastPing < minPingInterval else { return idleFrames.take(at: now) }
+    let interval = isIdle ? minIdlePingInterval : minPingInterval
+    guard let interval, let lastPing, now < lastPing || now - lastPing < interval else { return idleFrames.take(at: now) }
     pingStrikes += 1
     return pingStrikes <= maxPingStrikes && idleFrames.take(at: now)
   }

@@ -17,6 +17,8 @@ public struct HTTP2Limits: Sendable {
   public var idleFrames = Rate(burst: 1000, perSecond: 100)
   /// A server's patience with PINGs that come sooner than this after the last while it has sent nothing [K].
   public var minPingInterval: Duration? = .seconds(300)
+  /// The same while no stream is open: keeping a connection that serves nothing is the server's affair [K].
+  public var minIdlePingInterval: Duration? = .seconds(7200)
   /// Impatient PINGs forgiven.
   public var maxPingStrikes = 2
 

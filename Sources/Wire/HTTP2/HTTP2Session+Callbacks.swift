@@ -200,7 +200,7 @@ extension HTTP2Session {
       if head.flags & acknowledgement != 0 {
         let bytes = UnsafeRawPointer(spanwire_ping_bytes(frame)!)
         received(pong: UInt64(bigEndian: bytes.loadUnaligned(as: UInt64.self)))
-      } else if role == .server, !guardian.allowsPing() {
+      } else if role == .server, !guardian.allowsPing(isIdle: openStreams == 0) {
         terminate(.enhanceYourCalm, debug: "too_many_pings")
       }
     case NGHTTP2_RST_STREAM:
@@ -267,6 +267,7 @@ extension HTTP2Session {
       if !guardian.allowsOwnReset(HTTP2ErrorCode(rawValue: spanwire_reset_code(frame))) {
         terminate(.enhanceYourCalm, debug: "too many resets provoked")
       }
+    case NGHTTP2_GOAWAY: sentGoAway()
     default:
       break
     }

@@ -233,8 +233,7 @@ public final class HTTP2Session {
     guard shutdown == .none else { return }
     shutdown = .announced
     if role == .server {
-      nghttp2_submit_shutdown_notice(handle)
-      ping(Self.shutdownPing)
+      nghttp2_submit_shutdown_notice(handle)  // the ping follows when this is out: pings overtake
     } else {
       finishShutdown()
     }
@@ -263,6 +262,10 @@ public final class HTTP2Session {
   /// Tells every open stream that the connection is gone. nghttp2 does not when its session is deleted.
   public func abandon(_ code: HTTP2ErrorCode) {
     while let stream = firstOpen { close(stream, code) }
+  }
+
+  func sentGoAway() {
+    if role == .server, shutdown == .announced { ping(Self.shutdownPing) }
   }
 
   func received(pong payload: UInt64) {

@@ -16,16 +16,21 @@ package final class RawConnection {
   private var received: [UInt8] = []
   private var isClosed = false
 
-  /// Connects to a port of this machine; sends nothing.
-  package init(port: UInt16) throws {
+  /// Connects to a port of this machine, from one of its addresses; sends nothing.
+  package init(port: UInt16, from source: String = "127.0.0.1") throws {
     descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
     guard descriptor >= 0 else { throw RawConnectionError(call: "socket", code: errno) }
     var address = sockaddr_in()
     address.sin_family = sa_family_t(AF_INET)
     address.sin_port = port.bigEndian
     address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+    var origin = sockaddr_in()
+    origin.sin_family = sa_family_t(AF_INET)
+    inet_pton(AF_INET, source, &origin.sin_addr)
+    let size = socklen_t(MemoryLayout<sockaddr_in>.size)
+    _ = withUnsafePointer(to: origin) { $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(descriptor, $0, size) } }
     let result = withUnsafePointer(to: address) {
-      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(descriptor, $0, size) }
     }
     if result != 0 {
       let code = errno

@@ -104,6 +104,7 @@ import Testing
     var limits = HTTP2Limits()
     limits.idleFrames = .init(burst: 50, perSecond: 10)
     limits.minPingInterval = nil
+    limits.minIdlePingInterval = nil
     let (client, server) = try ready(limits)
     let call = RecordingStream()
     try client.session.submitRequest(call, request(), hasBody: true)
@@ -136,6 +137,24 @@ import Testing
         }
       }
       #expect((client.goAway?.code == .enhanceYourCalm) == !sends)
+    }
+  }
+
+  @Test("pings keep a connection at their own interval, a longer one while no stream is open", arguments: [false, true])
+  func pingIntervals(isIdle: Bool) throws {
+    let second: UInt64 = 1_000_000_000
+    var limits = HTTP2Limits()
+    limits.minPingInterval = .seconds(10)
+    limits.minIdlePingInterval = .seconds(100)
+    for (interval, survives) in [(9 * second, false), (11 * second, !isIdle), (101 * second, true)] {
+      let (client, server) = try ready(limits)
+      if !isIdle { try client.session.submitRequest(RecordingStream(), request(), hasBody: true) }
+      try exchange(client, server)
+      for number in 1...4 where client.goAway == nil {
+        try server.give(frame(6, [1, 2, 3, 4, 5, 6, 7, 8]), now: UInt64(number) * interval)
+        try client.give(server.take())
+      }
+      #expect((client.goAway == nil) == survives, "\(interval)")
     }
   }
 
