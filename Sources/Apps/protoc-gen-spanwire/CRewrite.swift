@@ -49,7 +49,8 @@ struct CFieldNames {
 /// Turns a request into one that protoc-gen-c can take and whose C is sound.
 ///
 /// proto3 `optional` becomes a oneof of one, strings become bytes (C strings end at NUL; our decoder checks UTF-8), names are
-/// made fit for C, and what C has no use for goes: comments, options, extensions, services, defaults.
+/// made fit for C, and what C has no use for goes: comments, options, extensions, services, defaults. Groups are messages there, and
+/// required fields have a flag that tells whether they came.
 enum CRewrite {
   static func rewrite(_ request: Google_Protobuf_Compiler_CodeGeneratorRequest) -> Google_Protobuf_Compiler_CodeGeneratorRequest {
     var request = request
@@ -85,6 +86,8 @@ enum CRewrite {
       field.defaultValue = nil
       field.oneofIndex = field.oneofIndex.flatMap { indices[$0] }
       if field.type == .string { field.type = .bytes }
+      if field.type == .group { field.type = .message }
+      if field.label == .required { field.label = .optional }
       // protoc-gen-c's own table says PACKED by this option alone; our decoder takes both forms.
       field.options = nil
       message.field[index] = field

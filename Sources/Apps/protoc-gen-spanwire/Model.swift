@@ -31,14 +31,12 @@ final class Model {
   private func resolve(_ message: MessageModel) throws(GeneratorError) {
     for field in message.fields {
       switch field.proto.type {
-      case .message?:
+      case .message?, .group?:
         guard let target = messages[field.typeName] else { throw GeneratorError("\(message.fullName): no type \(field.typeName)") }
         field.message = target
       case .enum?:
         guard let target = enums[field.typeName] else { throw GeneratorError("\(message.fullName): no type \(field.typeName)") }
         field.enumeration = target
-      case .group?:
-        throw GeneratorError("\(message.fullName).\(field.name): groups are not supported; declare a message field")
       default: break
       }
     }
@@ -247,6 +245,10 @@ final class FieldModel {
   var hasPresence: Bool {
     !isRepeated && (message != nil || oneof != nil || proto.proto3Optional == true || parent.file.isProto2)
   }
+  /// A proto2 submessage between a start and an end tag.
+  var isGroup: Bool { proto.type == .group }
+  /// Of an enum whose unnamed values count as unknown fields (proto2).
+  var isClosedEnum: Bool { enumeration?.file.isProto2 ?? false }
   /// Whether a repeated field is written as one run.
   var isPacked: Bool {
     guard isRepeated, let type = proto.type, type != .string, type != .bytes, type != .message, type != .group else { return false }

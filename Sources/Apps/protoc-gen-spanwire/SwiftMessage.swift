@@ -117,12 +117,17 @@ extension SwiftFile {
         var call = ".map(\(field.number)"
         if !strings.isEmpty { call += ", strings: [\(strings.joined(separator: ", "))]" }
         if let value = field.mapValue.message { call += ", value: \(value.swiftPath).table" }
+        if field.mapValue.isClosedEnum { call += ", closedEnum: true" }
         return call + ")"
       }
-      return ".message(\(field.number), \(target.swiftPath).table)"
+      return "\(field.isGroup ? ".group" : ".message")(\(field.number), \(target.swiftPath).table)"
     }
     var call = "\(name("MessageTable"))(typeName: protoTypeName, descriptor: \(message.cTable)()"
     if !strings.isEmpty { call += ", strings: [\(strings.joined(separator: ", "))]" }
+    let closedEnums = message.fields.filter(\.isClosedEnum).map { String($0.number) }
+    if !closedEnums.isEmpty { call += ", closedEnums: [\(closedEnums.joined(separator: ", "))]" }
+    let required = message.fields.filter { $0.proto.label == .required }.map { String($0.number) }
+    if !required.isEmpty { call += ", required: [\(required.joined(separator: ", "))]" }
     call += ")"
     if children.isEmpty {
       out.line("\(access)static let table: \(name("MessageTable")) = \(call)")
@@ -183,7 +188,7 @@ extension SwiftFile {
         case .bytes?: "byteArrays"
         case .bool?: "bools"
         case .enum?: "enumerations"
-        case .message?: "messages"
+        case .message?, .group?: "messages"
         default: "scalars"
         }
       return "\(support).\(reader)(c.pointee.n_\(field.cName), \(member))"
@@ -194,7 +199,7 @@ extension SwiftFile {
     let value = readOne(field, member)
     if field.oneof != nil || !field.hasPresence { return value }
     if let presence = field.cCase { return "c.pointee.\(presence).rawValue == \(field.number) ? \(value) : nil" }
-    return field.proto.label == .required ? value : "c.pointee.has_\(field.cName) != 0 ? \(value) : nil"
+    return "c.pointee.has_\(field.cName) != 0 ? \(value) : nil"
   }
 
   private func readOne(_ field: FieldModel, _ member: String) -> String {
@@ -204,7 +209,7 @@ extension SwiftFile {
     case .bytes?: "\(support).bytes(\(member))"
     case .bool?: "\(member) != 0"
     case .enum?: "\(support).enumeration(\(member))"
-    case .message?: "\(support).message(\(member))"
+    case .message?, .group?: "\(support).message(\(member))"
     default: member
     }
   }
@@ -267,6 +272,7 @@ extension SwiftFile {
     case .sfixed64?: "sfixed64"
     case .sint32?: "sint32"
     case .sint64?: "sint64"
+    case .group?: "group"
     default: "message"
     }
   }

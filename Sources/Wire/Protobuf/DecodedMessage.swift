@@ -63,9 +63,10 @@ public struct DecodedMessage: @unchecked Sendable {  // what `storage` holds is 
           arena: Arena(
             block: wire + wireSpace, count: space - wireSpace, ceiling: limits.arenaBytes(for: count)))
         defer { header.pointee.arena = decoder.arena }
-        let start = UnsafePointer(wire.assumingMemoryBound(to: UInt8.self))
-        guard let message = decoder.makeMessage(core), decoder.decode(start, start + count, into: message, core, depth: limits.depth)
-        else { return .failure(DecodingError(decoder.reason, typeName: table.typeName, path: decoder.describePath())) }
+        let copy = UnsafeBufferPointer(start: UnsafePointer(wire.assumingMemoryBound(to: UInt8.self)), count: count)
+        guard let message = decoder.decodeWhole(copy, core, depth: limits.depth) else {
+          return .failure(DecodingError(decoder.reason, typeName: table.typeName, path: decoder.describePath()))
+        }
         return .success(UnsafeRawPointer(message))
       }
       return (storage, try result.get())

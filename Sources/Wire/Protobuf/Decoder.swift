@@ -10,6 +10,8 @@ typealias Bytes = UnsafePointer<UInt8>
 struct Decoder {
   var arena: Arena
   private(set) var reason = DecodingError.Reason.truncated
+  /// Where the content of the group that was skipped last ends and its end tag begins.
+  private(set) var groupEnd: Bytes?
   /// Innermost first; the index is -1 for a single field.
   private var path: [(field: UnsafeMutablePointer<FieldEntry>, index: Int)] = []
 
@@ -32,6 +34,17 @@ struct Decoder {
     return message
   }
 
+  /// Decodes an outermost message; nil, with `reason` and the path set, if the bytes are none.
+  mutating func decodeWhole(_ bytes: UnsafeBufferPointer<UInt8>, _ table: UnsafeMutablePointer<TableCore>, depth: Int)
+    -> UnsafeMutableRawPointer?
+  {
+    guard let message = makeMessage(table) else { return nil }
+    if let start = bytes.baseAddress {
+      guard decode(start, start + bytes.count, into: message, table, depth: depth) else { return nil }
+    }
+    return hasRequired(message, table) ? message : nil
+  }
+
   mutating func decode(
     _ start: Bytes, _ end: Bytes, into message: UnsafeMutableRawPointer, _ table: UnsafeMutablePointer<TableCore>, depth: Int
   ) -> Bool {
@@ -47,6 +60,11 @@ struct Decoder {
         wireType == field.pointee.wireType || (wireType == 2 && field.pointee.packable)
       else {
         let value = p
+        if let field = table.pointee.field(number), field.pointee.rule != .none {
+          guard let next = readRuled(field, message, wireType, p, end, depth: depth) else { return false }
+          p = next
+          continue
+        }
         guard let next = skip(p, end, tag: UInt32(truncatingIfNeeded: tag), depth: depth) else { return false }
         guard keepUnknown(message, number, wireType, value, next) else { return fail(.memoryExceeded) }
         p = next
@@ -63,20 +81,7 @@ struct Decoder {
           continue
         }
       }
-      var slot = message + Int(field.pointee.offset)
-      switch field.pointee.mode {
-      case .plain: break
-      case .flagged: (message + Int(field.pointee.quantifier)).storeBytes(of: 1, as: Int32.self)
-      case .oneof:
-        let which = message + Int(field.pointee.quantifier)
-        if which.load(as: UInt32.self) != number {
-          memset(slot, 0, field.pointee.kind.size)
-          which.storeBytes(of: number, as: UInt32.self)
-        }
-      case .repeated:
-        guard let element = appendSlot(field, message) else { return fail(.memoryExceeded) }
-        slot = element
-      }
+      guard let slot = slot(for: field, in: message) else { return fail(.memoryExceeded) }
       switch field.pointee.kind {
       case .varint32:
         guard let value = readVarint(&p, end) else { return fail(field, message, .malformedVarint) }
@@ -109,21 +114,50 @@ struct Decoder {
         store(p, length, in: slot)
         p += length
       case .message:
-        guard depth > 0 else { return fail(field, message, .depthExceeded) }
-        let child = field.pointee.child.unsafelyUnwrapped
-        // A singular submessage sent twice is merged; a repeated one starts anew each time.
-        var inner = field.pointee.mode == .repeated ? nil : slot.load(as: UnsafeMutableRawPointer?.self)
-        if inner == nil {
-          // An element must never be left unset: whoever reads the array follows it.
-          inner = makeMessage(child)
-          guard inner != nil else { return fail(field, message, .memoryExceeded) }
-          slot.storeBytes(of: inner, as: UnsafeMutableRawPointer?.self)
-        }
-        guard decode(p, p + length, into: inner.unsafelyUnwrapped, child, depth: depth &- 1) else { return fail(field, message, reason) }
+        guard decodeInner(field, message, slot, p, p + length, depth: depth) else { return false }
         p += length
       }
     }
     return true
+  }
+
+  /// Where the next value of a field goes, after saying in the struct that the field is there.
+  @inline(__always)
+  mutating func slot(
+    for field: UnsafeMutablePointer<FieldEntry>, in message: UnsafeMutableRawPointer
+  ) -> UnsafeMutableRawPointer? {
+    let slot = message + Int(field.pointee.offset)
+    switch field.pointee.mode {
+    case .plain: break
+    case .flagged: (message + Int(field.pointee.quantifier)).storeBytes(of: 1, as: Int32.self)
+    case .oneof:
+      let which = message + Int(field.pointee.quantifier)
+      if which.load(as: UInt32.self) != field.pointee.number {
+        memset(slot, 0, field.pointee.kind.size)
+        which.storeBytes(of: field.pointee.number, as: UInt32.self)
+      }
+    case .repeated: return appendSlot(field, message)
+    }
+    return slot
+  }
+
+  /// A submessage into its slot, which holds what came of it before.
+  @inline(__always)
+  mutating func decodeInner(
+    _ field: UnsafeMutablePointer<FieldEntry>, _ message: UnsafeMutableRawPointer, _ slot: UnsafeMutableRawPointer, _ start: Bytes,
+    _ end: Bytes, depth: Int
+  ) -> Bool {
+    guard depth > 0 else { return fail(field, message, .depthExceeded) }
+    let child = field.pointee.child.unsafelyUnwrapped
+    // A singular submessage sent twice is merged; a repeated one starts anew each time.
+    var inner = field.pointee.mode == .repeated ? nil : slot.load(as: UnsafeMutableRawPointer?.self)
+    if inner == nil {
+      // An element must never be left unset: whoever reads the array follows it.
+      inner = makeMessage(child)
+      guard inner != nil else { return fail(field, message, .memoryExceeded) }
+      slot.storeBytes(of: inner, as: UnsafeMutableRawPointer?.self)
+    }
+    return decode(start, end, into: inner.unsafelyUnwrapped, child, depth: depth &- 1) || fail(field, message, reason)
   }
 
   @inline(__always)
@@ -135,13 +169,13 @@ struct Decoder {
 
 extension Decoder {
   @inline(never)
-  private mutating func fail(_ reason: DecodingError.Reason) -> Bool {
+  mutating func fail(_ reason: DecodingError.Reason) -> Bool {
     self.reason = reason
     return false
   }
 
   @inline(never)
-  private mutating func fail(
+  mutating func fail(
     _ field: UnsafeMutablePointer<FieldEntry>, _ message: UnsafeMutableRawPointer, _ reason: DecodingError.Reason
   ) -> Bool {
     self.reason = reason
@@ -151,6 +185,13 @@ extension Decoder {
       let count = (message + Int(field.pointee.quantifier)).load(as: Int.self)
       index = field.pointee.packable ? count : count - 1
     }
+    path.append((field, index))
+    return false
+  }
+
+  /// Says that a field was missing, or that it was missing within a field.
+  mutating func failRequired(_ field: UnsafeMutablePointer<FieldEntry>, index: Int = -1) -> Bool {
+    reason = .missingRequired
     path.append((field, index))
     return false
   }
@@ -167,7 +208,7 @@ extension Decoder {
 extension Decoder {
   /// A new element of a repeated field. The capacity is implied by the count: 4, then powers of two.
   @inline(__always)
-  private mutating func appendSlot(
+  mutating func appendSlot(
     _ field: UnsafeMutablePointer<FieldEntry>, _ message: UnsafeMutableRawPointer
   ) -> UnsafeMutableRawPointer? {
     let counter = message + Int(field.pointee.quantifier)
@@ -249,7 +290,7 @@ extension Decoder {
   /// Keeps a field in the struct's unknown array. protobuf-c writes tag, wire type and data as they stand, so a group fits too: its
   /// data reaches to the end of its end tag.
   @inline(never)
-  private mutating func keepUnknown(
+  mutating func keepUnknown(
     _ message: UnsafeMutableRawPointer, _ number: UInt32, _ wireType: UInt8, _ start: Bytes, _ end: Bytes
   ) -> Bool {
     let base = message.assumingMemoryBound(to: ProtobufCMessage.self)
@@ -268,7 +309,7 @@ extension Decoder {
 
   /// The end of the field whose tag has been read.
   @inline(never)
-  private mutating func skip(_ start: Bytes, _ end: Bytes, tag: UInt32, depth: Int) -> Bytes? {
+  mutating func skip(_ start: Bytes, _ end: Bytes, tag: UInt32, depth: Int) -> Bytes? {
     var p = start
     switch tag & 7 {
     case 0:
@@ -282,9 +323,13 @@ extension Decoder {
     case 3:
       guard depth > 0 else { return refuse(.depthExceeded) }
       while p < end {
+        let content = p
         guard let inner = readVarint(&p, end), inner <= UInt64(UInt32.max), inner >= 8 else { return refuse(.malformedTag) }
         let innerTag = UInt32(truncatingIfNeeded: inner)
-        if innerTag & 7 == 4 { return innerTag &>> 3 == tag &>> 3 ? p : refuse(.mismatchedGroup) }
+        if innerTag & 7 == 4 {
+          groupEnd = content
+          return innerTag &>> 3 == tag &>> 3 ? p : refuse(.mismatchedGroup)
+        }
         guard let next = skip(p, end, tag: innerTag, depth: depth &- 1) else { return nil }
         p = next
       }
@@ -294,7 +339,7 @@ extension Decoder {
     }
   }
 
-  private mutating func refuse(_ reason: DecodingError.Reason) -> Bytes? {
+  mutating func refuse(_ reason: DecodingError.Reason) -> Bytes? {
     self.reason = reason
     return nil
   }

@@ -11,6 +11,8 @@ public struct DecodingError: Error, Hashable, Sendable, CustomStringConvertible 
     case mismatchedGroup
     /// A string is not UTF-8.
     case invalidUTF8
+    /// A field that a proto2 file declares as required did not come.
+    case missingRequired
     /// Messages are nested deeper than `DecodingLimits.depth`.
     case depthExceeded
     /// The decoded form takes more memory than `DecodingLimits` allows for these bytes.
@@ -39,6 +41,7 @@ public struct DecodingError: Error, Hashable, Sendable, CustomStringConvertible 
       case .malformedTag: "malformed tag"
       case .mismatchedGroup: "mismatched group"
       case .invalidUTF8: "a string is not UTF-8"
+      case .missingRequired: "a required field is missing"
       case .depthExceeded: "messages are nested too deep"
       case .memoryExceeded: "the decoded form takes too much memory"
       case .messageTooLarge: "the message is too large"

@@ -31,8 +31,7 @@ extension MessageTable {
     let blockBytes = min(core.pointee.size + 64 + 2 * count, 256 << 10)
     guard let block = malloc(blockBytes) else { throw DecodingError(.memoryExceeded, typeName: typeName) }
     var decoder = Decoder(arena: Arena(block: block, count: blockBytes, ceiling: limits.arenaBytes(for: count)))
-    let start = bytes.baseAddress.map { $0.assumingMemoryBound(to: UInt8.self) } ?? UnsafePointer(block.assumingMemoryBound(to: UInt8.self))
-    guard let message = decoder.makeMessage(core), decoder.decode(start, start + count, into: message, core, depth: limits.depth) else {
+    guard let message = decoder.decodeWhole(bytes.assumingMemoryBound(to: UInt8.self), core, depth: limits.depth) else {
       decoder.arena.free()
       free(block)
       throw DecodingError(decoder.reason, typeName: typeName, path: decoder.describePath())

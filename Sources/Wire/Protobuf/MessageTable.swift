@@ -36,6 +36,41 @@ enum FieldMode: UInt8 {
   case repeated
 }
 
+/// What proto2 says of a field beyond its kind. Such fields bear a wire type that nothing matches, so that the common path of the
+/// decoder pays nothing for them.
+enum FieldRule: UInt8 {
+  case none
+  /// A message between a start and an end tag.
+  case group
+  /// An enum that knows all its values: others count as unknown fields.
+  case closedEnum
+  /// A map to a closed enum: an entry with another value counts as unknown.
+  case closedEnumMap
+
+  static let wireType: UInt8 = 0xff
+}
+
+/// The values of a closed enum, in memory that is never freed.
+struct ClosedEnum {
+  private let numbers: UnsafeMutableBufferPointer<Int32>
+
+  init(_ numbers: some Sequence<Int32>) {
+    let sorted = Set(numbers).sorted()
+    self.numbers = .allocate(capacity: sorted.count)
+    _ = self.numbers.initialize(fromContentsOf: sorted)
+  }
+
+  func contains(_ number: Int32) -> Bool {
+    var low = 0
+    var high = numbers.count
+    while low < high {
+      let middle = (low + high) / 2
+      if numbers[middle] < number { low = middle + 1 } else { high = middle }
+    }
+    return low < numbers.count && numbers[low] == number
+  }
+}
+
 /// One field, flat so that the decoder meets no reference count.
 struct FieldEntry {
   var number: UInt32
@@ -46,10 +81,23 @@ struct FieldEntry {
   var wireType: UInt8
   /// Repeated scalars come one by one or as a run.
   var packable: Bool
-  var isUnsigned32: Bool
+  var rule = FieldRule.none
+  var isRequired = false
   var child: UnsafeMutablePointer<TableCore>?
+  var closedEnum: ClosedEnum?
   /// Immortal; for paths in errors.
   var name: UnsafePointer<CChar>?
+
+  mutating func setRule(_ new: FieldRule) {
+    rule = new
+    wireType = FieldRule.wireType
+    packable = false
+  }
+
+  mutating func close(_ values: ClosedEnum) {
+    closedEnum = values
+    setRule(.closedEnum)
+  }
 }
 
 /// A message's fields, in memory that is never freed: tables live as long as the process.
@@ -60,8 +108,19 @@ struct TableCore {
   var fields: UnsafeMutablePointer<FieldEntry>
   /// Field number below 64 → index into `fields`, 0xff for none.
   var dense: UnsafeMutablePointer<UInt8>
+  /// Whether a required field may be missing, in the message or below it.
+  var mayLackRequired = false
   /// The struct as `message_init` leaves it, when that is not all zeroes (proto2 defaults).
   var template: UnsafeMutableRawPointer?
+
+  /// For the entry of a map: its value is a message. One left out is an empty one, which may be one too few.
+  mutating func setMapValue(_ value: UnsafeMutablePointer<TableCore>) {
+    guard let field = field(2) else { preconditionFailure("the entry of a map has a value") }
+    field.pointee.child = value
+    let values = UnsafeBufferPointer(start: value.pointee.fields, count: value.pointee.count)
+    field.pointee.isRequired = values.contains(where: \.isRequired)
+    if field.pointee.isRequired { mayLackRequired = true }
+  }
 
   @inline(__always)
   func field(_ number: UInt32) -> UnsafeMutablePointer<FieldEntry>? {
@@ -92,7 +151,8 @@ public final class MessageTable: @unchecked Sendable {  // `core` is written onl
   public struct Child {
     fileprivate enum Kind {
       case message(MessageTable)
-      case map(strings: [UInt32], value: MessageTable?)
+      case group(MessageTable)
+      case map(strings: [UInt32], value: MessageTable?, closedEnum: Bool)
     }
 
     fileprivate let number: UInt32
@@ -101,12 +161,18 @@ public final class MessageTable: @unchecked Sendable {  // `core` is written onl
     /// A field, single or repeated, of a message type.
     public static func message(_ number: UInt32, _ table: MessageTable) -> Child { Child(number: number, kind: .message(table)) }
 
+    /// A proto2 group, single or repeated.
+    public static func group(_ number: UInt32, _ table: MessageTable) -> Child { Child(number: number, kind: .group(table)) }
+
     /// A map field.
     /// - Parameters:
     ///   - strings: 1 if the key is a string, 2 if the value is.
     ///   - value: the table of the values if they are messages.
-    public static func map(_ number: UInt32, strings: [UInt32] = [], value: MessageTable? = nil) -> Child {
-      Child(number: number, kind: .map(strings: strings, value: value))
+    ///   - closedEnum: whether the values are of a proto2 enum.
+    public static func map(
+      _ number: UInt32, strings: [UInt32] = [], value: MessageTable? = nil, closedEnum: Bool = false
+    ) -> Child {
+      Child(number: number, kind: .map(strings: strings, value: value, closedEnum: closedEnum))
     }
   }
 
@@ -122,14 +188,16 @@ public final class MessageTable: @unchecked Sendable {  // `core` is written onl
   /// - Parameters:
   ///   - descriptor: protobuf-c's own, which lives for ever.
   ///   - strings: numbers of the fields that are strings; the C schema declares them all as bytes.
+  ///   - closedEnums: numbers of the fields, maps aside, that are of a proto2 enum, whose unnamed values count as unknown fields.
+  ///   - required: numbers of the fields that must come; the C schema declares them as optional.
   ///   - children: the tables of fields that are messages or maps.
   public init(
-    typeName: String, descriptor: UnsafePointer<ProtobufCMessageDescriptor>, strings: [UInt32] = [],
-    children: @escaping @Sendable () -> [Child] = { [] }
+    typeName: String, descriptor: UnsafePointer<ProtobufCMessageDescriptor>, strings: [UInt32] = [], closedEnums: [UInt32] = [],
+    required: [UInt32] = [], children: @escaping @Sendable () -> [Child] = { [] }
   ) {
     self.typeName = typeName
     self.children = children
-    core = Self.makeCore(descriptor, strings: Set(strings))
+    core = Self.makeCore(descriptor, strings: Set(strings), closedEnums: Set(closedEnums), required: Set(required))
   }
 
   /// The table of a message that is known only at run time.
@@ -158,6 +226,7 @@ public final class MessageTable: @unchecked Sendable {  // `core` is written onl
           open.append(child)
         }
       }
+      if seen.values.contains(where: { $0.core.pointee.mayLackRequired }) { spreadRequired(seen.values.map(\.core)) }
       // Only now: another thread that sees one of them linked must find everything below it in place.
       for table in seen.values { table.isLinked.store(true, ordering: .releasing) }
     }
@@ -172,16 +241,44 @@ public final class MessageTable: @unchecked Sendable {  // `core` is written onl
       case .message(let table):
         entry.pointee.child = table.core
         visit(table)
-      case .map(let strings, let value):
-        if entry.pointee.child == nil { entry.pointee.child = Self.makeCore(entryDescriptor(child.number), strings: Set(strings)) }
+      case .group(let table):
+        entry.pointee.child = table.core
+        entry.pointee.setRule(.group)
+        visit(table)
+      case .map(let strings, let value, let closedEnum):
+        if closedEnum { entry.pointee.setRule(.closedEnumMap) }
+        if entry.pointee.child == nil {
+          entry.pointee.child = Self.makeCore(entryDescriptor(child.number), strings: Set(strings), closedEnums: closedEnum ? [2] : [])
+        }
         if let value {
-          entry.pointee.child!.pointee.field(2)!.pointee.child = value.core
+          entry.pointee.child!.pointee.setMapValue(value.core)
           visit(value)
         }
       }
     }
     for index in 0..<core.pointee.count where core.pointee.fields[index].kind == .message {
       precondition(core.pointee.fields[index].child != nil, "\(typeName) lacks the table of field \(core.pointee.fields[index].number)")
+    }
+  }
+
+  /// Lets the messages above those with required fields know.
+  private func spreadRequired(_ cores: [UnsafeMutablePointer<TableCore>]) {
+    // The entries of maps have no table of their own among these.
+    var below = cores
+    for core in cores {
+      for field in UnsafeBufferPointer(start: core.pointee.fields, count: core.pointee.count) {
+        if let child = field.child { below.append(child) }
+      }
+    }
+    var changed = true
+    while changed {
+      changed = false
+      for core in below where !core.pointee.mayLackRequired {
+        let fields = UnsafeBufferPointer(start: core.pointee.fields, count: core.pointee.count)
+        guard fields.contains(where: { $0.child?.pointee.mayLackRequired ?? false }) else { continue }
+        core.pointee.mayLackRequired = true
+        changed = true
+      }
     }
   }
 
@@ -195,7 +292,8 @@ public final class MessageTable: @unchecked Sendable {  // `core` is written onl
 
 extension MessageTable {
   private static func makeCore(
-    _ descriptor: UnsafePointer<ProtobufCMessageDescriptor>, strings: Set<UInt32>
+    _ descriptor: UnsafePointer<ProtobufCMessageDescriptor>, strings: Set<UInt32>, closedEnums: Set<UInt32> = [],
+    required: Set<UInt32> = []
   ) -> UnsafeMutablePointer<TableCore> {
     let source = descriptor.pointee
     var entries: [FieldEntry] = []
@@ -213,11 +311,14 @@ extension MessageTable {
         } else {
           .plain
         }
-      entries.append(
-        FieldEntry(
-          number: field.id, offset: Int32(field.offset), quantifier: Int32(field.quantifier_offset), kind: kind, mode: mode,
-          wireType: UInt8(kind.wireType), packable: mode == .repeated && kind.wireType != 2,
-          isUnsigned32: field.type == PROTOBUF_C_TYPE_UINT32, child: nil, name: field.name))
+      var entry = FieldEntry(
+        number: field.id, offset: Int32(field.offset), quantifier: Int32(field.quantifier_offset), kind: kind, mode: mode,
+        wireType: UInt8(kind.wireType), packable: mode == .repeated && kind.wireType != 2,
+        isRequired: required.contains(field.id), child: nil, name: field.name)
+      if closedEnums.contains(field.id), let values = field.descriptor?.assumingMemoryBound(to: ProtobufCEnumDescriptor.self).pointee {
+        entry.close(ClosedEnum(UnsafeBufferPointer(start: values.values, count: Int(values.n_values)).map(\.value)))
+      }
+      entries.append(entry)
     }
     let core = makeCore(descriptor: descriptor, size: source.sizeof_message, entries: entries)
     core.pointee.template = template(of: source)
@@ -238,7 +339,9 @@ extension MessageTable {
     }
     let core = UnsafeMutablePointer<TableCore>.allocate(capacity: 1)
     core.initialize(
-      to: TableCore(descriptor: descriptor, size: size, count: sorted.count, fields: fields, dense: dense, template: nil))
+      to: TableCore(
+        descriptor: descriptor, size: size, count: sorted.count, fields: fields, dense: dense,
+        mayLackRequired: entries.contains(where: \.isRequired)))
     return core
   }
 

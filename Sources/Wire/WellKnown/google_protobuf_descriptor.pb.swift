@@ -625,7 +625,7 @@ public struct Google_Protobuf_FieldDescriptorProto: Message {
 
   public static let protoTypeName: String = "google.protobuf.FieldDescriptorProto"
   public static var file: GeneratedFile { googleProtobufDescriptorFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: google__protobuf__field_descriptor_proto__table(), strings: [1, 6, 2, 7, 10]) {
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: google__protobuf__field_descriptor_proto__table(), strings: [1, 6, 2, 7, 10], closedEnums: [4, 5]) {
     [
       .message(8, Google_Protobuf_FieldOptions.table),
     ]
@@ -1103,7 +1103,7 @@ public struct Google_Protobuf_FileOptions: Message {
 
   public static let protoTypeName: String = "google.protobuf.FileOptions"
   public static var file: GeneratedFile { googleProtobufDescriptorFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: google__protobuf__file_options__table(), strings: [1, 8, 11, 36, 37, 39, 40, 41, 44, 45]) {
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: google__protobuf__file_options__table(), strings: [1, 8, 11, 36, 37, 39, 40, 41, 44, 45], closedEnums: [9]) {
     [
       .message(999, Google_Protobuf_UninterpretedOption.table),
     ]
@@ -1329,7 +1329,7 @@ public struct Google_Protobuf_FieldOptions: Message {
 
   public static let protoTypeName: String = "google.protobuf.FieldOptions"
   public static var file: GeneratedFile { googleProtobufDescriptorFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: google__protobuf__field_options__table()) {
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: google__protobuf__field_options__table(), closedEnums: [1, 6]) {
     [
       .message(999, Google_Protobuf_UninterpretedOption.table),
     ]
@@ -1590,7 +1590,7 @@ public struct Google_Protobuf_MethodOptions: Message {
 
   public static let protoTypeName: String = "google.protobuf.MethodOptions"
   public static var file: GeneratedFile { googleProtobufDescriptorFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: google__protobuf__method_options__table()) {
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: google__protobuf__method_options__table(), closedEnums: [34]) {
     [
       .message(999, Google_Protobuf_UninterpretedOption.table),
     ]
@@ -1646,12 +1646,12 @@ public struct Google_Protobuf_UninterpretedOption: Message {
 
     public static let protoTypeName: String = "google.protobuf.UninterpretedOption.NamePart"
     public static var file: GeneratedFile { googleProtobufDescriptorFile }
-    public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: google__protobuf__uninterpreted_option__name_part__table(), strings: [1])
+    public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: google__protobuf__uninterpreted_option__name_part__table(), strings: [1], required: [1, 2])
 
     public init(cStruct: UnsafeRawPointer) {
       let c = cStruct.assumingMemoryBound(to: Google__Protobuf__UninterpretedOption__NamePart.self)
-      self.namePart = CField.string(c.pointee.name_part)
-      self.isExtension = c.pointee.is_extension != 0
+      self.namePart = c.pointee.has_name_part != 0 ? CField.string(c.pointee.name_part) : nil
+      self.isExtension = c.pointee.has_is_extension != 0 ? c.pointee.is_extension != 0 : nil
       self.unknownFields = CField.unknownFields(cStruct)
     }
 

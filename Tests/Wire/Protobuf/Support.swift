@@ -10,7 +10,7 @@ enum TestTypes {
     let protos = folder.appending(path: "Protos").path
     let output = FileManager.default.temporaryDirectory.appending(path: "codec-\(UUID().uuidString).bin")
     defer { try? FileManager.default.removeItem(at: output) }
-    let arguments = ["protoc", "-I", protos, "--include_imports", "--descriptor_set_out=\(output.path)", "codec.proto"]
+    let arguments = ["protoc", "-I", protos, "--include_imports", "--descriptor_set_out=\(output.path)", "codec.proto", "proto2.proto"]
     let result = run(arguments, input: "")
     guard result.status == 0, let data = try? Data(contentsOf: output) else { fatalError("protoc failed: \(result.output)") }
     return Array(data)
@@ -27,6 +27,7 @@ enum TestTypes {
   }()
 
   static let everything = pool.message("spanwire.codectest.v1.Everything")!
+  static let whole = pool.message("spanwire.codectest.v2.Whole")!
   static let inner = pool.message("spanwire.codectest.v1.Inner")!
 }
 
@@ -57,18 +58,25 @@ enum Oracle {
     var reason = ""
   }
 
-  static let isAvailable = run(["python3", "-c", "import google.protobuf"], input: "").status == 0
+  /// The Python that tools/test names, which has the package; else the system's, if it has it.
+  private static let python = ProcessInfo.processInfo.environment["SPANWIRE_PYTHON"] ?? "python3"
+  static let isAvailable = run([python, "-c", "import google.protobuf"], input: "").status == 0
 
-  static func wire(_ inputs: [[UInt8]]) -> [Answer] { ask(inputs.map { "wire " + hex($0) }) }
-  static func json(_ inputs: [String]) -> [Answer] { ask(inputs.map { "json " + $0 }) }
+  static func wire(_ inputs: [[UInt8]], as schema: MessageSchema = TestTypes.everything) -> [Answer] {
+    ask(inputs.map { "wire " + hex($0) }, schema)
+  }
 
-  private static func ask(_ requests: [String]) -> [Answer] {
+  static func json(_ inputs: [String], as schema: MessageSchema = TestTypes.everything) -> [Answer] {
+    ask(inputs.map { "json " + $0 }, schema)
+  }
+
+  private static func ask(_ requests: [String], _ schema: MessageSchema) -> [Answer] {
     let set = FileManager.default.temporaryDirectory.appending(path: "codec-\(UUID().uuidString).bin")
     defer { try? FileManager.default.removeItem(at: set) }
     try! Data(TestTypes.descriptorSet).write(to: set)
     let script = TestTypes.folder.appending(path: "oracle.py").path
     let result = run(
-      ["python3", script, set.path, "spanwire.codectest.v1.Everything"], input: requests.map { $0 + "\n" }.joined())
+      [python, script, set.path, schema.fullName], input: requests.map { $0 + "\n" }.joined())
     return result.output.split(separator: "\n").map { line in
       let parts = line.split(separator: "\t", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
       if parts[0] == "refused" { return Answer(bytes: nil, json: nil, reason: parts[1]) }
@@ -110,7 +118,7 @@ struct RandomMessages {
   mutating func message(_ schema: MessageSchema, depth: Int = 3) -> DynamicMessage {
     var message = DynamicMessage(schema)
     var taken = Set<Int>()
-    for field in schema.fields where generator.next() % 3 == 0 {
+    for field in schema.fields where generator.next() % 3 == 0 || field.isRequired {
       if let oneof = field.oneofIndex, !taken.insert(oneof).inserted { continue }
       if let type = field.messageType, !field.isMap, Self.constrained.contains(type.fullName) || depth == 0 { continue }
       if field.isMap {
@@ -154,6 +162,7 @@ struct RandomMessages {
     case .bytes: return .bytes((0..<bits % 20).map { UInt8(truncatingIfNeeded: bits >> $0) })
     case .enumeration:
       if field.enumType?.fullName == "google.protobuf.NullValue" { return .enumeration(0) }
+      if let type = field.enumType, type.isClosed { return .enumeration(type.values[Int(bits % UInt64(type.values.count))].number) }
       return .enumeration([0, 1, -3, 1, 77][Int(bits % 5)])
     case .message, .group: return .message(message(field.messageType!, depth: depth - 1))
     }

@@ -24,6 +24,7 @@ for line in sys.stdin:
             message.ParseFromString(bytes.fromhex(rest))
         else:
             json_format.Parse(rest, message, descriptor_pool=pool)
+        wire = message.SerializeToString(deterministic=True).hex()  # fails where a required field is missing
     except Exception as error:  # whatever it is, it is the judge's verdict
         print("refused\t" + str(error).replace("\n", " ").replace("\t", " "))
         continue
@@ -31,4 +32,4 @@ for line in sys.stdin:
         text = json_format.MessageToJson(message, indent=None, descriptor_pool=pool, ensure_ascii=False)
     except Exception:
         text = "-"
-    print(message.SerializeToString(deterministic=True).hex() + "\t" + text)
+    print(wire + "\t" + text)

@@ -3127,9 +3127,9 @@ static const ProtobufCFieldDescriptor google__protobuf__uninterpreted_option__na
   {
     "name_part",
     1,
-    PROTOBUF_C_LABEL_REQUIRED,
+    PROTOBUF_C_LABEL_OPTIONAL,
     PROTOBUF_C_TYPE_BYTES,
-    0,   /* quantifier_offset */
+    offsetof(Google__Protobuf__UninterpretedOption__NamePart, has_name_part),
     offsetof(Google__Protobuf__UninterpretedOption__NamePart, name_part),
     NULL,
     NULL,
@@ -3139,9 +3139,9 @@ static const ProtobufCFieldDescriptor google__protobuf__uninterpreted_option__na
   {
     "is_extension",
     2,
-    PROTOBUF_C_LABEL_REQUIRED,
+    PROTOBUF_C_LABEL_OPTIONAL,
     PROTOBUF_C_TYPE_BOOL,
-    0,   /* quantifier_offset */
+    offsetof(Google__Protobuf__UninterpretedOption__NamePart, has_is_extension),
     offsetof(Google__Protobuf__UninterpretedOption__NamePart, is_extension),
     NULL,
     NULL,

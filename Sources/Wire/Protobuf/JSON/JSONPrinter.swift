@@ -42,9 +42,15 @@ struct JSONPrinter {
   }
 
   private mutating func fields(of message: DynamicMessage) throws(JSONError) {
+    try declared(message)
+    guard !message.unknownFields.isEmpty, let schema = pool.extensionSchema(of: message.schema.fullName) else { return }
+    try declared(DynamicMessage(printing: message.unknownFields.bytes, as: schema))
+  }
+
+  private mutating func declared(_ message: DynamicMessage) throws(JSONError) {
     for field in message.schema.fields {
       guard let value = message.fields[field.number] ?? standIn(field) else { continue }
-      let name = options.usesProtoNames ? field.name : field.jsonName
+      let name = options.usesProtoNames && field.extendee == nil ? field.name : field.jsonName
       text.key(name)
       do throws(JSONError) {
         try self.value(value, field)
@@ -170,12 +176,7 @@ extension JSONPrinter {
     let schema = try AnyType.resolve(url, in: pool)
     var content: [UInt8] = []
     if case .bytes(let bytes)? = message.fields[2] { content = bytes }
-    let inner: DynamicMessage
-    do {
-      inner = try DynamicMessage(decoding: content, schema: schema)
-    } catch {
-      throw JSONError(error.description)
-    }
+    let inner = try DynamicMessage(printing: content, as: schema)
     text.begin("{")
     text.key("@type")
     text.string(url)
@@ -193,6 +194,15 @@ extension JSONPrinter {
 }
 
 extension DynamicMessage {
+  /// Bytes that are to be written as JSON.
+  init(printing bytes: [UInt8], as schema: MessageSchema) throws(JSONError) {
+    do {
+      try self.init(decoding: bytes, schema: schema)
+    } catch {
+      throw JSONError(error.description)
+    }
+  }
+
   fileprivate func int64(_ number: UInt32) -> Int64 { if case .int64(let value)? = fields[number] { value } else { 0 } }
   fileprivate func int32(_ number: UInt32) -> Int32 { if case .int32(let value)? = fields[number] { value } else { 0 } }
 

@@ -27,9 +27,11 @@ struct JSONReader {
     var message = DynamicMessage(schema)
     var seen = Set<UInt32>()
     var chosen: [Int: FieldSchema] = [:]
+    let extensions = pool.extensionSchema(of: schema.fullName)
+    var extended = extensions.map { DynamicMessage($0) }
     for member in pairs {
       let (key, json) = (member.key, member.value)
-      guard let field = schema.fieldsByJSONName[key] else {
+      guard let field = schema.fieldsByJSONName[key] ?? extensions?.fieldsByJSONName[key] else {
         if options.ignoresUnknown { continue }
         throw JSONError("\(schema.fullName) has no such field", path: key)
       }
@@ -41,8 +43,10 @@ struct JSONReader {
         }
       }
       if !field.hasPresence, !field.isRepeated, value.isDefault { continue }
-      message.fields[field.number] = value
+      if field.extendee == nil { message.fields[field.number] = value } else { extended?.fields[field.number] = value }
     }
+    // Whoever decodes the message has no declaration for them, so they are written among what is unknown.
+    if let extended, !extended.fields.isEmpty { message.unknownFields = UnknownFields(bytes: extended.encoded()) }
     return message
   }
 
@@ -133,7 +137,11 @@ struct JSONReader {
       if let number = schema.number(of: name) { return .enumeration(number) }
       if options.ignoresUnknown { return nil }
       throw JSONError("\(schema.fullName) has no value \(name)")
-    case .number: return .enumeration(try integer(json))
+    case .number:
+      let number: Int32 = try integer(json)
+      guard schema.isClosed, schema.name(of: number) == nil else { return .enumeration(number) }
+      if options.ignoresUnknown { return nil }
+      throw JSONError("\(schema.fullName) has no value \(number)")
     default: throw JSONError("an enum's name is expected, not \(json.kind)")
     }
   }

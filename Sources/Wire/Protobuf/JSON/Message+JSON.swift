@@ -30,13 +30,7 @@ extension Message {
 
   /// The message in proto3 JSON; fails where JSON has no form for it, as for an `Any` of an unknown type.
   public func jsonString(options: JSONEncodingOptions = .init()) throws(JSONError) -> String {
-    let message: DynamicMessage
-    do {
-      message = try DynamicMessage(decoding: encoded(), schema: Self.schema)
-    } catch {
-      throw JSONError(error.description)
-    }
-    return try message.jsonString(options: options)
+    try DynamicMessage(printing: encoded(), as: Self.schema).jsonString(options: options)
   }
 
   /// Reads proto3 JSON.
@@ -53,15 +47,7 @@ extension Message {
 extension DescriptorPool {
   /// A message of a type of this pool from its wire form to JSON.
   public func json(from bytes: [UInt8], type fullName: String, options: JSONEncodingOptions = .init()) throws(JSONError) -> String {
-    let message: DynamicMessage
-    do {
-      message = try DynamicMessage(decoding: bytes, schema: try schema(fullName))
-    } catch let error as DecodingError {
-      throw JSONError(error.description)
-    } catch {
-      throw JSONError("the type \(fullName) is not known here")
-    }
-    return try message.jsonString(options: options, pool: self)
+    try DynamicMessage(printing: bytes, as: schema(fullName)).jsonString(options: options, pool: self)
   }
 
   /// A message of a type of this pool from JSON to its wire form.

@@ -12,6 +12,8 @@ public final class DescriptorPool: Sendable {
     /// Every declared name, members included, and the file that declares it.
     var symbols: [String: String] = [:]
     var extensions: [String: [UInt32: FieldSchema]] = [:]
+    /// Made when they are first asked for, since a schema's table lives as long as the process.
+    var extensionSchemas: [String: MessageSchema] = [:]
   }
 
   private let state = Mutex(State())
@@ -90,6 +92,19 @@ public final class DescriptorPool: Sendable {
   /// Numbers of the extensions of a message, ascending.
   public func extensionNumbers(of message: String) -> [UInt32] { state.withLock { $0.extensions[message].map { $0.keys.sorted() } ?? [] } }
 
+  /// The extensions of a message as the fields of one with the same name: what reads and writes them among its unknown fields.
+  func extensionSchema(of message: String) -> MessageSchema? {
+    state.withLock { state in
+      if let known = state.extensionSchemas[message] { return known }
+      guard let fields = state.extensions[message]?.values, let extendee = state.messages[message] else { return nil }
+      let schema = MessageSchema(
+        RawMessage(), fullName: message, fileName: extendee.fileName, nestedMessages: [], nestedEnums: [])
+      schema.fields = fields.sorted { $0.number < $1.number }
+      state.extensionSchemas[message] = schema
+      return schema
+    }
+  }
+
   public var fileNames: [String] { state.withLock { $0.files.keys.sorted() } }
   public var serviceNames: [String] { state.withLock { $0.services.keys.sorted() } }
 
@@ -126,6 +141,7 @@ public final class DescriptorPool: Sendable {
         throw MalformedDescriptor(problem: "\(field.fullName) extends \(extendee), which is not here")
       }
       state.extensions[extendee, default: [:]][field.number] = field
+      state.extensionSchemas[extendee] = nil
     }
     let file = FileSchema(raw, messages: messages, enums: enums, extensions: extensions)
     state.files[raw.name] = file
@@ -192,7 +208,7 @@ private struct Linker {
   }
 
   mutating func declare(_ raw: RawEnum, prefix: String) -> EnumSchema {
-    let item = EnumSchema(raw, fullName: prefix + raw.name, fileName: fileName)
+    let item = EnumSchema(raw, fullName: prefix + raw.name, fileName: fileName, isClosed: !isProto3)
     symbols.append(item.fullName)
     // A value's name stands beside its enum, not inside.
     for value in raw.values { symbols.append(prefix + value.name) }

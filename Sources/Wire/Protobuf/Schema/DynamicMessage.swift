@@ -122,6 +122,14 @@ extension FieldType {
   }
 }
 
+extension FieldSchema {
+  /// What the field reads as when it is unset, a default of its own (proto2) aside; nil for messages.
+  var defaultValue: DynamicValue? {
+    if let enumType, enumType.isClosed { return .enumeration(enumType.values.first?.number ?? 0) }
+    return type.defaultValue
+  }
+}
+
 extension DynamicValue {
   /// A map entry's message as a pair; either side may have been left out.
   fileprivate var mapEntry: ProtoMap<DynamicValue, DynamicValue>.Element {
@@ -134,7 +142,7 @@ extension DynamicMessage {
   fileprivate func valueOrDefault(_ number: UInt32) -> DynamicValue {
     if let value = fields[number] { return value }
     guard let field = schema.field(number: number) else { preconditionFailure("\(schema.fullName) is no map entry") }
-    return field.type.defaultValue ?? .message(DynamicMessage(field.messageType!))
+    return field.defaultValue ?? .message(DynamicMessage(field.messageType!))
   }
 }
 
@@ -178,6 +186,10 @@ extension DynamicMessage {
     switch value {
     case .string(let text): writer.string(field.number, always: text)
     case .bytes(let bytes): writer.bytes(field.number, always: bytes)
+    case .message(let message) where field.type == .group:
+      writer.tag(field.number, 4)
+      message.write(to: &writer)
+      writer.tag(field.number, 3)
     case .message(let message):
       let end = writer.count
       message.write(to: &writer)

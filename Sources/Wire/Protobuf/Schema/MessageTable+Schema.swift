@@ -21,11 +21,14 @@ extension MessageTable {
     }
     var oneofs: [Int: (which: Int32, value: Int32)] = [:]
     var entries: [FieldEntry] = []
-    for field in schema.fields where field.type != .group {
+    for field in schema.fields {
       let kind = field.type.kind
       var entry = FieldEntry(
         number: field.number, offset: 0, quantifier: 0, kind: kind, mode: .plain, wireType: UInt8(kind.wireType),
-        packable: field.isRepeated && kind.wireType != 2, isUnsigned32: field.type == .uint32, child: nil, name: strdup(field.name))
+        packable: field.isRepeated && kind.wireType != 2, isRequired: field.isRequired || (schema.isMapEntry && field.needsValue),
+        child: nil, name: strdup(field.name))
+      if let values = field.closedEnum { entry.close(values) }
+      if field.isMap, field.messageType?.field(number: 2)?.closedEnum != nil { entry.setRule(.closedEnumMap) }
       if field.isRepeated {
         entry.mode = .repeated
         entry.quantifier = place(8)
@@ -51,10 +54,21 @@ extension MessageTable {
     let core = Self.makeCore(descriptor: nil, size: (size + 7) & ~7, entries: entries)
     self.init(typeName: schema.fullName, core: core) {
       schema.fields.compactMap { field in
-        guard field.type == .message, let type = field.messageType else { return nil }
-        return .message(field.number, type.table)
+        guard let type = field.messageType else { return nil }
+        return field.type == .group ? .group(field.number, type.table) : .message(field.number, type.table)
       }
     }
+  }
+}
+
+extension FieldSchema {
+  /// Whether an empty message here would lack a required field.
+  fileprivate var needsValue: Bool { messageType?.fields.contains(where: \.isRequired) ?? false }
+
+  /// The values it may have, if they are all known.
+  fileprivate var closedEnum: ClosedEnum? {
+    guard let enumType, enumType.isClosed else { return nil }
+    return ClosedEnum(enumType.values.map(\.number))
   }
 }
 

@@ -61,7 +61,7 @@ public final class MessageSchema: @unchecked Sendable {  // `fields` is complete
   public internal(set) var fields: [FieldSchema] {
     didSet {
       for field in fields {
-        fieldsByJSONName[field.name] = field
+        if field.extendee == nil { fieldsByJSONName[field.name] = field }
         fieldsByJSONName[field.jsonName] = field
       }
     }
@@ -104,6 +104,7 @@ public final class MessageSchema: @unchecked Sendable {  // `fields` is complete
 public final class FieldSchema: @unchecked Sendable {  // the two types are filled in while the file is added, before the pool shows it
   public let name: String
   public let fullName: String
+  /// The name in JSON: `sessionId`, or `[package.name]` of an extension.
   public let jsonName: String
   public let number: UInt32
   public let type: FieldType
@@ -112,6 +113,8 @@ public final class FieldSchema: @unchecked Sendable {  // the two types are fill
   public let isPacked: Bool
   /// Whether unset differs from default.
   public let hasPresence: Bool
+  /// Whether a message without it is refused (proto2).
+  public let isRequired: Bool
   /// The oneof it belongs to, as an index into `MessageSchema.oneofs`; nil for proto3 `optional`.
   public let oneofIndex: Int?
   /// The message an extension belongs to.
@@ -123,15 +126,17 @@ public final class FieldSchema: @unchecked Sendable {  // the two types are fill
   init(_ raw: RawField, fullName: String, isProto3: Bool) {
     name = raw.name
     self.fullName = fullName
-    jsonName = raw.jsonName.isEmpty ? JSONName.lowerCamel(raw.name) : raw.jsonName
+    extendee = raw.extendee.isEmpty ? nil : String(raw.extendee.drop { $0 == "." })
+    jsonName = extendee != nil ? "[\(fullName)]" : raw.jsonName.isEmpty ? JSONName.lowerCamel(raw.name) : raw.jsonName
     number = raw.number
     type = raw.type
     isRepeated = raw.label == 3
+    isRequired = raw.label == 2
     let isScalar = ![.string, .bytes, .message, .group].contains(raw.type)
     isPacked = isRepeated && isScalar && (raw.packed ?? isProto3)
     oneofIndex = raw.proto3Optional ? nil : raw.oneofIndex
-    hasPresence = !isRepeated && (raw.type == .message || raw.type == .group || raw.oneofIndex != nil || !isProto3)
-    extendee = raw.extendee.isEmpty ? nil : String(raw.extendee.drop { $0 == "." })
+    let tells = raw.type == .message || raw.type == .group || raw.oneofIndex != nil || extendee != nil || !isProto3
+    hasPresence = !isRepeated && tells
     typeName = raw.typeName
   }
 
@@ -144,10 +149,13 @@ public final class EnumSchema: Sendable {
   public let fileName: String
   /// In the file's order; the first is the default. Aliases share a number.
   public let values: [(name: String, number: Int32)]
+  /// Whether a number without a name counts as an unknown field (proto2).
+  public let isClosed: Bool
 
-  init(_ raw: RawEnum, fullName: String, fileName: String) {
+  init(_ raw: RawEnum, fullName: String, fileName: String, isClosed: Bool) {
     self.fullName = fullName
     self.fileName = fileName
+    self.isClosed = isClosed
     values = raw.values
   }
 

@@ -116,16 +116,16 @@ struct Tricky_V1_Old: Message {
 
   static let protoTypeName: String = "tricky.v1.Old"
   static var file: GeneratedFile { trickyV1OldFile }
-  static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: tricky__v1__old__table(), strings: [2, 8]) {
+  static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: tricky__v1__old__table(), strings: [2, 8], closedEnums: [3], required: [1]) {
     [
       .message(6, Tricky_V1_Old.table),
-      .map(12, strings: [1]),
+      .map(12, strings: [1], closedEnum: true),
     ]
   }
 
   init(cStruct: UnsafeRawPointer) {
     let c = cStruct.assumingMemoryBound(to: Tricky__V1__Old.self)
-    self.id = c.pointee.id
+    self.id = c.pointee.has_id != 0 ? c.pointee.id : nil
     self.name = c.pointee.has_name != 0 ? CField.string(c.pointee.name) : nil
     self.mood = c.pointee.has_mood != 0 ? CField.enumeration(c.pointee.mood) : nil
     self.loose = CField.scalars(c.pointee.n_loose, c.pointee.loose)
@@ -252,7 +252,7 @@ extension Tricky_V1_Old {
     let decoded: DecodedMessage
     init(decoded: DecodedMessage) { self.decoded = decoded }
     var id: Swift.Int32? {
-      decoded.read(as: Tricky__V1__Old.self) { c in c.pointee.id }
+      decoded.read(as: Tricky__V1__Old.self) { c in c.pointee.has_id != 0 ? c.pointee.id : nil }
     }
     var name: String? {
       decoded.read(as: Tricky__V1__Old.self) { c in c.pointee.has_name != 0 ? CField.string(c.pointee.name) : nil }

@@ -494,12 +494,14 @@ struct  Google__Protobuf__MethodOptions
 struct  Google__Protobuf__UninterpretedOption__NamePart
 {
   ProtobufCMessage base;
+  protobuf_c_boolean has_name_part;
   ProtobufCBinaryData name_part;
+  protobuf_c_boolean has_is_extension;
   protobuf_c_boolean is_extension;
 };
 #define GOOGLE__PROTOBUF__UNINTERPRETED_OPTION__NAME_PART__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&google__protobuf__uninterpreted_option__name_part__descriptor) \
-    , {0,NULL}, 0 }
+    , 0, {0,NULL}, 0, 0 }
 
 
 struct  Google__Protobuf__UninterpretedOption

@@ -4,6 +4,7 @@
 // `has_x_case` is its field's number; an optional message, when its pointer is not NULL.
 #pragma once
 #include "codec.pb-c.h"
+#include "proto2.pb-c.h"
 
 // The address of each message's descriptor, for languages that cannot take that of an extern constant.
 static inline const ProtobufCMessageDescriptor *spanwire__codectest__v1__inner__table(void) {
@@ -11,4 +12,28 @@ static inline const ProtobufCMessageDescriptor *spanwire__codectest__v1__inner__
 }
 static inline const ProtobufCMessageDescriptor *spanwire__codectest__v1__everything__table(void) {
   return &spanwire__codectest__v1__everything__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__codectest__v2__part__table(void) {
+  return &spanwire__codectest__v2__part__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__codectest__v2__whole__table(void) {
+  return &spanwire__codectest__v2__whole__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__codectest__v2__whole__choice_group__table(void) {
+  return &spanwire__codectest__v2__whole__choice_group__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__codectest__v2__whole__crate__table(void) {
+  return &spanwire__codectest__v2__whole__crate__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__codectest__v2__whole__crate__lid__table(void) {
+  return &spanwire__codectest__v2__whole__crate__lid__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__codectest__v2__whole__bottle__table(void) {
+  return &spanwire__codectest__v2__whole__bottle__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__codectest__v2__scope__table(void) {
+  return &spanwire__codectest__v2__scope__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__codectest__v2__envelope__table(void) {
+  return &spanwire__codectest__v2__envelope__descriptor;
 }

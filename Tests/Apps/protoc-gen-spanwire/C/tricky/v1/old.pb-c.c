@@ -159,9 +159,9 @@ static const ProtobufCFieldDescriptor tricky__v1__old__field_descriptors[12] =
   {
     "id",
     1,
-    PROTOBUF_C_LABEL_REQUIRED,
+    PROTOBUF_C_LABEL_OPTIONAL,
     PROTOBUF_C_TYPE_INT32,
-    0,   /* quantifier_offset */
+    offsetof(Tricky__V1__Old, has_id),
     offsetof(Tricky__V1__Old, id),
     NULL,
     NULL,

@@ -54,6 +54,7 @@ typedef enum {
 struct  Tricky__V1__Old
 {
   ProtobufCMessage base;
+  protobuf_c_boolean has_id;
   int32_t id;
   protobuf_c_boolean has_name;
   ProtobufCBinaryData name;
@@ -80,7 +81,7 @@ struct  Tricky__V1__Old
 };
 #define TRICKY__V1__OLD__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&tricky__v1__old__descriptor) \
-    , 0, 0, {0,NULL}, 0, TRICKY__V1__MOOD__NEUTRAL, 0,NULL, 0,NULL, NULL, 0, {0,NULL}, 0, 0, 0, 0, 0,NULL, TRICKY__V1__OLD__CHOICE__NOT_SET, {0} }
+    , 0, 0, 0, {0,NULL}, 0, TRICKY__V1__MOOD__NEUTRAL, 0,NULL, 0,NULL, NULL, 0, {0,NULL}, 0, 0, 0, 0, 0,NULL, TRICKY__V1__OLD__CHOICE__NOT_SET, {0} }
 
 
 typedef enum {
