@@ -11,6 +11,8 @@ import Testing
       ("[::1]", "[::1]:443"), ("::1", "[::1]:443"), ("example.org", "example.org:443"), ("unix:/run/s.sock", "unix:/run/s.sock"),
       ("unix:///run/s.sock", "unix:/run/s.sock"), ("", nil), (":5", nil), ("host:port", nil), ("host:70000", nil), ("unix:", nil),
       ("[::1]x", nil), ("dns://host:1", nil),
+      ("ipv4:127.0.0.1:5,127.0.0.2:6", "127.0.0.1:5,127.0.0.2:6"), ("ipv6:[::1]:5,[::2]:6", "[::1]:5,[::2]:6"),
+      ("ipv4:///127.0.0.1:5", "127.0.0.1:5"), ("ipv4:localhost:5", nil), ("ipv4:127.0.0.1:5,", nil),
     ] as [(String, String?)])
   func targets(text: String, description: String?) {
     #expect(ChannelTarget(text)?.description == description)

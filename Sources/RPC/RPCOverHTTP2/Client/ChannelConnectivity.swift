@@ -35,17 +35,18 @@ final class ChannelConnectivity: Sendable {
   var state: ConnectivityState { board.withLock { $0.whole } }
 
   func set(_ loop: Int, _ state: ConnectivityState) {
-    board.withLock { board in
+    let finished = board.withLock { board -> [AsyncStream<ConnectivityState>.Continuation] in
       let before = board.whole
       board.states[loop] = state
       let after = board.whole
-      if after == before { return }
+      if after == before { return [] }
       for watcher in board.watchers.values { watcher.yield(after) }
-      if after == .shutdown {
-        for watcher in board.watchers.values { watcher.finish() }
-        board.watchers = [:]
-      }
+      guard after == .shutdown else { return [] }
+      defer { board.watchers = [:] }
+      return Array(board.watchers.values)
     }
+    // The end of a stream comes back here.
+    for watcher in finished { watcher.finish() }
   }
 
   /// The present state and every one after it, as long as somebody reads. A reader that lags sees the latest ones only.
