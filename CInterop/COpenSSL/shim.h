@@ -109,13 +109,13 @@ static inline int spanwire_tls_server_name(SSL *ssl, const char *name) { return 
 
 static inline void spanwire_tls_print_name(BIO *bio, X509_NAME *name) { X509_NAME_print_ex(bio, name, 0, XN_FLAG_RFC2253); }
 
-// Calls back for each subject alternative name that is text: type GEN_DNS or GEN_URI.
+// Calls back for each subject alternative name: of type GEN_DNS, GEN_URI or GEN_EMAIL as text, of type GEN_IPADD as 4 or 16 bytes.
 static inline void spanwire_tls_names(
     X509 *certificate, void *context, void (*visit)(void *context, int type, const unsigned char *bytes, int length)) {
   GENERAL_NAMES *names = (GENERAL_NAMES *)X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
   for (int index = 0; index < sk_GENERAL_NAME_num(names); index++) {
     GENERAL_NAME *name = sk_GENERAL_NAME_value(names, index);
-    if (name->type == GEN_DNS || name->type == GEN_URI)
+    if (name->type == GEN_DNS || name->type == GEN_URI || name->type == GEN_EMAIL || name->type == GEN_IPADD)
       visit(context, name->type, ASN1_STRING_get0_data(name->d.ia5), ASN1_STRING_length(name->d.ia5));
   }
   GENERAL_NAMES_free(names);

@@ -74,10 +74,17 @@ public struct PeerCertificate: Sendable, Hashable {
   /// Subject alternative names.
   public var uris: [String]
   public var dnsNames: [String]
+  public var emails: [String]
+  /// In digits.
+  public var ipAddresses: [String]
 
-  public init(subject: String, uris: [String] = [], dnsNames: [String] = []) {
+  public init(
+    subject: String, uris: [String] = [], dnsNames: [String] = [], emails: [String] = [], ipAddresses: [String] = []
+  ) {
     self.subject = subject
     self.uris = uris
     self.dnsNames = dnsNames
+    self.emails = emails
+    self.ipAddresses = ipAddresses
   }
 }

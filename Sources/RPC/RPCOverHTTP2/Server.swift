@@ -36,7 +36,7 @@ public final class HTTP2Server: Sendable {
     do {
       for endpoint in configuration.endpoints { addresses.append(try listen(endpoint, &listeners)) }
     } catch {
-      for socket in listeners.joined() { socket.close() }
+      for socket in listeners.joined() { socket.closeListener() }
       throw error
     }
     let loops = group.loops.map { ServerLoop(self, $0) }
@@ -61,6 +61,11 @@ public final class HTTP2Server: Sendable {
     tls.replace(with: try TLSContext(server: configuration))
   }
 
+  /// Reads the files of the configuration again. When they cannot be used it throws, and the certificates in use stay.
+  public func reloadCertificates() throws {
+    if let tls = configuration.tls { try reload(tls) }
+  }
+
   /// Stops listening, tells clients to go, and returns once all calls have ended; those that outlast the grace are cancelled.
   public func shutDown(grace: Duration = .seconds(30)) async {
     let loops = state.withLock { state -> [ServerLoop] in
@@ -80,10 +85,10 @@ public final class HTTP2Server: Sendable {
   private func listen(_ endpoint: ServerConfiguration.Endpoint, _ listeners: inout [[Socket]]) throws -> SocketAddress {
     do throws(SystemError) {
       switch endpoint {
-      case .unix(let path):
+      case .unix(let path, let mode):
         guard let address = SocketAddress(unixPath: path) else { throw SystemError("bind", code: 36 /* ENAMETOOLONG */) }
         // A path has one listener: its loop hands connections on to the others.
-        listeners[0].append(try Socket.listen(on: address))
+        listeners[0].append(try Socket.listen(on: address, mode: mode))
         return address
       case .ip(let ip, let port):
         guard var address = SocketAddress(ip: ip, port: port) else { throw SystemError("bind", code: 22 /* EINVAL */) }

@@ -8,8 +8,9 @@ public struct ServerConfiguration: Sendable {
   public enum Endpoint: Sendable, Hashable {
     /// An address in digits; port 0 lets the system choose.
     case ip(String, port: UInt16)
-    /// A socket in the file system.
-    case unix(path: String)
+    /// A socket in the file system, with the permissions of its file; without, the process's own umask decides. Whoever may write to the
+    /// file may connect. One that a dead server left is replaced, and the file goes when the server stops.
+    case unix(path: String, mode: UInt32? = nil)
   }
 
   public var endpoints: [Endpoint]

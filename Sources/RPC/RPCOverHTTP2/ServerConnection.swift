@@ -43,7 +43,9 @@ final class ServerConnection: ConnectionOwner {
   /// Where the client is, and who it proved to be. Made when the first call asks.
   var peer: Peer {
     if let identity { return identity }
-    let certificate = connection.peerCertificate.map { PeerCertificate(subject: $0.subject, uris: $0.uris, dnsNames: $0.dnsNames) }
+    let certificate = connection.peerCertificate.map {
+      PeerCertificate(subject: $0.subject, uris: $0.uris, dnsNames: $0.dnsNames, emails: $0.emails, ipAddresses: $0.ipAddresses)
+    }
     let text = address.isUnix ? connection.socket.localAddress.description : address.description
     let peer = Peer(address: text, isSecure: connection.tls != nil, certificate: certificate)
     identity = peer

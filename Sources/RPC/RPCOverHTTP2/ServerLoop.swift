@@ -183,7 +183,7 @@ private final class Acceptor: ReadinessHandler {
     pause?.disarm()
     pause = nil
     registration?.close()
-    socket.close()
+    socket.closeListener()
   }
 
   func ready(_ readiness: Readiness) {

@@ -139,7 +139,8 @@ struct RequestHeaders: ~Copyable {
       if let compression = Compression(rawValue: text) { encoding = .compressed(compression) } else { unknownEncoding = text }
     } else if name == "grpc-accept-encoding", let wanted = stream.home.server.configuration.compression {
       let accepted = String(decoding: value, as: UTF8.self).split(separator: ",").map { $0.filter { $0 != " " } }
-      if accepted.contains(wanted.rawValue) { responseCompression = wanted }
+      // The server's favourite, else whatever both know.
+      responseCompression = accepted.contains(wanted.rawValue) ? wanted : accepted.lazy.compactMap(Compression.init(rawValue:)).first
     } else if name == "grpc-tags-bin" || name == "grpc-trace-bin" || name == "grpc-previous-rpc-attempts" {
       metadata.append(name: name, value: value)
     }

@@ -45,7 +45,8 @@ public final class HealthService: Grpc_Health_V1_HealthService {
     }
   }
 
-  /// Says of everything that it serves no more, so that callers turn away before connections close.
+  /// Says of everything that it serves no more, so that callers turn away before connections close. Watchers hear it and are dismissed, since
+  /// nothing else would follow and their calls would hold the server up.
   public func drain() {
     state.withLock { state in
       state.isDraining = true
@@ -53,6 +54,7 @@ public final class HealthService: Grpc_Health_V1_HealthService {
         state.statuses[service] = .notServing
         state.tell(service)
       }
+      for watcher in state.watchers.values { watcher.feed.finish() }
     }
   }
 
@@ -86,6 +88,7 @@ public final class HealthService: Grpc_Health_V1_HealthService {
       state.nextWatcher += 1
       state.watchers[state.nextWatcher] = Watcher(service: request.service, feed: feed)
       feed.yield(state.statuses[request.service] ?? .serviceUnknown)
+      if state.isDraining { feed.finish() }
       return state.nextWatcher
     }
     defer { _ = state.withLock { $0.watchers.removeValue(forKey: id) } }
@@ -95,5 +98,6 @@ public final class HealthService: Grpc_Health_V1_HealthService {
       try await responses.write(Grpc_Health_V1_HealthCheckResponse(status: status))
     }
     try context.checkCancellation()
+    throw RPCError.unavailable("the server is shutting down")
   }
 }

@@ -10,8 +10,8 @@ public struct Socket: Sendable {
 
   /// Opens a listener. With `sharesPort`, several sockets listen on one port and the kernel deals connections out among them.
   ///
-  /// A path in the way is replaced if nobody listens there.
-  public static func listen(on address: SocketAddress, sharesPort: Bool = false) throws(SystemError) -> Socket {
+  /// A path in the way is replaced if nobody listens there; `mode` are the permissions of the file, set before anybody can connect.
+  public static func listen(on address: SocketAddress, sharesPort: Bool = false, mode: UInt32? = nil) throws(SystemError) -> Socket {
     let socket = try open(address.family)
     if address.isUnix, let path = address.unixPath {
       removeStale(path, address)
@@ -21,6 +21,12 @@ public struct Socket: Sendable {
       if address.family == AF_INET6 { socket.set(Int32(IPPROTO_IPV6), IPV6_V6ONLY, 0) }
     }
     guard address.withSockaddr({ bind(socket.descriptor, $0, address.length) }) == 0 else { throw socket.failing("bind") }
+    if let mode, let path = address.unixPath, chmod(path, mode_t(mode & 0o777)) != 0 {
+      let error = SystemError("chmod")
+      unlink(path)
+      socket.close()
+      throw error
+    }
     guard Glibc.listen(socket.descriptor, backlog) == 0 else { throw socket.failing("listen") }
     return socket
   }
@@ -90,6 +96,13 @@ public struct Socket: Sendable {
   public func shutdownSending() { _ = shutdown(descriptor, Int32(SHUT_WR)) }
 
   public func close() { _ = Glibc.close(descriptor) }
+
+  /// Closes a listener; the file of one in the file system goes too, unless another server has put its own there meanwhile.
+  public func closeListener() {
+    let address = localAddress
+    close()
+    if address.isUnix, let path = address.unixPath { Self.removeStale(path, address) }
+  }
 
   // MARK: -
 

@@ -173,6 +173,9 @@ public struct TLSPeer: Sendable, Hashable {
   /// Subject alternative names.
   public var dnsNames: [String] = []
   public var uris: [String] = []
+  public var emails: [String] = []
+  /// In digits, `10.0.0.1` or `fd00::1`.
+  public var ipAddresses: [String] = []
 
   init(_ certificate: OpaquePointer) {
     let bio = BIO_new(BIO_s_mem())
@@ -182,15 +185,25 @@ public struct TLSPeer: Sendable, Hashable {
     let length = BIO_read(bio, &text, Int32(text.count))
     subject = String(decoding: text.prefix(Int(max(0, length))), as: UTF8.self)
 
-    var names: [(type: Int32, text: String)] = []
+    var names: [(type: Int32, bytes: [UInt8])] = []
     withUnsafeMutablePointer(to: &names) { names in
       spanwire_tls_names(certificate, names) { context, type, bytes, length in
-        let names = context!.assumingMemoryBound(to: [(type: Int32, text: String)].self)
-        names.pointee.append((type, String(decoding: UnsafeBufferPointer(start: bytes, count: Int(length)), as: UTF8.self)))
+        let names = context!.assumingMemoryBound(to: [(type: Int32, bytes: [UInt8])].self)
+        names.pointee.append((type, Array(UnsafeBufferPointer(start: bytes, count: Int(length)))))
       }
     }
-    dnsNames = names.filter { $0.type == GEN_DNS }.map(\.text)
-    uris = names.filter { $0.type == GEN_URI }.map(\.text)
+    func texts(_ type: Int32) -> [String] { names.filter { $0.type == type }.map { String(decoding: $0.bytes, as: UTF8.self) } }
+    dnsNames = texts(GEN_DNS)
+    uris = texts(GEN_URI)
+    emails = texts(GEN_EMAIL)
+    ipAddresses = names.filter { $0.type == GEN_IPADD }.compactMap { Self.digits($0.bytes) }
+  }
+
+  private static func digits(_ address: [UInt8]) -> String? {
+    guard address.count == 4 || address.count == 16 else { return nil }
+    var text = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))
+    guard inet_ntop(address.count == 4 ? AF_INET : AF_INET6, address, &text, socklen_t(text.count)) != nil else { return nil }
+    return String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
   }
 
   /// Longer subjects are cut: whoever needs one needs another certificate.

@@ -38,6 +38,14 @@ import Testing
     service.drain()
     #expect(try await stream.next()?.status == .notServing)
     #expect(try await unknown.next()?.status == .notServing)
+    // Nothing else will come: their calls would only hold the server up.
+    for watcher in [stream, unknown] {
+      let error = await #expect(throws: RPCError.self) { try await watcher.next() }
+      #expect(error?.code == .unavailable)
+    }
+    let late = try await client.watch(Request(service: ""))
+    #expect(try await late.next()?.status == .notServing)
+    await #expect(throws: RPCError.self) { try await late.next() }
     service.set("spanwire.test.Echo", isServing: true)
     #expect(try await client.check(Request(service: "spanwire.test.Echo")).status == .notServing)
   }

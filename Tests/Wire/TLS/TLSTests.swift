@@ -125,6 +125,8 @@ final class Pair {
       #expect(pair.server.peer?.subject == "CN=node-1,O=Spanwire")
       #expect(pair.server.peer?.uris == ["spanwire://node/node-1"])
       #expect(pair.server.peer?.dnsNames == ["node-1.test"])
+      #expect(pair.server.peer?.emails == ["ops@node-1.test"])
+      #expect(pair.server.peer?.ipAddresses == ["10.0.0.1", "fd00::1"])
     }
   }
 
