@@ -38,6 +38,7 @@ let library: [Target] = [
   structs("CRPCServices", ["CWellKnown"]),
   structs("CEcho"),
   structs("CInteropProtos"),
+  structs("CBench"),
 
   // Wire: bytes in, bytes out; no service knows it
   room("Wire/Protobuf", ["CProtobufC"]),
@@ -61,6 +62,9 @@ let library: [Target] = [
   .executableTarget(
     name: "spanwire-interop", dependencies: ["SpanwireRPCOverHTTP2", "SpanwireProtobuf", "SpanwireWellKnown", "CInteropProtos"],
     path: "Sources/Apps/spanwire-interop"),
+
+  .executableTarget(
+    name: "spanwire-codec", dependencies: ["SpanwireProtobuf", "CBench"], path: "Benchmarks/Codec/spanwire"),
 
   // Tests
   .target(name: "CTestProtos", dependencies: ["CProtobufC", "CWellKnown"], path: "Tests/Wire/Protobuf/C"),

@@ -61,14 +61,15 @@ enum CRewrite {
       file.service = []
       file.extension = []
       file.options = nil
-      for message in file.messageType.indices { rewrite(&file.messageType[message]) }
+      let packs = (file.syntax ?? "proto2") != "proto2"
+      for message in file.messageType.indices { rewrite(&file.messageType[message], packsByDefault: packs) }
       for each in file.enumType.indices { rewrite(&file.enumType[each]) }
       request.protoFile[index] = file
     }
     return request
   }
 
-  private static func rewrite(_ message: inout Google_Protobuf_DescriptorProto) {
+  private static func rewrite(_ message: inout Google_Protobuf_DescriptorProto, packsByDefault: Bool) {
     let names = CFieldNames(message)
     var indices: [Int32: Int32] = [:]
     var declarations: [Google_Protobuf_OneofDescriptorProto] = []
@@ -88,16 +89,22 @@ enum CRewrite {
       if field.type == .string { field.type = .bytes }
       if field.type == .group { field.type = .message }
       if field.label == .required { field.label = .optional }
-      // protoc-gen-c's own table says PACKED by this option alone; our decoder takes both forms.
-      field.options = nil
+      // protoc-gen-c's own table says PACKED by this option alone, whatever the syntax makes the default.
+      let isPacked = isPackable(field) && (field.options?.packed ?? packsByDefault)
+      field.options = isPacked ? Google_Protobuf_FieldOptions(packed: true) : nil
       message.field[index] = field
     }
     message.extension = []
     message.extensionRange = []
     // Entries of maps go as ordinary messages: keys, too, become bytes.
     message.options = nil
-    for index in message.nestedType.indices { rewrite(&message.nestedType[index]) }
+    for index in message.nestedType.indices { rewrite(&message.nestedType[index], packsByDefault: packsByDefault) }
     for index in message.enumType.indices { rewrite(&message.enumType[index]) }
+  }
+
+  private static func isPackable(_ field: Google_Protobuf_FieldDescriptorProto) -> Bool {
+    guard field.label == .repeated, let type = field.type else { return false }
+    return ![.string, .bytes, .message, .group].contains(type)
   }
 
   private static func rewrite(_ each: inout Google_Protobuf_EnumDescriptorProto) {

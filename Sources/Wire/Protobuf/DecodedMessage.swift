@@ -4,20 +4,22 @@ import CProtobufC
 ///
 /// This is what a `MessageView` reads. Copies share the object, and the views of submessages keep it alive.
 public struct DecodedMessage: @unchecked Sendable {  // what `storage` holds is written once, in `init`
-  private let storage: Storage
+  @usableFromInline let storage: DecodedStorage
   /// The C struct; valid while this value, or a copy of it, lives.
   public let cStruct: UnsafeRawPointer
 
   public init(decoding bytes: UnsafeRawBufferPointer, table: MessageTable, limits: DecodingLimits = .default) throws(DecodingError) {
-    (storage, cStruct) = try Storage.decode(bytes, table, limits)
+    (storage, cStruct) = try DecodedStorage.decode(bytes, table, limits)
   }
 
-  private init(storage: Storage, cStruct: UnsafeRawPointer) {
+  @usableFromInline
+  init(storage: DecodedStorage, cStruct: UnsafeRawPointer) {
     self.storage = storage
     self.cStruct = cStruct
   }
 
   /// A submessage that lies in the same object.
+  @inlinable
   public func submessage(_ pointer: UnsafeRawPointer?) -> DecodedMessage? {
     pointer.map { DecodedMessage(storage: storage, cStruct: $0) }
   }
@@ -30,47 +32,52 @@ public struct DecodedMessage: @unchecked Sendable {  // what `storage` holds is 
   }
 
   /// Reads the struct while the object is held.
-  @inline(__always)
+  @inlinable @inline(__always)
   public func read<CStruct, Value>(as type: CStruct.Type, _ body: (UnsafePointer<CStruct>) -> Value) -> Value {
     withExtendedLifetime(storage) { body(cStruct.assumingMemoryBound(to: type)) }
   }
+}
 
-  fileprivate struct Header {
-    var wireCount = 0
-    var arena: Arena?
+@usableFromInline
+struct DecodedHeader {
+  var wireCount: Int
+  var chunks: UnsafeMutableRawPointer?
+}
+
+/// Header, wire copy, bump space; what does not fit goes to the arena's chunks.
+@usableFromInline
+final class DecodedStorage: ManagedBuffer<DecodedHeader, UInt64> {
+  deinit {
+    // Through the pointer: `header` itself is checked for exclusive access, at the price of a small message's decoding.
+    withUnsafeMutablePointerToHeader { header in
+      if let chunks = header.pointee.chunks { Arena.free(chunks) }
+    }
   }
 
-  /// Header, wire copy, bump space; what does not fit goes to the arena's chunks.
-  fileprivate final class Storage: ManagedBuffer<Header, UInt64> {
-    deinit {
-      withUnsafeMutablePointerToHeader { $0.pointee.arena?.free() }
+  static func decode(
+    _ bytes: UnsafeRawBufferPointer, _ table: MessageTable, _ limits: DecodingLimits
+  ) throws(DecodingError) -> (DecodedStorage, UnsafeRawPointer) {
+    let count = bytes.count
+    guard count <= limits.messageBytes else { throw DecodingError(.messageTooLarge, typeName: table.typeName) }
+    let core = table.linked
+    let wireSpace = (count + 7) & ~7
+    let space = wireSpace + core.pointee.size + 64 + 2 * count
+    let storage = unsafeDowncast(
+      create(minimumCapacity: (space + 7) / 8) { _ in DecodedHeader(wireCount: count, chunks: nil) }, to: DecodedStorage.self)
+    var failure: DecodingError?
+    let message = storage.withUnsafeMutablePointers { header, elements -> UnsafeMutableRawPointer? in
+      let wire = UnsafeMutableRawPointer(elements)
+      if let start = bytes.baseAddress { wire.copyMemory(from: start, byteCount: count) }
+      var decoder = Decoder(
+        arena: Arena(block: wire + wireSpace, count: space - wireSpace, ceiling: limits.arenaBytes(for: count)))
+      let copy = UnsafeBufferPointer(start: UnsafePointer(wire.assumingMemoryBound(to: UInt8.self)), count: count)
+      let message = decoder.decodeWhole(copy, core, depth: limits.depth)
+      header.pointee.chunks = decoder.arena.chunks
+      if message == nil { failure = DecodingError(decoder.reason, typeName: table.typeName, path: decoder.describePath()) }
+      return message
     }
-
-    static func decode(
-      _ bytes: UnsafeRawBufferPointer, _ table: MessageTable, _ limits: DecodingLimits
-    ) throws(DecodingError) -> (Storage, UnsafeRawPointer) {
-      let count = bytes.count
-      guard count <= limits.messageBytes else { throw DecodingError(.messageTooLarge, typeName: table.typeName) }
-      let core = table.linked
-      let wireSpace = (count + 7) & ~7
-      let space = wireSpace + core.pointee.size + 64 + 2 * count
-      let storage = unsafeDowncast(Storage.create(minimumCapacity: (space + 7) / 8) { _ in Header() }, to: Storage.self)
-      let result: Result<UnsafeRawPointer, DecodingError> = storage.withUnsafeMutablePointers { header, elements in
-        let wire = UnsafeMutableRawPointer(elements)
-        if let start = bytes.baseAddress { wire.copyMemory(from: start, byteCount: count) }
-        header.pointee.wireCount = count
-        var decoder = Decoder(
-          arena: Arena(
-            block: wire + wireSpace, count: space - wireSpace, ceiling: limits.arenaBytes(for: count)))
-        defer { header.pointee.arena = decoder.arena }
-        let copy = UnsafeBufferPointer(start: UnsafePointer(wire.assumingMemoryBound(to: UInt8.self)), count: count)
-        guard let message = decoder.decodeWhole(copy, core, depth: limits.depth) else {
-          return .failure(DecodingError(decoder.reason, typeName: table.typeName, path: decoder.describePath()))
-        }
-        return .success(UnsafeRawPointer(message))
-      }
-      return (storage, try result.get())
-    }
+    if let failure { throw failure }
+    return (storage, UnsafeRawPointer(message.unsafelyUnwrapped))
   }
 }
 
@@ -89,10 +96,27 @@ public protocol MessageView: Sendable {
 }
 
 extension MessageView {
+  @inlinable
   public init(decoding bytes: UnsafeRawBufferPointer, limits: DecodingLimits = .default) throws(DecodingError) {
     self.init(decoded: try DecodedMessage(decoding: bytes, table: Value.table, limits: limits))
   }
 
   /// The message as a plain value.
+  @inlinable
   public func value() -> Value { withExtendedLifetime(decoded) { Value(cStruct: decoded.cStruct) } }
+
+  /// Writes the message as it was received, what this build does not know included; the writer is emptied first.
+  @inlinable
+  public func encode(into writer: inout MessageWriter) {
+    writer.reset()
+    withExtendedLifetime(decoded) { writer.relay(decoded.cStruct, Value.table) }
+  }
+
+  /// The message in its wire form.
+  @inlinable
+  public func encoded() -> [UInt8] {
+    var writer = MessageWriter()
+    encode(into: &writer)
+    return writer.bytes()
+  }
 }

@@ -48,40 +48,40 @@ struct Decoder {
   mutating func decode(
     _ start: Bytes, _ end: Bytes, into message: UnsafeMutableRawPointer, _ table: UnsafeMutablePointer<TableCore>, depth: Int
   ) -> Bool {
+    // Read once: as far as the compiler knows, every store into the message might change them.
+    let (byTag, fields) = (table.pointee.byTag, table.pointee.fields)
     var p = start
     while p < end {
-      guard let tag = readVarint(&p, end), tag <= UInt64(UInt32.max), tag >= 8 else {
-        // A varint that runs into the end is a truncated message; anything else is no tag.
-        return fail(p == end && end[-1] >= 0x80 && end - start < 10 ? .truncated : .malformedTag)
-      }
-      let number = UInt32(truncatingIfNeeded: tag) &>> 3
-      let wireType = UInt8(truncatingIfNeeded: tag) & 7
-      guard let field = table.pointee.field(number),
-        wireType == field.pointee.wireType || (wireType == 2 && field.pointee.packable)
-      else {
-        let value = p
-        if let field = table.pointee.field(number), field.pointee.rule != .none {
-          guard let next = readRuled(field, message, wireType, p, end, depth: depth) else { return false }
-          p = next
-          continue
-        }
-        guard let next = skip(p, end, tag: UInt32(truncatingIfNeeded: tag), depth: depth) else { return false }
-        guard keepUnknown(message, number, wireType, value, next) else { return fail(.memoryExceeded) }
+      // Nearly every tag is one byte of a known field in its own wire type, which stands in the lowest bits of the first byte.
+      let wireType = p.pointee & 7
+      let field: UnsafeMutablePointer<FieldEntry>
+      let index = p.pointee < 0x80 ? byTag[Int(p.pointee)] : 0xff
+      if index != 0xff {
+        field = fields + Int(index)
+        p += 1
+      } else {
+        let (known, next) = otherField(p, end, message, table, depth: depth)
+        guard let next else { return false }
         p = next
-        continue
+        guard let known else { continue }
+        field = known
       }
       var length = 0
       if wireType == 2 {
         guard let declared = readVarint(&p, end) else { return fail(field, message, .malformedVarint) }
         guard declared <= UInt64(end - p) else { return fail(field, message, .truncated) }
         length = Int(truncatingIfNeeded: declared)
-        if field.pointee.packable {
+      }
+      var slot = message + Int(field.pointee.offset)
+      if field.pointee.mode != .plain {
+        if wireType == 2 && field.pointee.packable {
           guard readRun(field, message, p, length) else { return fail(field, message, reason) }
           p += length
           continue
         }
+        guard let place = self.slot(for: field, in: message) else { return fail(.memoryExceeded) }
+        slot = place
       }
-      guard let slot = slot(for: field, in: message) else { return fail(.memoryExceeded) }
       switch field.pointee.kind {
       case .varint32:
         guard let value = readVarint(&p, end) else { return fail(field, message, .malformedVarint) }
@@ -158,6 +158,34 @@ struct Decoder {
       slot.storeBytes(of: inner, as: UnsafeMutableRawPointer?.self)
     }
     return decode(start, end, into: inner.unsafelyUnwrapped, child, depth: depth &- 1) || fail(field, message, reason)
+  }
+
+  /// The field of a longer tag, and where its value begins; no field when one that is unknown has been kept and passed; nothing when that
+  /// fails. Apart, so that the loop above has the registers to itself.
+  @inline(never)
+  private mutating func otherField(
+    _ start: Bytes, _ end: Bytes, _ message: UnsafeMutableRawPointer, _ table: UnsafeMutablePointer<TableCore>, depth: Int
+  ) -> (field: UnsafeMutablePointer<FieldEntry>?, next: Bytes?) {
+    var p = start
+    guard let tag = readVarint(&p, end), tag <= UInt64(UInt32.max), tag >= 8 else {
+      // A varint that runs into the end is a truncated message; anything else is no tag.
+      reason = p == end && end[-1] >= 0x80 && end - start < 10 ? .truncated : .malformedTag
+      return (nil, nil)
+    }
+    let number = UInt32(truncatingIfNeeded: tag) &>> 3
+    let wireType = UInt8(truncatingIfNeeded: tag) & 7
+    if let field = table.pointee.field(number), wireType == field.pointee.wireType || (wireType == 2 && field.pointee.packable) {
+      return (field, p)
+    }
+    if let field = table.pointee.field(number), field.pointee.rule != .none {
+      return (nil, readRuled(field, message, wireType, p, end, depth: depth))
+    }
+    guard let next = skip(p, end, tag: UInt32(truncatingIfNeeded: tag), depth: depth) else { return (nil, nil) }
+    guard keepUnknown(message, number, wireType, p, next) else {
+      reason = .memoryExceeded
+      return (nil, nil)
+    }
+    return (nil, next)
   }
 
   @inline(__always)

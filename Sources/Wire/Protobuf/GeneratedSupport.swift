@@ -152,11 +152,7 @@ public enum CField {
   @inline(never) @usableFromInline
   static func copyUnknownFields(_ base: UnsafePointer<ProtobufCMessage>) -> UnknownFields {
     var writer = MessageWriter(capacity: 64)
-    for index in (0..<Int(base.pointee.n_unknown_fields)).reversed() {
-      let field = base.pointee.unknown_fields[index]
-      writer.raw(UnsafeRawBufferPointer(start: field.data, count: field.len))
-      writer.tag(field.tag, UInt32(field.wire_type.rawValue))
-    }
+    writer.unknownFields(of: base)
     return UnknownFields(bytes: writer.bytes())
   }
 }

@@ -30,9 +30,7 @@ extension Message {
   /// Decodes a message from its wire form.
   @inlinable
   public init(decoding bytes: UnsafeRawBufferPointer, limits: DecodingLimits = .default) throws(DecodingError) {
-    var scope = try Self.table.decode(bytes, limits: limits)
-    self.init(cStruct: scope.cStruct)
-    scope.free()
+    self = try Self.table.withCStruct(decoding: bytes, limits: limits) { Self(cStruct: $0) }
   }
 
   /// Decodes a message from its wire form.

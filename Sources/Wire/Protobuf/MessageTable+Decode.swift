@@ -1,42 +1,62 @@
 import Glibc
 
-/// A C struct decoded for the moment: it lives until `free()`, and aliases the bytes it was decoded from.
-@usableFromInline
-struct DecodedScope {
-  @usableFromInline let cStruct: UnsafeRawPointer
-  private let block: UnsafeMutableRawPointer
-  private var arena: Arena
-
-  fileprivate init(cStruct: UnsafeRawPointer, block: UnsafeMutableRawPointer, arena: Arena) {
-    self.cStruct = cStruct
-    self.block = block
-    self.arena = arena
-  }
-
-  @usableFromInline
-  mutating func free() {
-    arena.free()
-    Glibc.free(block)
-  }
-}
-
 extension MessageTable {
-  /// Decodes for somebody who copies what he needs and then calls `free()`. Not generic, so that it is compiled once.
+  /// Decodes for the moment: `body` reads the C struct, which aliases `bytes` and is gone when `body` returns.
+  ///
+  /// Small messages need no memory but the stack's.
+  /// - Parameter body: gets the struct that the C compiler declares for this message; it must not let it out.
+  @inlinable @inline(__always)
+  public func withCStruct<Value>(
+    decoding bytes: UnsafeRawBufferPointer, limits: DecodingLimits = .default, _ body: (UnsafeRawPointer) -> Value
+  ) throws(DecodingError) -> Value {
+    // What is on the stack must have a size that the compiler knows, and 1024 is the most that it puts there without asking.
+    let result = withUnsafeTemporaryAllocation(byteCount: 1024, alignment: 8) { block -> Result<Value, DecodingError> in
+      do throws(DecodingError) {
+        var scope = try decode(bytes, in: block, limits: limits)
+        defer { scope.free() }
+        return .success(body(scope.cStruct))
+      } catch {
+        return .failure(error)
+      }
+    }
+    return try result.get()
+  }
+
+  /// Not generic, so that it is compiled once.
+  /// - Parameter block: outlives the scope.
   @usableFromInline
-  func decode(_ bytes: UnsafeRawBufferPointer, limits: DecodingLimits) throws(DecodingError) -> DecodedScope {
+  func decode(
+    _ bytes: UnsafeRawBufferPointer, in block: UnsafeMutableRawBufferPointer, limits: DecodingLimits
+  ) throws(DecodingError) -> DecodedScope {
     let count = bytes.count
     guard count <= limits.messageBytes else { throw DecodingError(.messageTooLarge, typeName: typeName) }
     let core = linked
-    // Structs of real messages take about twice their wire form, so that most messages need this one block.
-    let blockBytes = min(core.pointee.size + 64 + 2 * count, 256 << 10)
-    guard let block = malloc(blockBytes) else { throw DecodingError(.memoryExceeded, typeName: typeName) }
-    var decoder = Decoder(arena: Arena(block: block, count: blockBytes, ceiling: limits.arenaBytes(for: count)))
+    let base = block.baseAddress.unsafelyUnwrapped
+    var decoder = Decoder(
+      arena: Arena(block: base, count: block.count, ceiling: limits.arenaBytes(for: count), firstChunk: core.pointee.size + 2 * count))
     guard let message = decoder.decodeWhole(bytes.assumingMemoryBound(to: UInt8.self), core, depth: limits.depth) else {
       decoder.arena.free()
-      free(block)
       throw DecodingError(decoder.reason, typeName: typeName, path: decoder.describePath())
     }
-    return DecodedScope(cStruct: message, block: block, arena: decoder.arena)
+    return DecodedScope(cStruct: message, chunks: decoder.arena.chunks)
+  }
+}
+
+/// A C struct decoded for the moment: it lives until `free()`.
+@usableFromInline
+struct DecodedScope {
+  @usableFromInline let cStruct: UnsafeRawPointer
+  @usableFromInline let chunks: UnsafeMutableRawPointer?
+
+  @usableFromInline
+  init(cStruct: UnsafeRawPointer, chunks: UnsafeMutableRawPointer?) {
+    self.cStruct = cStruct
+    self.chunks = chunks
+  }
+
+  @inlinable @inline(__always)
+  mutating func free() {
+    if let chunks { Arena.free(chunks) }
   }
 }
 

@@ -81,6 +81,9 @@ struct FieldEntry {
   var wireType: UInt8
   /// Repeated scalars come one by one or as a run.
   var packable: Bool
+  /// Repeated scalars are written as a run.
+  var isPacked = false
+  var isUnsigned32 = false
   var rule = FieldRule.none
   var isRequired = false
   var child: UnsafeMutablePointer<TableCore>?
@@ -101,17 +104,28 @@ struct FieldEntry {
 }
 
 /// A message's fields, in memory that is never freed: tables live as long as the process.
-struct TableCore {
-  var descriptor: UnsafePointer<ProtobufCMessageDescriptor>?
-  var size: Int
-  var count: Int
-  var fields: UnsafeMutablePointer<FieldEntry>
+struct TableCore: ~Copyable {
+  let typeName: String
+  let descriptor: UnsafePointer<ProtobufCMessageDescriptor>?
+  let size: Int
+  let count: Int
+  let fields: UnsafeMutablePointer<FieldEntry>
+  /// A tag of one byte, wire type included → index into `fields`, 0xff for none.
+  let byTag: UnsafeMutablePointer<UInt8>
   /// Field number below 64 → index into `fields`, 0xff for none.
-  var dense: UnsafeMutablePointer<UInt8>
+  let byNumber: UnsafeMutablePointer<UInt8>
   /// Whether a required field may be missing, in the message or below it.
-  var mayLackRequired = false
+  var mayLackRequired: Bool
   /// The struct as `message_init` leaves it, when that is not all zeroes (proto2 defaults).
-  var template: UnsafeMutableRawPointer?
+  let template: UnsafeMutableRawPointer?
+  let children: @Sendable () -> [MessageTable.Child]
+  let isLinked = Atomic<Bool>(false)
+
+  /// Gives a field of this message a rule, so that the tag alone no longer says what to do.
+  func setRule(_ rule: FieldRule, of field: UnsafeMutablePointer<FieldEntry>) {
+    for tag in 0..<128 where fields + Int(byTag[tag]) == field { byTag[tag] = 0xff }
+    field.pointee.setRule(rule)
+  }
 
   /// For the entry of a map: its value is a message. One left out is an empty one, which may be one too few.
   mutating func setMapValue(_ value: UnsafeMutablePointer<TableCore>) {
@@ -125,7 +139,7 @@ struct TableCore {
   @inline(__always)
   func field(_ number: UInt32) -> UnsafeMutablePointer<FieldEntry>? {
     if number < 64 {
-      let index = dense[Int(number)]
+      let index = byNumber[Int(number)]
       return index == 0xff ? nil : fields + Int(index)
     }
     return search(number)
@@ -143,10 +157,11 @@ struct TableCore {
   }
 }
 
-/// The decode table of one message type: immutable once linked to the tables of its submessages.
+/// The table of one message type, by which it is decoded and relayed: immutable once linked to the tables of its submessages.
 ///
-/// Types may contain themselves, so a table is made without its children and linked at its first use.
-public final class MessageTable: @unchecked Sendable {  // `core` is written only in init and under `linking`, read after `isLinked`
+/// A pointer to what is never freed, so that handing it around costs nothing. Types may contain themselves: a table is made without its
+/// children and linked at its first use.
+public struct MessageTable: @unchecked Sendable {  // what it points to is written only in init and under `linking`, read after `isLinked`
   /// The table of a message field, or what makes one for a map field.
   public struct Child {
     fileprivate enum Kind {
@@ -176,10 +191,9 @@ public final class MessageTable: @unchecked Sendable {  // `core` is written onl
     }
   }
 
-  public let typeName: String
+  /// The full name on the wire.
+  public var typeName: String { core.pointee.typeName }
   let core: UnsafeMutablePointer<TableCore>
-  private let children: @Sendable () -> [Child]
-  private let isLinked = Atomic<Bool>(false)
 
   /// Held while tables are linked; linking takes no other lock but the once of a static `table`, whose init takes none.
   private static let linking = Mutex<Void>(())
@@ -195,45 +209,39 @@ public final class MessageTable: @unchecked Sendable {  // `core` is written onl
     typeName: String, descriptor: UnsafePointer<ProtobufCMessageDescriptor>, strings: [UInt32] = [], closedEnums: [UInt32] = [],
     required: [UInt32] = [], children: @escaping @Sendable () -> [Child] = { [] }
   ) {
-    self.typeName = typeName
-    self.children = children
-    core = Self.makeCore(descriptor, strings: Set(strings), closedEnums: Set(closedEnums), required: Set(required))
+    core = Self.makeCore(
+      typeName, descriptor, strings: Set(strings), closedEnums: Set(closedEnums), required: Set(required), children: children)
   }
 
-  /// The table of a message that is known only at run time.
-  init(typeName: String, core: UnsafeMutablePointer<TableCore>, children: @escaping @Sendable () -> [Child]) {
-    self.typeName = typeName
-    self.core = core
-    self.children = children
-  }
+  init(core: UnsafeMutablePointer<TableCore>) { self.core = core }
 
   /// The core with every table below it in place.
   @inline(__always)
   var linked: UnsafeMutablePointer<TableCore> {
-    if !isLinked.load(ordering: .acquiring) { link() }
+    if !core.pointee.isLinked.load(ordering: .acquiring) { link() }
     return core
   }
 
   @inline(never)
   private func link() {
     Self.linking.withLock { _ in
-      if isLinked.load(ordering: .relaxed) { return }
-      var seen: [ObjectIdentifier: MessageTable] = [ObjectIdentifier(self): self]
+      if core.pointee.isLinked.load(ordering: .relaxed) { return }
+      var seen: Set<UnsafeMutablePointer<TableCore>> = [core]
       var open = [self]
       while let table = open.popLast() {
         table.connect { child in
-          guard !child.isLinked.load(ordering: .relaxed), seen.updateValue(child, forKey: ObjectIdentifier(child)) == nil else { return }
+          guard !child.core.pointee.isLinked.load(ordering: .relaxed), seen.insert(child.core).inserted else { return }
           open.append(child)
         }
       }
-      if seen.values.contains(where: { $0.core.pointee.mayLackRequired }) { spreadRequired(seen.values.map(\.core)) }
+      if seen.contains(where: { $0.pointee.mayLackRequired }) { spreadRequired(Array(seen)) }
       // Only now: another thread that sees one of them linked must find everything below it in place.
-      for table in seen.values { table.isLinked.store(true, ordering: .releasing) }
+      for core in seen { core.pointee.isLinked.store(true, ordering: .releasing) }
     }
   }
 
   private func connect(_ visit: (MessageTable) -> Void) {
-    for child in children() {
+    for child in core.pointee.children() {
       guard let entry = core.pointee.field(child.number), entry.pointee.kind == .message else {
         preconditionFailure("\(typeName) has no message field \(child.number)")
       }
@@ -243,12 +251,13 @@ public final class MessageTable: @unchecked Sendable {  // `core` is written onl
         visit(table)
       case .group(let table):
         entry.pointee.child = table.core
-        entry.pointee.setRule(.group)
+        core.pointee.setRule(.group, of: entry)
         visit(table)
       case .map(let strings, let value, let closedEnum):
-        if closedEnum { entry.pointee.setRule(.closedEnumMap) }
+        if closedEnum { core.pointee.setRule(.closedEnumMap, of: entry) }
         if entry.pointee.child == nil {
-          entry.pointee.child = Self.makeCore(entryDescriptor(child.number), strings: Set(strings), closedEnums: closedEnum ? [2] : [])
+          entry.pointee.child = Self.makeCore(
+            typeName, entryDescriptor(child.number), strings: Set(strings), closedEnums: closedEnum ? [2] : [])
         }
         if let value {
           entry.pointee.child!.pointee.setMapValue(value.core)
@@ -292,8 +301,8 @@ public final class MessageTable: @unchecked Sendable {  // `core` is written onl
 
 extension MessageTable {
   private static func makeCore(
-    _ descriptor: UnsafePointer<ProtobufCMessageDescriptor>, strings: Set<UInt32>, closedEnums: Set<UInt32> = [],
-    required: Set<UInt32> = []
+    _ typeName: String, _ descriptor: UnsafePointer<ProtobufCMessageDescriptor>, strings: Set<UInt32>, closedEnums: Set<UInt32> = [],
+    required: Set<UInt32> = [], children: @escaping @Sendable () -> [Child] = { [] }
   ) -> UnsafeMutablePointer<TableCore> {
     let source = descriptor.pointee
     var entries: [FieldEntry] = []
@@ -314,34 +323,42 @@ extension MessageTable {
       var entry = FieldEntry(
         number: field.id, offset: Int32(field.offset), quantifier: Int32(field.quantifier_offset), kind: kind, mode: mode,
         wireType: UInt8(kind.wireType), packable: mode == .repeated && kind.wireType != 2,
+        isPacked: field.flags & UInt32(PROTOBUF_C_FIELD_FLAG_PACKED.rawValue) != 0, isUnsigned32: field.type == PROTOBUF_C_TYPE_UINT32,
         isRequired: required.contains(field.id), child: nil, name: field.name)
       if closedEnums.contains(field.id), let values = field.descriptor?.assumingMemoryBound(to: ProtobufCEnumDescriptor.self).pointee {
         entry.close(ClosedEnum(UnsafeBufferPointer(start: values.values, count: Int(values.n_values)).map(\.value)))
       }
       entries.append(entry)
     }
-    let core = makeCore(descriptor: descriptor, size: source.sizeof_message, entries: entries)
-    core.pointee.template = template(of: source)
-    return core
+    return makeCore(
+      typeName, descriptor: descriptor, size: source.sizeof_message, entries: entries, template: template(of: source), children: children)
   }
 
+  /// - Parameter descriptor: nil for a message that is known only at run time.
   static func makeCore(
-    descriptor: UnsafePointer<ProtobufCMessageDescriptor>?, size: Int, entries: [FieldEntry]
+    _ typeName: String, descriptor: UnsafePointer<ProtobufCMessageDescriptor>? = nil, size: Int, entries: [FieldEntry],
+    template: UnsafeMutableRawPointer? = nil, children: @escaping @Sendable () -> [Child]
   ) -> UnsafeMutablePointer<TableCore> {
     let sorted = entries.sorted { $0.number < $1.number }
     let fields = UnsafeMutablePointer<FieldEntry>.allocate(capacity: max(sorted.count, 1))
-    let dense = UnsafeMutablePointer<UInt8>.allocate(capacity: 64)
-    dense.initialize(repeating: 0xff, count: 64)
+    let byNumber = UnsafeMutablePointer<UInt8>.allocate(capacity: 64)
+    byNumber.initialize(repeating: 0xff, count: 64)
+    let byTag = UnsafeMutablePointer<UInt8>.allocate(capacity: 128)
+    byTag.initialize(repeating: 0xff, count: 128)
     for (index, entry) in sorted.enumerated() {
       (fields + index).initialize(to: entry)
       // Numbers below 64 are at most 63 fields, so the index fits a byte.
-      if entry.number < 64 { dense[Int(entry.number)] = UInt8(index) }
+      if entry.number < 64 { byNumber[Int(entry.number)] = UInt8(index) }
+      if entry.number < 16, entry.wireType != FieldRule.wireType {
+        byTag[Int(entry.number) << 3 | Int(entry.wireType)] = UInt8(index)
+        if entry.packable { byTag[Int(entry.number) << 3 | 2] = UInt8(index) }
+      }
     }
     let core = UnsafeMutablePointer<TableCore>.allocate(capacity: 1)
     core.initialize(
       to: TableCore(
-        descriptor: descriptor, size: size, count: sorted.count, fields: fields, dense: dense,
-        mayLackRequired: entries.contains(where: \.isRequired)))
+        typeName: typeName, descriptor: descriptor, size: size, count: sorted.count, fields: fields, byTag: byTag, byNumber: byNumber,
+        mayLackRequired: entries.contains(where: \.isRequired), template: template, children: children))
     return core
   }
 

@@ -13,6 +13,6 @@ extension MessageWriter {
 
   @inlinable
   public mutating func group(_ number: UInt32, repeated values: [some Message]) {
-    for value in values.reversed() { group(number, always: value) }
+    backward(values) { $0.group(number, always: $1.value) }
   }
 }

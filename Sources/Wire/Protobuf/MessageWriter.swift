@@ -145,7 +145,7 @@ extension MessageWriter {
 
   @inlinable
   public mutating func string(_ number: UInt32, repeated values: [String]) {
-    for value in values.reversed() { string(number, always: value) }
+    backward(values) { $0.string(number, always: $1.value) }
   }
 
   @inlinable @inline(__always)
@@ -169,8 +169,32 @@ extension MessageWriter {
 
   @inlinable
   public mutating func bytes(_ number: UInt32, repeated values: [[UInt8]]) {
-    for value in values.reversed() { bytes(number, always: value) }
+    backward(values) { $0.bytes(number, always: $1.value) }
   }
+}
+
+// Elements of arrays.
+extension MessageWriter {
+  /// The elements from the last to the first, each where it lies. A loop over the array would retain whatever an element holds and
+  /// release it again, which costs more than writing it.
+  @inlinable @inline(__always)
+  mutating func backward<Element>(_ values: [Element], _ write: (inout MessageWriter, borrowing InPlace<Element>) -> Void) {
+    values.withUnsafeBufferPointer { buffer in
+      guard let start = buffer.baseAddress else { return }
+      let places = UnsafeRawPointer(start).assumingMemoryBound(to: InPlace<Element>.self)
+      var index = buffer.count
+      while index > 0 {
+        index &-= 1
+        write(&self, places[index])
+      }
+    }
+  }
+}
+
+/// A value that the compiler will not copy: it borrows it where it lies. Laid out as the value itself.
+@usableFromInline @frozen
+struct InPlace<Value>: ~Copyable {
+  @usableFromInline let value: Value
 }
 
 // Enums, messages, maps, what is unknown.
@@ -208,13 +232,10 @@ extension MessageWriter {
 
   @inlinable
   public mutating func message(_ number: UInt32, repeated values: [some Message]) {
-    let span = values.span
-    var index = span.count
-    while index > 0 {
-      index &-= 1
-      let end = count
-      span[index].write(to: &self)
-      close(number, end)
+    backward(values) { writer, element in
+      let end = writer.count
+      element.value.write(to: &writer)
+      writer.close(number, end)
     }
   }
 
@@ -223,10 +244,10 @@ extension MessageWriter {
   public mutating func map<Key, Value>(
     _ number: UInt32, _ map: ProtoMap<Key, Value>, entry: (inout MessageWriter, Key, Value) -> Void
   ) {
-    for pair in map.pairs.reversed() {
-      let end = count
-      entry(&self, pair.key, pair.value)
-      close(number, end)
+    backward(map.pairs) { writer, pair in
+      let end = writer.count
+      entry(&writer, pair.value.key, pair.value.value)
+      writer.close(number, end)
     }
   }
 

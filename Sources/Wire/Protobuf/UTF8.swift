@@ -3,14 +3,28 @@
 /// Our own because `String(validating:as:)` costs three times a check and an unchecked `String(decoding:as:)`.
 @inline(__always)
 func isUTF8(_ start: UnsafeRawPointer, _ count: Int) -> Bool {
+  isASCII(start, count) || isUTF8Slow(start, count)
+}
+
+/// Strings of names and ids are short and ASCII: words that overlap at the end, and no loop over bytes.
+@inline(__always)
+private func isASCII(_ start: UnsafeRawPointer, _ count: Int) -> Bool {
   let high: UInt64 = 0x8080_8080_8080_8080
-  var offset = 0
-  while count &- offset >= 8 {
-    if start.loadUnaligned(fromByteOffset: offset, as: UInt64.self) & high != 0 { return isUTF8Slow(start + offset, count &- offset) }
-    offset &+= 8
+  if count >= 8 {
+    var offset = 0
+    while count &- offset > 8 {
+      if start.loadUnaligned(fromByteOffset: offset, as: UInt64.self) & high != 0 { return false }
+      offset &+= 8
+    }
+    return start.loadUnaligned(fromByteOffset: count &- 8, as: UInt64.self) & high == 0
   }
+  if count >= 4 {
+    let both = start.loadUnaligned(as: UInt32.self) | start.loadUnaligned(fromByteOffset: count &- 4, as: UInt32.self)
+    return both & UInt32(truncatingIfNeeded: high) == 0
+  }
+  var offset = 0
   while offset < count {
-    if start.load(fromByteOffset: offset, as: UInt8.self) >= 0x80 { return isUTF8Slow(start + offset, count &- offset) }
+    if start.load(fromByteOffset: offset, as: UInt8.self) >= 0x80 { return false }
     offset &+= 1
   }
   return true

@@ -25,6 +25,9 @@ struct TypedTests {
         })
       defer { protobuf_c_message_free_unpacked(oracle, nil) }
       #expect(Everything(cStruct: oracle).encoded() == bytes)
+      var writer = MessageWriter()
+      writer.relay(oracle, Everything.table)
+      #expect(try Everything(decoding: writer.bytes()) == typed)
     }
   }
 
@@ -35,6 +38,11 @@ struct TypedTests {
       let typed = try Everything(decoding: bytes)
       let dynamic = try DynamicMessage(decoding: bytes, schema: TestTypes.everything)
       #expect(typed.encoded() == dynamic.encoded())
+      let view = try bytes.withUnsafeBufferPointer { buffer throws(DecodingError) in
+        try Everything.View(decoding: UnsafeRawBufferPointer(buffer))
+      }
+      #expect(view.value() == typed)
+      #expect(try Everything(decoding: view.encoded()) == typed)
       #expect(hex(typed.unknownFields.bytes) == item.unknown)
     } catch {
       #expect(error.reason == item.reason)
@@ -60,8 +68,9 @@ struct TypedTests {
         let dynamic = try? DynamicMessage(decoding: bytes, schema: TestTypes.everything)
         let view = try? bytes.withUnsafeBytes { try DecodedMessage(decoding: $0, table: Everything.table) }
         #expect((typed == nil) == (dynamic == nil) && (typed == nil) == (view == nil))
-        guard let typed else { continue }
+        guard let typed, let view else { continue }
         let again = typed.encoded()
+        #expect(try Everything(decoding: Everything.View(decoded: view).encoded()).encoded() == again)
         #expect(again == dynamic?.encoded())
         #expect(try Everything(decoding: again).encoded() == again)
       }

@@ -3300,7 +3300,7 @@ static const ProtobufCFieldDescriptor google__protobuf__source_code_info__locati
     offsetof(Google__Protobuf__SourceCodeInfo__Location, path),
     NULL,
     NULL,
-    0,             /* flags */
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
@@ -3312,7 +3312,7 @@ static const ProtobufCFieldDescriptor google__protobuf__source_code_info__locati
     offsetof(Google__Protobuf__SourceCodeInfo__Location, span),
     NULL,
     NULL,
-    0,             /* flags */
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
@@ -3429,7 +3429,7 @@ static const ProtobufCFieldDescriptor google__protobuf__generated_code_info__ann
     offsetof(Google__Protobuf__GeneratedCodeInfo__Annotation, path),
     NULL,
     NULL,
-    0,             /* flags */
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {

@@ -48,9 +48,7 @@ extension DynamicMessage {
   public init(decoding bytes: [UInt8], schema: MessageSchema, limits: DecodingLimits = .default) throws(DecodingError) {
     let table = schema.table
     self = try bytes.withUnsafeBufferPointer { buffer throws(DecodingError) in
-      var scope = try table.decode(UnsafeRawBufferPointer(buffer), limits: limits)
-      defer { scope.free() }
-      return DynamicMessage(scope.cStruct, schema, table.core)
+      try table.withCStruct(decoding: UnsafeRawBufferPointer(buffer), limits: limits) { DynamicMessage($0, schema, table.core) }
     }
   }
 

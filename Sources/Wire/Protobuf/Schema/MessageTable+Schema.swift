@@ -7,7 +7,7 @@ extension MessageTable {
   /// sizeof(ProtobufCMessage): descriptor, count and array of unknown fields.
   private static let headerSize = 24
 
-  convenience init(schema: MessageSchema) {
+  init(schema: MessageSchema) {
     var size = Self.headerSize
     func place(_ bytes: Int) -> Int32 {
       let offset = (size + bytes - 1) / bytes * bytes
@@ -25,8 +25,8 @@ extension MessageTable {
       let kind = field.type.kind
       var entry = FieldEntry(
         number: field.number, offset: 0, quantifier: 0, kind: kind, mode: .plain, wireType: UInt8(kind.wireType),
-        packable: field.isRepeated && kind.wireType != 2, isRequired: field.isRequired || (schema.isMapEntry && field.needsValue),
-        child: nil, name: strdup(field.name))
+        packable: field.isRepeated && kind.wireType != 2, isPacked: field.isPacked, isUnsigned32: field.type == .uint32,
+        isRequired: field.isRequired || (schema.isMapEntry && field.needsValue), child: nil, name: strdup(field.name))
       if let values = field.closedEnum { entry.close(values) }
       if field.isMap, field.messageType?.field(number: 2)?.closedEnum != nil { entry.setRule(.closedEnumMap) }
       if field.isRepeated {
@@ -51,13 +51,13 @@ extension MessageTable {
       entries.append(entry)
     }
     // The core holds no reference to the schema; the closure does, once a type, for ever.
-    let core = Self.makeCore(descriptor: nil, size: (size + 7) & ~7, entries: entries)
-    self.init(typeName: schema.fullName, core: core) {
-      schema.fields.compactMap { field in
-        guard let type = field.messageType else { return nil }
-        return field.type == .group ? .group(field.number, type.table) : .message(field.number, type.table)
-      }
-    }
+    self.init(
+      core: Self.makeCore(schema.fullName, size: (size + 7) & ~7, entries: entries) {
+        schema.fields.compactMap { field in
+          guard let type = field.messageType else { return nil }
+          return field.type == .group ? .group(field.number, type.table) : .message(field.number, type.table)
+        }
+      })
   }
 }
 

@@ -675,7 +675,7 @@ static const ProtobufCFieldDescriptor spanwire__codectest__v2__whole__field_desc
     offsetof(Spanwire__Codectest__V2__Whole, packed_shades),
     &spanwire__codectest__v2__shade__descriptor,
     NULL,
-    0,             /* flags */
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
@@ -807,7 +807,7 @@ static const ProtobufCFieldDescriptor spanwire__codectest__v2__whole__field_desc
     offsetof(Spanwire__Codectest__V2__Whole, packed_numbers),
     NULL,
     NULL,
-    0,             /* flags */
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
 };

@@ -213,7 +213,7 @@ static const ProtobufCFieldDescriptor tricky__v1__old__field_descriptors[12] =
     offsetof(Tricky__V1__Old, tight),
     NULL,
     NULL,
-    0,             /* flags */
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
