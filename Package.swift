@@ -154,7 +154,11 @@ let package = Package(
   platforms: [.macOS(.v15)],
   products: [
     .library(name: "SpanwireProtobuf", targets: ["SpanwireProtobuf", "SpanwireWellKnown"]),
-    .library(name: "SpanwireRPC", targets: ["SpanwireRPC", "SpanwireRPCInProcess", "SpanwireRPCOverHTTP2", "SpanwireRPCServices"]),
+    .library(
+      name: "SpanwireRPC",
+      targets: [
+        "SpanwireRPC", "SpanwireRPCInProcess", "SpanwireRPCOverHTTP2", "SpanwireRPCServices", "SpanwireTLS", "SpanwireEventLoop",
+      ]),
     .executable(name: "protoc-gen-spanwire", targets: ["protoc-gen-spanwire"]),
   ] + (whole ? [.executable(name: "spanwire", targets: ["spanwire"])] : []),
   dependencies: [

@@ -55,8 +55,14 @@ enum CRewrite {
   static func rewrite(_ request: Google_Protobuf_Compiler_CodeGeneratorRequest) -> Google_Protobuf_Compiler_CodeGeneratorRequest {
     var request = request
     request.sourceFileDescriptors = []
+    let homes = homes(of: request.protoFile)
     for index in request.protoFile.indices {
       var file = request.protoFile[index]
+      // A file imported for its options or its services' types has no header to include, or none that matters.
+      let imports = Set(file.messageType.flatMap(typeNames)).compactMap { homes[$0] }
+      file.dependency = Set(imports).subtracting([file.name ?? ""]).sorted()
+      file.publicDependency = []
+      file.weakDependency = []
       file.sourceCodeInfo = nil
       file.service = []
       file.extension = []
@@ -67,6 +73,28 @@ enum CRewrite {
       request.protoFile[index] = file
     }
     return request
+  }
+
+  /// The file of each message and enum, by its name with the leading dot that references have.
+  private static func homes(of files: [Google_Protobuf_FileDescriptorProto]) -> [String: String] {
+    var homes: [String: String] = [:]
+    func enter(_ message: Google_Protobuf_DescriptorProto, _ scope: String, _ file: String) {
+      let name = scope + "." + (message.name ?? "")
+      homes[name] = file
+      for each in message.enumType { homes[name + "." + (each.name ?? "")] = file }
+      for each in message.nestedType { enter(each, name, file) }
+    }
+    for file in files {
+      let scope = file.package.map { $0.isEmpty ? "" : "." + $0 } ?? ""
+      for each in file.enumType { homes[scope + "." + (each.name ?? "")] = file.name }
+      for each in file.messageType { enter(each, scope, file.name ?? "") }
+    }
+    return homes
+  }
+
+  /// The types that a message's fields, and those of its nested messages, refer to.
+  private static func typeNames(_ message: Google_Protobuf_DescriptorProto) -> [String] {
+    message.field.compactMap(\.typeName) + message.nestedType.flatMap(typeNames)
   }
 
   private static func rewrite(_ message: inout Google_Protobuf_DescriptorProto, packsByDefault: Bool) {

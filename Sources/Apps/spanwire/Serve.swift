@@ -1,5 +1,4 @@
 import ArgumentParser
-import Dispatch
 import Foundation
 import SpanwireEventLoop
 import SpanwirePlatform
@@ -47,25 +46,10 @@ struct Serve: AsyncParsableCommand {
           dataFolder: data, listen: listen, certificateFile: tlsCertificate, keyFile: tlsKey, clientAuthoritiesFile: tlsClientAuthorities,
           isDevelopment: dev, clock: try chosenClock()))
       print("listening on \(platform.address)\(dev ? " (development tokens are admitted)" : "")")
-      await stopSignal()
+      await terminationRequest()
       print("draining")
       await platform.stop(grace: .milliseconds(Int64(min(grace, 3_600) * 1_000)))
       print("stopped")
     }
-  }
-
-  /// Returns at the first SIGTERM or SIGINT; a second SIGINT ends the process as usual.
-  private func stopSignal() async {
-    let signals = AsyncStream<Void>.makeStream()
-    let sources = [SIGTERM, SIGINT].map { number in
-      signal(number, SIG_IGN)
-      let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
-      source.setEventHandler { signals.continuation.yield() }
-      source.resume()
-      return source
-    }
-    for await _ in signals.stream { break }
-    for source in sources { source.cancel() }
-    signal(SIGINT, SIG_DFL)
   }
 }

@@ -80,6 +80,14 @@ public final class HTTP2Server: Sendable {
     }
   }
 
+  /// Serves until the process is asked to end, by SIGTERM or SIGINT, and then shuts down. Call `start` before it.
+  ///
+  /// Servers with more to do at their end, such as telling it by the health service, wait for `terminationRequest()` themselves.
+  public func serveUntilTermination(grace: Duration = .seconds(30)) async {
+    await terminationRequest()
+    await shutDown(grace: grace)
+  }
+
   // MARK: -
 
   private func listen(_ endpoint: ServerConfiguration.Endpoint, _ listeners: inout [[Socket]]) throws -> SocketAddress {

@@ -17,7 +17,6 @@ PROTOBUF_C__BEGIN_DECLS
 #include "google/protobuf/timestamp.pb-c.h"
 #include "spanwire/city/v1/lem.pb-c.h"
 #include "spanwire/events/v1/events.pb-c.h"
-#include "spanwire/options/v1/options.pb-c.h"
 
 typedef struct Spanwire__Agents__V1__AgentProfiles Spanwire__Agents__V1__AgentProfiles;
 typedef struct Spanwire__Agents__V1__AgentContext Spanwire__Agents__V1__AgentContext;

@@ -16,7 +16,6 @@ PROTOBUF_C__BEGIN_DECLS
 
 #include "google/protobuf/duration.pb-c.h"
 #include "google/protobuf/timestamp.pb-c.h"
-#include "spanwire/options/v1/options.pb-c.h"
 
 typedef struct Spanwire__City__V1__GeoPoint Spanwire__City__V1__GeoPoint;
 typedef struct Spanwire__City__V1__ServicePoint Spanwire__City__V1__ServicePoint;

@@ -16,7 +16,6 @@ PROTOBUF_C__BEGIN_DECLS
 
 #include "google/protobuf/timestamp.pb-c.h"
 #include "spanwire/money/v1/money.pb-c.h"
-#include "spanwire/options/v1/options.pb-c.h"
 
 typedef struct Spanwire__Entitlements__V1__Entitlement Spanwire__Entitlements__V1__Entitlement;
 typedef struct Spanwire__Entitlements__V1__IssueRequest Spanwire__Entitlements__V1__IssueRequest;

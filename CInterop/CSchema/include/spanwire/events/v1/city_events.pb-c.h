@@ -15,7 +15,6 @@ PROTOBUF_C__BEGIN_DECLS
 #endif
 
 #include "google/protobuf/timestamp.pb-c.h"
-#include "spanwire/options/v1/options.pb-c.h"
 
 typedef struct Spanwire__Events__V1__RouteComputed Spanwire__Events__V1__RouteComputed;
 typedef struct Spanwire__Events__V1__CoverageMissed Spanwire__Events__V1__CoverageMissed;

@@ -15,7 +15,6 @@ PROTOBUF_C__BEGIN_DECLS
 #endif
 
 #include "spanwire/money/v1/money.pb-c.h"
-#include "spanwire/options/v1/options.pb-c.h"
 
 typedef struct Spanwire__Events__V1__SessionCreated Spanwire__Events__V1__SessionCreated;
 typedef struct Spanwire__Events__V1__SessionPreflightPassed Spanwire__Events__V1__SessionPreflightPassed;

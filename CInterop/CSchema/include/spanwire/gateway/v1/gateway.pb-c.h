@@ -18,9 +18,7 @@ PROTOBUF_C__BEGIN_DECLS
 #include "spanwire/agents/v1/agents.pb-c.h"
 #include "spanwire/city/v1/lem.pb-c.h"
 #include "spanwire/entitlements/v1/trutta.pb-c.h"
-#include "spanwire/events/v1/events.pb-c.h"
 #include "spanwire/journeys/v1/journeys.pb-c.h"
-#include "spanwire/options/v1/options.pb-c.h"
 
 typedef struct Spanwire__Gateway__V1__ProductRuntimeSession Spanwire__Gateway__V1__ProductRuntimeSession;
 typedef struct Spanwire__Gateway__V1__ProductRuntimeSession__ExperimentVariantsEntry Spanwire__Gateway__V1__ProductRuntimeSession__ExperimentVariantsEntry;

@@ -15,7 +15,6 @@ PROTOBUF_C__BEGIN_DECLS
 #endif
 
 #include "google/protobuf/timestamp.pb-c.h"
-#include "spanwire/options/v1/options.pb-c.h"
 
 typedef struct Spanwire__Journeys__V1__JourneyInstance Spanwire__Journeys__V1__JourneyInstance;
 typedef struct Spanwire__Journeys__V1__NodeStatus Spanwire__Journeys__V1__NodeStatus;

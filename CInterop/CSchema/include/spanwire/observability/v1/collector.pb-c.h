@@ -17,7 +17,6 @@ PROTOBUF_C__BEGIN_DECLS
 #include "google/protobuf/duration.pb-c.h"
 #include "google/protobuf/timestamp.pb-c.h"
 #include "opentelemetry/proto/trace/v1/trace.pb-c.h"
-#include "spanwire/options/v1/options.pb-c.h"
 
 typedef struct Spanwire__Observability__V1__StoredSpan Spanwire__Observability__V1__StoredSpan;
 typedef struct Spanwire__Observability__V1__GetTraceRequest Spanwire__Observability__V1__GetTraceRequest;

@@ -17,7 +17,6 @@ PROTOBUF_C__BEGIN_DECLS
 #include "google/protobuf/timestamp.pb-c.h"
 #include "spanwire/city/v1/lem.pb-c.h"
 #include "spanwire/journeys/v1/document.pb-c.h"
-#include "spanwire/options/v1/options.pb-c.h"
 #include "spanwire/registry/v1/definitions.pb-c.h"
 
 typedef struct Spanwire__Registry__V1__Definition Spanwire__Registry__V1__Definition;
