@@ -1,3 +1,5 @@
+import SpanwireWellKnown
+
 /// The Swift of one .proto file.
 struct SwiftFile {
   let file: FileModel
@@ -34,8 +36,7 @@ struct SwiftFile {
   }
 
   private func fileConstant(_ out: inout Output) {
-    var descriptor = file.proto
-    descriptor.sourceCodeInfo = nil
+    let descriptor = descriptor
     out.line("/// \(file.name), for reflection and JSON.")
     out.line("\(access)let \(file.constant): \(name("GeneratedFile")) = \(name("GeneratedFile"))(")
     out.line("  name: \(file.name.quoted),")
@@ -46,11 +47,25 @@ struct SwiftFile {
       let end = min(start + 120, encoded.count)
       out.line("    " + String(decoding: encoded[start..<end], as: UTF8.self) + (end < encoded.count ? "\\" : ""))
     }
-    out.line("    \"\"\"" + (file.proto.dependency.isEmpty ? ")" : ","))
-    if !file.proto.dependency.isEmpty {
-      out.line("  dependencies: { [\(file.proto.dependency.compactMap { model.file($0)?.constant }.joined(separator: ", "))] })")
+    out.line("    \"\"\"" + (descriptor.dependency.isEmpty ? ")" : ","))
+    if !descriptor.dependency.isEmpty {
+      out.line("  dependencies: { [\(descriptor.dependency.compactMap { model.file($0)?.constant }.joined(separator: ", "))] })")
     }
     out.line()
+  }
+
+  /// What stays of the file at run time: not its comments, and, in others' contracts, not the import of our options, which the generator
+  /// alone reads and which their modules do not have.
+  private var descriptor: Google_Protobuf_FileDescriptorProto {
+    var descriptor = file.proto
+    descriptor.sourceCodeInfo = nil
+    let dropped = descriptor.dependency.firstIndex { $0.hasPrefix("spanwire/options/") && !options.generated.contains($0) }
+    guard let dropped else { return descriptor }
+    descriptor.dependency.remove(at: dropped)
+    let index = Int32(dropped)
+    descriptor.publicDependency = descriptor.publicDependency.filter { $0 != index }.map { $0 > index ? $0 - 1 : $0 }
+    descriptor.weakDependency = descriptor.weakDependency.filter { $0 != index }.map { $0 > index ? $0 - 1 : $0 }
+    return descriptor
   }
 
   /// A type of the standard library or of our own, qualified when a message takes its name.
