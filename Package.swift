@@ -72,7 +72,9 @@ let library: [Target] = [
   .target(name: "CTrickyProtos", dependencies: ["CProtobufC", "CWellKnown"], path: "Tests/Apps/protoc-gen-spanwire/C"),
   .testTarget(
     name: "protoc-gen-spanwireTests",
-    dependencies: ["protoc-gen-spanwire", "SpanwireProtobuf", "SpanwireWellKnown", "CTrickyProtos"],
+    dependencies: [
+      "protoc-gen-spanwire", "SpanwireProtobuf", "SpanwireWellKnown", "SpanwireRPCInProcess", "SpanwireRPCOverHTTP2", "CTrickyProtos",
+    ],
     path: "Tests/Apps/protoc-gen-spanwire", exclude: ["Protos", "C"]),
   .testTarget(
     name: "spanwire-interopTests", dependencies: ["spanwire-interop", "SpanwireRPCOverHTTP2", "SpanwireTestCertificates"],

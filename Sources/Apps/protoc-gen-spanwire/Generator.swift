@@ -16,9 +16,10 @@ enum Generator {
   private static func files(
     _ request: Google_Protobuf_Compiler_CodeGeneratorRequest
   ) throws(GeneratorError) -> [(name: String, content: String)] {
-    let options = try Options(request.parameter ?? "", generating: request.fileToGenerate)
+    var options = try Options(request.parameter ?? "", generating: request.fileToGenerate)
     let model = try Model(request.protoFile)
     let wanted = model.files.filter { options.generated.contains($0.name) }
+    try addViews(wanted, model, &options)
     switch options.emit {
     case .cModule:
       let module = CModule(files: wanted, name: options.cModule)
@@ -36,6 +37,18 @@ enum Generator {
       }
       if !options.swiftModule.isEmpty { out.append(("Files.pb.swift", index(wanted, options))) }
       return out
+    }
+  }
+
+  /// The requests of methods that take views have views.
+  private static func addViews(_ files: [FileModel], _ model: Model, _ options: inout Options) throws(GeneratorError) {
+    for service in files.flatMap(\.services) {
+      for method in service.proto.method where options.takesView(method, of: service) {
+        let input = String((method.inputType ?? "").drop { $0 == "." })
+        options.views.insert(input)
+        if let message = model.messages[input], options.hasView(message) { continue }
+        throw GeneratorError("\(service.fullName).\(method.name ?? ""): \(input) is generated elsewhere and has no view")
+      }
     }
   }
 

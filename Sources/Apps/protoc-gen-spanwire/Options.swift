@@ -1,3 +1,5 @@
+import SpanwireWellKnown
+
 /// What the caller of the plugin asks for: `key=value` pairs, separated by commas.
 struct Options {
   enum Emit: String {
@@ -20,7 +22,7 @@ struct Options {
   var imports: [String] = []
   /// Whether to generate the registry of event types.
   var events = false
-  /// The messages that get a view, by full name; `all` for every one.
+  /// What gets a view, by full name: messages, `all` for every one, and methods, whose handlers then take their requests as views.
   var views: Set<String> = []
   /// The files to generate, by protoc's names.
   var generated: Set<String> = []
@@ -43,6 +45,13 @@ struct Options {
       default: throw GeneratorError("unknown option \(pair)")
       }
     }
+  }
+
+  /// By the option of the file, or by that of the caller for files that are not his.
+  func takesView(_ method: Google_Protobuf_MethodDescriptorProto, of service: ServiceModel) -> Bool {
+    if views.contains("\(service.fullName).\(method.name ?? "")") { return true }
+    guard let options = method.options else { return false }
+    return RawFields(options.unknownFields.bytes).numbers(50103).last == 1
   }
 
   func hasView(_ message: MessageModel) -> Bool {

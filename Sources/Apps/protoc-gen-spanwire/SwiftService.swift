@@ -59,12 +59,13 @@ extension SwiftFile {
       for method in methods {
         out.documentation(file.comments[method.path])
         let context = "context: \(name("ServerContext"))) async throws"
-        let requests = "_ requests: \(name("RequestStream"))<\(method.input.swiftPath)>"
+        let input = method.input.swiftPath + (options.takesView(method.proto, of: service) ? ".View" : "")
+        let requests = "_ requests: \(name("RequestStream"))<\(input)>"
         let responses = "responses: \(name("ResponseWriter"))<\(method.output.swiftPath)>"
         let signature =
           switch method.kind {
-          case "unary": "_ request: \(method.input.swiftPath), \(context) -> \(method.output.swiftPath)"
-          case "serverStreaming": "_ request: \(method.input.swiftPath), \(responses), \(context)"
+          case "unary": "_ request: \(input), \(context) -> \(method.output.swiftPath)"
+          case "serverStreaming": "_ request: \(input), \(responses), \(context)"
           case "clientStreaming": "\(requests), \(context) -> \(method.output.swiftPath)"
           default: "\(requests), \(responses), \(context)"
           }

@@ -19,7 +19,7 @@ public protocol CallStream: AnyObject, Sendable {
   /// The next message of the other side; nil when it has sent its last. Taking a message is what gives the sender room for more.
   ///
   /// On a client, throws the status of a call that failed; on a server, what cancelled the call.
-  func receive<M: Message>(_ type: M.Type) async throws -> M?
+  func receive<M: IncomingMessage>(_ type: M.Type) async throws -> M?
 
   /// What has crossed so far.
   var traffic: CallTraffic { get }
@@ -30,7 +30,7 @@ public protocol ServerCall: CallStream {
   var context: ServerContext { get }
 
   /// The one request of a call whose client sends one, without waiting: the transport starts such a call once it has the whole message.
-  func takeRequest<M: Message>(_ type: M.Type) throws -> M
+  func takeRequest<M: IncomingMessage>(_ type: M.Type) throws -> M
 
   /// Sends the leading metadata now, where otherwise it would go with the first message.
   func sendResponseMetadata()

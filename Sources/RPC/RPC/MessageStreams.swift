@@ -1,7 +1,7 @@
 import SpanwireProtobuf
 
 /// The requests of a call whose client streams. Taking one gives the client room for more. One reader at a time.
-public struct RequestStream<Element: Message>: AsyncSequence, Sendable {
+public struct RequestStream<Element: IncomingMessage>: AsyncSequence, Sendable {
   private let call: any ServerCall
 
   package init(_ call: any ServerCall) { self.call = call }

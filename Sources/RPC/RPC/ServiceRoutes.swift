@@ -22,7 +22,7 @@ public struct MethodRoute: Sendable {
     self.body = body
   }
 
-  public static func unary<Request: Message, Response: Message>(
+  public static func unary<Request: IncomingMessage, Response: Message>(
     _ method: MethodDescriptor,
     _ handler: nonisolated(nonsending) @escaping @Sendable (Request, ServerContext) async throws -> Response
   ) -> MethodRoute {
@@ -32,7 +32,7 @@ public struct MethodRoute: Sendable {
     }
   }
 
-  public static func serverStreaming<Request: Message, Response: Message>(
+  public static func serverStreaming<Request: IncomingMessage, Response: Message>(
     _ method: MethodDescriptor,
     _ handler: nonisolated(nonsending) @escaping @Sendable (Request, ResponseWriter<Response>, ServerContext) async throws -> Void
   ) -> MethodRoute {
@@ -42,7 +42,7 @@ public struct MethodRoute: Sendable {
     }
   }
 
-  public static func clientStreaming<Request: Message, Response: Message>(
+  public static func clientStreaming<Request: IncomingMessage, Response: Message>(
     _ method: MethodDescriptor,
     _ handler: nonisolated(nonsending) @escaping @Sendable (RequestStream<Request>, ServerContext) async throws -> Response
   ) -> MethodRoute {
@@ -52,7 +52,7 @@ public struct MethodRoute: Sendable {
     }
   }
 
-  public static func bidirectional<Request: Message, Response: Message>(
+  public static func bidirectional<Request: IncomingMessage, Response: Message>(
     _ method: MethodDescriptor,
     _ handler:
       nonisolated(nonsending) @escaping @Sendable (RequestStream<Request>, ResponseWriter<Response>, ServerContext) async throws -> Void

@@ -141,12 +141,12 @@ final class InProcessServerCall: ServerCall {
 
   var context: ServerContext { call.context }
 
-  func takeRequest<M: Message>(_ type: M.Type) throws -> M {
+  func takeRequest<M: IncomingMessage>(_ type: M.Type) throws -> M {
     guard let item = try call.requests.takeNow() else { throw RPCError.internal("a handler took its one request twice") }
     return try item.message(type, call.crossing, call.router.limits)
   }
 
-  func receive<M: Message>(_ type: M.Type) async throws -> M? {
+  func receive<M: IncomingMessage>(_ type: M.Type) async throws -> M? {
     try await call.requests.next()?.message(type, call.crossing, call.router.limits)
   }
 
@@ -181,7 +181,7 @@ final class InProcessClientCall: ClientCall {
 
   func drained() async throws { try await cancelling { try await call.requests.drained() } }
 
-  func receive<M: Message>(_ type: M.Type) async throws -> M? {
+  func receive<M: IncomingMessage>(_ type: M.Type) async throws -> M? {
     try await cancelling {
       try await call.responses.next()?.message(type, call.crossing, call.router.limits)
     }

@@ -19,11 +19,11 @@ final class InProcessUnaryCall<Request: Message, Response: Message>: ServerCall,
     self.limits = limits
   }
 
-  func takeRequest<M: Message>(_ type: M.Type) throws -> M {
+  func takeRequest<M: IncomingMessage>(_ type: M.Type) throws -> M {
     try cross(request, to: type, crossing, limits)
   }
 
-  func receive<M: Message>(_ type: M.Type) async throws -> M? {
+  func receive<M: IncomingMessage>(_ type: M.Type) async throws -> M? {
     preconditionFailure("a unary handler takes its request, it does not stream it")
   }
 
@@ -54,7 +54,7 @@ final class InProcessUnaryCall<Request: Message, Response: Message>: ServerCall,
 }
 
 /// Hands a message to the other side: as it is if the types match, else by its bytes.
-func cross<From: Message, To: Message>(
+func cross<From: Message, To: IncomingMessage>(
   _ message: From, to type: To.Type, _ crossing: InProcessChannel.Crossing, _ limits: MessageLimits
 ) throws -> To {
   if crossing == .values, From.self == To.self {
@@ -63,7 +63,7 @@ func cross<From: Message, To: Message>(
   return try decode(message.encoded(), limits)
 }
 
-func decode<M: Message>(_ bytes: [UInt8], _ limits: MessageLimits) throws -> M {
+func decode<M: IncomingMessage>(_ bytes: [UInt8], _ limits: MessageLimits) throws -> M {
   if let refusal = limits.refusal(receiving: bytes.count) { throw refusal }
   do {
     return try bytes.withUnsafeBytes { try M(decoding: $0) }

@@ -14,7 +14,7 @@ enum QueuedMessage: Sendable {
     }
   }
 
-  func message<M: Message>(_ type: M.Type, _ crossing: InProcessChannel.Crossing, _ limits: MessageLimits) throws -> M {
+  func message<M: IncomingMessage>(_ type: M.Type, _ crossing: InProcessChannel.Crossing, _ limits: MessageLimits) throws -> M {
     switch self {
     case .value(let message):
       if let message = message as? M { return message }

@@ -14,12 +14,12 @@ extension ServerStream {
 
   // MARK: Requests
 
-  func takeRequest<M: Message>(_ type: M.Type) throws -> M {
+  func takeRequest<M: IncomingMessage>(_ type: M.Type) throws -> M {
     guard let message = try take(type) else { throw RPCError.internal("a handler took its one request twice") }
     return message
   }
 
-  func receive<M: Message>(_ type: M.Type) async throws -> M? {
+  func receive<M: IncomingMessage>(_ type: M.Type) async throws -> M? {
     guard loop.isCurrent else {
       return try await withTaskExecutorPreference(loop) { try await self.receive(type) }
     }
@@ -40,7 +40,7 @@ extension ServerStream {
   }
 
   /// The next complete message; the peer may send as many bytes more.
-  private func take<M: Message>(_ type: M.Type) throws -> M? {
+  private func take<M: IncomingMessage>(_ type: M.Type) throws -> M? {
     var credit = 0
     defer { consume(credit) }
     let limits = assembler.limits
@@ -51,7 +51,7 @@ extension ServerStream {
     return message
   }
 
-  private func decode<M: Message>(_ type: M.Type, _ frame: MessageAssembler.Frame, _ limits: MessageLimits) throws -> M {
+  private func decode<M: IncomingMessage>(_ type: M.Type, _ frame: MessageAssembler.Frame, _ limits: MessageLimits) throws -> M {
     do {
       guard frame.isCompressed else {
         counts.bytesReceived += frame.bytes.count

@@ -89,7 +89,7 @@ final class DecodedStorage: ManagedBuffer<DecodedHeader, UInt64> {
 ///       let decoded: DecodedMessage
 ///       var placeID: String { decoded.read(as: Spanwire__City__V1__Place.self) { CField.string($0.pointee.place_id) } }
 ///     }
-public protocol MessageView: Sendable {
+public protocol MessageView: IncomingMessage {
   associatedtype Value: Message
   var decoded: DecodedMessage { get }
   init(decoded: DecodedMessage)
@@ -97,7 +97,7 @@ public protocol MessageView: Sendable {
 
 extension MessageView {
   @inlinable
-  public init(decoding bytes: UnsafeRawBufferPointer, limits: DecodingLimits = .default) throws(DecodingError) {
+  public init(decoding bytes: UnsafeRawBufferPointer, limits: DecodingLimits) throws(DecodingError) {
     self.init(decoded: try DecodedMessage(decoding: bytes, table: Value.table, limits: limits))
   }
 

@@ -1,10 +1,30 @@
 import CProtobufC
 
+/// What the wire form of a message can be decoded to: a plain value, or a view that reads it in place.
+public protocol IncomingMessage: Sendable {
+  /// Decodes from the wire form, and keeps nothing of `bytes`.
+  init(decoding bytes: UnsafeRawBufferPointer, limits: DecodingLimits) throws(DecodingError)
+}
+
+extension IncomingMessage {
+  /// Decodes from the wire form, within the limits that fit nearly everybody; keeps nothing of `bytes`.
+  @inlinable
+  public init(decoding bytes: UnsafeRawBufferPointer) throws(DecodingError) { try self.init(decoding: bytes, limits: .default) }
+
+  /// Decodes from the wire form.
+  @inlinable
+  public init(decoding bytes: [UInt8], limits: DecodingLimits = .default) throws(DecodingError) {
+    self = try bytes.withUnsafeBufferPointer { buffer throws(DecodingError) in
+      try Self(decoding: UnsafeRawBufferPointer(buffer), limits: limits)
+    }
+  }
+}
+
 /// A protobuf message as a plain Swift value.
 ///
 /// Conformances are generated. Decoding goes through the C struct of the message: the decoder has checked everything there,
 /// so `init(cStruct:)` only copies.
-public protocol Message: Sendable, Hashable {
+public protocol Message: IncomingMessage, Hashable {
   /// The message with every field unset.
   init()
   /// The full name on the wire, such as `google.protobuf.Timestamp`.
@@ -27,18 +47,9 @@ public protocol MessageEnum: Hashable, Sendable, RawRepresentable where RawValue
 }
 
 extension Message {
-  /// Decodes a message from its wire form.
   @inlinable
-  public init(decoding bytes: UnsafeRawBufferPointer, limits: DecodingLimits = .default) throws(DecodingError) {
+  public init(decoding bytes: UnsafeRawBufferPointer, limits: DecodingLimits) throws(DecodingError) {
     self = try Self.table.withCStruct(decoding: bytes, limits: limits) { Self(cStruct: $0) }
-  }
-
-  /// Decodes a message from its wire form.
-  @inlinable
-  public init(decoding bytes: [UInt8], limits: DecodingLimits = .default) throws(DecodingError) {
-    self = try bytes.withUnsafeBufferPointer { buffer throws(DecodingError) in
-      try Self(decoding: UnsafeRawBufferPointer(buffer), limits: limits)
-    }
   }
 
   /// The message in its wire form.

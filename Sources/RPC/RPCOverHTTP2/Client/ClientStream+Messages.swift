@@ -138,7 +138,7 @@ extension ClientStream {
     }
   }
 
-  func receive<M: Message>(_ type: M.Type) async throws -> M? {
+  func receive<M: IncomingMessage>(_ type: M.Type) async throws -> M? {
     while true {
       switch try take(type) {
       case .message(let message): return message
@@ -172,7 +172,7 @@ extension ClientStream {
     case nothing
   }
 
-  private func take<M: Message>(_ type: M.Type) throws -> Taken<M> {
+  private func take<M: IncomingMessage>(_ type: M.Type) throws -> Taken<M> {
     var failure: RPCError?
     var credit = 0
     let taken: Taken<M>? = withShared { shared in
@@ -226,7 +226,8 @@ extension ClientStream {
     if needsVisit { loop.execute { self.visit() } }
   }
 
-  private static func decode<M: Message>(_ frame: MessageAssembler.Frame, _ encoding: ResponseEncoding, _ limits: MessageLimits) throws -> M
+  private static func decode<M: IncomingMessage>(_ frame: MessageAssembler.Frame, _ encoding: ResponseEncoding, _ limits: MessageLimits)
+    throws -> M
   {
     do {
       guard frame.isCompressed else { return try M(decoding: frame.bytes) }

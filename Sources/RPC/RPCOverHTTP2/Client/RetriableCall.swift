@@ -264,7 +264,7 @@ final class RetriableCall: ClientCall, @unchecked Sendable {
     }
   }
 
-  func receive<M: Message>(_ type: M.Type) async throws -> M? { try await chosen().receive(type) }
+  func receive<M: IncomingMessage>(_ type: M.Type) async throws -> M? { try await chosen().receive(type) }
 
   func responseMetadata() async throws -> Metadata { try await chosen().responseMetadata() }
 

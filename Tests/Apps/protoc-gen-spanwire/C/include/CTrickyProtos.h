@@ -5,6 +5,7 @@
 #pragma once
 #include "tricky/v1/common-types.pb-c.h"
 #include "tricky/v1/old.pb-c.h"
+#include "tricky/v1/shelf.pb-c.h"
 #include "tricky/v1/tricky.pb-c.h"
 
 // The address of each message's descriptor, for languages that cannot take that of an extern constant.
@@ -16,6 +17,15 @@ static inline const ProtobufCMessageDescriptor *tricky__v1__old__table(void) {
 }
 static inline const ProtobufCMessageDescriptor *tricky__v1__cases__table(void) {
   return &tricky__v1__cases__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *tricky__v1__book__table(void) {
+  return &tricky__v1__book__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *tricky__v1__books__table(void) {
+  return &tricky__v1__books__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *tricky__v1__tally__table(void) {
+  return &tricky__v1__tally__descriptor;
 }
 static inline const ProtobufCMessageDescriptor *tricky__v1__words__table(void) {
   return &tricky__v1__words__descriptor;
