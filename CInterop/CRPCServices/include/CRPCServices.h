@@ -3,11 +3,120 @@
 // Strings are ProtobufCBinaryData, as bytes are: UTF-8, not ended by NUL. A proto3 optional scalar `x` is there when
 // `has_x_case` is its field's number; an optional message, when its pointer is not NULL.
 #pragma once
+#include "grpc/channelz/v1/channelz.pb-c.h"
 #include "grpc/health/v1/health.pb-c.h"
 #include "grpc/reflection/v1/reflection.pb-c.h"
 #include "grpc/reflection/v1alpha/reflection.pb-c.h"
 
 // The address of each message's descriptor, for languages that cannot take that of an extern constant.
+static inline const ProtobufCMessageDescriptor *grpc__channelz__v1__channel_ref__table(void) {
+  return &grpc__channelz__v1__channel_ref__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *grpc__channelz__v1__subchannel_ref__table(void) {
+  return &grpc__channelz__v1__subchannel_ref__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *grpc__channelz__v1__socket_ref__table(void) {
+  return &grpc__channelz__v1__socket_ref__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *grpc__channelz__v1__server_ref__table(void) {
+  return &grpc__channelz__v1__server_ref__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *grpc__channelz__v1__channel__table(void) {
+  return &grpc__channelz__v1__channel__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *grpc__channelz__v1__subchannel__table(void) {
+  return &grpc__channelz__v1__subchannel__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *grpc__channelz__v1__channel_connectivity_state__table(void) {
+  return &grpc__channelz__v1__channel_connectivity_state__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *grpc__channelz__v1__channel_data__table(void) {
+  return &grpc__channelz__v1__channel_data__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *grpc__channelz__v1__channel_trace_event__table(void) {
+  return &grpc__channelz__v1__channel_trace_event__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *grpc__channelz__v1__channel_trace__table(void) {
+  return &grpc__channelz__v1__channel_trace__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *grpc__channelz__v1__server__table(void) {
+  return &grpc__channelz__v1__server__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *grpc__channelz__v1__server_data__table(void) {
+  return &grpc__channelz__v1__server_data__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *grpc__channelz__v1__socket__table(void) {
+  return &grpc__channelz__v1__socket__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *grpc__channelz__v1__socket_data__table(void) {
+  return &grpc__channelz__v1__socket_data__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *grpc__channelz__v1__address__table(void) {
+  return &grpc__channelz__v1__address__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *grpc__channelz__v1__address__tcp_ip_address__table(void) {
+  return &grpc__channelz__v1__address__tcp_ip_address__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *grpc__channelz__v1__address__uds_address__table(void) {
+  return &grpc__channelz__v1__address__uds_address__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *grpc__channelz__v1__address__other_address__table(void) {
+  return &grpc__channelz__v1__address__other_address__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *grpc__channelz__v1__security__table(void) {
+  return &grpc__channelz__v1__security__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *grpc__channelz__v1__security__tls__table(void) {
+  return &grpc__channelz__v1__security__tls__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *grpc__channelz__v1__security__other_security__table(void) {
+  return &grpc__channelz__v1__security__other_security__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *grpc__channelz__v1__socket_option__table(void) {
+  return &grpc__channelz__v1__socket_option__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *grpc__channelz__v1__get_top_channels_request__table(void) {
+  return &grpc__channelz__v1__get_top_channels_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *grpc__channelz__v1__get_top_channels_response__table(void) {
+  return &grpc__channelz__v1__get_top_channels_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *grpc__channelz__v1__get_servers_request__table(void) {
+  return &grpc__channelz__v1__get_servers_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *grpc__channelz__v1__get_servers_response__table(void) {
+  return &grpc__channelz__v1__get_servers_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *grpc__channelz__v1__get_server_request__table(void) {
+  return &grpc__channelz__v1__get_server_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *grpc__channelz__v1__get_server_response__table(void) {
+  return &grpc__channelz__v1__get_server_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *grpc__channelz__v1__get_server_sockets_request__table(void) {
+  return &grpc__channelz__v1__get_server_sockets_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *grpc__channelz__v1__get_server_sockets_response__table(void) {
+  return &grpc__channelz__v1__get_server_sockets_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *grpc__channelz__v1__get_channel_request__table(void) {
+  return &grpc__channelz__v1__get_channel_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *grpc__channelz__v1__get_channel_response__table(void) {
+  return &grpc__channelz__v1__get_channel_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *grpc__channelz__v1__get_subchannel_request__table(void) {
+  return &grpc__channelz__v1__get_subchannel_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *grpc__channelz__v1__get_subchannel_response__table(void) {
+  return &grpc__channelz__v1__get_subchannel_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *grpc__channelz__v1__get_socket_request__table(void) {
+  return &grpc__channelz__v1__get_socket_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *grpc__channelz__v1__get_socket_response__table(void) {
+  return &grpc__channelz__v1__get_socket_response__descriptor;
+}
 static inline const ProtobufCMessageDescriptor *grpc__health__v1__health_check_request__table(void) {
   return &grpc__health__v1__health_check_request__descriptor;
 }

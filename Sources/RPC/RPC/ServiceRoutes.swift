@@ -9,6 +9,18 @@ public struct ServiceRoutes: Sendable {
     self.descriptor = descriptor
     self.methods = methods
   }
+
+  /// The same service, open to whom the exposure says, whatever its contract says or leaves unsaid.
+  public func exposed(_ exposure: MethodExposure) -> ServiceRoutes {
+    let methods = methods.map { route in
+      let method = route.method
+      return MethodRoute(
+        MethodDescriptor(
+          service: method.service, name: method.name, kind: method.kind, inputType: method.inputType, outputType: method.outputType,
+          exposure: exposure, noSideEffects: method.noSideEffects, isIdempotent: method.isIdempotent), route.body)
+    }
+    return ServiceRoutes(ServiceDescriptor(fullName: descriptor.fullName, methods: methods.map(\.method)), methods)
+  }
 }
 
 /// One method and the code behind it.

@@ -11,6 +11,7 @@ public final class HTTP2Server: Sendable {
   let group: EventLoopGroup
   let tls: TLSContextSlot?
   let census: PeerCensus
+  public let inspectionID = InspectionID.next()
   private let state = Mutex(State.idle)
 
   private enum State {
@@ -50,6 +51,11 @@ public final class HTTP2Server: Sendable {
   /// Where the server listens; empty when it does not.
   public var addresses: [SocketAddress] {
     state.withLock { if case .running(_, let addresses) = $0 { addresses } else { [] } }
+  }
+
+  /// The server's parts on its loops; none once it is stopped.
+  var serving: [ServerLoop] {
+    state.withLock { if case .running(let loops, _) = $0 { loops } else { [] } }
   }
 
   /// Connections open now.

@@ -15,6 +15,14 @@ final class ServerConnection: ConnectionOwner {
   private let ageEnd: UInt64
   /// When the last call ended, or the connection began.
   private var idleSince: UInt64
+  let inspectionID = InspectionID.next()
+  /// When the last call began.
+  private(set) var lastOpened: UInt64 = 0
+  private(set) var callsSucceeded = 0
+  private(set) var callsFailed = 0
+  /// Messages of calls that are over.
+  private(set) var messages = CallTraffic()
+  private(set) var keepalivesSent = 0
   private var isDraining = false
   /// When it is closed, whatever still runs, once it was told to go.
   private var drainEnd = UInt64.max
@@ -59,11 +67,15 @@ final class ServerConnection: ConnectionOwner {
   func openedStream(on connection: Connection) -> HTTP2Stream {
     let stream = home.stream()
     stream.begin(self)
+    lastOpened = home.loop.now
     return stream
   }
 
   /// A call has ended, and the stream under it.
-  func streamEnded() {
+  func streamEnded(_ traffic: CallTraffic, succeeded: Bool) {
+    if succeeded { callsSucceeded &+= 1 } else { callsFailed &+= 1 }
+    messages.messagesSent &+= traffic.messagesSent
+    messages.messagesReceived &+= traffic.messagesReceived
     if connection.session.openStreams == 0 { idleSince = home.loop.now }
   }
 
@@ -120,6 +132,7 @@ final class ServerConnection: ConnectionOwner {
       }
     } else if let interval = configuration.keepaliveInterval, now >= Self.moment(interval, after: connection.lastReceived) {
       askedAt = now
+      keepalivesSent += 1
       connection.session.ping(Self.keepalivePing)
     }
     if !isDraining {

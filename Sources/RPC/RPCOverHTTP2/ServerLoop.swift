@@ -19,7 +19,9 @@ final class ServerLoop: RoundEndTarget, @unchecked Sendable {
   let requestTimeout: UInt64
 
   private var acceptors: [Acceptor] = []
-  private var connections: [ObjectIdentifier: ServerConnection] = [:]
+  private(set) var connections: [ObjectIdentifier: ServerConnection] = [:]
+  /// Calls of connections that are gone.
+  private(set) var pastCalls = CallCounts()
   /// Stream objects whose calls are over, for the calls to come.
   private var spares: ServerStream?
   private var spareCount = 0
@@ -58,6 +60,9 @@ final class ServerLoop: RoundEndTarget, @unchecked Sendable {
     }
   }
 
+  /// The listening sockets, for a look from outside.
+  var listeners: [SocketInspection] { acceptors.map(\.inspection) }
+
   func accepted(_ socket: Socket, _ peer: SocketAddress) {
     guard !isDraining else {
       socket.close()
@@ -80,6 +85,7 @@ final class ServerLoop: RoundEndTarget, @unchecked Sendable {
   func closed(_ connection: ServerConnection) {
     guard connections.removeValue(forKey: ObjectIdentifier(connection)) != nil else { return }
     server.census.leave(connection.host)
+    pastCalls.add(connection.calls)
     if connections.isEmpty, isDraining { finishDraining() }
   }
 
@@ -162,6 +168,12 @@ private final class Acceptor: ReadinessHandler {
   private var turn = 0
   private var registration: Registration?
   private var pause: LoopTimer?
+  private let inspectionID = InspectionID.next()
+
+  var inspection: SocketInspection {
+    let address = socket.localAddress
+    return SocketInspection(id: inspectionID, name: address.description, local: SocketInspection.Address(address))
+  }
 
   /// A burst is accepted in pieces, so that calls go on meanwhile.
   private static let acceptsPerRound = 64

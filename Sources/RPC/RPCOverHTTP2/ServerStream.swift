@@ -327,7 +327,7 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
     phase = .ended
     timer.disarm()
     if wasHandling || handlerRuns { cancelHandler(.cancelled) }
-    connection?.streamEnded()
+    connection?.streamEnded(counts, succeeded: code == .noError && outcome == nil && route != nil)
     retireIfOver()
   }
 

@@ -92,6 +92,16 @@ public struct Socket: Sendable {
     return SocketAddress(storage: storage, length: length)
   }
 
+  /// Where the other end is bound; of no family when it is gone.
+  public var remoteAddress: SocketAddress {
+    var storage = sockaddr_storage()
+    var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+    withUnsafeMutablePointer(to: &storage) {
+      _ = $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { getpeername(descriptor, $0, &length) }
+    }
+    return SocketAddress(storage: storage, length: length)
+  }
+
   /// Says that nothing more will be sent.
   public func shutdownSending() { _ = shutdown(descriptor, Int32(SHUT_WR)) }
 

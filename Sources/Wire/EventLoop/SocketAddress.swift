@@ -84,6 +84,15 @@ public struct SocketAddress: @unchecked Sendable {
     }
   }
 
+  /// The 4 or 16 bytes of an address of the internet; nil for a path.
+  public var ipBytes: [UInt8]? {
+    switch family {
+    case AF_INET: withUnsafeBytes(of: view(as: sockaddr_in.self).sin_addr) { Array($0) }
+    case AF_INET6: withUnsafeBytes(of: view(as: sockaddr_in6.self).sin6_addr) { Array($0) }
+    default: nil
+    }
+  }
+
   /// The path of a socket in the file system.
   public var unixPath: String? {
     guard isUnix else { return nil }

@@ -33,6 +33,9 @@ public final class HTTP2Session {
   public internal(set) var lastStreamSent: Int32 = 0
   /// Streams of the peer's that we began to serve, ever.
   public internal(set) var acceptedStreams = 0
+  /// Streams that both sides ended, ever, and those that were reset.
+  public private(set) var streamsEnded = 0
+  public private(set) var streamsBroken = 0
 
   /// Whether a header block of the peer's has begun and not ended.
   public internal(set) var isInsideHeaders = false
@@ -220,6 +223,22 @@ public final class HTTP2Session {
     Int(nghttp2_session_get_remote_settings(handle, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS))
   }
 
+  /// Streams that this end has opened, ever. Clients only.
+  public var requestedStreams: Int { max(0, (Int(nghttp2_session_get_next_stream_id(handle)) - 1) / 2) }
+
+  /// What may be sent, and what the peer may send, over all streams.
+  public var sendWindow: Int { Int(nghttp2_session_get_remote_window_size(handle)) }
+  public var receiveWindow: Int { Int(nghttp2_session_get_local_window_size(handle)) }
+
+  /// Visits the streams that are open now, the youngest first.
+  public func forEachOpenStream(_ body: (HTTP2Stream) -> Void) {
+    var next = firstOpen
+    while let stream = next {
+      body(stream)
+      next = stream.state.pointee.nextOpen
+    }
+  }
+
   /// Asks the peer for a sign of life; the answer bears the same payload.
   public func ping(_ payload: UInt64) {
     withUnsafeBytes(of: payload.bigEndian) {
@@ -290,6 +309,7 @@ public final class HTTP2Session {
     stream.state.pointee.nextOpen = nil
     stream.state.pointee.previousOpen = nil
     openStreams -= 1
+    if code == .noError { streamsEnded &+= 1 } else { streamsBroken &+= 1 }
     stream.state.pointee.closeCode = code
     openHeaders = nil
     // What nobody took any more still counts against the window of the connection.

@@ -73,6 +73,12 @@ public final class TLSConnection {
   /// `TLSv1.3`
   public var version: String { String(cString: SSL_get_version(ssl)) }
 
+  /// The cipher suite by its name in the standard, `TLS_AES_256_GCM_SHA384`; nil before the end of the handshake.
+  public var cipher: String? {
+    guard isEstablished, let cipher = SSL_get_current_cipher(ssl), let name = SSL_CIPHER_standard_name(cipher) else { return nil }
+    return String(cString: name)
+  }
+
   /// Takes ciphertext as it came, all of it, and gives what it says to the closure, piece by piece.
   ///
   /// `scratch` is where plaintext is put together; any size will do, a record's 16 KiB is best.

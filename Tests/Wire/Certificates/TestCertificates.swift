@@ -23,7 +23,9 @@ public struct TestCertificates: Sendable {
     selfSigned("stranger", "/CN=localhost", "subjectAltName=DNS:localhost,IP:127.0.0.1")
     signed("server", "/CN=localhost/O=Spanwire", "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1")
     signed("renewed", "/CN=renewed.test", "subjectAltName=DNS:renewed.test")
-    signed("client", "/O=Spanwire/CN=node-1", "subjectAltName=URI:spanwire://node/node-1,DNS:node-1.test,email:ops@node-1.test,IP:10.0.0.1,IP:fd00::1")
+    signed(
+      "client", "/O=Spanwire/CN=node-1",
+      "subjectAltName=URI:spanwire://node/node-1,DNS:node-1.test,email:ops@node-1.test,IP:10.0.0.1,IP:fd00::1")
   }
 
   private static let newKey = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]

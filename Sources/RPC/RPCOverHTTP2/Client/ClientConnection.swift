@@ -15,6 +15,7 @@ final class ClientConnection: ReadinessHandler, ConnectionOwner, @unchecked Send
   let peerAddress: String
   private(set) var phase = Phase.connecting
   private(set) var connection: Connection!
+  let inspectionID = InspectionID.next()
 
   private unowned let pool: ClientPool
   /// Until it takes no more calls.

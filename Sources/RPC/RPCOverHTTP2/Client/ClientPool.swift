@@ -66,6 +66,9 @@ final class ClientPool: @unchecked Sendable {
     balancer = LoadBalancer(options.balancing)
   }
 
+  /// For a look from outside.
+  var inspectedSubchannels: [Subchannel] { subchannels }
+
   // MARK: Calls
 
   func open(_ call: ClientStream) {

@@ -70,6 +70,8 @@ public final class HTTP2Channel: Channel {
   private let config: ServiceConfig?
   private let throttle: RetryThrottle?
   private let state: ChannelConnectivity
+  public let inspectionID = InspectionID.next()
+  var inspectedPools: [ClientPool] { pools }
 
   /// Throws when the TLS configuration cannot be used; whether the server can be reached shows with the first call.
   public init(

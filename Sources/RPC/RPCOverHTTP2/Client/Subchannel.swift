@@ -9,6 +9,7 @@ import SpanwireRPC
 final class Subchannel {
   let address: SocketAddress
   let name: String
+  let inspectionID = InspectionID.next()
   private(set) var state = ConnectivityState.idle
   /// The one that takes calls, or will.
   private(set) var connection: ClientConnection?

@@ -5,6 +5,7 @@ import SpanwireProtobuf
 /// Every .proto file of this module.
 public enum SpanwireRPCServicesFiles {
   public static let all: [GeneratedFile] = [
+    grpcChannelzV1ChannelzFile,
     grpcHealthV1HealthFile,
     grpcReflectionV1ReflectionFile,
     grpcReflectionV1AlphaReflectionFile,
