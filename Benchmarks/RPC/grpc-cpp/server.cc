@@ -1,7 +1,10 @@
 // echo.proto served by gRPC C++, with its callback API, the fastest it has.
-//   grpc-cpp PORT
+//   grpc-cpp PORT [CERTIFICATE KEY]
+//   grpc-cpp client --port PORT [--connections N] [--streams N] [--seconds S]     (client.cc)
 #include <grpcpp/grpcpp.h>
 
+#include <fstream>
+#include <sstream>
 #include <string>
 
 #include "echo.grpc.pb.h"
@@ -44,11 +47,26 @@ class Service final : public echo::Echo::CallbackService {
 
 }  // namespace
 
+static std::string Read(const char* path) {
+  std::stringstream text;
+  text << std::ifstream(path).rdbuf();
+  return text.str();
+}
+
+int LoadClient(int count, char** arguments);
+
 int main(int count, char** arguments) {
-  if (count != 2) return 2;
+  if (count > 2 && std::string(arguments[1]) == "client") return LoadClient(count - 2, arguments + 2);
+  if (count != 2 && count != 4) return 2;
+  std::shared_ptr<grpc::ServerCredentials> credentials = grpc::InsecureServerCredentials();
+  if (count == 4) {
+    grpc::SslServerCredentialsOptions options;
+    options.pem_key_cert_pairs.push_back({Read(arguments[3]), Read(arguments[2])});
+    credentials = grpc::SslServerCredentials(options);
+  }
   Service service;
   grpc::ServerBuilder builder;
-  builder.AddListeningPort(std::string("127.0.0.1:") + arguments[1], grpc::InsecureServerCredentials());
+  builder.AddListeningPort(std::string("127.0.0.1:") + arguments[1], credentials);
   builder.RegisterService(&service);
   builder.BuildAndStart()->Wait();
 }

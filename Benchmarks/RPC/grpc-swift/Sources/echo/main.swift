@@ -1,8 +1,10 @@
 import GRPCCore
 import GRPCNIOTransportHTTP2Posix
+import Glibc
 
 // echo.proto served by grpc-swift-2. Messages stay bytes, so that only its own work is measured.
 //   echo PORT
+//   echo client --port PORT [--connections N] [--streams N] [--seconds S]
 
 struct Bytes: MessageSerializer, MessageDeserializer {
   func serialize<Target: GRPCContiguousBytes>(_ message: [UInt8]) throws -> Target { Target(message) }
@@ -35,6 +37,10 @@ struct Echo: RegistrableRPCService {
   }
 }
 
+if CommandLine.arguments[1] == "client" {
+  try await LoadClient(Array(CommandLine.arguments.dropFirst(2))).run()
+  exit(0)
+}
 let port = Int(CommandLine.arguments[1])!
 let server = GRPCServer(
   transport: .http2NIOPosix(address: .ipv4(host: "127.0.0.1", port: port), transportSecurity: .plaintext), services: [Echo()])
