@@ -37,7 +37,7 @@ let library: [Target] = [
   structs("CWellKnown"),
   structs("CRPCServices", ["CWellKnown"]),
   structs("CEcho"),
-  structs("CInteropProtos"),
+  structs("CInteropProtos", ["CWellKnown"]),
   structs("CBench"),
 
   // Wire: bytes in, bytes out; no service knows it

@@ -6,6 +6,8 @@
 #include "grpc/testing/empty.pb-c.h"
 #include "grpc/testing/messages.pb-c.h"
 #include "grpc/testing/test.pb-c.h"
+#include "xds/data/orca/v3/orca_load_report.pb-c.h"
+#include "xds/service/orca/v3/orca.pb-c.h"
 
 // The address of each message's descriptor, for languages that cannot take that of an extern constant.
 static inline const ProtobufCMessageDescriptor *grpc__testing__empty__table(void) {
@@ -43,4 +45,10 @@ static inline const ProtobufCMessageDescriptor *grpc__testing__streaming_output_
 }
 static inline const ProtobufCMessageDescriptor *grpc__testing__test_orca_report__table(void) {
   return &grpc__testing__test_orca_report__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *xds__data__orca__v3__orca_load_report__table(void) {
+  return &xds__data__orca__v3__orca_load_report__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *xds__service__orca__v3__orca_load_report_request__table(void) {
+  return &xds__service__orca__v3__orca_load_report_request__descriptor;
 }

@@ -40,6 +40,9 @@ import SpanwireTLS
     configuration.compression = .gzip
     if try flags.bool("use_tls") {
       let folder = InteropCertificates(flags)
+      guard (flags["tls_cert_file"] == nil) == (flags["tls_key_file"] == nil) else {
+        throw InteropFlags.Misuse(description: "--tls_cert_file and --tls_key_file go together")
+      }
       configuration.tls = TLSServerConfiguration(
         certificateChain: .file(path: flags["tls_cert_file"] ?? folder.path("server1.pem")),
         privateKey: .file(path: flags["tls_key_file"] ?? folder.path("server1.key")))
@@ -64,25 +67,13 @@ import SpanwireTLS
   // MARK: The client
 
   static func test(_ flags: InteropFlags) async throws {
-    let host = flags["server_host"] ?? "localhost"
-    let target = ChannelTarget.host(host, port: try flags.port("server_port"))
-    var options = HTTP2ChannelOptions()
-    options.authority = flags["server_host_override"]
-    var tls: TLSClientConfiguration?
-    if try flags.bool("use_tls") {
-      let usesTestAuthority = try flags.bool("use_test_ca")
-      let authorities = flags["ca_file"] ?? (usesTestAuthority ? InteropCertificates(flags).path("ca.pem") : nil)
-      tls = TLSClientConfiguration(
-        trust: authorities.map { .authorities(.file(path: $0)) } ?? .system, serverName: flags["server_host_override"])
-    }
-    var settings = InteropSettings()
-    settings.concurrentCalls = try flags.number("concurrent_calls", default: settings.concurrentCalls)
-    settings.soak = try SoakSettings(flags)
-    let client = try InteropClient(settings: settings) { [tls, options] in try HTTP2Channel(target, tls: tls, options: options) }
-
     guard let name = flags["test_case"] else { throw InteropFlags.Misuse(description: "--test_case is missing") }
     let cases = name == "all" ? InteropCase.all : InteropCase.all.filter { $0.name == name }
     guard !cases.isEmpty else { throw InteropFlags.Misuse(description: "there is no case \(name)") }
+    var settings = InteropSettings()
+    settings.concurrentCalls = try flags.number("concurrent_calls", default: settings.concurrentCalls)
+    settings.soak = try SoakSettings(flags)
+    let client = try InteropClient(settings: settings, connect: try connector(flags))
     var failed = 0
     for each in cases {
       do {
@@ -93,12 +84,52 @@ import SpanwireTLS
         complain("\(each.name): \(error)")
       }
     }
-    await client.channel.close()
+    await client.connection.close()
     if failed > 0 { exit(1) }
+  }
+
+  /// How the flags want the client to connect.
+  private static func connector(_ flags: InteropFlags) throws -> @Sendable () throws -> InteropClient.Connection {
+    let target = ChannelTarget.host(flags["server_host"] ?? "localhost", port: try flags.port("server_port"))
+    var options = HTTP2ChannelOptions()
+    options.authority = flags["server_host_override"]
+    options.serviceConfig = try flags["service_config_json"].map { try ServiceConfig(json: $0) }
+    var tls: TLSClientConfiguration?
+    if try flags.bool("use_tls") {
+      let usesTestAuthority = try flags.bool("use_test_ca")
+      let authorities = flags["ca_file"] ?? (usesTestAuthority ? InteropCertificates(flags).path("ca.pem") : nil)
+      tls = TLSClientConfiguration(
+        trust: authorities.map { .authorities(.file(path: $0)) } ?? .system, serverName: flags["server_host_override"])
+    }
+    let metadata = try AdditionalMetadata(flags["additional_metadata"] ?? "")
+    return { [options, tls] in
+      let channel = try HTTP2Channel(target, tls: tls, options: options)
+      return InteropClient.Connection(channel: channel.intercepted(by: metadata.pairs.isEmpty ? [] : [metadata])) { await channel.close() }
+    }
   }
 }
 
-extension HTTP2Channel: ClosableChannel {}
+/// Sends the same metadata with every call: `name:value;name:value`.
+struct AdditionalMetadata: ClientInterceptor {
+  let pairs: [(name: String, value: String)]
+
+  init(_ text: String) throws(InteropFlags.Misuse) {
+    var pairs: [(name: String, value: String)] = []
+    for pair in text.split(separator: ";") {
+      let parts = pair.split(separator: ":", maxSplits: 1).map(String.init)
+      guard parts.count == 2, Metadata.isLegal(name: parts[0].lowercased()), !parts[0].hasSuffix("-bin"), Metadata.isLegal(text: parts[1])
+      else { throw InteropFlags.Misuse(description: "--additional_metadata is NAME:VALUE;NAME:VALUE, not \(text)") }
+      pairs.append((parts[0], parts[1]))
+    }
+    self.pairs = pairs
+  }
+
+  func intercept(_ method: MethodDescriptor, _ options: CallOptions, next: NextClientCall) async throws -> any ClientCall {
+    var options = options
+    for pair in pairs { options.metadata.add(pair.name, pair.value) }
+    return try await next(method, options)
+  }
+}
 
 /// Where the certificates of the tests lie, under the names that they have in public: `ca.pem`, `server1.pem`, `server1.key`.
 struct InteropCertificates {

@@ -25,6 +25,8 @@ struct InteropCase: Sendable {
       InteropCase("concurrent_large_unary") { try await $0.concurrentLargeUnary() },
       InteropCase("rpc_soak") { try await $0.soak(freshChannels: false) },
       InteropCase("channel_soak") { try await $0.soak(freshChannels: true) },
+      InteropCase("orca_per_rpc") { try await $0.orcaPerRPC() },
+      InteropCase("orca_oob") { try await $0.orcaOutOfBand() },
     ]
 
   private static let unary = [
@@ -53,10 +55,16 @@ struct InteropFailure: Error, CustomStringConvertible {
 
 /// The client of the cases: a channel to the server under test, and what the cases do over it again and again.
 struct InteropClient: Sendable {
-  /// Makes a channel of its own to the same server.
-  let connect: @Sendable () throws -> any ClosableChannel
-  let channel: any ClosableChannel
-  var settings = InteropSettings()
+  /// A channel to the server, and how to close it.
+  struct Connection: Sendable {
+    let channel: any Channel
+    let close: @Sendable () async -> Void
+  }
+
+  /// Makes one more connection to the same server.
+  let connect: @Sendable () throws -> Connection
+  let connection: Connection
+  let settings: InteropSettings
 
   typealias Methods = Grpc_Testing_TestService.Methods
   typealias OutputRequest = Grpc_Testing_StreamingOutputCallRequest
@@ -64,12 +72,13 @@ struct InteropClient: Sendable {
   typealias InputRequest = Grpc_Testing_StreamingInputCallRequest
   typealias InputResponse = Grpc_Testing_StreamingInputCallResponse
 
-  init(settings: InteropSettings = InteropSettings(), connect: @escaping @Sendable () throws -> any ClosableChannel) throws {
+  init(settings: InteropSettings, connect: @escaping @Sendable () throws -> Connection) throws {
     self.connect = connect
     self.settings = settings
-    channel = try connect()
+    connection = try connect()
   }
 
+  var channel: any Channel { connection.channel }
   var service: Grpc_Testing_TestServiceClient { Grpc_Testing_TestServiceClient(channel) }
 
   static let largeRequest = 271_828
@@ -114,9 +123,4 @@ struct InteropSettings: Sendable {
   /// Calls of concurrent_large_unary.
   var concurrentCalls = 1000
   var soak = SoakSettings()
-}
-
-/// A channel that can be closed once a case has had enough of it.
-protocol ClosableChannel: Channel {
-  func close() async
 }

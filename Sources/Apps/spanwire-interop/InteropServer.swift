@@ -6,8 +6,14 @@ import SpanwireRPC
 struct InteropService: Grpc_Testing_TestServiceService {
   /// Makes a router that serves it, and what it needs around it.
   static func router() -> ServerRouter {
-    ServerRouter([Grpc_Testing_TestService.routes(InteropService())], interceptors: [TestCall()])
+    let board = LoadBoard()
+    return ServerRouter(
+      [
+        Grpc_Testing_TestService.routes(InteropService(board: board)), Xds_Service_Orca_V3_OpenRcaService.routes(LoadReports(board: board)),
+      ], interceptors: [TestCall()])
   }
+
+  let board: LoadBoard
 
   /// A larger response than this is refused, so that a test server can't be made to fill its machine's memory.
   static let maxResponseBytes = 64 * 1024 * 1024
@@ -18,6 +24,9 @@ struct InteropService: Grpc_Testing_TestServiceService {
     try check(request.expectCompressed, came: TestCall.compressedRequests > 0)
     try refuseIfAsked(request.responseStatus)
     context.compressesResponses = request.responseCompressed?.value ?? false
+    if let report = request.orcaPerQueryReport {
+      context.trailers.add(LoadBoard.trailer, bytes: Xds_Data_Orca_V3_OrcaLoadReport(report).encoded())
+    }
     return Grpc_Testing_SimpleResponse(payload: try payload(request.responseType, request.responseSize))
   }
 
@@ -53,6 +62,7 @@ struct InteropService: Grpc_Testing_TestServiceService {
   ) async throws {
     for try await request in requests {
       try refuseIfAsked(request.responseStatus)
+      if let report = request.orcaOobReport { board.report = Xds_Data_Orca_V3_OrcaLoadReport(report) }
       try await answer(request, responses, context)
     }
   }

@@ -39,7 +39,7 @@ extension InteropClient {
     var failures: [String] = []
     while made < settings.iterations, clock.now < end {
       let start = clock.now
-      let outcome = await soakCall(over: freshChannels ? connect : nil, settings)
+      let outcome = await soakCall(onFreshChannel: freshChannels, settings)
       let latency = start.duration(to: clock.now)
       made += 1
       if let outcome {
@@ -56,15 +56,13 @@ extension InteropClient {
   }
 
   /// Makes one call; the result is what was wrong with it.
-  private func soakCall(
-    over connect: (@Sendable () throws -> any ClosableChannel)?, _ settings: SoakSettings
-  ) async -> String? {
+  private func soakCall(onFreshChannel isFresh: Bool, _ settings: SoakSettings) async -> String? {
     do {
-      let channel = try connect?() ?? channel
+      let connection = isFresh ? try connect() : connection
       let request = Grpc_Testing_SimpleRequest(responseSize: Int32(settings.responseSize), payload: Self.zeros(settings.requestSize))
-      let response = try await Grpc_Testing_TestServiceClient(channel).unaryCall(request)
+      let response = try await Grpc_Testing_TestServiceClient(connection.channel).unaryCall(request)
       try expect(response.payload, size: settings.responseSize)
-      if connect != nil { await channel.close() }
+      if isFresh { await connection.close() }
       return nil
     } catch {
       return "\(error)"

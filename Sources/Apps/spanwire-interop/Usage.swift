@@ -7,10 +7,12 @@ extension Interop {
     .init("port", "PORT", "where to listen; 0 lets the system choose"),
     .init("host", "ADDRESS", "the address to listen on, in digits; 0.0.0.0"),
     .init("use_tls", "BOOL", "serve TLS; false"),
-    .init("tls_cert_file", "FILE", "the server's certificate chain; server1.pem of the test certificates"),
-    .init("tls_key_file", "FILE", "its key; server1.key of the test certificates"),
+    .init("tls_cert_file", "FILE", "the server's certificate chain, with its key; those of the test certificates"),
+    .init("tls_key_file", "FILE", "that key"),
     certificates,
   ]
+
+  private static let accounts = "taken, and of no use: the cases that need accounts are not here"
 
   static let clientFlags: [InteropFlags.Flag] = [
     .init("server_host", "HOST", "the server; localhost"),
@@ -21,6 +23,8 @@ extension Interop {
     .init("use_test_ca", "BOOL", "trust ca.pem of the test certificates instead of the system's roots; false"),
     .init("ca_file", "FILE", "trust the authorities in this file"),
     certificates,
+    .init("service_config_json", "JSON", "how calls are retried, hedged and balanced"),
+    .init("additional_metadata", "NAME:VALUE;…", "metadata to send with every call"),
     .init("concurrent_calls", "NUMBER", "calls of concurrent_large_unary; 1000"),
     .init("soak_iterations", "NUMBER", "calls of a soak; 10"),
     .init("soak_max_failures", "NUMBER", "calls of a soak that may fail; 0"),
@@ -29,6 +33,9 @@ extension Interop {
     .init("soak_min_time_ms_between_rpcs", "NUMBER", "from start to start; 0"),
     .init("soak_request_size", "BYTES", "payload of a request; 271828"),
     .init("soak_response_size", "BYTES", "payload of a response; 314159"),
+    .init("default_service_account", "EMAIL", accounts),
+    .init("oauth_scope", "SCOPE", accounts),
+    .init("service_account_key_file", "FILE", accounts),
   ]
 
   static var usage: String {

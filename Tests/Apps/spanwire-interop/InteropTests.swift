@@ -32,9 +32,12 @@ import Testing
     settings.concurrentCalls = 20
     settings.soak.iterations = 3
     settings.soak.acceptableLatency = .seconds(30)
-    let client = try InteropClient(settings: settings) { try HTTP2Channel(target, tls: tls) }
+    let client = try InteropClient(settings: settings) {
+      let channel = try HTTP2Channel(target, tls: tls)
+      return InteropClient.Connection(channel: channel) { await channel.close() }
+    }
     try await InteropCase.all.first { $0.name == row.name }!.run(client)
-    await client.channel.close()
+    await client.connection.close()
     await server.shutDown(grace: .seconds(5))
   }
 
@@ -51,6 +54,16 @@ import Testing
     #expect(flags["test_case"] == "large_unary")
     #expect(try flags.bool("use_tls"))
     #expect(try !flags.bool("use_test_ca"))
+  }
+
+  @Test("metadata of the flag goes with every call, and what is none is refused")
+  func additionalMetadata() async throws {
+    let pairs = try AdditionalMetadata("a:1;b:2:3").pairs
+    #expect(pairs.map(\.name) == ["a", "b"])
+    #expect(pairs.map(\.value) == ["1", "2:3"])
+    for text in ["a", "a:1;:2", "grpc-x:1", "a-bin:AA"] {
+      #expect(throws: InteropFlags.Misuse.self) { try AdditionalMetadata(text) }
+    }
   }
 
   @Test(

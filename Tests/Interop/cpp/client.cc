@@ -1,4 +1,6 @@
 // The cases of the public description as a client on gRPC C++; a case that fails ends the process with 1.
+#include <google/protobuf/util/message_differencer.h>
+
 #include <functional>
 #include <thread>
 #include <vector>
@@ -74,6 +76,7 @@ class Cases {
         {"timeout_on_sleeping_server", [this] { timeout_on_sleeping_server(); }},
         {"rpc_soak", [this] { soak([this] { return channel_; }); }},
         {"channel_soak", [this] { soak([this] { return connect(); }); }},
+        {"orca_oob", [this] { orca_oob(); }},
     };
   }
 
@@ -308,6 +311,42 @@ class Cases {
       auto limit = std::chrono::milliseconds(number("soak_per_iteration_max_acceptable_latency_ms", 1000));
       expect(latency <= limit, "call " + std::to_string(call) + " was late");
     }
+  }
+
+  TestOrcaReport load(double cpu, double memory, double utilization) {
+    TestOrcaReport report;
+    report.set_cpu_utilization(cpu);
+    report.set_memory_utilization(memory);
+    (*report.mutable_utilization())["util"] = utilization;
+    return report;
+  }
+
+  static bool same(const google::protobuf::Message &one, const google::protobuf::Message &other) {
+    return google::protobuf::util::MessageDifferencer::Equals(one, other);
+  }
+
+  void orca_oob() {
+    ClientContext reports_context, context;
+    reports_context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
+    xds::service::orca::v3::OrcaLoadReportRequest wanted;
+    wanted.mutable_report_interval()->set_nanos(100000000);
+    auto reports = xds::service::orca::v3::OpenRcaService::NewStub(channel_)->StreamCoreMetrics(&reports_context, wanted);
+    auto stream = stub_->FullDuplexCall(&context);
+    for (const auto &asked : {load(0.8210, 0.5847, 0.30499), load(0.29309, 0.2, 0.2039)}) {
+      StreamingOutputCallRequest request;
+      request.add_response_parameters()->set_size(1);
+      *request.mutable_orca_oob_report() = asked;
+      StreamingOutputCallResponse response;
+      stream->Write(request);
+      expect(stream->Read(&response), "no response");
+      xds::data::orca::v3::OrcaLoadReport report;
+      do expect(reports->Read(&report), "the report did not come");
+      while (!same(report, load_report(asked)));
+    }
+    stream->WritesDone();
+    expect(stream->Finish(), StatusCode::OK);
+    reports_context.TryCancel();
+    expect(reports->Finish(), StatusCode::CANCELLED);
   }
 
   int number(const std::string &flag, int fallback) { return flags_[flag].empty() ? fallback : std::stoi(flags_[flag]); }

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "grpc/testing/test.grpc.pb.h"
+#include "xds/service/orca/v3/orca.grpc.pb.h"
 
 using Flags = std::map<std::string, std::string>;
 
@@ -24,6 +25,17 @@ inline std::string read_file(const std::string &path) {
 
 inline constexpr char kEchoInitial[] = "x-grpc-test-echo-initial";
 inline constexpr char kEchoTrailing[] = "x-grpc-test-echo-trailing-bin";
+inline constexpr char kLoadTrailer[] = "endpoint-load-metrics-bin";
+
+// The report that a test asks for, as servers send it.
+inline xds::data::orca::v3::OrcaLoadReport load_report(const grpc::testing::TestOrcaReport &asked) {
+  xds::data::orca::v3::OrcaLoadReport report;
+  report.set_cpu_utilization(asked.cpu_utilization());
+  report.set_mem_utilization(asked.memory_utilization());
+  report.mutable_request_cost()->insert(asked.request_cost().begin(), asked.request_cost().end());
+  report.mutable_utilization()->insert(asked.utilization().begin(), asked.utilization().end());
+  return report;
+}
 
 // Exported by the library for its own tests, though no header tells of it: flags of the message received last.
 // One of them says that it came compressed.

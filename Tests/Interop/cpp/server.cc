@@ -1,5 +1,6 @@
 // The test service on gRPC C++.
 #include <chrono>
+#include <mutex>
 #include <thread>
 
 #include "interop.h"
@@ -8,6 +9,7 @@ using namespace grpc::testing;
 using grpc::ServerContext;
 using grpc::Status;
 using grpc::StatusCode;
+using xds::data::orca::v3::OrcaLoadReport;
 
 namespace {
 
@@ -31,6 +33,28 @@ Status asked_status(const Request &request) {
   return Status(static_cast<StatusCode>(request.response_status().code()), request.response_status().message());
 }
 
+// What the server reports as its load, because a client asked it to.
+std::mutex board_lock;
+OrcaLoadReport board;
+
+class LoadReports final : public xds::service::orca::v3::OpenRcaService::Service {
+  Status StreamCoreMetrics(
+      ServerContext *context, const xds::service::orca::v3::OrcaLoadReportRequest *request,
+      grpc::ServerWriter<OrcaLoadReport> *writer) override {
+    auto interval = std::chrono::milliseconds(request->report_interval().seconds() * 1000 + request->report_interval().nanos() / 1000000);
+    while (!context->IsCancelled()) {
+      OrcaLoadReport report;
+      {
+        std::lock_guard lock(board_lock);
+        report = board;
+      }
+      if (!writer->Write(report)) break;
+      std::this_thread::sleep_for(std::max(interval, std::chrono::milliseconds(50)));
+    }
+    return Status::OK;
+  }
+};
+
 class Service final : public TestService::Service {
   Status EmptyCall(ServerContext *, const Empty *, Empty *) override { return Status::OK; }
 
@@ -39,6 +63,9 @@ class Service final : public TestService::Service {
     if (auto status = check_compression(*context, *request); !status.ok()) return status;
     if (request->has_response_status()) return asked_status(*request);
     if (request->response_compressed().value()) context->set_compression_algorithm(GRPC_COMPRESS_GZIP);
+    if (request->has_orca_per_query_report()) {
+      context->AddTrailingMetadata(kLoadTrailer, load_report(request->orca_per_query_report()).SerializeAsString());
+    }
     response->mutable_payload()->set_body(std::string(request->response_size(), 0));
     return Status::OK;
   }
@@ -68,6 +95,10 @@ class Service final : public TestService::Service {
     StreamingOutputCallRequest request;
     while (stream->Read(&request)) {
       if (request.has_response_status()) return asked_status(request);
+      if (request.has_orca_oob_report()) {
+        std::lock_guard lock(board_lock);
+        board = load_report(request.orca_oob_report());
+      }
       respond(request, stream);
     }
     return Status::OK;
@@ -99,6 +130,8 @@ int serve(const Flags &flags) {
   grpc::ServerBuilder builder;
   builder.AddListeningPort("127.0.0.1:" + flags.at("port"), credentials);
   builder.RegisterService(&service);
+  LoadReports reports;
+  builder.RegisterService(&reports);
   auto server = builder.BuildAndStart();
   if (!server) return 1;
   server->Wait();

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/golang/protobuf/proto"
+	"github.com/golang/protobuf/ptypes"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
@@ -16,6 +18,8 @@ import (
 	"google.golang.org/grpc/status"
 
 	pb "grpc/testing"
+	data "xds/data/orca/v3"
+	orca "xds/service/orca/v3"
 )
 
 var (
@@ -110,6 +114,10 @@ func cases(connection *grpc.ClientConn) map[string]func(context.Context, pb.Test
 		"cancel_after_begin":          cancelAfterBegin,
 		"cancel_after_first_response": cancelAfterFirstResponse,
 		"timeout_on_sleeping_server":  timeoutOnSleepingServer,
+		"orca_per_rpc":                orcaPerRPC,
+		"orca_oob": func(ctx context.Context, client pb.TestServiceClient) {
+			orcaOutOfBand(ctx, client, orca.NewOpenRcaServiceClient(connection))
+		},
 		"rpc_soak": func(ctx context.Context, client pb.TestServiceClient) {
 			soak(func() { largeUnary(ctx, client) })
 		},
@@ -306,6 +314,46 @@ func timeoutOnSleepingServer(ctx context.Context, client pb.TestServiceClient) {
 		_, err = stream.Recv()
 	}
 	expectStatus(err, codes.DeadlineExceeded, "")
+}
+
+func load(cpu, memory, utilization float64) *pb.TestOrcaReport {
+	return &pb.TestOrcaReport{CpuUtilization: cpu, MemoryUtilization: memory, Utilization: map[string]float64{"util": utilization}}
+}
+
+func orcaPerRPC(ctx context.Context, client pb.TestServiceClient) {
+	asked := load(0.8210, 0.5847, 0.30499)
+	asked.RequestCost = map[string]float64{"cost": 3456.32}
+	var trailer metadata.MD
+	_, err := client.UnaryCall(ctx, &pb.SimpleRequest{OrcaPerQueryReport: asked}, grpc.Trailer(&trailer))
+	succeed(err)
+	expect(len(trailer[loadTrailer]) == 1, "trailing metadata is %v", trailer)
+	report := &data.OrcaLoadReport{}
+	succeed(proto.Unmarshal([]byte(trailer[loadTrailer][0]), report))
+	expect(proto.Equal(report, loadReport(asked)), "the report is %v", report)
+}
+
+func orcaOutOfBand(ctx context.Context, client pb.TestServiceClient, reporter orca.OpenRcaServiceClient) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	reports, err := reporter.StreamCoreMetrics(
+		ctx, &orca.OrcaLoadReportRequest{ReportInterval: ptypes.DurationProto(100 * time.Millisecond)})
+	succeed(err)
+	stream, err := client.FullDuplexCall(ctx)
+	succeed(err)
+	for _, asked := range []*pb.TestOrcaReport{load(0.8210, 0.5847, 0.30499), load(0.29309, 0.2, 0.2039)} {
+		request := exchange(0, 1)
+		request.OrcaOobReport = asked
+		succeed(stream.Send(request))
+		receive(stream, 1)
+		for {
+			report, err := reports.Recv()
+			succeed(err)
+			if proto.Equal(report, loadReport(asked)) {
+				break
+			}
+		}
+	}
+	end(stream)
 }
 
 func soak(call func()) {

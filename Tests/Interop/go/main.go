@@ -10,6 +10,7 @@ import (
 const (
 	echoInitial  = "x-grpc-test-echo-initial"
 	echoTrailing = "x-grpc-test-echo-trailing-bin"
+	loadTrailer  = "endpoint-load-metrics-bin"
 )
 
 var (

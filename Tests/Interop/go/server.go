@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync"
 	"time"
 
+	"github.com/golang/protobuf/proto"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
@@ -16,6 +18,8 @@ import (
 	"google.golang.org/grpc/status"
 
 	pb "grpc/testing"
+	data "xds/data/orca/v3"
+	orca "xds/service/orca/v3"
 )
 
 // Notes in a call's context how its latest request came: grpc-go tells the sizes on the wire, not the compressed flag.
@@ -46,8 +50,53 @@ func checkCompression(ctx context.Context, expected *pb.BoolValue) error {
 	return status.Error(codes.InvalidArgument, "the request came the other way")
 }
 
+// What the server reports as its load, because a client asked it to.
+type loadReports struct {
+	lock   sync.Mutex
+	report *data.OrcaLoadReport
+}
+
+func (reports *loadReports) set(report *data.OrcaLoadReport) {
+	reports.lock.Lock()
+	defer reports.lock.Unlock()
+	reports.report = report
+}
+
+func (reports *loadReports) get() *data.OrcaLoadReport {
+	reports.lock.Lock()
+	defer reports.lock.Unlock()
+	return reports.report
+}
+
+func (reports *loadReports) StreamCoreMetrics(
+	request *orca.OrcaLoadReportRequest, stream orca.OpenRcaService_StreamCoreMetricsServer,
+) error {
+	interval := time.Duration(request.GetReportInterval().GetSeconds())*time.Second + time.Duration(request.GetReportInterval().GetNanos())
+	if interval < 50*time.Millisecond {
+		interval = 50 * time.Millisecond
+	}
+	for {
+		if err := stream.Send(reports.get()); err != nil {
+			return err
+		}
+		select {
+		case <-stream.Context().Done():
+			return stream.Context().Err()
+		case <-time.After(interval):
+		}
+	}
+}
+
+// The report that a test asks for, as servers send it.
+func loadReport(asked *pb.TestOrcaReport) *data.OrcaLoadReport {
+	return &data.OrcaLoadReport{
+		CpuUtilization: asked.CpuUtilization, MemUtilization: asked.MemoryUtilization, RequestCost: asked.RequestCost,
+		Utilization: asked.Utilization}
+}
+
 type service struct {
 	*pb.UnimplementedTestServiceServer
+	reports *loadReports
 }
 
 func echoMetadata(ctx context.Context) error {
@@ -79,6 +128,15 @@ func (service) UnaryCall(ctx context.Context, request *pb.SimpleRequest) (*pb.Si
 	if err := askedStatus(request.ResponseStatus); err != nil {
 		return nil, err
 	}
+	if request.OrcaPerQueryReport != nil {
+		report, err := proto.Marshal(loadReport(request.OrcaPerQueryReport))
+		if err != nil {
+			return nil, err
+		}
+		if err := grpc.SetTrailer(ctx, metadata.Pairs(loadTrailer, string(report))); err != nil {
+			return nil, err
+		}
+	}
 	return &pb.SimpleResponse{Payload: zeros(request.ResponseSize)}, nil
 }
 
@@ -102,7 +160,7 @@ func (service) StreamingInputCall(stream pb.TestService_StreamingInputCallServer
 	}
 }
 
-func (service) FullDuplexCall(stream pb.TestService_FullDuplexCallServer) error {
+func (service service) FullDuplexCall(stream pb.TestService_FullDuplexCallServer) error {
 	if err := echoMetadata(stream.Context()); err != nil {
 		return err
 	}
@@ -115,6 +173,9 @@ func (service) FullDuplexCall(stream pb.TestService_FullDuplexCallServer) error 
 		}
 		if err := askedStatus(request.ResponseStatus); err != nil {
 			return err
+		}
+		if request.OrcaOobReport != nil {
+			service.reports.set(loadReport(request.OrcaOobReport))
 		}
 		if err := respond(request, stream); err != nil {
 			return err
@@ -148,6 +209,8 @@ func serve() error {
 		return err
 	}
 	server := grpc.NewServer(options...)
-	pb.RegisterTestServiceServer(server, service{})
+	reports := &loadReports{report: &data.OrcaLoadReport{}}
+	orca.RegisterOpenRcaServiceServer(server, reports)
+	pb.RegisterTestServiceServer(server, service{reports: reports})
 	return server.Serve(listener)
 }

@@ -6,7 +6,8 @@ import time
 
 import grpc
 
-from messages import ECHO_INITIAL, ECHO_TRAILING, empty_pb2, flag, messages_pb2, test_pb2_grpc, zeros
+from messages import (
+    ECHO_INITIAL, ECHO_TRAILING, empty_pb2, flag, load_report, messages_pb2, orca_pb2, orca_pb2_grpc, test_pb2_grpc, zeros)
 
 TRUE = messages_pb2.BoolValue(value=True)
 FALSE = messages_pb2.BoolValue(value=False)
@@ -32,6 +33,10 @@ def expect_error(code, message, operation):
 def output(size, request_size=0, **fields):
     return messages_pb2.StreamingOutputCallRequest(
         response_parameters=[messages_pb2.ResponseParameters(size=size)], payload=zeros(request_size), **fields)
+
+
+def load(cpu, memory, utilization):
+    return messages_pb2.TestOrcaReport(cpu_utilization=cpu, memory_utilization=memory, utilization={"util": utilization})
 
 
 class Requests:
@@ -167,6 +172,21 @@ class Cases:
         responses = self.stub.FullDuplexCall(iter(requests), timeout=0.001)
         expect_error(grpc.StatusCode.DEADLINE_EXCEEDED, None, lambda: list(responses))
         requests.finish()
+
+    def orca_oob(self):
+        wanted = orca_pb2.OrcaLoadReportRequest()
+        wanted.report_interval.FromMilliseconds(100)
+        reports = orca_pb2_grpc.OpenRcaServiceStub(self.channel).StreamCoreMetrics(wanted, timeout=10)
+        requests = Requests()
+        responses = self.stub.FullDuplexCall(iter(requests))
+        for asked in (load(0.8210, 0.5847, 0.30499), load(0.29309, 0.2, 0.2039)):
+            requests.send(output(1, orca_oob_report=asked))
+            next(responses)
+            while next(reports) != load_report(asked):
+                pass
+        requests.finish()
+        expect(list(responses), [])
+        reports.cancel()
 
     def rpc_soak(self):
         self.soak(lambda: self.channel)

@@ -6,7 +6,9 @@ from concurrent import futures
 
 import grpc
 
-from messages import ECHO_INITIAL, ECHO_TRAILING, empty_pb2, flag, messages_pb2, test_pb2_grpc, zeros
+from messages import (
+    ECHO_INITIAL, ECHO_TRAILING, LOAD_TRAILER, OrcaLoadReport, empty_pb2, flag, load_report, messages_pb2, orca_pb2_grpc, test_pb2_grpc,
+    zeros)
 
 
 def echo_metadata(context):
@@ -23,7 +25,19 @@ def echo_status(request, context):
         context.abort(code, request.response_status.message)
 
 
+class LoadReports(orca_pb2_grpc.OpenRcaServiceServicer):
+    report = OrcaLoadReport()
+
+    def StreamCoreMetrics(self, request, context):
+        while context.is_active():
+            yield self.report
+            time.sleep(max(request.report_interval.ToNanoseconds() / 1e9, 0.05))
+
+
 class Service(test_pb2_grpc.TestServiceServicer):
+    def __init__(self, reports):
+        self.reports = reports
+
     def EmptyCall(self, request, context):
         return empty_pb2.Empty()
 
@@ -32,6 +46,8 @@ class Service(test_pb2_grpc.TestServiceServicer):
             context.set_compression(grpc.Compression.Gzip)
         echo_metadata(context)
         echo_status(request, context)
+        if request.HasField("orca_per_query_report"):
+            context.set_trailing_metadata(((LOAD_TRAILER, load_report(request.orca_per_query_report).SerializeToString()),))
         return messages_pb2.SimpleResponse(payload=zeros(request.response_size))
 
     def StreamingOutputCall(self, request, context):
@@ -46,6 +62,8 @@ class Service(test_pb2_grpc.TestServiceServicer):
         echo_metadata(context)
         for request in requests:
             echo_status(request, context)
+            if request.HasField("orca_oob_report"):
+                self.reports.report = load_report(request.orca_oob_report)
             yield from self.responses(request, context)
 
     def responses(self, request, context):
@@ -64,7 +82,9 @@ def main():
     parser.add_argument("--tls_key_file")
     options = parser.parse_args()
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=16))
-    test_pb2_grpc.add_TestServiceServicer_to_server(Service(), server)
+    reports = LoadReports()
+    orca_pb2_grpc.add_OpenRcaServiceServicer_to_server(reports, server)
+    test_pb2_grpc.add_TestServiceServicer_to_server(Service(reports), server)
     address = f"127.0.0.1:{options.port}"
     if options.use_tls:
         with open(options.tls_key_file, "rb") as key, open(options.tls_cert_file, "rb") as chain:

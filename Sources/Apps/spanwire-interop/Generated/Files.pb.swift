@@ -8,5 +8,7 @@ enum InteropFiles {
     grpcTestingEmptyFile,
     grpcTestingMessagesFile,
     grpcTestingTestFile,
+    xdsDataOrcaV3OrcaLoadReportFile,
+    xdsServiceOrcaV3OrcaFile,
   ]
 }
