@@ -7,6 +7,7 @@ import SpanwireTLS
 // Serves echo.proto for `tools/bench rpc`: typed handlers behind the whole server, with deadlines, metadata and tracing on.
 //
 //   spanwire-echo PORT [CERTIFICATE KEY]
+//   spanwire-echo client --port PORT …    calls it, and prints what a call costs the caller (LoadClient.swift)
 
 struct Echo: Echo_EchoService {
   func get(_ request: Echo_EchoRequest, context: ServerContext) async throws -> Echo_EchoResponse {
@@ -20,6 +21,14 @@ struct Echo: Echo_EchoService {
 }
 
 let arguments = CommandLine.arguments
+if arguments.dropFirst().first == "client" {
+  guard let client = LoadClient(arguments.dropFirst(2)) else {
+    print(LoadClient.usage)
+    exit(2)
+  }
+  try await client.run()
+  exit(0)
+}
 guard arguments.count == 2 || arguments.count == 4, let port = UInt16(arguments[1]) else {
   print("usage: spanwire-echo PORT [CERTIFICATE KEY]")
   exit(2)

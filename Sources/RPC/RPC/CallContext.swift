@@ -77,6 +77,9 @@ public class CallContext: @unchecked Sendable {
     shared.withLock { $0.handlers.removeAll { $0.id == token.id } }
   }
 
+  /// How many `onCancel` actions wait.
+  var pendingActions: Int { shared.withLock { $0.handlers.count } }
+
   /// Marks the work as unwanted and runs the `onCancel` actions; the first code stands.
   public func cancel(_ code: RPCError.Code = .cancelled) {
     let handlers = shared.withLock { shared -> [(id: Int, run: @Sendable () -> Void)] in

@@ -358,6 +358,24 @@ final class ClientPool: @unchecked Sendable {
     questionNumber += 1
   }
 
+  // MARK: Census
+
+  /// What a channel holds at a moment on one loop: all zero but for connections when no call is under way.
+  struct Census: Sendable, Hashable {
+    var connections = 0
+    var streams = 0
+    var waiting = 0
+    var replayBytes = 0
+  }
+
+  func census() -> Census {
+    assert(loop.isCurrent)
+    let connections = leaving + subchannels.compactMap(\.connection)
+    return Census(
+      connections: connections.count, streams: connections.reduce(0) { $0 + $1.session.openStreams }, waiting: waiting.count,
+      replayBytes: replayBytes.count)
+  }
+
   // MARK: Closing
 
   /// Fails the calls that wait, lets those on connections end, and returns when the last has.

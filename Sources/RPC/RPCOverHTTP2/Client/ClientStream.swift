@@ -18,8 +18,6 @@ final class ClientStream: HTTP2Stream, ClientCall, @unchecked Sendable {
   private let lock = Mutex<Void>(())
   private var state: Shared
 
-  /// Who judges the outcome before the caller sees it, if anybody does.
-  private let owner: RetriableCall?
   /// Attempts of the same call before this one, as the server is told.
   let previousAttempts: Int
   /// Servers that earlier attempts went to.
@@ -60,6 +58,8 @@ final class ClientStream: HTTP2Stream, ClientCall, @unchecked Sendable {
     /// What stood in the stream's output when the loop last said.
     var outputBytes = 0
     var credit = 0
+    /// Who judges the outcome before the caller sees it, if anybody does; nobody once the call has ended.
+    var owner: RetriableCall?
     var exposure = CallExposure.seen
     var peer = ""
     var traffic = CallTraffic()
@@ -77,12 +77,12 @@ final class ClientStream: HTTP2Stream, ClientCall, @unchecked Sendable {
     self.outgoing = outgoing
     self.pool = pool
     self.pinned = pinned
-    self.owner = owner
     self.previousAttempts = previousAttempts
     self.seenBy = seenBy
     loop = pool.loop
     limits = pool.options.limits.overridden(by: outgoing.options)
     state = Shared(limits: limits)
+    state.owner = owner
     observer = pinned == nil ? pool.observer : nil
     start = observer == nil ? .never : .now()
     super.init()
@@ -116,7 +116,7 @@ final class ClientStream: HTTP2Stream, ClientCall, @unchecked Sendable {
   /// Sends the request on a connection that has room.
   func submit(on connection: ClientConnection, _ headers: borrowing HTTP2Headers) throws(HTTP2Error) {
     self.connection = connection
-    if observer != nil || owner != nil { withShared { $0.peer = connection.peerAddress } }
+    withShared { if observer != nil || $0.owner != nil { $0.peer = connection.peerAddress } }
     visit()
     try connection.session.submitRequest(self, headers, hasBody: true)
   }
@@ -154,6 +154,7 @@ final class ClientStream: HTTP2Stream, ClientCall, @unchecked Sendable {
       var message, leading, drain: UnsafeContinuation<Void, Never>?
       var traffic: CallTraffic
       var peer: String
+      var owner: RetriableCall?
     }
     let waiters = withShared { shared -> Waiters? in
       guard shared.outcome == nil else { return nil }
@@ -175,9 +176,11 @@ final class ClientStream: HTTP2Stream, ClientCall, @unchecked Sendable {
         shared.messageWaiter = nil
         shared.leadingWaiter = nil
         shared.drainWaiter = nil
+        shared.owner = nil
       }
       return Waiters(
-        message: shared.messageWaiter, leading: shared.leadingWaiter, drain: shared.drainWaiter, traffic: shared.traffic, peer: shared.peer)
+        message: shared.messageWaiter, leading: shared.leadingWaiter, drain: shared.drainWaiter, traffic: shared.traffic,
+        peer: shared.peer, owner: shared.owner)
     }
     guard let waiters else { return false }
     if let observer {
@@ -186,7 +189,7 @@ final class ClientStream: HTTP2Stream, ClientCall, @unchecked Sendable {
     waiters.leading?.resume()
     waiters.message?.resume()
     waiters.drain?.resume()
-    owner?.ended(self, outcome)
+    waiters.owner?.ended(self, outcome)
     return true
   }
 
@@ -231,13 +234,13 @@ final class ClientStream: HTTP2Stream, ClientCall, @unchecked Sendable {
       return shared.leadingWaiter
     }
     waiter?.resume()
-    if leading != nil { owner?.answered(self) }
+    if leading != nil { withShared { $0.owner }?.answered(self) }
   }
 
   override func receivedData(_ bytes: UnsafeRawBufferPointer) {
     if !response.hasBody {
       response.hasBody = true
-      if response.leadingStatus != nil { owner?.answered(self) }
+      if response.leadingStatus != nil { withShared { $0.owner }?.answered(self) }
     }
     var waiter: UnsafeContinuation<Void, Never>?
     var refusal: RPCError?

@@ -171,6 +171,13 @@ public final class HTTP2Channel: Channel {
     pool.loop.execute { pool.connect() }
   }
 
+  /// What the channel holds, loop by loop.
+  func census() async -> [ClientPool.Census] {
+    var found: [ClientPool.Census] = []
+    for pool in pools { found.append(await Task(executorPreference: pool.loop) { pool.census() }.value) }
+    return found
+  }
+
   /// Takes no more calls, lets those under way end, and closes the connections.
   public func close() async {
     await withTaskGroup(of: Void.self) { group in
