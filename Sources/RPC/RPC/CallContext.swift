@@ -26,6 +26,7 @@ public class CallContext: @unchecked Sendable {
     var nextHandler = 1
   }
 
+  /// A context; without a deadline, a credential and a trace unless given.
   public init(
     deadline: Deadline = .never, principal: Principal = .anonymous, trace: TraceContext? = nil, executor: (any TaskExecutor)? = nil
   ) {

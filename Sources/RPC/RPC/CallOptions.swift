@@ -2,7 +2,9 @@
 public struct CallOptions: Sendable {
   /// From the start of the call; nil leaves it to the deadline and the ambient context.
   public var timeout: Duration?
+  /// When the call must have ended; `.never` leaves it to the timeout and the ambient context.
   public var deadline: Deadline
+  /// What the server gets beside the request.
   public var metadata: Metadata
   /// Whether the call waits for a connection instead of failing with UNAVAILABLE while there is none. nil leaves it to the channel's service
   /// config, and without one does not wait.
@@ -14,6 +16,7 @@ public struct CallOptions: Sendable {
   /// nil leaves it to the channel.
   public var maxRequestBytes: Int?
 
+  /// Options of a call; what is not said is left to the channel and the ambient context.
   public init(
     timeout: Duration? = nil, deadline: Deadline = .never, metadata: Metadata = Metadata(), waitForReady: Bool? = nil,
     compression: Compression? = nil, maxResponseBytes: Int? = nil, maxRequestBytes: Int? = nil
@@ -40,7 +43,9 @@ public enum Compression: String, Sendable, Hashable, CaseIterable {
 
 /// A call about to leave: the caller's options joined with the ambient context. Every channel makes its calls from one.
 public struct OutgoingCall: Sendable {
+  /// The method called.
   public let method: MethodDescriptor
+  /// What the caller said.
   public let options: CallOptions
   /// The earliest of timeout, deadline and the ambient deadline.
   public let deadline: Deadline

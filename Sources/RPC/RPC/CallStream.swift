@@ -57,14 +57,20 @@ public protocol ClientCall: CallStream {
 /// Counts of what crossed in one call. Bytes are those of messages before compression, but for those that a client received: they count as
 /// they came. A transport that moves values counts none.
 public struct CallTraffic: Sendable, Hashable {
+  /// Messages that this side has sent.
   public var messagesSent = 0
+  /// Messages that this side has received.
   public var messagesReceived = 0
+  /// Bytes of those sent.
   public var bytesSent = 0
+  /// Bytes of those received.
   public var bytesReceived = 0
   /// Those of the messages that crossed compressed.
   public var compressedSent = 0
+  /// Messages received that came compressed.
   public var compressedReceived = 0
 
+  /// Counts; all zero unless said.
   public init(
     messagesSent: Int = 0, messagesReceived: Int = 0, bytesSent: Int = 0, bytesReceived: Int = 0, compressedSent: Int = 0,
     compressedReceived: Int = 0
@@ -85,11 +91,13 @@ public struct MessageLimits: Sendable, Hashable {
   /// Beyond it RESOURCE_EXHAUSTED, before anything is sent. The wire's own limit is four bytes of length.
   public var maxSentBytes = Int(UInt32.max)
 
+  /// Limits in bytes.
   public init(maxReceivedBytes: Int = 4 * 1024 * 1024, maxSentBytes: Int = Int(UInt32.max)) {
     self.maxReceivedBytes = maxReceivedBytes
     self.maxSentBytes = maxSentBytes
   }
 
+  /// 4 MiB received, and whatever the wire allows sent.
   public static let `default` = MessageLimits()
 
   /// With what one call's options say instead.

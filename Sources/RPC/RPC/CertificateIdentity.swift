@@ -19,6 +19,7 @@ public final class CertificateIdentity: ServerInterceptor {
     self.principal = principal
   }
 
+  /// Sets the principal of the peer's certificate, if it has one that means somebody, and goes on.
   public func intercept(_ call: any ServerCall, next: NextServerHandler) async throws {
     if let found = call.context.peer.certificate.flatMap(identify) {
       call.context.principal = found

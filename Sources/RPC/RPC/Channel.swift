@@ -13,12 +13,14 @@ public protocol Channel: Sendable {
 
 /// What generated clients call.
 extension Channel {
+  /// Makes a call with one request and one response, and returns the response's message. Throws `RPCError`.
   public func unary<Request: Message, Response: Message>(
     _ request: Request, _ method: MethodDescriptor, _ options: CallOptions
   ) async throws -> Response {
     try await unary(request, method, options, returning: Response.self).message
   }
 
+  /// Sends the one request; the responses come as they are read.
   public func serverStreaming<Request: Message, Response: Message>(
     _ request: Request, _ method: MethodDescriptor, _ options: CallOptions
   ) async throws -> ResponseStream<Response> {
@@ -29,6 +31,7 @@ extension Channel {
     return responses
   }
 
+  /// Lets a closure write requests, and returns the one response. An error of the closure cancels the call.
   public func clientStreaming<Request: Message, Response: Message>(
     _ method: MethodDescriptor, _ options: CallOptions, _ send: (RequestWriter<Request>) async throws -> Void
   ) async throws -> Response {
@@ -43,6 +46,7 @@ extension Channel {
     return try await call.single(Response.self).message
   }
 
+  /// Begins a call in which both sides stream.
   public func bidirectional<Request: Message, Response: Message>(
     _ method: MethodDescriptor, _ options: CallOptions
   ) async throws -> BidirectionalCall<Request, Response> {

@@ -9,6 +9,7 @@ public struct Deadline: Sendable, Hashable, Comparable {
   /// Nanoseconds of the monotonic clock; `UInt64.max` stands for never.
   public var nanoseconds: UInt64
 
+  /// A moment by its nanoseconds of the monotonic clock.
   public init(nanoseconds: UInt64) { self.nanoseconds = nanoseconds }
 
   /// No deadline.
@@ -26,6 +27,7 @@ public struct Deadline: Sendable, Hashable, Comparable {
     return Deadline(nanoseconds: UInt64(time.tv_sec) &* 1_000_000_000 &+ UInt64(time.tv_nsec))
   }
 
+  /// The moment so much later; `.never` stays.
   public func advanced(by span: Duration) -> Deadline {
     if self == .never { return self }
     // `components` traps beyond what 64 bits of seconds count, and spans come off the wire too.
@@ -46,11 +48,14 @@ public struct Deadline: Sendable, Hashable, Comparable {
     self == .never ? nil : remaining(at: .now())
   }
 
+  /// What is left of it at a moment, negative when it has passed.
   public func remaining(at now: Deadline) -> Duration {
     nanoseconds <= now.nanoseconds ? .zero : .nanoseconds(Int64(clamping: nanoseconds - now.nanoseconds))
   }
 
+  /// Whether it has passed.
   public var hasPassed: Bool { self != .never && self <= .now() }
 
+  /// Whether one moment comes before the other.
   public static func < (left: Deadline, right: Deadline) -> Bool { left.nanoseconds < right.nanoseconds }
 }

@@ -15,6 +15,7 @@ public struct NextServerHandler: Sendable {
   let index: Int
   let body: nonisolated(nonsending) @Sendable (any ServerCall) async throws -> Void
 
+  /// Runs the rest of the chain.
   public func callAsFunction(_ call: any ServerCall) async throws {
     if index < interceptors.count {
       try await interceptors[index].intercept(call, next: NextServerHandler(interceptors: interceptors, index: index + 1, body: body))
@@ -36,6 +37,7 @@ public struct NextClientCall: Sendable {
   let index: Int
   let channel: any Channel
 
+  /// Runs the rest of the chain.
   public func callAsFunction(_ method: MethodDescriptor, _ options: CallOptions) async throws -> any ClientCall {
     if index < interceptors.count {
       let next = NextClientCall(interceptors: interceptors, index: index + 1, channel: channel)
@@ -76,8 +78,10 @@ public struct ExposureInterceptor: ServerInterceptor {
   /// Services open to everybody although their contracts, being others', say nothing: health, reflection.
   private let openServices: Set<String>
 
+  /// Refuses whatever a contract does not open, but for services that are open to everybody.
   public init(openServices: Set<String> = []) { self.openServices = openServices }
 
+  /// Refuses, or goes on.
   public func intercept(_ call: any ServerCall, next: NextServerHandler) async throws {
     if let refusal = refusal(of: call.context.principal, by: call.context.method) { throw refusal }
     try await next(call)

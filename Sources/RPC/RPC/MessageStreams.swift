@@ -11,11 +11,14 @@ public struct RequestStream<Element: IncomingMessage>: AsyncSequence, Sendable {
     try await call.receive(Element.self)
   }
 
+  /// An iterator; all of them take from the same stream.
   public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(stream: self) }
 
+  /// Takes requests as they are asked for.
   public struct AsyncIterator: AsyncIteratorProtocol {
     let stream: RequestStream
 
+    /// The next request; nil after the last.
     public func next() async throws -> Element? { try await stream.next() }
   }
 }
@@ -108,11 +111,14 @@ public struct ResponseStream<Element: Message>: AsyncSequence, Sendable {
   /// Ends the call at once.
   public func cancel() { owner.call.cancel() }
 
+  /// An iterator; all of them take from the same stream.
   public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(stream: self) }
 
+  /// Takes responses as they are asked for.
   public struct AsyncIterator: AsyncIteratorProtocol {
     let stream: ResponseStream
 
+    /// The next response; nil after the last.
     public func next() async throws -> Element? { try await stream.next() }
   }
 }
@@ -121,6 +127,7 @@ public struct ResponseStream<Element: Message>: AsyncSequence, Sendable {
 public struct BidirectionalCall<Request: Message, Response: Message>: Sendable {
   /// Ends with `requests.finish()`.
   public let requests: RequestWriter<Request>
+  /// What the server sends.
   public let responses: ResponseStream<Response>
 
   package init(_ call: any ClientCall) {
@@ -128,15 +135,20 @@ public struct BidirectionalCall<Request: Message, Response: Message>: Sendable {
     responses = ResponseStream(call)
   }
 
+  /// Ends the call at once, in both directions.
   public func cancel() { responses.cancel() }
 }
 
 /// A response with what came beside it.
 public struct UnaryResponse<Response: Message>: Sendable {
+  /// The response itself.
   public var message: Response
+  /// What came before it.
   public var metadata: Metadata
+  /// What came after it.
   public var trailers: Metadata
 
+  /// A response, without metadata unless given.
   public init(_ message: Response, metadata: Metadata = Metadata(), trailers: Metadata = Metadata()) {
     self.message = message
     self.metadata = metadata

@@ -20,8 +20,10 @@ public struct Metadata: Sendable {
     case bytes = 1
   }
 
+  /// No pairs.
   public init() {}
 
+  /// Whether there are no pairs.
   public var isEmpty: Bool { count == 0 }
 
   /// Adds a text value, keeping those of the same name.
@@ -59,6 +61,7 @@ public struct Metadata: Sendable {
     add(name, value)
   }
 
+  /// Drops all values of a name.
   public mutating func removeAll(_ name: String) {
     removeAll { $0 == name.lowercased() }
   }
@@ -142,6 +145,7 @@ public struct Metadata: Sendable {
 }
 
 extension Metadata: ExpressibleByDictionaryLiteral {
+  /// Text pairs, in order.
   public init(dictionaryLiteral elements: (String, String)...) {
     for (name, value) in elements { add(name, value) }
   }
@@ -153,6 +157,7 @@ extension Metadata: Hashable {
     left.count == right.count && (left.block == right.block || left.pairs == right.pairs)
   }
 
+  /// Hashes names and values, in order.
   public func hash(into hasher: inout Hasher) {
     for pair in pairs { hasher.combine(pair.value) }
   }

@@ -2,7 +2,9 @@
 public enum MethodKind: UInt8, Sendable, Hashable {
   case unary, serverStreaming, clientStreaming, bidirectional
 
+  /// Whether the client sends any number of messages.
   public var clientStreams: Bool { self == .clientStreaming || self == .bidirectional }
+  /// Whether the server sends any number of messages.
   public var serverStreams: Bool { self == .serverStreaming || self == .bidirectional }
 }
 
@@ -12,9 +14,11 @@ public final class MethodDescriptor: Sendable {
   public let service: String
   /// `Route`
   public let name: String
+  /// Which sides stream.
   public let kind: MethodKind
   /// Full names of the message types.
   public let inputType: String
+  /// The full name of the response's type.
   public let outputType: String
   /// Who may call; nil when the contract says nothing, which the exposure check takes as nobody.
   public let exposure: MethodExposure?
@@ -25,6 +29,7 @@ public final class MethodDescriptor: Sendable {
   /// `/spanwire.city.v1.Lem/Route`
   public let path: String
 
+  /// A method, as its contract declares it.
   public init(
     service: String, name: String, kind: MethodKind, inputType: String, outputType: String, exposure: MethodExposure? = nil,
     noSideEffects: Bool = false, isIdempotent: Bool = false
@@ -42,6 +47,7 @@ public final class MethodDescriptor: Sendable {
 }
 
 extension MethodDescriptor: CustomStringConvertible {
+  /// The path.
   public var description: String { path }
 }
 
@@ -49,8 +55,10 @@ extension MethodDescriptor: CustomStringConvertible {
 public final class ServiceDescriptor: Sendable {
   /// `spanwire.city.v1.Lem`
   public let fullName: String
+  /// Its methods, in the order of the contract.
   public let methods: [MethodDescriptor]
 
+  /// A service, as its contract declares it.
   public init(fullName: String, methods: [MethodDescriptor]) {
     self.fullName = fullName
     self.methods = methods

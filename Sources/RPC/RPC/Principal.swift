@@ -14,11 +14,15 @@ public final class Principal: Sendable, Hashable {
     case service = 6
   }
 
+  /// What sort of caller this is.
   public let kind: Kind
+  /// Which of its kind and tenant; empty for the anonymous.
   public let id: String
   /// The tenant whose data it may see; empty for none.
   public let tenant: String
+  /// The organisation within the tenant; empty for none.
   public let organization: String
+  /// What the credential lets it be.
   public let roles: [String]
   /// What the credential allows beyond its kind: scopes, slugs of agents or profiles.
   public let scopes: [String]
@@ -27,6 +31,7 @@ public final class Principal: Sendable, Hashable {
   /// Whom a service acts for, when it passes on the identity of the call that it serves.
   public let onBehalfOf: Principal?
 
+  /// A caller, as its credential says.
   public init(
     kind: Kind, id: String, tenant: String = "", organization: String = "", roles: [String] = [], scopes: [String] = [],
     surface: Surface, onBehalfOf: Principal? = nil
@@ -56,6 +61,7 @@ public final class Principal: Sendable, Hashable {
     return subject
   }
 
+  /// Equal when all parts are.
   public static func == (left: Principal, right: Principal) -> Bool {
     left === right
       || left.kind == right.kind && left.id == right.id && left.tenant == right.tenant && left.organization == right.organization
@@ -63,6 +69,7 @@ public final class Principal: Sendable, Hashable {
         && left.onBehalfOf == right.onBehalfOf
   }
 
+  /// Hashes kind, id and tenant.
   public func hash(into hasher: inout Hasher) {
     hasher.combine(kind)
     hasher.combine(id)
@@ -71,6 +78,7 @@ public final class Principal: Sendable, Hashable {
 }
 
 extension Principal: CustomStringConvertible {
+  /// `user:USR-0001`, with those it acts for.
   public var description: String {
     onBehalfOf.map { "\(kind):\(id) for \($0)" } ?? "\(kind):\(id)"
   }

@@ -61,6 +61,7 @@ extension RPCError {
 
 /// The whole of an error in one message, as `grpc-status-details-bin` carries it.
 extension RPCError {
+  /// The error as `google.rpc.Status`.
   public var status: Google_Rpc_Status {
     Google_Rpc_Status(code: Int32(code.rawValue), message: message, details: details)
   }

@@ -26,6 +26,7 @@ public struct RPCError: Error, Sendable, Hashable {
     case unauthenticated = 16
   }
 
+  /// Which of the sixteen.
   public var code: Code
   /// For developers and logs; empty is allowed. Never carries internals of the callee that the caller may not see.
   public var message: String
@@ -34,6 +35,7 @@ public struct RPCError: Error, Sendable, Hashable {
   /// Trailing metadata that goes with the status.
   public var trailers: Metadata
 
+  /// An outcome; without message, details and trailers unless given.
   public init(_ code: Code, _ message: String = "", details: [Google_Protobuf_Any] = [], trailers: Metadata = Metadata()) {
     self.code = code
     self.message = message
@@ -43,6 +45,7 @@ public struct RPCError: Error, Sendable, Hashable {
 }
 
 extension RPCError: CustomStringConvertible {
+  /// The code's name and the message.
   public var description: String {
     message.isEmpty ? code.name : "\(code.name): \(message)"
   }
@@ -71,6 +74,7 @@ extension RPCError.Code: CustomStringConvertible {
     }
   }
 
+  /// The name as gRPC writes it.
   public var description: String { name }
 
   /// The code of a name as gRPC writes it; nil for `OK` and for strangers.
@@ -81,18 +85,31 @@ extension RPCError.Code: CustomStringConvertible {
 }
 
 extension RPCError {
+  /// CANCELLED: nobody wants the result any more.
   public static func cancelled(_ message: String = "cancelled") -> RPCError { RPCError(.cancelled, message) }
+  /// DEADLINE_EXCEEDED: it was not there in time.
   public static func deadlineExceeded(_ message: String = "deadline exceeded") -> RPCError { RPCError(.deadlineExceeded, message) }
+  /// NOT_FOUND: what was asked for is not there.
   public static func notFound(_ message: String) -> RPCError { RPCError(.notFound, message) }
+  /// ALREADY_EXISTS: what should be made is there.
   public static func alreadyExists(_ message: String) -> RPCError { RPCError(.alreadyExists, message) }
+  /// PERMISSION_DENIED: the caller is known and may not.
   public static func permissionDenied(_ message: String) -> RPCError { RPCError(.permissionDenied, message) }
+  /// RESOURCE_EXHAUSTED: a limit is reached.
   public static func resourceExhausted(_ message: String) -> RPCError { RPCError(.resourceExhausted, message) }
+  /// FAILED_PRECONDITION: the state of things does not allow it; trying again alone does not help.
   public static func failedPrecondition(_ message: String) -> RPCError { RPCError(.failedPrecondition, message) }
+  /// ABORTED: somebody else was quicker; the caller may begin anew.
   public static func aborted(_ message: String) -> RPCError { RPCError(.aborted, message) }
+  /// OUT_OF_RANGE: past the end of what there is.
   public static func outOfRange(_ message: String) -> RPCError { RPCError(.outOfRange, message) }
+  /// UNIMPLEMENTED: nobody serves that here.
   public static func unimplemented(_ message: String) -> RPCError { RPCError(.unimplemented, message) }
+  /// INTERNAL: something that must not happen did.
   public static func `internal`(_ message: String) -> RPCError { RPCError(.internal, message) }
+  /// UNAVAILABLE: not now; trying again may help.
   public static func unavailable(_ message: String) -> RPCError { RPCError(.unavailable, message) }
+  /// UNAUTHENTICATED: the caller is not known.
   public static func unauthenticated(_ message: String) -> RPCError { RPCError(.unauthenticated, message) }
 
   /// A request whose bytes are not the message they claim to be: INTERNAL, as gRPC has it, with the path of the field.

@@ -2,7 +2,9 @@ import Synchronization
 
 /// How often a caller may call: so many calls at once, then so many a second.
 public struct RateLimit: Sendable, Hashable {
+  /// Calls at once.
   public var burst: Int
+  /// Calls a second in the long run.
   public var perSecond: Double
 
   /// - Parameters:
@@ -52,6 +54,7 @@ public final class RateLimitInterceptor: ServerInterceptor {
     return String(address[..<(address.lastIndex(of: ":") ?? address.endIndex)])
   }
 
+  /// Refuses with RESOURCE_EXHAUSTED and the time to wait, or goes on.
   public func intercept(_ call: any ServerCall, next: NextServerHandler) async throws {
     if let key = key(call.context), let wait = take(key) {
       throw RPCError.resourceExhausted("too many calls").retry(after: .nanoseconds(Int64(clamping: wait)))

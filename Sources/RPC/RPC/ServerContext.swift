@@ -4,6 +4,7 @@ import Synchronization
 public final class ServerContext: CallContext, @unchecked Sendable {
   // Sendable: see CallContext; the response side stands under `response`.
 
+  /// The method called.
   public let method: MethodDescriptor
   /// What the caller sent along.
   public let metadata: Metadata
@@ -18,6 +19,7 @@ public final class ServerContext: CallContext, @unchecked Sendable {
     var trailers = Metadata()
   }
 
+  /// A call's context, as a transport makes it.
   public init(
     method: MethodDescriptor, metadata: Metadata = Metadata(), peer: Peer, deadline: Deadline = .never, principal: Principal = .anonymous,
     trace: TraceContext? = nil, executor: (any TaskExecutor)? = nil
@@ -56,14 +58,17 @@ public final class Peer: Sendable {
   public let address: String
   /// Who the peer proved to be by its TLS certificate; nil without one.
   public let certificate: PeerCertificate?
+  /// Whether nobody on the way can read along.
   public let isSecure: Bool
 
+  /// A peer; not secure and without a certificate unless said.
   public init(address: String, isSecure: Bool = false, certificate: PeerCertificate? = nil) {
     self.address = address
     self.isSecure = isSecure
     self.certificate = certificate
   }
 
+  /// The caller in the same process.
   public static let inProcess = Peer(address: "in-process", isSecure: true)
 }
 
@@ -73,11 +78,14 @@ public struct PeerCertificate: Sendable, Hashable {
   public var subject: String
   /// Subject alternative names.
   public var uris: [String]
+  /// DNS names among the subject alternative names.
   public var dnsNames: [String]
+  /// Mail addresses among the subject alternative names.
   public var emails: [String]
   /// In digits.
   public var ipAddresses: [String]
 
+  /// The parts of a verified certificate.
   public init(
     subject: String, uris: [String] = [], dnsNames: [String] = [], emails: [String] = [], ipAddresses: [String] = []
   ) {

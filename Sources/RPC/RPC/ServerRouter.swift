@@ -4,8 +4,11 @@ import SpanwireProtobuf
 ///
 /// Immutable once made, shared by all transports: the same router answers over HTTP/2 and in process.
 public final class ServerRouter: Sendable {
+  /// The services, as they were given.
   public let services: [ServiceDescriptor]
+  /// Who learns of calls; nil for nobody.
   public let observer: (any CallObserver)?
+  /// How large messages may be.
   public let limits: MessageLimits
   let interceptors: [any ServerInterceptor]
 

@@ -2,9 +2,12 @@ import SpanwireProtobuf
 
 /// A service's implementation, ready for a router: its descriptor and a handler a method. Generated code makes it.
 public struct ServiceRoutes: Sendable {
+  /// What the service is.
   public let descriptor: ServiceDescriptor
+  /// A handler for each method.
   public let methods: [MethodRoute]
 
+  /// A service with its handlers.
   public init(_ descriptor: ServiceDescriptor, _ methods: [MethodRoute]) {
     self.descriptor = descriptor
     self.methods = methods
@@ -25,6 +28,7 @@ public struct ServiceRoutes: Sendable {
 
 /// One method and the code behind it.
 public struct MethodRoute: Sendable {
+  /// What the method is.
   public let method: MethodDescriptor
   /// Runs the handler to its end: it takes requests from the call and sends responses into it. Throwing ends the call with an error.
   let body: nonisolated(nonsending) @Sendable (any ServerCall) async throws -> Void
@@ -34,6 +38,7 @@ public struct MethodRoute: Sendable {
     self.body = body
   }
 
+  /// A method with one request and one response.
   public static func unary<Request: IncomingMessage, Response: Message>(
     _ method: MethodDescriptor,
     _ handler: nonisolated(nonsending) @escaping @Sendable (Request, ServerContext) async throws -> Response
@@ -44,6 +49,7 @@ public struct MethodRoute: Sendable {
     }
   }
 
+  /// A method whose server streams.
   public static func serverStreaming<Request: IncomingMessage, Response: Message>(
     _ method: MethodDescriptor,
     _ handler: nonisolated(nonsending) @escaping @Sendable (Request, ResponseWriter<Response>, ServerContext) async throws -> Void
@@ -54,6 +60,7 @@ public struct MethodRoute: Sendable {
     }
   }
 
+  /// A method whose client streams.
   public static func clientStreaming<Request: IncomingMessage, Response: Message>(
     _ method: MethodDescriptor,
     _ handler: nonisolated(nonsending) @escaping @Sendable (RequestStream<Request>, ServerContext) async throws -> Response
@@ -64,6 +71,7 @@ public struct MethodRoute: Sendable {
     }
   }
 
+  /// A method in which both sides stream.
   public static func bidirectional<Request: IncomingMessage, Response: Message>(
     _ method: MethodDescriptor,
     _ handler:

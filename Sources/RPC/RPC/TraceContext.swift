@@ -4,6 +4,7 @@ import Synchronization
 public struct TraceContext: Sendable, Hashable {
   /// The 16 bytes of the trace, big-endian halves; not both zero.
   public var traceHigh: UInt64
+  /// The lower half of the trace's id.
   public var traceLow: UInt64
   /// The 8 bytes of this span; not zero.
   public var spanID: UInt64
@@ -14,6 +15,7 @@ public struct TraceContext: Sendable, Hashable {
   /// `tracestate` of other vendors, carried along unread.
   public var state: String
 
+  /// A place in a trace; a sampled root unless said otherwise.
   public init(traceHigh: UInt64, traceLow: UInt64, spanID: UInt64, parentSpanID: UInt64 = 0, isSampled: Bool = true, state: String = "") {
     self.traceHigh = traceHigh
     self.traceLow = traceLow

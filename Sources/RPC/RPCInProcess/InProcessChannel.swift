@@ -30,6 +30,7 @@ public final class InProcessChannel: Channel {
     self.crossing = crossing
   }
 
+  /// Calls the handler in the caller's own task where the deadline allows it. Throws `RPCError`.
   public func unary<Request: Message, Response: Message>(
     _ request: Request, _ method: MethodDescriptor, _ options: CallOptions, returning: Response.Type
   ) async throws -> UnaryResponse<Response> {
@@ -53,6 +54,7 @@ public final class InProcessChannel: Channel {
     }
   }
 
+  /// Begins a call of any kind.
   public func start(_ method: MethodDescriptor, _ options: CallOptions) async throws -> any ClientCall {
     try start(outgoing(method, options))
   }

@@ -4,6 +4,7 @@ import SpanwireRPC
 
 /// What can be seen of a server. Each loop tells of its own connections; their sum is the server.
 extension HTTP2Server: InspectableServer {
+  /// The server and its listeners as they are now.
   public func inspect() async -> ServerInspection {
     var server = ServerInspection(id: inspectionID, calls: CallCounts(), listeners: [])
     for loop in serving {
@@ -14,6 +15,7 @@ extension HTTP2Server: InspectableServer {
     return server
   }
 
+  /// Its connections as they are now.
   public func inspectConnections() async -> [SocketInspection] {
     var sockets: [SocketInspection] = []
     for loop in serving { sockets += await Task(executorPreference: loop.loop) { loop.sockets }.value }

@@ -6,11 +6,14 @@ import Synchronization
 
 /// Serves a router over HTTP/2: gRPC, on a loop a processor, each with its own listener on the same port.
 public final class HTTP2Server: Sendable {
+  /// Who answers.
   public let router: ServerRouter
+  /// How it listens and what it puts up with.
   public let configuration: ServerConfiguration
   let group: EventLoopGroup
   let tls: TLSContextSlot?
   let census: PeerCensus
+  /// The number by which tools ask for the server.
   public let inspectionID = InspectionID.next()
   private let state = Mutex(State.idle)
 

@@ -5,6 +5,7 @@ import SpanwireTLS
 
 /// How a server listens and what it puts up with.
 public struct ServerConfiguration: Sendable {
+  /// A place to listen.
   public enum Endpoint: Sendable, Hashable {
     /// An address in digits; port 0 lets the system choose.
     case ip(String, port: UInt16)
@@ -13,6 +14,7 @@ public struct ServerConfiguration: Sendable {
     case unix(path: String, mode: UInt32? = nil)
   }
 
+  /// Where to listen.
   public var endpoints: [Endpoint]
   /// nil serves in the clear.
   public var tls: TLSServerConfiguration?
@@ -45,11 +47,13 @@ public struct ServerConfiguration: Sendable {
   /// Compresses responses for clients that accept it; nil never does.
   public var compression: Compression?
 
+  /// A server at some places, in the clear unless it has certificates.
   public init(_ endpoints: [Endpoint], tls: TLSServerConfiguration? = nil) {
     self.endpoints = endpoints
     self.tls = tls
   }
 
+  /// A server at one address, this machine's own unless said.
   public init(host: String = "127.0.0.1", port: UInt16, tls: TLSServerConfiguration? = nil) {
     self.init([.ip(host, port: port)], tls: tls)
   }
@@ -65,6 +69,7 @@ public enum ServerStartError: Error, CustomStringConvertible {
   case noAddress(String)
   case listen(ServerConfiguration.Endpoint, SystemError)
 
+  /// What failed, where, and why.
   public var description: String {
     switch self {
     case .noAddress(let text): "\(text) is no address to listen on"

@@ -20,6 +20,7 @@ public final class ChannelzService: Grpc_Channelz_V1_ChannelzService {
   private struct WeakServer { weak var it: (any InspectableServer)? }
   private struct WeakChannel { weak var it: (any InspectableChannel)? }
 
+  /// Tells of whatever is registered.
   public init() {}
 
   /// Lets a server be seen as long as it lives.
@@ -54,6 +55,7 @@ public final class ChannelzService: Grpc_Channelz_V1_ChannelzService {
 
   // MARK: Servers
 
+  /// The servers of the process, page by page.
   public func getServers(
     _ request: Grpc_Channelz_V1_GetServersRequest, context: ServerContext
   ) async throws -> Grpc_Channelz_V1_GetServersResponse {
@@ -63,12 +65,14 @@ public final class ChannelzService: Grpc_Channelz_V1_ChannelzService {
     return response
   }
 
+  /// One server; NOT_FOUND when it is gone.
   public func getServer(
     _ request: Grpc_Channelz_V1_GetServerRequest, context: ServerContext
   ) async throws -> Grpc_Channelz_V1_GetServerResponse {
     Grpc_Channelz_V1_GetServerResponse(server: Grpc_Channelz_V1_Server(await (try server(request.serverID)).inspect()))
   }
 
+  /// A server's connections, page by page.
   public func getServerSockets(
     _ request: Grpc_Channelz_V1_GetServerSocketsRequest, context: ServerContext
   ) async throws -> Grpc_Channelz_V1_GetServerSocketsResponse {
@@ -84,6 +88,7 @@ public final class ChannelzService: Grpc_Channelz_V1_ChannelzService {
 
   // MARK: Channels
 
+  /// The channels of the process, page by page.
   public func getTopChannels(
     _ request: Grpc_Channelz_V1_GetTopChannelsRequest, context: ServerContext
   ) async throws -> Grpc_Channelz_V1_GetTopChannelsResponse {
@@ -93,6 +98,7 @@ public final class ChannelzService: Grpc_Channelz_V1_ChannelzService {
     return response
   }
 
+  /// One channel; NOT_FOUND when it is gone.
   public func getChannel(
     _ request: Grpc_Channelz_V1_GetChannelRequest, context: ServerContext
   ) async throws -> Grpc_Channelz_V1_GetChannelResponse {
@@ -102,6 +108,7 @@ public final class ChannelzService: Grpc_Channelz_V1_ChannelzService {
     return Grpc_Channelz_V1_GetChannelResponse(channel: Grpc_Channelz_V1_Channel(await channel.inspect()))
   }
 
+  /// One subchannel; NOT_FOUND when it is gone.
   public func getSubchannel(
     _ request: Grpc_Channelz_V1_GetSubchannelRequest, context: ServerContext
   ) async throws -> Grpc_Channelz_V1_GetSubchannelResponse {
@@ -115,6 +122,7 @@ public final class ChannelzService: Grpc_Channelz_V1_ChannelzService {
 
   // MARK: Sockets
 
+  /// One connection or listener; NOT_FOUND when it is gone.
   public func getSocket(
     _ request: Grpc_Channelz_V1_GetSocketRequest, context: ServerContext
   ) async throws -> Grpc_Channelz_V1_GetSocketResponse {

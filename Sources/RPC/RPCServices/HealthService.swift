@@ -6,6 +6,7 @@ import Synchronization
 /// The empty name stands for the whole server. A service that serves nothing any more is told by `set`; a server that is about to leave says
 /// so for all by `drain`.
 public final class HealthService: Grpc_Health_V1_HealthService {
+  /// Whether a service can serve.
   public typealias Status = Grpc_Health_V1_HealthCheckResponse.ServingStatus
 
   private let state: Mutex<State>
@@ -35,6 +36,7 @@ public final class HealthService: Grpc_Health_V1_HealthService {
     state = Mutex(State(statuses: statuses))
   }
 
+  /// The service, ready for a router.
   public var routes: ServiceRoutes { Grpc_Health_V1_Health.routes(self) }
 
   /// Says whether a service serves; `""` is the server. While draining nothing does.
@@ -58,6 +60,7 @@ public final class HealthService: Grpc_Health_V1_HealthService {
     }
   }
 
+  /// The status now; NOT_FOUND for a service that was never named.
   public func check(
     _ request: Grpc_Health_V1_HealthCheckRequest, context: ServerContext
   ) async throws -> Grpc_Health_V1_HealthCheckResponse {
@@ -67,6 +70,7 @@ public final class HealthService: Grpc_Health_V1_HealthService {
     return Grpc_Health_V1_HealthCheckResponse(status: status)
   }
 
+  /// The status of every service.
   public func list(
     _ request: Grpc_Health_V1_HealthListRequest, context: ServerContext
   ) async throws -> Grpc_Health_V1_HealthListResponse {

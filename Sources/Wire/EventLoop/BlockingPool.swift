@@ -9,6 +9,7 @@ public final class BlockingPool: Sendable {
   /// Work that waits for a thread. When it is full more would only wait longer than its callers do: it is refused.
   public static let defaultQueueLimit = 1024
 
+  /// The pool of `offload`.
   public static let shared = BlockingPool()
 
   private let queueLimit: Int
@@ -25,6 +26,7 @@ public final class BlockingPool: Sendable {
     var waiting: Int { queue.count - head }
   }
 
+  /// A pool; its threads start when there is work for them.
   public init(threads: Int = defaultThreads, queueLimit: Int = defaultQueueLimit) {
     precondition(threads > 0 && queueLimit > 0)
     self.queueLimit = queueLimit

@@ -13,7 +13,9 @@ import Synchronization
 public final class EventLoop: TaskExecutor, @unchecked Sendable {
   // Sendable: `remote` is locked, `state` atomic; everything else is touched by the loop's thread alone, or before it starts.
 
+  /// What its thread is called in ps and debuggers.
   public let name: String
+  /// What tells it the time.
   public let clock: any LoopClock
   /// Milliseconds of the clock are cheap but not free: this is the moment the present batch of events began.
   public private(set) var now: UInt64
@@ -50,6 +52,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
   /// Rounds of tasks before sockets are looked at again, so that tasks that yield for ever don't starve them.
   private static let taskRounds = 16
 
+  /// A loop that has not started.
   public init(name: String = "loop", clock: any LoopClock = SystemLoopClock()) {
     self.name = name
     self.clock = clock
@@ -80,6 +83,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
 
   // MARK: Work
 
+  /// Queues a job of a task, from any thread. After the loop's end it runs on the global executor.
   public func enqueue(_ job: consuming ExecutorJob) {
     let job = UnownedJob(job)
     if isCurrent {
@@ -99,6 +103,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     if wake { self.wake() }
   }
 
+  /// The loop as tasks refer to it.
   public func asUnownedTaskExecutor() -> UnownedTaskExecutor { UnownedTaskExecutor(ordinary: self) }
 
   /// Runs a closure on the loop, soon; from any thread. Nothing happens on a loop that has stopped.

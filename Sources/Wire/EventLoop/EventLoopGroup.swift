@@ -3,6 +3,7 @@ import Synchronization
 
 /// The loops of a process: one thread for each processor it may use.
 public final class EventLoopGroup: Sendable {
+  /// All of them.
   public let loops: [EventLoop]
   private let turn = Atomic<Int>(0)
 

@@ -4,9 +4,11 @@ import Synchronization
 
 /// A piece of work that kept a loop from everything else for longer than it may. Debug builds make them.
 public struct HoldReport: Sendable, Hashable {
+  /// The loop's name.
   public let loop: String
   /// What kind of work it was: a task, a socket's handler, a timer.
   public let work: String
+  /// How long it was held.
   public let duration: Duration
   /// Whether it slept in the kernel, rather than computed.
   public let slept: Bool

@@ -6,6 +6,7 @@ import Synchronization
 public final class LoopLocal<Value: AnyObject>: Sendable {
   fileprivate let slot: Int
 
+  /// A new place in every loop, empty at first.
   public init() {
     slot = nextSlot.wrappingAdd(1, ordering: .relaxed).oldValue
   }

@@ -15,6 +15,7 @@ public final class LoopTimer {
 
   deinit { assert(position < 0, "a timer was let go while armed") }
 
+  /// Whether it is to fire.
   public var isArmed: Bool { position >= 0 }
 
   /// Calls the action once at a moment of the loop's clock, in place of what it was armed for before.
@@ -29,6 +30,7 @@ public final class LoopTimer {
     arm(at: loop.moment(after: span))
   }
 
+  /// Takes back its firing, if it was to fire. On the loop only.
   public func disarm() {
     assert(loop.isCurrent)
     if position >= 0 { loop.timers.remove(self) }

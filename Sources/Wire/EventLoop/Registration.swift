@@ -2,10 +2,14 @@ import CLinux
 
 /// What a socket is ready for, or what its owner waits for.
 public struct Readiness: OptionSet, Sendable {
+  /// The bits.
   public let rawValue: UInt8
+  /// A set by its bits.
   public init(rawValue: UInt8) { self.rawValue = rawValue }
 
+  /// There is something to read, or the end of it.
   public static let readable = Readiness(rawValue: 1)
+  /// There is room to write.
   public static let writable = Readiness(rawValue: 2)
   /// Nothing will follow: reading tells what happened. Always reported.
   public static let hangup = Readiness(rawValue: 4)
@@ -33,7 +37,9 @@ public protocol ReadinessHandler: AnyObject {
 
 /// A descriptor that a loop watches. On the loop only.
 public final class Registration {
+  /// What is watched.
   public let descriptor: Int32
+  /// What is waited for.
   public private(set) var interest: Readiness
   private unowned(unsafe) let loop: EventLoop
   var handler: (any ReadinessHandler)?

@@ -3,6 +3,7 @@ import Glibc
 
 /// A non-blocking stream socket. Whoever holds it closes it, once.
 public struct Socket: Sendable {
+  /// The file descriptor.
   public let descriptor: Int32
 
   /// Connections that wait to be accepted: bursts of reconnecting clients must not meet refusals.
@@ -105,6 +106,7 @@ public struct Socket: Sendable {
   /// Says that nothing more will be sent.
   public func shutdownSending() { _ = shutdown(descriptor, Int32(SHUT_WR)) }
 
+  /// Closes the descriptor. Once.
   public func close() { _ = Glibc.close(descriptor) }
 
   /// Closes a listener; the file of one in the file system goes too, unless another server has put its own there meanwhile.

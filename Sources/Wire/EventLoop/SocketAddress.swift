@@ -73,6 +73,7 @@ public struct SocketAddress: @unchecked Sendable {
 
   var family: Int32 { Int32(storage.ss_family) }
 
+  /// Whether this is a path in the file system.
   public var isUnix: Bool { family == AF_UNIX }
 
   /// The port; nil for a path.
@@ -136,7 +137,10 @@ extension SocketAddress: CustomStringConvertible {
 
 /// A host name that has no address.
 public struct ResolveError: Error, CustomStringConvertible {
+  /// The name that was looked up.
   public let host: String
+  /// The resolver's words.
   public let reason: String
+  /// The name and the resolver's words.
   public var description: String { "\(host): \(reason)" }
 }

@@ -21,6 +21,7 @@ public struct ByteQueue: ~Copyable {
   /// What a queue keeps when it is emptied for its next user.
   private static let keptCapacity = 16 * 1024
 
+  /// An empty queue.
   public init() {
     state = .allocate(capacity: 1)
     state.initialize(to: State(base: .allocate(byteCount: Self.firstCapacity, alignment: 8), capacity: Self.firstCapacity))
@@ -31,7 +32,9 @@ public struct ByteQueue: ~Copyable {
     state.deallocate()
   }
 
+  /// Bytes in the queue.
   @inlinable @inline(__always) public var count: Int { state.pointee.tail &- state.pointee.head }
+  /// Whether nothing is queued.
   @inlinable @inline(__always) public var isEmpty: Bool { state.pointee.head == state.pointee.tail }
 
   /// Room for this many bytes at the end; `commit` makes them part of the queue.
@@ -41,9 +44,11 @@ public struct ByteQueue: ~Copyable {
     return state.pointee.base + state.pointee.tail
   }
 
+  /// Makes bytes part of the queue that were written into what `reserve` gave.
   @inlinable @inline(__always)
   public func commit(_ count: Int) { state.pointee.tail &+= count }
 
+  /// Copies bytes to the end.
   @inlinable @inline(__always)
   public func append(_ bytes: UnsafeRawBufferPointer) {
     guard let source = bytes.baseAddress else { return }
@@ -54,6 +59,7 @@ public struct ByteQueue: ~Copyable {
   /// The first byte; valid until the next change.
   @inlinable @inline(__always) public var front: UnsafeRawPointer { UnsafeRawPointer(state.pointee.base + state.pointee.head) }
 
+  /// Drops so many bytes from the front; there must be as many.
   @inlinable @inline(__always)
   public func removeFirst(_ count: Int) {
     state.pointee.head &+= count
@@ -63,6 +69,7 @@ public struct ByteQueue: ~Copyable {
     }
   }
 
+  /// Empties the queue.
   public func removeAll() {
     state.pointee.head = 0
     state.pointee.tail = 0

@@ -7,6 +7,7 @@ public struct HTTP2Headers: ~Copyable {
   /// A handle, as the queue is.
   @usableFromInline let counts: UnsafeMutablePointer<(fields: Int, size: Int)>
 
+  /// An empty list.
   public init() {
     counts = .allocate(capacity: 1)
     counts.initialize(to: (0, 0))
@@ -14,15 +15,18 @@ public struct HTTP2Headers: ~Copyable {
 
   deinit { counts.deallocate() }
 
+  /// Fields in the list.
   @inlinable public var count: Int { counts.pointee.fields }
   /// The size as HTTP/2 counts it: name, value and 32 for each field.
   @inlinable public var listSize: Int { counts.pointee.size }
 
+  /// Whether there are none.
   public var isEmpty: Bool { count == 0 }
 
   /// Names and values together, without overhead.
   public var byteCount: Int { listSize - 32 * count }
 
+  /// Empties the list, keeping its memory.
   public func removeAll() {
     bytes.removeAll()
     counts.pointee = (0, 0)
@@ -41,19 +45,23 @@ public struct HTTP2Headers: ~Copyable {
     counts.pointee.size &+= name.count &+ value.count &+ 32
   }
 
+  /// Adds a field. Names are lower-case; whatever is added is copied.
   public func add(_ name: StaticString, value: UnsafeRawBufferPointer) {
     add(name: UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount), value: value)
   }
 
+  /// Adds a field whose name and value are constants.
   public func add(_ name: StaticString, _ value: StaticString) {
     add(name, value: UnsafeRawBufferPointer(start: value.utf8Start, count: value.utf8CodeUnitCount))
   }
 
+  /// Adds a field whose value is text.
   public func add(_ name: StaticString, text value: String) {
     var value = value
     value.withUTF8 { add(name, value: UnsafeRawBufferPointer($0)) }
   }
 
+  /// Adds a field whose name is known at run time only.
   public func add(name: String, text value: String) {
     var name = name
     var value = value

@@ -25,11 +25,16 @@ public struct HTTP2Limits: Sendable {
   /// Gaps in the numbers of a client's streams that are watched: honest clients leave none.
   static let rememberedGaps = 8
 
+  /// The limits of a server on the open network.
   public init() {}
 
+  /// So many at once, then so many a second.
   public struct Rate: Sendable {
+    /// What may come at once.
     public var burst: Int
+    /// What may come in the long run.
     public var perSecond: Int
+    /// A rate by its burst and its long run.
     public init(burst: Int, perSecond: Int) {
       self.burst = burst
       self.perSecond = perSecond

@@ -20,10 +20,14 @@ public protocol HTTP2SessionDelegate: AnyObject {
 /// Frames, HPACK and flow control are nghttp2's; the accounting against abuse is ours (`HTTP2Limits`). Windows open only as bodies are
 /// consumed. Belongs to one thread. Neither `receive` nor `send` may be called from inside an event.
 public final class HTTP2Session {
+  /// Which end of the connection this is.
   public enum Role: Sendable { case client, server }
 
+  /// Which end of the connection this is.
   public let role: Role
+  /// What the peer may ask.
   public let limits: HTTP2Limits
+  /// Who learns what arrives; it must outlive the session.
   public unowned(unsafe) let delegate: any HTTP2SessionDelegate
   /// Streams open now.
   public internal(set) var openStreams = 0
@@ -35,6 +39,7 @@ public final class HTTP2Session {
   public internal(set) var acceptedStreams = 0
   /// Streams that both sides ended, ever, and those that were reset.
   public private(set) var streamsEnded = 0
+  /// Streams that ended with an error code of either side.
   public private(set) var streamsBroken = 0
 
   /// Whether a header block of the peer's has begun and not ended.
@@ -70,6 +75,7 @@ public final class HTTP2Session {
   /// The payload of the ping whose answer ends the first phase of a shutdown.
   private static let shutdownPing: UInt64 = 0x7370_616e_7769_7265
 
+  /// A session that has sent nothing; its preface and settings go with the first output.
   public init(_ role: Role, limits: HTTP2Limits = HTTP2Limits(), delegate: any HTTP2SessionDelegate) {
     self.role = role
     self.limits = limits
@@ -144,6 +150,7 @@ public final class HTTP2Session {
   /// Whether the session wants nothing more: the connection can be closed once all bytes are out.
   public var isOver: Bool { nghttp2_session_want_read(handle) == 0 && nghttp2_session_want_write(handle) == 0 }
 
+  /// Asks the delegate to send, once until it does.
   @inline(__always)
   public func needsSend() {
     if sendIsAsked { return }
@@ -228,6 +235,7 @@ public final class HTTP2Session {
 
   /// What may be sent, and what the peer may send, over all streams.
   public var sendWindow: Int { Int(nghttp2_session_get_remote_window_size(handle)) }
+  /// Bytes that the peer may still send over all streams.
   public var receiveWindow: Int { Int(nghttp2_session_get_local_window_size(handle)) }
 
   /// Visits the streams that are open now, the youngest first.

@@ -33,6 +33,7 @@ open class HTTP2Stream {
   /// The body on its way out. Call `outputChanged()` after appending.
   public final let output = ByteQueue()
 
+  /// A stream that belongs to no session yet.
   public init() {
     state = .allocate(capacity: 1)
     state.initialize(to: State())
@@ -90,6 +91,7 @@ open class HTTP2Stream {
 
   // MARK: Actions
 
+  /// Whether the stream is in a session and not closed.
   public final var isOpen: Bool { session != nil && closeCode == nil }
 
   /// Makes the session look at the queue.

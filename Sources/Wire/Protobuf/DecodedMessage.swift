@@ -8,6 +8,7 @@ public struct DecodedMessage: @unchecked Sendable {  // what `storage` holds is 
   /// The C struct; valid while this value, or a copy of it, lives.
   public let cStruct: UnsafeRawPointer
 
+  /// Decodes a message of any type into an arena of its own, which lives as long as the object. Throws `DecodingError`.
   public init(decoding bytes: UnsafeRawBufferPointer, table: MessageTable, limits: DecodingLimits = .default) throws(DecodingError) {
     (storage, cStruct) = try DecodedStorage.decode(bytes, table, limits)
   }
@@ -96,6 +97,7 @@ public protocol MessageView: IncomingMessage {
 }
 
 extension MessageView {
+  /// The view of the message; it keeps the bytes it reads from alive.
   @inlinable
   public init(decoding bytes: UnsafeRawBufferPointer, limits: DecodingLimits) throws(DecodingError) {
     self.init(decoded: try DecodedMessage(decoding: bytes, table: Value.table, limits: limits))

@@ -1,5 +1,6 @@
 /// Why bytes are not a message of the expected type.
 public struct DecodingError: Error, Hashable, Sendable, CustomStringConvertible {
+  /// What was wrong with the bytes.
   public enum Reason: UInt8, Hashable, Sendable {
     /// A field ends beyond its message.
     case truncated
@@ -21,18 +22,21 @@ public struct DecodingError: Error, Hashable, Sendable, CustomStringConvertible 
     case messageTooLarge
   }
 
+  /// What was wrong.
   public let reason: Reason
   /// The full name of the outermost message.
   public let typeName: String
   /// Where, as in `rows[3].text`; empty when the fault lies in the outermost message itself.
   public let path: String
 
+  /// An error at a field's path; empty for the message itself.
   public init(_ reason: Reason, typeName: String, path: String = "") {
     self.reason = reason
     self.typeName = typeName
     self.path = path
   }
 
+  /// The reason, the message's type and the path of the field.
   public var description: String {
     let what =
       switch reason {
@@ -62,11 +66,14 @@ public struct DecodingLimits: Hashable, Sendable {
   /// What a small message may take regardless of the factor.
   public var arenaFloor = 256 << 10
 
+  /// The limits that suit input off the network.
   public init() {}
+  /// Other limits: how deep messages may nest, and how many bytes its wire form may have.
   public init(depth: Int, messageBytes: Int = 64 << 20) {
     self.depth = depth
     self.messageBytes = messageBytes
   }
 
+  /// A hundred levels, as every protobuf library, and 64 MiB.
   public static let `default` = DecodingLimits()
 }

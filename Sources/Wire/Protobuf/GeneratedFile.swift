@@ -16,6 +16,7 @@ public final class GeneratedFile: Sendable {
     imports = dependencies
   }
 
+  /// The files that this one imports.
   public var dependencies: [GeneratedFile] { imports() }
 
   /// The FileDescriptorProto's wire form.

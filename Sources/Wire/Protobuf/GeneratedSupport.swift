@@ -62,11 +62,13 @@ import CProtobufC
 
 /// Readers of C structs that our decoder filled: strings there are UTF-8, pointers in arrays are never null.
 public enum CField {
+  /// A string; empty when it is not there.
   @inlinable @inline(__always)
   public static func string(_ value: ProtobufCBinaryData) -> String {
     value.len == 0 ? "" : String(decoding: UnsafeBufferPointer(start: value.data, count: value.len), as: UTF8.self)
   }
 
+  /// A copy of bytes; empty when they are not there.
   @inlinable @inline(__always)
   public static func bytes(_ value: ProtobufCBinaryData) -> [UInt8] {
     value.len == 0 ? [] : Array(UnsafeBufferPointer(start: value.data, count: value.len))
@@ -78,39 +80,46 @@ public enum CField {
     E(rawValue: Int32(truncatingIfNeeded: value.rawValue))
   }
 
+  /// A submessage; nil when the pointer is.
   @inlinable @inline(__always)
   public static func message<M: Message>(_ pointer: UnsafeRawPointer?) -> M? {
     guard let pointer else { return nil }
     return M(cStruct: pointer)
   }
 
+  /// As `message`, for a field by which a message holds its own type.
   @inlinable
   public static func indirect<M: Message>(_ pointer: UnsafeRawPointer?) -> Indirect<M>? {
     guard let pointer else { return nil }
     return Indirect(M(cStruct: pointer))
   }
 
+  /// Numbers, whose C array is copied as it lies.
   @inlinable
   public static func scalars<T: BitwiseCopyable>(_ count: Int, _ values: UnsafePointer<T>?) -> [T] {
     count == 0 ? [] : Array(UnsafeBufferPointer(start: values, count: count))
   }
 
+  /// Bools, which are 32 bits each in C.
   @inlinable
   public static func bools(_ count: Int, _ values: UnsafePointer<Int32>?) -> [Bool] {
     count == 0 ? [] : UnsafeBufferPointer(start: values, count: count).map { $0 != 0 }
   }
 
+  /// Enum values, which are 32 bits each in C.
   @inlinable
   public static func enumerations<E: MessageEnum>(_ count: Int, _ values: UnsafeRawPointer?) -> [E] {
     guard count > 0, let values else { return [] }
     return UnsafeBufferPointer(start: values.assumingMemoryBound(to: Int32.self), count: count).map { E(rawValue: $0) }
   }
 
+  /// Strings, in order.
   @inlinable
   public static func strings(_ count: Int, _ values: UnsafePointer<ProtobufCBinaryData>?) -> [String] {
     count == 0 ? [] : UnsafeBufferPointer(start: values, count: count).map { string($0) }
   }
 
+  /// Byte strings, in order.
   @inlinable
   public static func byteArrays(_ count: Int, _ values: UnsafePointer<ProtobufCBinaryData>?) -> [[UInt8]] {
     count == 0 ? [] : UnsafeBufferPointer(start: values, count: count).map { bytes($0) }
@@ -128,6 +137,7 @@ public enum CField {
     }
   }
 
+  /// A map's entries, in order of arrival; a later entry of the same key wins.
   @inlinable
   public static func map<Entry, Key, Value>(
     _ count: Int, _ entries: UnsafeMutablePointer<UnsafeMutablePointer<Entry>?>?,
@@ -143,6 +153,7 @@ public enum CField {
     return ProtoMap(pairs: pairs)
   }
 
+  /// What the decoder met and the type does not know, as it stood on the wire.
   @inlinable @inline(__always)
   public static func unknownFields(_ cStruct: UnsafeRawPointer) -> UnknownFields {
     let base = cStruct.assumingMemoryBound(to: ProtobufCMessage.self)

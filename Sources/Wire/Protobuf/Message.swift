@@ -47,6 +47,7 @@ public protocol MessageEnum: Hashable, Sendable, RawRepresentable where RawValue
 }
 
 extension Message {
+  /// Decodes the wire form within the limits. Throws `DecodingError`.
   @inlinable
   public init(decoding bytes: UnsafeRawBufferPointer, limits: DecodingLimits) throws(DecodingError) {
     self = try Self.table.withCStruct(decoding: bytes, limits: limits) { Self(cStruct: $0) }

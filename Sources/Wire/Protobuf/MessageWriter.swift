@@ -122,9 +122,11 @@ extension MessageWriter {
 
 // Strings and bytes.
 extension MessageWriter {
+  /// A string without presence: the default is not written.
   @inlinable @inline(__always)
   public mutating func string(_ number: UInt32, _ value: String) { if !value.isEmpty { string(number, always: value) } }
 
+  /// A string that is there, whatever its value.
   @inlinable @inline(__always)
   public mutating func string(_ number: UInt32, always value: String) {
     let length = value.utf8.count
@@ -140,17 +142,21 @@ extension MessageWriter {
     tag(number, 2)
   }
 
+  /// A string, if it is there.
   @inlinable
   public mutating func string(_ number: UInt32, optional value: String?) { if let value { string(number, always: value) } }
 
+  /// Strings, a field each.
   @inlinable
   public mutating func string(_ number: UInt32, repeated values: [String]) {
     backward(values) { $0.string(number, always: $1.value) }
   }
 
+  /// A byte string without presence: the default is not written.
   @inlinable @inline(__always)
   public mutating func bytes(_ number: UInt32, _ value: [UInt8]) { if !value.isEmpty { bytes(number, always: value) } }
 
+  /// A byte string that is there, whatever its value.
   @inlinable @inline(__always)
   public mutating func bytes(_ number: UInt32, always value: [UInt8]) {
     let length = value.count
@@ -164,9 +170,11 @@ extension MessageWriter {
     tag(number, 2)
   }
 
+  /// A byte string, if it is there.
   @inlinable
   public mutating func bytes(_ number: UInt32, optional value: [UInt8]?) { if let value { bytes(number, always: value) } }
 
+  /// Byte strings, a field each.
   @inlinable
   public mutating func bytes(_ number: UInt32, repeated values: [[UInt8]]) {
     backward(values) { $0.bytes(number, always: $1.value) }
@@ -199,27 +207,33 @@ struct InPlace<Value>: ~Copyable {
 
 // Enums, messages, maps, what is unknown.
 extension MessageWriter {
+  /// An enum value without presence: the default is not written.
   @inlinable @inline(__always)
   public mutating func enumeration(_ number: UInt32, _ value: some MessageEnum) { int32(number, value.rawValue) }
 
+  /// An enum value that is there, whatever its value.
   @inlinable @inline(__always)
   public mutating func enumeration(_ number: UInt32, always value: some MessageEnum) { int32(number, always: value.rawValue) }
 
+  /// An enum value, if it is there.
   @inlinable
   public mutating func enumeration<E: MessageEnum>(_ number: UInt32, optional value: E?) {
     if let value { int32(number, always: value.rawValue) }
   }
 
+  /// Enum values packed into one field; nothing for none.
   @inlinable
   public mutating func enumeration(_ number: UInt32, packed values: [some MessageEnum]) {
     if !values.isEmpty { int32(number, packed: values.map(\.rawValue)) }
   }
 
+  /// Enum values, a field each.
   @inlinable
   public mutating func enumeration(_ number: UInt32, repeated values: [some MessageEnum]) {
     for value in values.reversed() { int32(number, always: value.rawValue) }
   }
 
+  /// A submessage that is there.
   @inlinable @inline(__always)
   public mutating func message(_ number: UInt32, always value: some Message) {
     let end = count
@@ -227,9 +241,11 @@ extension MessageWriter {
     close(number, end)
   }
 
+  /// A submessage, if it is there.
   @inlinable @inline(__always)
   public mutating func message<M: Message>(_ number: UInt32, optional value: M?) { if let value { message(number, always: value) } }
 
+  /// Submessages, a field each.
   @inlinable
   public mutating func message(_ number: UInt32, repeated values: [some Message]) {
     backward(values) { writer, element in

@@ -178,7 +178,9 @@ public struct TLSPeer: Sendable, Hashable {
   public var subject: String
   /// Subject alternative names.
   public var dnsNames: [String] = []
+  /// URIs among the subject alternative names.
   public var uris: [String] = []
+  /// Mail addresses among the subject alternative names.
   public var emails: [String] = []
   /// In digits, `10.0.0.1` or `fd00::1`.
   public var ipAddresses: [String] = []

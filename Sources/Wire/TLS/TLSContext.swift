@@ -48,6 +48,7 @@ public final class TLSContext: @unchecked Sendable {
     protocols.deallocate()
   }
 
+  /// Loads a server's certificates. Throws `TLSError` when they cannot be read or do not fit their key.
   public convenience init(server configuration: TLSServerConfiguration) throws(TLSError) {
     try self.init(server: true, serverName: nil, verifiesServer: false, protocols: configuration.protocols)
     try use(configuration.certificateChain, configuration.privateKey)
@@ -65,6 +66,7 @@ public final class TLSContext: @unchecked Sendable {
     }
   }
 
+  /// Loads a client's trust and identity. Throws `TLSError` when they cannot be read or do not fit each other.
   public convenience init(client configuration: TLSClientConfiguration) throws(TLSError) {
     try self.init(
       server: false, serverName: configuration.serverName, verifiesServer: configuration.trust != .anybody,
@@ -165,6 +167,7 @@ public final class TLSContext: @unchecked Sendable {
   }
 }
 
+/// Versions of the protocol that are spoken.
 public enum TLSVersion: Sendable, Hashable, CaseIterable {
   case tls12, tls13
 
@@ -175,8 +178,10 @@ public enum TLSVersion: Sendable, Hashable, CaseIterable {
 public final class TLSContextSlot: Sendable {
   private let state: Mutex<TLSContext>
 
+  /// A slot with its first context.
   public init(_ context: TLSContext) { state = Mutex(context) }
 
+  /// The context that new connections take.
   public var context: TLSContext { state.withLock { $0 } }
 
   /// New connections use the new context from now on.

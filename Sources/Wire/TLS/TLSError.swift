@@ -7,6 +7,7 @@ public struct TLSError: Error, Sendable, Hashable, CustomStringConvertible {
   /// OpenSSL's own words, the most telling of the queue.
   public let reason: String
 
+  /// An error in doing something, and OpenSSL's reason.
   public init(_ action: String, reason: String) {
     self.action = action
     self.reason = reason
@@ -24,5 +25,6 @@ public struct TLSError: Error, Sendable, Hashable, CustomStringConvertible {
     return TLSError(action, reason: reason.isEmpty ? "unknown" : reason)
   }
 
+  /// What failed, and why.
   public var description: String { "TLS \(action): \(reason)" }
 }

@@ -20,8 +20,11 @@ extension Google_Protobuf_Any {
 
 /// An `Any` holds another type than was asked for.
 public struct AnyMismatch: Error, Hashable, CustomStringConvertible {
+  /// The full name of the type that was asked for.
   public let expected: String
+  /// The full name of the type that is there; empty for none.
   public let found: String
 
+  /// What was asked for, and what is there.
   public var description: String { "the Any holds \(found.isEmpty ? "nothing" : found), not \(expected)" }
 }

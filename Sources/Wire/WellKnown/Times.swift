@@ -10,6 +10,7 @@ extension Google_Protobuf_Timestamp {
 }
 
 extension Google_Protobuf_Duration {
+  /// A moment by its nanoseconds since 1970 in UTC.
   public init(nanoseconds: Int64) {
     self.init(seconds: nanoseconds / 1_000_000_000, nanos: Int32(nanoseconds % 1_000_000_000))
   }
@@ -23,6 +24,7 @@ extension Google_Protobuf_Duration {
     self.init(seconds: seconds, nanos: Int32(attoseconds / 1_000_000_000))
   }
 
+  /// The span as the standard library has it.
   public var duration: Duration { .seconds(seconds) + .nanoseconds(Int64(nanos)) }
 }
 

@@ -4,12 +4,14 @@
 public struct ChannelBackoff: Sendable, Hashable {
   /// After the first failure.
   public var initial: Duration = .seconds(1)
+  /// By how much each pause is longer than the last.
   public var multiplier = 1.6
   /// Each wait is this much shorter or longer, so that many clients do not return all at once.
   public var jitter = 0.2
   /// A server that comes back is found within this time, whatever the number of failures.
   public var maximum: Duration = .seconds(120)
 
+  /// The pauses that gRPC recommends, unless said otherwise.
   public init(initial: Duration = .seconds(1), multiplier: Double = 1.6, jitter: Double = 0.2, maximum: Duration = .seconds(120)) {
     self.initial = initial
     self.multiplier = multiplier

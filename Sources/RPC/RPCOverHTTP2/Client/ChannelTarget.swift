@@ -98,6 +98,7 @@ public struct ChannelTarget: Sendable, Hashable {
 }
 
 extension ChannelTarget: CustomStringConvertible {
+  /// The target as gRPC writes it.
   public var description: String {
     switch place {
     case .host: authority

@@ -3,6 +3,7 @@ import SpanwireRPC
 
 /// What can be seen of a channel: the subchannels of its loops, each with its connection.
 extension HTTP2Channel: InspectableChannel {
+  /// The channel, its subchannels and their connections as they are now.
   public func inspect() async -> ChannelInspection {
     var channel = ChannelInspection(id: inspectionID, target: "\(target)", state: connectivity, subchannels: [])
     for pool in inspectedPools {

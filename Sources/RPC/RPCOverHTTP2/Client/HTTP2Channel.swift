@@ -5,6 +5,7 @@ import SpanwireTLS
 
 /// How a channel behaves.
 public struct HTTP2ChannelOptions: Sendable {
+  /// When a silent server is asked for a sign of life.
   public struct Keepalive: Sendable, Hashable {
     /// So long without a byte received, and the server is asked for a sign of life.
     public var interval: Duration
@@ -13,6 +14,7 @@ public struct HTTP2ChannelOptions: Sendable {
     /// Whether it is asked also when no calls are open. Many servers take that for abuse.
     public var withoutCalls: Bool
 
+    /// Keepalive while calls are open, unless said otherwise.
     public init(interval: Duration, timeout: Duration = .seconds(20), withoutCalls: Bool = false) {
       self.interval = interval
       self.timeout = timeout
@@ -20,12 +22,15 @@ public struct HTTP2ChannelOptions: Sendable {
     }
   }
 
+  /// How large messages may be.
   public var limits = MessageLimits.default
   /// Size of the metadata of a response, counted as HTTP/2 counts: the bound of other gRPC libraries.
   public var maxMetadataBytes = 32 * 1024
   /// From the beginning of an attempt to the server's settings.
   public var connectTimeout: Duration = .seconds(20)
+  /// The pauses between attempts to connect.
   public var backoff = ChannelBackoff()
+  /// When a silent server is asked for a sign of life; nil for never.
   public var keepalive: Keepalive?
   /// In place of the target's own.
   public var authority: String?
@@ -51,6 +56,7 @@ public struct HTTP2ChannelOptions: Sendable {
   /// In 0..<1; for backoff, balancing and jitter.
   var random: @Sendable () -> Double = { .random(in: 0..<1) }
 
+  /// The options that suit most.
   public init() {}
 }
 
@@ -61,6 +67,7 @@ public struct HTTP2ChannelOptions: Sendable {
 /// reached they fail with UNAVAILABLE, unless they say `waitForReady`. What no server has looked at is made again, and so is what the service
 /// config lets be made again; every attempt is a call of its own to observers.
 public final class HTTP2Channel: Channel {
+  /// Where calls go.
   public let target: ChannelTarget
   private let group: EventLoopGroup
   private let pools: [ClientPool]
@@ -70,6 +77,7 @@ public final class HTTP2Channel: Channel {
   private let config: ServiceConfig?
   private let throttle: RetryThrottle?
   private let state: ChannelConnectivity
+  /// The number by which tools ask for the channel.
   public let inspectionID = InspectionID.next()
   var inspectedPools: [ClientPool] { pools }
 
@@ -106,6 +114,7 @@ public final class HTTP2Channel: Channel {
 
   // MARK: Calls
 
+  /// Makes a call with one request and one response. Throws `RPCError`.
   public func unary<Request: Message, Response: Message>(
     _ request: Request, _ method: MethodDescriptor, _ options: CallOptions, returning: Response.Type
   ) async throws -> UnaryResponse<Response> {
@@ -141,6 +150,7 @@ public final class HTTP2Channel: Channel {
     }
   }
 
+  /// Begins a call of any kind.
   public func start(_ method: MethodDescriptor, _ options: CallOptions) async throws -> any ClientCall {
     let settings = config?.method(method)
     let policy = settings?.repetition.map { AttemptPlan.Policy($0) } ?? .once

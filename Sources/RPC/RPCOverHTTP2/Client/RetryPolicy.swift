@@ -4,11 +4,16 @@ import SpanwireRPC
 public struct RetryPolicy: Sendable, Hashable {
   /// The first included; `ClientLimits.attempts` at most.
   public var maxAttempts: Int
+  /// The pause before the second attempt, give or take a fifth.
   public var initialBackoff: Duration
+  /// The longest pause.
   public var maxBackoff: Duration
+  /// By how much each pause is longer than the last.
   public var backoffMultiplier: Double
+  /// The outcomes after which another attempt is made.
   public var retryableCodes: Set<RPCError.Code>
 
+  /// A policy; one read from JSON is checked, this one is taken as it is.
   public init(
     maxAttempts: Int, initialBackoff: Duration, maxBackoff: Duration, backoffMultiplier: Double, retryableCodes: Set<RPCError.Code>
   ) {
@@ -37,6 +42,7 @@ public struct HedgingPolicy: Sendable, Hashable {
   /// Failures that do not end the call while another attempt may succeed.
   public var nonFatalCodes: Set<RPCError.Code>
 
+  /// A policy; without a delay all attempts leave at once.
   public init(maxAttempts: Int, hedgingDelay: Duration = .zero, nonFatalCodes: Set<RPCError.Code> = []) {
     self.maxAttempts = maxAttempts
     self.hedgingDelay = hedgingDelay

@@ -9,6 +9,7 @@ public struct ServiceConfigError: Error, Sendable, Hashable, CustomStringConvert
   /// What it should have been.
   public let problem: String
 
+  /// The path in the JSON, and what is wrong there.
   public var description: String { path.isEmpty ? problem : "\(path): \(problem)" }
 }
 

@@ -6,6 +6,7 @@ import SpanwireRPC
 public struct ServiceConfig: Sendable, Hashable {
   /// What holds for some methods. `nil` leaves a matter to the caller and the channel.
   public struct Method: Sendable, Hashable {
+    /// How a call is made more than once.
     public enum Repetition: Sendable, Hashable {
       case retry(RetryPolicy)
       case hedge(HedgingPolicy)
@@ -17,9 +18,12 @@ public struct ServiceConfig: Sendable, Hashable {
     public var timeout: Duration?
     /// At most; a caller's own smaller limit counts.
     public var maxRequestBytes: Int?
+    /// The largest response; nil leaves it to the channel.
     public var maxResponseBytes: Int?
+    /// How the method's calls are made more than once; nil for not at all.
     public var repetition: Repetition?
 
+    /// What is said of some methods; what is not said is left to the channel.
     public init(
       waitForReady: Bool? = nil, timeout: Duration? = nil, maxRequestBytes: Int? = nil, maxResponseBytes: Int? = nil,
       repetition: Repetition? = nil
@@ -34,9 +38,12 @@ public struct ServiceConfig: Sendable, Hashable {
 
   /// Stops retries while too many calls fail.
   public struct Throttling: Sendable, Hashable {
+    /// Tokens at the start, and at most. Each failure takes one.
     public var maxTokens: Double
+    /// Tokens that each success gives back.
     public var tokenRatio: Double
 
+    /// A bucket; retries stop while half of the tokens or fewer are left.
     public init(maxTokens: Double, tokenRatio: Double) {
       self.maxTokens = maxTokens
       self.tokenRatio = tokenRatio
@@ -45,6 +52,7 @@ public struct ServiceConfig: Sendable, Hashable {
 
   /// By path: `/service/method`, `/service/` for the service's other methods, the empty text for all others.
   public var methods: [String: Method] = [:]
+  /// When retries stop for a while; nil for never.
   public var throttling: Throttling?
   /// nil leaves it to the channel's options.
   public var balancing: LoadBalancing?
@@ -53,6 +61,7 @@ public struct ServiceConfig: Sendable, Hashable {
   /// The service whose health decides which servers take calls; `""` stands for the whole server. nil asks nobody.
   public var healthService: String?
 
+  /// Says nothing.
   public init() {}
 
   /// The entry that fits a method best.

@@ -9,6 +9,7 @@ public struct JSONEncodingOptions: Hashable, Sendable {
   /// Two spaces a level, a line a value.
   public var isIndented = false
 
+  /// A printer with the options of the JSON mapping; all are off unless said.
   public init(usesProtoNames: Bool = false, printsDefaults: Bool = false, printsEnumNumbers: Bool = false, isIndented: Bool = false) {
     self.usesProtoNames = usesProtoNames
     self.printsDefaults = printsDefaults

@@ -7,6 +7,7 @@ public struct JSONDecodingOptions: Hashable, Sendable {
   /// Bytes of text. 64 MiB, as for the wire form: transports refuse earlier.
   public var maximumBytes = 64 << 20
 
+  /// A reader; unless told to ignore them, fields that the type does not know are errors.
   public init(ignoresUnknown: Bool = false) { self.ignoresUnknown = ignoresUnknown }
 }
 

@@ -2,6 +2,7 @@
 public struct JSONError: Error, Hashable, Sendable, CustomStringConvertible {
   /// Where, in JSON names, as in `rows[3].text`; empty for the outermost value.
   public var path: String
+  /// What is wrong there.
   public let problem: String
 
   init(_ problem: String, path: String = "") {
@@ -9,6 +10,7 @@ public struct JSONError: Error, Hashable, Sendable, CustomStringConvertible {
     self.path = path
   }
 
+  /// The path, and what is wrong there.
   public var description: String { path.isEmpty ? problem : "\(path): \(problem)" }
 
   /// The same error seen from one level further out.

@@ -21,8 +21,10 @@ public final class DescriptorPool: Sendable {
   /// The files of generated code, as they were registered: what `Any` in JSON is looked up in unless told otherwise.
   public static let generated = DescriptorPool()
 
+  /// A pool without files.
   public init() {}
 
+  /// A pool of generated files and all that they import.
   public convenience init(files: [GeneratedFile]) {
     self.init()
     for file in files { add(file) }
@@ -69,9 +71,13 @@ public final class DescriptorPool: Sendable {
 
   // MARK: - Looking up
 
+  /// The file of a name, as in `google/protobuf/any.proto`; nil when the pool lacks it.
   public func file(named name: String) -> FileSchema? { state.withLock { $0.files[name] } }
+  /// The message of a full name without a leading dot; nil when the pool lacks it.
   public func message(_ fullName: String) -> MessageSchema? { state.withLock { $0.messages[fullName] } }
+  /// The enum of a full name; nil when the pool lacks it.
   public func enumeration(_ fullName: String) -> EnumSchema? { state.withLock { $0.enums[fullName] } }
+  /// The service of a full name; nil when the pool lacks it.
   public func service(_ fullName: String) -> ServiceSchema? { state.withLock { $0.services[fullName] } }
 
   /// The file that declares a message, field, oneof, enum, enum value, service, method or extension.
@@ -79,10 +85,12 @@ public final class DescriptorPool: Sendable {
     state.withLock { state in state.symbols[symbol].flatMap { state.files[$0] } }
   }
 
+  /// The extension of a message by its field number; nil when the pool knows none.
   public func `extension`(of message: String, number: UInt32) -> FieldSchema? {
     state.withLock { $0.extensions[message]?[number] }
   }
 
+  /// The file that declares an extension; nil when the pool knows none.
   public func file(extending message: String, number: UInt32) -> FileSchema? {
     state.withLock { state in
       state.extensions[message]?[number].flatMap { state.symbols[$0.fullName] }.flatMap { state.files[$0] }
@@ -105,7 +113,9 @@ public final class DescriptorPool: Sendable {
     }
   }
 
+  /// The names of all files, sorted.
   public var fileNames: [String] { state.withLock { $0.files.keys.sorted() } }
+  /// The full names of all services, sorted.
   public var serviceNames: [String] { state.withLock { $0.services.keys.sorted() } }
 
   // MARK: - Linking

@@ -2,11 +2,14 @@ import CProtobufC
 
 /// A message whose type is known only at run time.
 public struct DynamicMessage: Hashable, Sendable {
+  /// The type of the message.
   public let schema: MessageSchema
   /// What is set, by field number. Fields without presence are absent while they have their default.
   public var fields: [UInt32: DynamicValue] = [:]
+  /// What was decoded and the type does not know.
   public var unknownFields = UnknownFields()
 
+  /// An empty message of a type.
   public init(_ schema: MessageSchema) { self.schema = schema }
 
   /// A field by its name in the file.
@@ -15,10 +18,12 @@ public struct DynamicMessage: Hashable, Sendable {
     set { if let number = schema.field(named: name)?.number { fields[number] = newValue } }
   }
 
+  /// Equal when type, fields and unknown fields are.
   public static func == (left: Self, right: Self) -> Bool {
     left.schema.fullName == right.schema.fullName && left.fields == right.fields && left.unknownFields == right.unknownFields
   }
 
+  /// Hashes the type and what is set.
   public func hash(into hasher: inout Hasher) {
     hasher.combine(schema.fullName)
     hasher.combine(fields)
@@ -45,6 +50,7 @@ public enum DynamicValue: Hashable, Sendable {
 // MARK: - Decoding
 
 extension DynamicMessage {
+  /// Decodes protobuf bytes. Throws `DecodingError`.
   public init(decoding bytes: [UInt8], schema: MessageSchema, limits: DecodingLimits = .default) throws(DecodingError) {
     let table = schema.table
     self = try bytes.withUnsafeBufferPointer { buffer throws(DecodingError) in
@@ -147,6 +153,7 @@ extension DynamicMessage {
 // MARK: - Encoding
 
 extension DynamicMessage {
+  /// The message as protobuf bytes, fields in order of their numbers.
   public func encoded() -> [UInt8] {
     var writer = MessageWriter()
     write(to: &writer)

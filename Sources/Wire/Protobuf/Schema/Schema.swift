@@ -27,14 +27,23 @@ public enum FieldType: UInt8, Hashable, Sendable {
 
 /// One .proto file.
 public final class FileSchema: Sendable {
+  /// The file's name, as imports give it.
   public let name: String
+  /// The package; empty for none.
   public let package: String
+  /// Whether fields without `optional` have no presence.
   public let isProto3: Bool
+  /// The names of the files that it imports.
   public let dependencies: [String]
+  /// Those of its imports that its importers see too.
   public let publicDependencies: [String]
+  /// Its messages on the top level.
   public let messages: [MessageSchema]
+  /// Its enums on the top level.
   public let enums: [EnumSchema]
+  /// Its services.
   public let services: [ServiceSchema]
+  /// The extensions that it declares on the top level.
   public let extensions: [FieldSchema]
   /// The FileDescriptorProto as it was added.
   public let bytes: [UInt8]
@@ -55,7 +64,9 @@ public final class FileSchema: Sendable {
 
 /// A message type.
 public final class MessageSchema: @unchecked Sendable {  // `fields` is completed while its file is added, before the pool shows it
+  /// The full name, without a leading dot.
   public let fullName: String
+  /// The name of the file that declares it.
   public let fileName: String
   /// In ascending order of their numbers.
   public internal(set) var fields: [FieldSchema] {
@@ -70,8 +81,11 @@ public final class MessageSchema: @unchecked Sendable {  // `fields` is complete
   private(set) var fieldsByJSONName: [String: FieldSchema] = [:]
   /// Names of the oneofs, synthetic ones included; `FieldSchema.oneofIndex` points here.
   public let oneofs: [String]
+  /// The messages declared inside.
   public let nestedMessages: [MessageSchema]
+  /// The enums declared inside.
   public let nestedEnums: [EnumSchema]
+  /// Whether this is the made-up message of a map's entries.
   public let isMapEntry: Bool
   private let runtimeTable = Mutex<MessageTable?>(nil)
 
@@ -85,6 +99,7 @@ public final class MessageSchema: @unchecked Sendable {  // `fields` is complete
     self.nestedEnums = nestedEnums
   }
 
+  /// The field of a number; nil when there is none.
   public func field(number: UInt32) -> FieldSchema? { fields.first { $0.number == number } }
   /// A field by its name in the file.
   public func field(named name: String) -> FieldSchema? { fields.first { $0.name == name } }
@@ -102,12 +117,17 @@ public final class MessageSchema: @unchecked Sendable {  // `fields` is complete
 
 /// A field, or an extension.
 public final class FieldSchema: @unchecked Sendable {  // the two types are filled in while the file is added, before the pool shows it
+  /// The name in the .proto file.
   public let name: String
+  /// The full name, without a leading dot.
   public let fullName: String
   /// The name in JSON: `sessionId`, or `[package.name]` of an extension.
   public let jsonName: String
+  /// The number on the wire.
   public let number: UInt32
+  /// The declared type.
   public let type: FieldType
+  /// Whether there may be many; true of maps.
   public let isRepeated: Bool
   /// Whether a repeated scalar is written as one run.
   public let isPacked: Bool
@@ -119,7 +139,9 @@ public final class FieldSchema: @unchecked Sendable {  // the two types are fill
   public let oneofIndex: Int?
   /// The message an extension belongs to.
   public let extendee: String?
+  /// The message of a field that holds one; nil for others.
   public internal(set) var messageType: MessageSchema?
+  /// The enum of a field that holds one; nil for others.
   public internal(set) var enumType: EnumSchema?
   let typeName: String
 
@@ -140,12 +162,15 @@ public final class FieldSchema: @unchecked Sendable {  // the two types are fill
     typeName = raw.typeName
   }
 
+  /// Whether the field is a map: a repeated field of entries.
   public var isMap: Bool { isRepeated && messageType?.isMapEntry == true }
 }
 
 /// An enum type.
 public final class EnumSchema: Sendable {
+  /// The full name, without a leading dot.
   public let fullName: String
+  /// The name of the file that declares it.
   public let fileName: String
   /// In the file's order; the first is the default. Aliases share a number.
   public let values: [(name: String, number: Int32)]
@@ -159,23 +184,33 @@ public final class EnumSchema: Sendable {
     values = raw.values
   }
 
+  /// The first name of a number; nil when it has none.
   public func name(of number: Int32) -> String? { values.first { $0.number == number }?.name }
+  /// The number of a name; nil when there is no such value.
   public func number(of name: String) -> Int32? { values.first { $0.name == name }?.number }
 }
 
 /// A service and its methods.
 public struct ServiceSchema: Sendable {
+  /// The full name, without a leading dot.
   public var fullName: String
+  /// The name of the file that declares it.
   public var fileName: String
+  /// Its methods, in the order of the file.
   public var methods: [MethodSchema]
 }
 
+/// A method of a service.
 public struct MethodSchema: Sendable {
+  /// The name, `Greet` of `/greeting.Greeter/Greet`.
   public var name: String
   /// Full names of the messages.
   public var inputType: String
+  /// The full name of its response.
   public var outputType: String
+  /// Whether the client sends any number of messages.
   public var clientStreaming: Bool
+  /// Whether the server sends any number of messages.
   public var serverStreaming: Bool
   /// The MethodOptions' wire form.
   public var options: [UInt8]
@@ -183,8 +218,11 @@ public struct MethodSchema: Sendable {
 
 /// Why a file cannot join a pool.
 public struct SchemaError: Error, Hashable, Sendable, CustomStringConvertible {
+  /// The file that could not be taken in.
   public let fileName: String
+  /// Why not.
   public let problem: String
+  /// The file, and why it could not be taken in.
   public var description: String { "\(fileName): \(problem)" }
 }
 
