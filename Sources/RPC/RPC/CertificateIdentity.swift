@@ -12,8 +12,11 @@ public final class CertificateIdentity: ServerInterceptor {
   private let principal: @Sendable (PeerCertificate) -> Principal?
   private let known = Mutex<[PeerCertificate: Principal]>([:])
 
+  /// Takes its principals from certificates by a mapping of the server's own.
+  ///
   /// - Parameters:
-  ///   - required: whether calls without a certificate, or with one that the mapping does not know, are refused as UNAUTHENTICATED.
+  ///   - isRequired: whether calls without a certificate, or with one that the mapping does not know, are refused as UNAUTHENTICATED.
+  ///   - principal: whom a certificate stands for; nil for nobody.
   public init(required isRequired: Bool = false, _ principal: @escaping @Sendable (PeerCertificate) -> Principal?) {
     self.isRequired = isRequired
     self.principal = principal
