@@ -1,5 +1,6 @@
 #pragma once
 // What Swift cannot say by itself about Linux: packed structs, GNU-only calls, macros.
+#include <malloc.h>
 #include <errno.h>
 #include <stddef.h>
 #include <stdint.h>

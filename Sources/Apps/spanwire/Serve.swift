@@ -36,6 +36,8 @@ struct Serve: AsyncParsableCommand {
 
   func run() async throws {
     lineBuffered()
+    ProcessResources.raiseOpenFiles()
+    ProcessResources.returnFreedMemory()
     // Only debug builds measure.
     EventLoop.onHold { hold in
       FileHandle.standardError.write(Data("\(hold.work) \(hold.slept ? "slept on" : "held") \(hold.loop) for \(hold.duration)\n".utf8))

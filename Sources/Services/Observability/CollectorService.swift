@@ -23,19 +23,24 @@ public final class CollectorServer: CollectorService, Sendable {
 
   /// Stores what the process recorded since the last time. Answers flush first, so a span is there once its call has ended.
   public func flush() async throws {
-    let (spans, _) = recorder.drain()
-    if !spans.isEmpty { try await store.insert(spans) }
+    var left = SpanRecorder.capacity  // what comes meanwhile waits for the next time
+    while left > 0 {
+      let spans = recorder.drain(atMost: ObservabilityLimits.spansInTransaction)
+      if spans.isEmpty { return }
+      left -= spans.count
+      try await store.insert(spans)
+    }
   }
 
-  /// Flushes every second and prunes every hour until it is cancelled.
+  /// Flushes four times a second and prunes every hour until it is cancelled.
   public func run() async {
     var rounds = 0
     while !Task.isCancelled {
-      try? await Task.sleep(for: .seconds(1))
+      try? await Task.sleep(for: .milliseconds(250))
       // A failed flush loses its spans and nothing else: telemetry is the first thing to go.
       try? await flush()
       rounds += 1
-      if rounds % 3_600 == 1 { try? await store.prune(now: Int64(Date().timeIntervalSince1970 * 1e9)) }
+      if rounds % 14_400 == 1 { try? await store.prune(now: Int64(Date().timeIntervalSince1970 * 1e9)) }
     }
   }
 

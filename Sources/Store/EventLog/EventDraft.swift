@@ -123,12 +123,13 @@ extension LogEvent {
   /// The envelope's `event_id`, read without decoding the rest.
   public var eventID: String {
     // The first field of the encoding; ids are shorter than 128 bytes.
-    guard envelope.count > 2, envelope[0] == 0x0A, envelope[1] < 0x80, envelope.count >= 2 + Int(envelope[1]) else { return "" }
-    return String(decoding: envelope[2..<2 + Int(envelope[1])], as: UTF8.self)
+    let head = envelope.prefix(2)
+    guard let tag = head.first, let length = head.last, tag == 0x0A, length < 0x80, envelope.count >= 2 + Int(length) else { return "" }
+    return String(decoding: envelope.dropFirst(2).prefix(Int(length)), as: UTF8.self)
   }
 
   /// The envelope, decoded. The log holds only what decodes.
-  public func decoded() throws -> EventEnvelope { try EventEnvelope(decoding: envelope) }
+  public func decoded() throws -> EventEnvelope { try envelope.withUnsafeBytes { try EventEnvelope(decoding: $0) } }
 
   /// The payload, if it is of this type; nil for another.
   public func payload<Payload: EventPayload>(_ type: Payload.Type = Payload.self) throws -> Payload? {

@@ -1,11 +1,15 @@
 /// The bounds of the log and its readers, each with its reason.
 public enum EventLogLimits {
-  /// Positions of a history page. A full page never changes, so it is shared; about 150 KB, half a millisecond to read.
-  public static let page: Int64 = 256
-  /// Bytes of shared pages kept: a thousand subscribers that catch up together read the same ones.
-  public static let pageCacheBytes = 4 << 20
-  /// Events that every loop keeps to close the gap between history and live: some seconds of a busy log.
-  public static let ring = 2_048
+  /// Positions of a history page. A full page never changes, so it is shared; about 100 KB, as much as a subscriber's stream takes at once,
+  /// a quarter of a millisecond to read.
+  public static let page: Int64 = 128
+  /// Bytes of shared pages kept: a thousand subscribers that catch up together read the same ones. Others read again from the system's
+  /// own cache.
+  public static let pageCacheBytes = 1 << 20
+  /// Events that the loops keep to close the gap between history and live: a second of a busy log. They keep the same ones, once.
+  public static let ring = 1_024
+  /// Bytes of those events, for when they are large.
+  public static let ringBytes = 2 << 20
   /// An envelope with its payload. An event tells of a change; contents go to artifacts.
   public static let envelopeBytes = 64 << 10
   /// Events of one transaction: they become one batch on every loop.

@@ -5,8 +5,6 @@ public final class LogEvent: Sendable {
   /// Dense from 1 in its stream: the session, else the tenant's producer.
   public let sequence: Int64
   public let header: EventHeader
-  /// The `EventEnvelope`.
-  public let envelope: [UInt8]
   /// The envelope as the `event` of a `SubscribeResponse`.
   public let response: [UInt8]
 
@@ -14,19 +12,28 @@ public final class LogEvent: Sendable {
     self.position = position
     self.sequence = sequence
     self.header = header
-    self.envelope = envelope
     // Field 1, length-delimited.
-    var response: [UInt8] = [0x0A]
+    var response: [UInt8] = []
     response.reserveCapacity(envelope.count + 6)
+    response.append(0x0A)
     var length = envelope.count
     while length >= 0x80 {
       response.append(UInt8(truncatingIfNeeded: length) | 0x80)
       length >>= 7
     }
     response.append(UInt8(length))
+    start = response.count
     response.append(contentsOf: envelope)
     self.response = response
   }
+
+  /// The `EventEnvelope`: the end of the response, which is the only copy.
+  public var envelope: ArraySlice<UInt8> { response[start...] }
+
+  /// What the event takes up in memory, about: its bytes, itself, and the texts of its header.
+  var cost: Int { response.count + 400 }
+
+  private let start: Int
 }
 
 /// What the log keeps of an event beside its envelope: what it can be found by.
@@ -69,11 +76,14 @@ public enum EventLane: Int32, Sendable, Hashable, CaseIterable {
 final class LogBatch: Sendable {
   let previous: Int64
   let events: [LogEvent]
+  /// Of all its events.
+  let cost: Int
 
   var last: Int64 { events.last?.position ?? previous }
 
   init(previous: Int64, events: [LogEvent]) {
     self.previous = previous
     self.events = events
+    cost = events.reduce(0) { $0 + $1.cost }
   }
 }

@@ -46,6 +46,8 @@ final class LogSubscription: @unchecked Sendable {
   private var isAttached = false
   private var hasBeenLive = false
   private var isQuiet = true
+  /// Control events that it was behind by since it last read from the ring.
+  private var owedControl = 0
   private var waiting: UnsafeContinuation<Stop, Never>?
   private var isCancelled = false
 
@@ -74,9 +76,10 @@ final class LogSubscription: @unchecked Sendable {
       while true {
         try Task.checkCancellation()
         guard cursor >= tail.floor else {
-          if hasBeenLive && mode == .live { try await shed() } else { try await readHistory() }
+          if let stop = try await hasBeenLive && mode == .live ? shed() : readHistory() { try await resolve(stop) }
           continue
         }
+        owedControl = 0
         // In one turn of the loop: what the ring holds, and then the place among those who are offered what comes.
         if let stop = tail.drain(self) {
           try await resolve(stop)
@@ -175,25 +178,26 @@ final class LogSubscription: @unchecked Sendable {
 
   // MARK: History
 
-  private func readHistory() async throws {
+  private func readHistory() async throws -> Stop? {
     let page = try await log.history(after: cursor, filter, tail: tail.tail)
     for event in page.events where event.position > cursor {
-      if let stop = take(event) { try await resolve(stop) }
+      // Whoever waits keeps its cursor, not the page.
+      if let stop = take(event) { return stop }
     }
     cursor = max(cursor, page.through)
+    return nil
   }
 
   /// A LIVE subscription that the ring has left behind: control is delivered, telemetry is not, data only where it is recent.
-  private func shed() async throws {
+  private func shed() async throws -> Stop? {
     let floor = tail.floor
-    var control = 0
     while cursor < floor {
       let page = try await log.history(after: cursor, filter, tail: tail.tail)
       for event in page.events where event.position > cursor && filter.matches(event.header) {
         let lane = event.header.lane
         if lane == .control {
-          control += 1
-          if control > EventLogLimits.liveControl {
+          owedControl += 1
+          if owedControl > EventLogLimits.liveControl {
             try tellLosses()
             throw EventLogError.tooSlow(cursor: cursor)
           }
@@ -203,11 +207,12 @@ final class LogSubscription: @unchecked Sendable {
           lost[lane] = (before.count + 1, before.first, event.position)
           cursor = event.position
         } else if let stop = take(event) {
-          try await resolve(stop)
+          return stop
         }
       }
       cursor = max(cursor, page.through)
     }
+    return nil
   }
 
   /// Losses are told before the next event, telemetry first.

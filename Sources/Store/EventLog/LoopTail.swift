@@ -13,6 +13,7 @@ final class LoopTail: @unchecked Sendable {
   private(set) var isStarted = false
   private var ring: [LogBatch] = []
   private var held = 0
+  private var heldBytes = 0
   private var bySession: [String: [LogSubscription]] = [:]
   private var others: [LogSubscription] = []
   private var leaving: [LogSubscription] = []
@@ -54,6 +55,7 @@ final class LoopTail: @unchecked Sendable {
     precondition(batch.previous == tail, "a batch is missing: \(batch.previous) after \(tail)")
     ring.append(batch)
     held += batch.events.count
+    heldBytes += batch.cost
     tail = batch.last
     for event in batch.events {
       if !event.header.session.isEmpty, let subscriptions = bySession[event.header.session] {
@@ -62,7 +64,11 @@ final class LoopTail: @unchecked Sendable {
       for subscription in others { subscription.offer(event) }
     }
     dropLeaving()
-    while held > bound, ring.count > 1 { held -= ring.removeFirst().events.count }
+    while held > bound || heldBytes > EventLogLimits.ringBytes, ring.count > 1 {
+      let oldest = ring.removeFirst()
+      held -= oldest.events.count
+      heldBytes -= oldest.cost
+    }
   }
 
   // MARK: Subscriptions

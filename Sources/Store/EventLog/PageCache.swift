@@ -44,8 +44,7 @@ final class PageCache: Sendable {
     let waiting = state.withLock { state in
       if case .success(let events) = result {
         state.uses += 1
-        // An envelope is held twice, and an event has some hundred bytes of its own.
-        let bytes = events.reduce(0) { $0 + $1.envelope.count * 2 + 300 }
+        let bytes = events.reduce(0) { $0 + $1.cost }
         state.pages[number] = (events, bytes, state.uses)
         state.bytes += bytes
         while state.bytes > bound, state.pages.count > 1, let oldest = state.pages.min(by: { $0.value.used < $1.value.used }) {

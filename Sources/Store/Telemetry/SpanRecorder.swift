@@ -37,14 +37,19 @@ public final class SpanRecorder: CallObserver {
     }
   }
 
-  /// Everything recorded since the last drain, as spans, and how many were shed.
-  public func drain() -> (spans: [RecordedSpan], dropped: Int) {
+  /// What was recorded and not yet taken, as spans, at most so many of them, the latest first: a span is larger than its record, so they
+  /// are made in portions.
+  public func drain(atMost limit: Int) -> [RecordedSpan] {
     let taken = buffer.withLock { buffer in
-      defer { buffer = Buffer() }
-      return buffer
+      let taken = Array(buffer.records.suffix(limit))
+      if taken.count == buffer.records.count { buffer.records = [] } else { buffer.records.removeLast(taken.count) }
+      return taken
     }
-    return (taken.records.compactMap(span), taken.dropped)
+    return taken.compactMap(span)
   }
+
+  /// Records that were shed.
+  public var dropped: Int { buffer.withLock { $0.dropped } }
 
   private func span(of record: CallRecord) -> RecordedSpan? {
     guard let trace = record.trace else { return nil }

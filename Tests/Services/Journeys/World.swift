@@ -65,7 +65,7 @@ final class World: Sendable {
   /// The whole log, oldest first.
   func events() async throws -> [EventEnvelope] {
     try await environment.log.list(LogFilter(tenant: nil), after: .beginning, limit: 10_000).events.map {
-      try EventEnvelope(decoding: $0.envelope)
+      try $0.decoded()
     }
   }
 

@@ -131,7 +131,7 @@ struct TestEnvironment: Sendable {
     let events = try await test.append(drafts)
     for (type, event) in zip(types, events) {
       let envelope = try event.decoded()
-      #expect(envelope.type == type.rawValue && envelope.encoded() == event.envelope)
+      #expect(envelope.type == type.rawValue && envelope.encoded() == Array(event.envelope))
     }
     let checks = try await test.environment.log.verify()
     #expect(checks.allSatisfy { $0.isSound && $0.examined == events.count })

@@ -13,9 +13,10 @@ public enum SQLiteLimits {
   /// Scans that wait.
   public static let scans = 1_024
   /// Page cache of the writer, in KiB: the hot rows and the ends of the indexes; beyond them the system's own cache serves.
-  public static let writerCache = 8_192
-  /// Page cache of each connection that reads, in KiB; every loop and every reader's thread has one, in each database.
-  public static let readerCache = 2_048
+  public static let writerCache = 1_024
+  /// Page cache of each connection that reads, in KiB; every loop and every reader's thread has one, in each database. Every commit
+  /// empties it, so it has use for what one reading needs.
+  public static let readerCache = 256
   /// Files up to this size are checked page by page when they open, about a second's work; larger ones only by what opening reads.
   public static let checkedBytes = 256 << 20
 }
