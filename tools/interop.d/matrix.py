@@ -90,8 +90,10 @@ def run_column(name, role, cases, peer, us):
                 for case in todo:
                     start = time.monotonic()
                     outcomes[case] = (run_case(client, case, running.port, tls, peer.certificates), time.monotonic() - start)
+            if server is us and running.process.returncode != 0:
+                raise RuntimeError(f"our server ended with {running.process.returncode} when it was told to end")
         except RuntimeError as error:
-            outcomes = {case: outcomes.get(case, (str(error), 0)) for case in todo}
+            outcomes = {case: (str(error), 0) for case in todo}
         for case in cases:
             detail, seconds = outcomes.get(case, (peer.cannot.get((role, case)), 0))
             outcome = "n/a" if case not in outcomes else "failed" if detail else "ok"

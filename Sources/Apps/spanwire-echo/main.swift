@@ -33,23 +33,10 @@ guard arguments.count == 2 || arguments.count == 4, let port = UInt16(arguments[
   print("usage: spanwire-echo PORT [CERTIFICATE KEY]")
   exit(2)
 }
-// Before any thread starts, so that all of them leave the signals to the one that waits for them.
-var signals = sigset_t()
-sigemptyset(&signals)
-sigaddset(&signals, SIGTERM)
-sigaddset(&signals, SIGINT)
-pthread_sigmask(SIG_BLOCK, &signals, nil)
-
 let router = ServerRouter([Echo_Echo.routes(Echo())], observer: SpanRing.observer)
 let tls =
   arguments.count == 4
   ? TLSServerConfiguration(certificateChain: .file(path: arguments[2]), privateKey: .file(path: arguments[3])) : nil
 let server = try HTTP2Server(router, ServerConfiguration(port: port, tls: tls))
 for address in try await server.start() { print("serving on \(address)") }
-let waited = signals
-_ = try await offload {
-  var signals = waited
-  var signal: Int32 = 0
-  sigwait(&signals, &signal)
-}
-await server.shutDown(grace: .seconds(1))
+await server.serveUntilTermination(grace: .seconds(1))

@@ -1,5 +1,4 @@
 import Glibc
-import SpanwireEventLoop
 import SpanwireRPC
 import SpanwireRPCOverHTTP2
 import SpanwireTLS
@@ -47,21 +46,10 @@ import SpanwireTLS
         certificateChain: .file(path: flags["tls_cert_file"] ?? folder.path("server1.pem")),
         privateKey: .file(path: flags["tls_key_file"] ?? folder.path("server1.key")))
     }
-    var signals = sigset_t()
-    sigemptyset(&signals)
-    sigaddset(&signals, SIGTERM)
-    sigaddset(&signals, SIGINT)
-    pthread_sigmask(SIG_BLOCK, &signals, nil)
     let server = try HTTP2Server(InteropService.router(), configuration)
     for address in try await server.start() { print("serving on \(address)") }
     fflush(nil)
-    let waited = signals
-    _ = try await offload {
-      var signals = waited
-      var signal: Int32 = 0
-      sigwait(&signals, &signal)
-    }
-    await server.shutDown(grace: .seconds(1))
+    await server.serveUntilTermination(grace: .seconds(1))
   }
 
   // MARK: The client

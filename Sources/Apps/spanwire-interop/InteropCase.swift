@@ -1,3 +1,4 @@
+import Glibc
 import SpanwireProtobuf
 import SpanwireRPC
 
@@ -94,7 +95,8 @@ struct InteropClient: Sendable {
   func expect(_ payload: Grpc_Testing_Payload?, size: Int) throws {
     let body = payload?.body ?? []
     guard body.count == size else { throw InteropFailure("the payload has \(body.count) bytes instead of \(size)") }
-    guard payload?.type ?? .compressable == .compressable, body.allSatisfy({ $0 == 0 }) else {
+    // The system compares, since debug builds do so slowly.
+    guard payload?.type ?? .compressable == .compressable, memcmp(body, Self.zeros(size).body, size) == 0 else {
       throw InteropFailure("the payload is not of zeros")
     }
   }
