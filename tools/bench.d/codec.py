@@ -82,9 +82,10 @@ def counts(contenders, folder):
     print("\ninstructions and allocations of one operation")
     for shape, figures in result.items():
         for name, paths in figures.items():
-            for path, (instructions, allocations) in paths.items():
-                print(f"  {shape:10s}{name:16s}{path:10s}{instructions:12,.0f}{allocations:10.2f}")
-    return result
+            for path, counted in paths.items():
+                print(f"  {shape:10s}{name:16s}{path:10s}{counted.instructions:12,.0f}{counted.allocations:10.2f}")
+    return {shape: {name: {path: vars(each) for path, each in paths.items()} for name, paths in figures.items()}
+            for shape, figures in result.items()}
 
 
 def main():

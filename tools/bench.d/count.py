@@ -1,7 +1,6 @@
-"""Instructions and allocations of a program, counted by callgrind: the same on every run and every machine of a kind, unlike time."""
+"""Instructions and allocations of a program, counted by callgrind: nearly the same on every run and every machine of a kind, unlike time."""
 
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -9,37 +8,68 @@ import tempfile
 ALLOCATORS = {"malloc", "calloc", "realloc", "posix_memalign", "aligned_alloc", "memalign"}
 
 
+class Counts:
+    """What a program did: instructions, allocations of nghttp2's, and all the others."""
+
+    def __init__(self, instructions=0.0, allocations=0.0, nghttp2=0.0):
+        self.instructions, self.allocations, self.nghttp2 = instructions, allocations, nghttp2
+
+    def per_operation(self, fewer, operations):
+        """What one of the operations took by which this run had more than another."""
+        return Counts(
+            (self.instructions - fewer.instructions) / operations, (self.allocations - fewer.allocations) / operations,
+            (self.nghttp2 - fewer.nghttp2) / operations)
+
+
 def read_profile(path):
-    """Instructions, and calls of the C library's allocators, of one callgrind.out file."""
-    names = {}
-    total = calls = 0
-    callee = None
+    """Of a callgrind.out file. A name is written out where it comes first, and stands as its number from then on."""
+    functions, objects = {}, {}
+    counts = Counts()
+    caller, callee = "", ""
+
+    def name(table, text):
+        number, _, written = text.strip().partition(" ")
+        return table.setdefault(number, written) if written else table.get(number, "")
+
     with open(path, errors="replace") as file:
         for line in file:
-            if line.startswith("cfn="):
-                number, _, name = line[4:].strip().partition(" ")
-                if name:
-                    names[number] = name
-                callee = names.get(number, "")
-            elif line.startswith("fn="):
-                number, _, name = line[3:].strip().partition(" ")
-                if name:
-                    names[number] = name
-            elif line.startswith("calls=") and callee.split("'")[0] in ALLOCATORS:
-                calls += int(line[6:].split()[0])
-            elif line.startswith(("summary:", "totals:")):
-                total = max(total, int(line.split()[1]))
-    return total, calls
+            kind, _, value = line.partition("=")
+            if kind == "ob":
+                caller = name(objects, value)
+            elif kind == "cob":
+                name(objects, value)
+            elif kind == "fn":
+                name(functions, value)
+            elif kind == "cfn":
+                callee = name(functions, value).split("'")[0]
+            elif kind == "calls" and callee in ALLOCATORS:
+                if "nghttp2" in caller:
+                    counts.nghttp2 += int(value.split()[0])
+                else:
+                    counts.allocations += int(value.split()[0])
+            elif line.startswith("totals:"):
+                counts.instructions = int(line.split()[1])
+    return counts
 
 
-def count(command):
-    """Runs a command to its end under callgrind."""
+def count(command, during=None):
+    """Runs a command under callgrind to its end; `during` gets the process while it runs, and must see to its end."""
     with tempfile.TemporaryDirectory() as folder:
         out = os.path.join(folder, "profile")
-        run = subprocess.run(
-            ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", *command], capture_output=True, text=True, timeout=500)
-        if run.returncode != 0 or not os.path.exists(out):
-            sys.exit(f"{' '.join(command)} under callgrind: {run.stderr[-2000:]}")
+        log = os.path.join(folder, "log")
+        process = subprocess.Popen(
+            ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", f"--log-file={log}", *command], stdout=subprocess.DEVNULL)
+        try:
+            if during:
+                during(process)
+            process.wait(500)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        if process.returncode != 0 or not os.path.exists(out):
+            with open(log) as file:
+                sys.exit(f"{' '.join(command)} under callgrind: exit {process.returncode}\n{file.read()[-2000:]}")
         return read_profile(out)
 
 
@@ -48,6 +78,4 @@ def per_operation(command, few, many, warm=1.0):
 
     `command(n)` is the command that does n operations, times `warm` if it does some more before.
     """
-    (instructions, allocations), (more_instructions, more_allocations) = count(command(few)), count(command(many))
-    done = (many - few) * warm
-    return (more_instructions - instructions) / done, (more_allocations - allocations) / done
+    return count(command(many)).per_operation(count(command(few)), (many - few) * warm)

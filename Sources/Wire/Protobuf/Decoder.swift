@@ -42,7 +42,7 @@ struct Decoder {
     if let start = bytes.baseAddress {
       guard decode(start, start + bytes.count, into: message, table, depth: depth) else { return nil }
     }
-    return hasRequired(message, table) ? message : nil
+    return !table.pointee.mayLackRequired || hasRequired(message, table) ? message : nil
   }
 
   mutating func decode(

@@ -79,6 +79,8 @@ struct FieldEntry {
   var kind: FieldKind
   var mode: FieldMode
   var wireType: UInt8
+  /// What is written before a value that is neither a run nor a group.
+  var tag: UInt32 = 0
   /// Repeated scalars come one by one or as a run.
   var packable: Bool
   /// Repeated scalars are written as a run.
@@ -345,7 +347,8 @@ extension MessageTable {
     byNumber.initialize(repeating: 0xff, count: 64)
     let byTag = UnsafeMutablePointer<UInt8>.allocate(capacity: 128)
     byTag.initialize(repeating: 0xff, count: 128)
-    for (index, entry) in sorted.enumerated() {
+    for (index, var entry) in sorted.enumerated() {
+      entry.tag = entry.number << 3 | entry.kind.wireType
       (fields + index).initialize(to: entry)
       // Numbers below 64 are at most 63 fields, so the index fits a byte.
       if entry.number < 64 { byNumber[Int(entry.number)] = UInt8(index) }

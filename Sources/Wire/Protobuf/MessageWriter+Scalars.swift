@@ -8,8 +8,9 @@ extension MessageWriter {
   /// An int32 that is there, whatever its value.
   @inlinable @inline(__always)
   public mutating func int32(_ number: UInt32, always value: Int32) {
-    varint(UInt64(bitPattern: Int64(value)))
-    tag(number, 0)
+    reserve(20)
+    varint(reserved: UInt64(bitPattern: Int64(value)))
+    tag(reserved: number, 0)
   }
 
   /// An int32, if it is there.
@@ -40,8 +41,9 @@ extension MessageWriter {
   /// An int64 that is there, whatever its value.
   @inlinable @inline(__always)
   public mutating func int64(_ number: UInt32, always value: Int64) {
-    varint(UInt64(bitPattern: value))
-    tag(number, 0)
+    reserve(20)
+    varint(reserved: UInt64(bitPattern: value))
+    tag(reserved: number, 0)
   }
 
   /// An int64, if it is there.
@@ -72,8 +74,9 @@ extension MessageWriter {
   /// A uint32 that is there, whatever its value.
   @inlinable @inline(__always)
   public mutating func uint32(_ number: UInt32, always value: UInt32) {
-    varint(UInt64(value))
-    tag(number, 0)
+    reserve(20)
+    varint(reserved: UInt64(value))
+    tag(reserved: number, 0)
   }
 
   /// A uint32, if it is there.
@@ -104,8 +107,9 @@ extension MessageWriter {
   /// A uint64 that is there, whatever its value.
   @inlinable @inline(__always)
   public mutating func uint64(_ number: UInt32, always value: UInt64) {
-    varint(value)
-    tag(number, 0)
+    reserve(20)
+    varint(reserved: value)
+    tag(reserved: number, 0)
   }
 
   /// A uint64, if it is there.
@@ -136,8 +140,9 @@ extension MessageWriter {
   /// A sint32 that is there, whatever its value.
   @inlinable @inline(__always)
   public mutating func sint32(_ number: UInt32, always value: Int32) {
-    varint(UInt64(UInt32(bitPattern: (value &<< 1) ^ (value &>> 31))))
-    tag(number, 0)
+    reserve(20)
+    varint(reserved: UInt64(UInt32(bitPattern: (value &<< 1) ^ (value &>> 31))))
+    tag(reserved: number, 0)
   }
 
   /// A sint32, if it is there.
@@ -168,8 +173,9 @@ extension MessageWriter {
   /// A sint64 that is there, whatever its value.
   @inlinable @inline(__always)
   public mutating func sint64(_ number: UInt32, always value: Int64) {
-    varint(UInt64(bitPattern: (value &<< 1) ^ (value &>> 63)))
-    tag(number, 0)
+    reserve(20)
+    varint(reserved: UInt64(bitPattern: (value &<< 1) ^ (value &>> 63)))
+    tag(reserved: number, 0)
   }
 
   /// A sint64, if it is there.
@@ -200,8 +206,9 @@ extension MessageWriter {
   /// A bool that is there, whatever its value.
   @inlinable @inline(__always)
   public mutating func bool(_ number: UInt32, always value: Bool) {
-    varint(value ? 1 : 0)
-    tag(number, 0)
+    reserve(20)
+    varint(reserved: value ? 1 : 0)
+    tag(reserved: number, 0)
   }
 
   /// A bool, if it is there.

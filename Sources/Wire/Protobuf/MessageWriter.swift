@@ -62,6 +62,12 @@ extension MessageWriter {
   @inlinable @inline(__always)
   mutating func varint(_ value: UInt64) {
     reserve(10)
+    varint(reserved: value)
+  }
+
+  /// Where the ten bytes that it may take are there.
+  @inlinable @inline(__always)
+  mutating func varint(reserved value: UInt64) {
     if value < 0x80 {
       cursor -= 1
       cursor.pointee = UInt8(truncatingIfNeeded: value)
@@ -76,6 +82,13 @@ extension MessageWriter {
 
   @inline(never) @usableFromInline
   mutating func longVarint(_ value: UInt64) {
+    if value < 0x20_0000 {
+      cursor -= 3
+      cursor[0] = UInt8(truncatingIfNeeded: value) | 0x80
+      cursor[1] = UInt8(truncatingIfNeeded: value &>> 7) | 0x80
+      cursor[2] = UInt8(truncatingIfNeeded: value &>> 14)
+      return
+    }
     var rest = value
     cursor -= (63 &- value.leadingZeroBitCount) / 7 &+ 1
     var place = cursor
@@ -104,11 +117,15 @@ extension MessageWriter {
   @inlinable @inline(__always)
   mutating func tag(_ number: UInt32, _ wireType: UInt32) { varint(UInt64(number &<< 3 | wireType)) }
 
+  @inlinable @inline(__always)
+  mutating func tag(reserved number: UInt32, _ wireType: UInt32) { varint(reserved: UInt64(number &<< 3 | wireType)) }
+
   /// Prefixes what was written since `end` with its length and a tag.
   @inlinable @inline(__always)
   mutating func close(_ number: UInt32, _ end: Int) {
-    varint(UInt64(UInt(bitPattern: count &- end)))
-    tag(number, 2)
+    reserve(20)
+    varint(reserved: UInt64(UInt(bitPattern: count &- end)))
+    tag(reserved: number, 2)
   }
 
   @inlinable
@@ -138,8 +155,8 @@ extension MessageWriter {
       if let start = bytes.baseAddress { place.initialize(from: start, count: bytes.count) }
     }
     if copied == nil { _ = UnsafeMutableBufferPointer(start: place, count: length).initialize(from: value.utf8) }
-    varint(UInt64(UInt(bitPattern: length)))
-    tag(number, 2)
+    varint(reserved: UInt64(UInt(bitPattern: length)))
+    tag(reserved: number, 2)
   }
 
   /// A string, if it is there.
@@ -166,8 +183,8 @@ extension MessageWriter {
     value.withUnsafeBufferPointer { bytes in
       if let start = bytes.baseAddress { place.initialize(from: start, count: bytes.count) }
     }
-    varint(UInt64(UInt(bitPattern: length)))
-    tag(number, 2)
+    varint(reserved: UInt64(UInt(bitPattern: length)))
+    tag(reserved: number, 2)
   }
 
   /// A byte string, if it is there.
