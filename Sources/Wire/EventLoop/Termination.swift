@@ -3,8 +3,8 @@ import Glibc
 
 /// Waits until the process is asked to end: by SIGTERM, as service managers do, or by SIGINT, as people at a terminal do.
 ///
-/// Until the first call both signals end the process as usual. Each call returns at the first signal after it; a second SIGINT while the
-/// process winds up ends it as usual. No thread waits meanwhile, and no signal need be blocked beforehand.
+/// Until the first call both signals end the process as usual. One call at a time; each returns at the first signal after it. A second
+/// SIGINT, while the process winds up, ends it as usual. No thread waits meanwhile, and no signal need be blocked beforehand.
 public func terminationRequest() async {
   let loop = EventLoopGroup.shared.next()
   await withCheckedContinuation { continuation in
