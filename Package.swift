@@ -77,7 +77,8 @@ let library: [Target] = [
     ],
     path: "Tests/Apps/protoc-gen-spanwire", exclude: ["Protos", "C"]),
   .testTarget(
-    name: "spanwire-interopTests", dependencies: ["spanwire-interop", "SpanwireRPCOverHTTP2", "SpanwireTestCertificates"],
+    name: "spanwire-interopTests",
+    dependencies: ["spanwire-interop", "SpanwireRPCOverHTTP2", "SpanwireRPCInProcess", "SpanwireTestCertificates"],
     path: "Tests/Apps/spanwire-interop"),
   tests("Wire/EventLoop"),
   tests("Wire/HTTP2"),

@@ -13,6 +13,8 @@ struct SoakSettings: Sendable {
   var interval = Duration.zero
   var requestSize = InteropClient.largeRequest
   var responseSize = InteropClient.largeResponse
+  /// So many share the calls, each making one after the other.
+  var tasks = 1
 
   init() {}
 
@@ -26,33 +28,56 @@ struct SoakSettings: Sendable {
     interval = .milliseconds(try flags.number("soak_min_time_ms_between_rpcs", default: 0))
     requestSize = try flags.number("soak_request_size", default: requestSize)
     responseSize = try flags.number("soak_response_size", default: responseSize)
+    tasks = max(1, try flags.number("soak_num_threads", default: 1))
   }
 }
 
-/// The soak cases: one large call after the other, over one channel or each over its own.
+/// The soak cases: one large call after the other, over one channel or each over its own; by several tasks at a time if wanted.
 extension InteropClient {
-  func soak(freshChannels: Bool) async throws {
-    let settings = settings.soak
-    let clock = ContinuousClock()
-    let end = clock.now + (settings.overallTimeout ?? settings.acceptableLatency * settings.iterations)
+  private struct Outcome: Sendable {
     var made = 0
     var failures: [String] = []
-    while made < settings.iterations, clock.now < end {
-      let start = clock.now
-      let outcome = await soakCall(onFreshChannel: freshChannels, settings)
-      let latency = start.duration(to: clock.now)
-      made += 1
-      if let outcome {
-        failures.append("call \(made): \(outcome)")
-      } else if latency > settings.acceptableLatency {
-        failures.append("call \(made) took \(latency)")
+  }
+
+  func soak(freshChannels: Bool) async throws {
+    let settings = settings.soak
+    let each = settings.iterations / settings.tasks
+    let end = ContinuousClock.now + (settings.overallTimeout ?? settings.acceptableLatency * settings.iterations)
+    let outcome = try await withThrowingTaskGroup(of: Outcome.self) { group in
+      for _ in 0..<settings.tasks {
+        group.addTask { try await soak(calls: each, until: end, freshChannels: freshChannels, settings) }
       }
-      if settings.interval > .zero, made < settings.iterations { try await clock.sleep(until: start + settings.interval) }
+      return try await group.reduce(into: Outcome()) { all, one in
+        all.made += one.made
+        all.failures += one.failures
+      }
     }
-    guard made == settings.iterations else { throw InteropFailure("only \(made) of \(settings.iterations) calls were made in time") }
-    guard failures.count <= settings.maxFailures else {
-      throw InteropFailure("\(failures.count) of \(made) calls failed; \(failures.prefix(3).joined(separator: "; "))")
+    let wanted = each * settings.tasks
+    guard outcome.made == wanted else { throw InteropFailure("only \(outcome.made) of \(wanted) calls were made in time") }
+    guard outcome.failures.count <= settings.maxFailures else {
+      let first = outcome.failures.prefix(3).joined(separator: "; ")
+      throw InteropFailure("\(outcome.failures.count) of \(wanted) calls failed; \(first)")
     }
+  }
+
+  private func soak(
+    calls: Int, until end: ContinuousClock.Instant, freshChannels: Bool, _ settings: SoakSettings
+  ) async throws -> Outcome {
+    var outcome = Outcome()
+    let clock = ContinuousClock()
+    while outcome.made < calls, clock.now < end {
+      let start = clock.now
+      let failure = await soakCall(onFreshChannel: freshChannels, settings)
+      let latency = start.duration(to: clock.now)
+      outcome.made += 1
+      if let failure {
+        outcome.failures.append("call \(outcome.made): \(failure)")
+      } else if latency > settings.acceptableLatency {
+        outcome.failures.append("call \(outcome.made) took \(latency)")
+      }
+      if settings.interval > .zero, outcome.made < calls { try await clock.sleep(until: start + settings.interval) }
+    }
+    return outcome
   }
 
   /// Makes one call; the result is what was wrong with it.

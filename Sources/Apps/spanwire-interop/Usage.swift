@@ -33,6 +33,7 @@ extension Interop {
     .init("soak_min_time_ms_between_rpcs", "NUMBER", "from start to start; 0"),
     .init("soak_request_size", "BYTES", "payload of a request; 271828"),
     .init("soak_response_size", "BYTES", "payload of a response; 314159"),
+    .init("soak_num_threads", "NUMBER", "so many make the calls of a soak at a time; 1"),
     .init("default_service_account", "EMAIL", accounts),
     .init("oauth_scope", "SCOPE", accounts),
     .init("service_account_key_file", "FILE", accounts),

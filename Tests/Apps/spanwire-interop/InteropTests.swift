@@ -1,4 +1,5 @@
 import SpanwireRPC
+import SpanwireRPCInProcess
 import SpanwireRPCOverHTTP2
 import SpanwireTLS
 import SpanwireTestCertificates
@@ -30,7 +31,8 @@ import Testing
     let tls = row.isSecure ? TLSClientConfiguration(trust: .authorities(.file(path: certificates.authority))) : nil
     var settings = InteropSettings()
     settings.concurrentCalls = 20
-    settings.soak.iterations = 3
+    settings.soak.iterations = 4
+    settings.soak.tasks = 2
     settings.soak.acceptableLatency = .seconds(30)
     let client = try InteropClient(settings: settings) {
       let channel = try HTTP2Channel(target, tls: tls)
@@ -54,6 +56,29 @@ import Testing
     #expect(flags["test_case"] == "large_unary")
     #expect(try flags.bool("use_tls"))
     #expect(try !flags.bool("use_test_ca"))
+  }
+
+  @Test(
+    "a soak fails when more calls fail, or are late, than may",
+    arguments: [
+      (maxFailures: 1, responseSize: 10, latency: Duration.zero, fails: true), (2, 10, .zero, false), (0, 10, .seconds(30), false),
+      (1, InteropService.maxResponseBytes + 1, .seconds(30), true),
+    ])
+  func soak(_ maxFailures: Int, _ responseSize: Int, _ latency: Duration, _ fails: Bool) async throws {
+    var settings = InteropSettings()
+    settings.soak.iterations = 2
+    settings.soak.maxFailures = maxFailures
+    settings.soak.responseSize = responseSize
+    settings.soak.acceptableLatency = latency
+    settings.soak.overallTimeout = .seconds(60)
+    let channel = InProcessChannel(InteropService.router())
+    let client = try InteropClient(settings: settings) { InteropClient.Connection(channel: channel) {} }
+    do {
+      try await client.soak(freshChannels: false)
+      #expect(!fails)
+    } catch is InteropFailure {
+      #expect(fails)
+    }
   }
 
   @Test("metadata of the flag goes with every call, and what is none is refused")
