@@ -58,6 +58,7 @@ struct Proto2Tests {
       #expect(typed.unknownFields == dynamic.unknownFields)
       #expect(typed.encoded() == dynamic.encoded())
       #expect(try OldWhole(decoding: typed.encoded()) == typed)
+      #expect(try OldWhole(decoding: OldWhole.View(decoding: bytes).encoded()) == typed)
     } catch {
       #expect(error.reason == item.reason, "\(error)")
       #expect(error.path == item.path)
