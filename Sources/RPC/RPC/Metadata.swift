@@ -29,13 +29,16 @@ public struct Metadata: Sendable {
   /// Adds a text value, keeping those of the same name.
   ///
   /// The name is lower-cased. Names that break the rules (see `isLegal(name:)`), `-bin` names and values with control characters
-  /// are programming errors.
+  /// are programming errors. Blanks and tabs at the ends of a value are no part of it: HTTP has none there.
   public mutating func add(_ name: String, _ value: String) {
     let name = name.lowercased()
+    var value = value[...].utf8
+    while let byte = value.first, byte == 0x20 || byte == 0x09 { value.removeFirst() }
+    while let byte = value.last, byte == 0x20 || byte == 0x09 { value.removeLast() }
     precondition(Self.isLegal(name: name), "illegal metadata name \(name)")
     precondition(!name.hasSuffix("-bin"), "\(name) carries bytes")
-    precondition(Self.isLegal(text: value), "the value of \(name) holds control characters")
-    append(form: .text, name: Array(name.utf8), value: Array(value.utf8))
+    precondition(Self.isLegal(text: String(Substring(value))), "the value of \(name) holds control characters")
+    append(form: .text, name: Array(name.utf8), value: Array(value))
   }
 
   /// Adds bytes under a name that ends in `-bin`, keeping those of the same name.
@@ -117,9 +120,15 @@ public struct Metadata: Sendable {
   }
 
   /// The names in order, repeated as often as they occur.
+  ///
+  /// What came off the wire may bear others besides, which HTTP allows and user metadata may not: they are left out, so that whatever is
+  /// listed here can be sent on.
   public var names: [String] {
     var found: [String] = []
-    forEachRecord { found.append($0.nameString) }
+    forEachRecord { record in
+      let name = record.nameString
+      if Self.isLegal(name: name) { found.append(name) }
+    }
     return found
   }
 

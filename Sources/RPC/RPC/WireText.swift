@@ -43,13 +43,15 @@ package enum WireText {
     return "\(limit)H"
   }
 
-  /// Writes `grpc-message`: everything outside visible ASCII, and `%`, as `%XX`.
+  /// Writes `grpc-message`: everything outside visible ASCII, and `%`, as `%XX`; blanks at the ends too, which HTTP would take away.
   package static func percentEncoded(_ message: String) -> [UInt8] {
     var text: [UInt8] = []
     text.reserveCapacity(message.utf8.count)
     let digits = Array("0123456789ABCDEF".utf8)
-    for byte in message.utf8 {
-      if 0x20...0x7E ~= byte, byte != UInt8(ascii: "%") {
+    let last = message.utf8.count - 1
+    for (index, byte) in message.utf8.enumerated() {
+      let isAtEnd = index == 0 || index == last
+      if (isAtEnd ? 0x21 : 0x20)...0x7E ~= byte, byte != UInt8(ascii: "%") {
         text.append(byte)
       } else {
         text += [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 15)]]

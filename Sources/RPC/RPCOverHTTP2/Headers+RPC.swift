@@ -27,3 +27,27 @@ extension HTTP2Headers {
     add(metadata: error.trailers)
   }
 }
+
+/// What a content-type says of requests and responses alike: `application/grpc`, with a codec or parameters behind it.
+enum ContentType {
+  case grpc, unknownCodec, other
+
+  init(_ value: UnsafeRawBufferPointer) {
+    let base = "application/grpc".utf8.count
+    guard value.count >= base, UnsafeRawBufferPointer(rebasing: value[..<base]) == "application/grpc" else {
+      self = .other
+      return
+    }
+    if value.count == base {
+      self = .grpc
+      return
+    }
+    switch value[base] {
+    case UInt8(ascii: ";"), UInt8(ascii: " "): self = .grpc
+    case UInt8(ascii: "+"):
+      let codec = value[(base + 1)...].prefix { $0 != UInt8(ascii: ";") && $0 != UInt8(ascii: " ") }
+      self = UnsafeRawBufferPointer(rebasing: codec) == "proto" ? .grpc : .unknownCodec
+    default: self = .other
+    }
+  }
+}

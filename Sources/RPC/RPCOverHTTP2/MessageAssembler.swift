@@ -41,7 +41,7 @@ package struct MessageAssembler: ~Copyable {
   /// Bytes that no complete message has taken away yet.
   package var buffered: Int { tail - head }
 
-  /// Adds bytes as they came. Throws RESOURCE_EXHAUSTED as soon as a prefix announces too much.
+  /// Adds bytes as they came. Throws RESOURCE_EXHAUSTED as soon as a prefix announces too much, INTERNAL if it is none.
   ///
   /// The result is how many bytes to credit now.
   package mutating func append(_ bytes: UnsafeRawBufferPointer) throws(RPCError) -> Int {
@@ -96,7 +96,7 @@ package struct MessageAssembler: ~Copyable {
     return try body(frame)
   }
 
-  /// Throws if what now stands first announces too much.
+  /// Throws if what now stands first announces too much, or what no prefix can say.
   package func checkNext() throws(RPCError) { _ = try announcedLength() }
 
   /// Drops everything; the result is how many bytes to credit.
@@ -114,6 +114,7 @@ package struct MessageAssembler: ~Copyable {
 
   private func announcedLength() throws(RPCError) -> Int? {
     guard buffered >= Self.prefix else { return nil }
+    guard base!.load(fromByteOffset: head, as: UInt8.self) <= 1 else { throw .internal("a message is neither compressed nor not") }
     let length = lengthAtHead
     if let refusal = limits.refusal(receiving: length) { throw refusal }
     return length

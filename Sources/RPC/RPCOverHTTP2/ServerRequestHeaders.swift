@@ -58,8 +58,6 @@ struct RequestHeaders: ~Copyable {
   private var unknownEncoding: String?
   private var traceState = ""
 
-  private enum ContentType { case grpc, unknownCodec, other }
-
   init() {}
 
   /// Reads the stream's headers; says what is wrong with them.
@@ -84,7 +82,7 @@ struct RequestHeaders: ~Copyable {
       switch name.first {
       case UInt8(ascii: ":"):
         if name == ":path" { findRoute(value, stream.home.router) } else if name == ":method" { method = value }
-      case UInt8(ascii: "c") where name == "content-type": contentType = Self.contentType(value)
+      case UInt8(ascii: "c") where name == "content-type": contentType = ContentType(value)
       case UInt8(ascii: "t") where name == "te": break
       case UInt8(ascii: "t") where name == "traceparent":
         trace = TraceContext(traceparentBytes: value)
@@ -143,19 +141,6 @@ struct RequestHeaders: ~Copyable {
       responseCompression = accepted.contains(wanted.rawValue) ? wanted : accepted.lazy.compactMap(Compression.init(rawValue:)).first
     } else if name == "grpc-tags-bin" || name == "grpc-trace-bin" || name == "grpc-previous-rpc-attempts" {
       metadata.append(name: name, value: value)
-    }
-  }
-
-  private static func contentType(_ value: UnsafeRawBufferPointer) -> ContentType {
-    let base = "application/grpc".utf8.count
-    guard value.count >= base, UnsafeRawBufferPointer(rebasing: value[..<base]) == "application/grpc" else { return .other }
-    if value.count == base { return .grpc }
-    switch value[base] {
-    case UInt8(ascii: ";"), UInt8(ascii: " "): return .grpc
-    case UInt8(ascii: "+"):
-      let codec = value[(base + 1)...].prefix { $0 != UInt8(ascii: ";") && $0 != UInt8(ascii: " ") }
-      return UnsafeRawBufferPointer(rebasing: codec) == "proto" ? .grpc : .unknownCodec
-    default: return .other
     }
   }
 }

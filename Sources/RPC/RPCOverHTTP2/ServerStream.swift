@@ -249,8 +249,11 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
       answer(.unavailable("the request did not arrive in time"))
     } else {
       // What is queued of the response is of no use any more.
+      let isStalled = hasSentHeaders && isStalled
       if hasSentHeaders { output.removeAll() }
       answer(.deadlineExceeded())
+      // The status would wait for a reader who does not read; a client takes the reset for what it is.
+      if isStalled { reset(.cancel) }
     }
   }
 

@@ -106,4 +106,16 @@ extension UnsafeRawBufferPointer {
     guard bytes.count == text.utf8CodeUnitCount else { return false }
     return bytes.isEmpty || memcmp(bytes.baseAddress!, text.utf8Start, bytes.count) == 0
   }
+  /// Without the blanks and tabs at either end, which are no part of a field's value.
+  @inline(__always)
+  var withoutBlanks: UnsafeRawBufferPointer {
+    guard let first, let last, Self.isBlank(first) || Self.isBlank(last) else { return self }
+    var slice = self[...]
+    while let byte = slice.first, Self.isBlank(byte) { slice = slice.dropFirst() }
+    while let byte = slice.last, Self.isBlank(byte) { slice = slice.dropLast() }
+    return UnsafeRawBufferPointer(rebasing: slice)
+  }
+
+  @inline(__always)
+  private static func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }
 }

@@ -18,6 +18,8 @@ final class SessionTables: @unchecked Sendable {
     self.options = options!
     // Windows follow consumption, not receipt.
     nghttp2_option_set_no_auto_window_update(options, 1)
+    // Blanks around a value are cut off instead: gRPC's libraries send them, in messages and metadata, as they stand.
+    nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(options, 1)
     // Resets are counted by AbuseGuard, on both sides.
     nghttp2_option_set_stream_reset_rate_limit(options, UInt64(UInt32.max), UInt64(UInt32.max))
 
@@ -154,6 +156,7 @@ extension HTTP2Session {
     _ frame: UnsafePointer<nghttp2_frame>, _ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer
   ) -> Int32 {
     guard let openHeaders else { return 0 }
+    let value = value.withoutBlanks
     return openHeaders._withUnsafeGuaranteedRef { stream in
       if !stream.state.pointee.headersAreTooLarge, stream.headers.listSize + name.count + value.count + 32 <= limits.maxHeaderListSize {
         stream.headers.add(name: name, value: value)

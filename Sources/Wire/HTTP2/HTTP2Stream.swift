@@ -94,6 +94,13 @@ open class HTTP2Stream {
   /// Whether the stream is in a session and not closed.
   public final var isOpen: Bool { session != nil && closeCode == nil }
 
+  /// Whether the peer's windows let nothing of the body leave: not its end either, nor trailers after it.
+  public final var isStalled: Bool {
+    guard let session, closeCode == nil else { return false }
+    return nghttp2_session_get_stream_remote_window_size(session.handle, id) <= 0
+      || nghttp2_session_get_remote_window_size(session.handle) <= 0
+  }
+
   /// Makes the session look at the queue.
   @inline(__always)
   public final func outputChanged() {

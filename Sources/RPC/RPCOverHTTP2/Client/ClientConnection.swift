@@ -146,10 +146,10 @@ final class ClientConnection: ReadinessHandler, ConnectionOwner, @unchecked Send
   }
 
   /// What a stream's end by a reset, ours or the server's, or by the connection's end, means for its call.
-  func explain(_ code: HTTP2ErrorCode, stream: Int32) -> RPCError {
+  func explain(_ code: HTTP2ErrorCode, stream: Int32, deadline: Deadline) -> RPCError {
     if connection.isClosed { return unavailable(connection.failure) }
     if let goAway = session.goAway, stream > goAway.lastStream { return .unavailable("\(peerAddress): the server is going away") }
-    return ClientStatus.error(ofReset: code.rawValue)
+    return ClientStatus.error(ofReset: code.rawValue, deadline: deadline)
   }
 
   func openedStream(on connection: Connection) -> HTTP2Stream { preconditionFailure("servers open no streams to us: push is off") }

@@ -12,18 +12,22 @@ struct ResponseHead {
   var hasBody = false
 
   private var httpStatus = 0
-  private var isGRPC = false
+  private var contentType = ContentType.other
   private var leadingMessage = ""
   private var trailingStatus: Int?
   private var trailingMessage = ""
   private var trailers = Metadata()
   private var hasTrailers = false
 
-  /// Why this is no gRPC response at all; nil if it is.
+  /// Why this is no gRPC response at all; nil if it is, or if a status says what it is.
   var refusal: RPCError? {
-    if isGRPC, httpStatus == 200 || leadingStatus != nil { return nil }
     if leadingStatus != nil { return nil }
-    return httpStatus == 200 ? RPCError(.unknown, "the response is not application/grpc") : ClientStatus.error(ofHTTPStatus: httpStatus)
+    switch contentType {
+    case .grpc: return nil
+    case .unknownCodec: return .internal("the response has a codec that nobody asked for")
+    case .other:
+      return httpStatus == 200 ? RPCError(.unknown, "the response is not application/grpc") : ClientStatus.error(ofHTTPStatus: httpStatus)
+    }
   }
 
   mutating func readLeading(_ headers: borrowing HTTP2Headers) {
@@ -31,7 +35,7 @@ struct ResponseHead {
       if name == ":status" {
         httpStatus = Self.number(value) ?? 0
       } else if name == "content-type" {
-        isGRPC = value.starts(with: "application/grpc".utf8)
+        contentType = ContentType(value)
       } else if name == "grpc-encoding" {
         let text = String(decoding: value, as: UTF8.self)
         encoding = text == "identity" ? .identity : Compression(rawValue: text).map { .compressed($0) } ?? .unknown(text)
@@ -63,23 +67,28 @@ struct ResponseHead {
   }
 
   /// What the call ended with, and its trailing metadata.
-  func outcome(truncatedBytes: Int) -> (RPCError?, Metadata) {
+  func outcome(isTruncated: Bool) -> (RPCError?, Metadata) {
     if !hasTrailers, !hasBody, leadingStatus != nil {
-      return finish(leadingStatus, leadingMessage, metadata, truncatedBytes)
+      return finish(leadingStatus, leadingMessage, metadata, isTruncated)
     }
-    return finish(trailingStatus, trailingMessage, trailers, truncatedBytes)
+    return finish(trailingStatus, trailingMessage, trailers, isTruncated)
   }
 
-  private func finish(_ status: Int?, _ message: String, _ trailers: Metadata, _ truncatedBytes: Int) -> (RPCError?, Metadata) {
+  private func finish(_ status: Int?, _ message: String, _ trailers: Metadata, _ isTruncated: Bool) -> (RPCError?, Metadata) {
     switch ClientStatus.outcome(status: status, message: message, trailers: trailers) {
+    case .none where httpStatus != 200: return (ClientStatus.error(ofHTTPStatus: httpStatus), trailers)
     case .none: return (RPCError(.unknown, "the server ended the call without a status"), trailers)
     case .some(.none):
-      return (truncatedBytes > 0 ? .internal("the response ends in the middle of a message") : nil, trailers)
+      return (isTruncated ? .internal("the response ends in the middle of a message") : nil, trailers)
     case .some(.some(let error)): return (error, error.trailers)
     }
   }
 
-  private static func number(_ text: UnsafeRawBufferPointer) -> Int? { Int(String(decoding: text, as: UTF8.self)) }
+  /// Digits alone: a sign would make an OK of `-0`.
+  private static func number(_ text: UnsafeRawBufferPointer) -> Int? {
+    guard (1...3).contains(text.count), text.allSatisfy({ UInt8(ascii: "0")...UInt8(ascii: "9") ~= $0 }) else { return nil }
+    return text.reduce(0) { $0 * 10 + Int($1 - UInt8(ascii: "0")) }
+  }
 
   /// Fields of HTTP and gRPC that are not the caller's. The status details stay: they are read where the status is.
   private static func isReserved(_ name: UnsafeRawBufferPointer) -> Bool {

@@ -30,8 +30,11 @@ enum ClientStatus {
     RPCError(code(ofHTTPStatus: status), "HTTP status \(status) without a gRPC status")
   }
 
-  static func error(ofReset code: UInt32) -> RPCError {
-    RPCError(Self.code(ofReset: code), "the server reset the stream with HTTP/2 error \(code)")
+  /// A server whose clock is ahead may say of a deadline that the call was cancelled.
+  static func error(ofReset code: UInt32, deadline: Deadline) -> RPCError {
+    let status = Self.code(ofReset: code)
+    if status == .cancelled, deadline != .never, deadline.hasPassed { return .deadlineExceeded() }
+    return RPCError(status, "the server reset the stream with HTTP/2 error \(code)")
   }
 
   /// What `grpc-status` and its companions say; nil inside for OK, nil when there is none.

@@ -180,6 +180,7 @@ extension ClientStream {
         let encoding = shared.encoding, limits = limits
         var size = 0
         var isCompressed = false
+        try shared.assembler.checkNext()
         let message = try shared.assembler.take(&credit) { frame -> M in
           size = frame.bytes.count
           isCompressed = frame.isCompressed
@@ -191,7 +192,6 @@ extension ClientStream {
             shared.traffic.bytesReceived += size
             if isCompressed { shared.traffic.compressedReceived += 1 }
           }
-          try shared.assembler.checkNext()
           shared.credit += credit
           credit = shared.credit
           return .message(message)

@@ -272,8 +272,8 @@ final class ClientStream: HTTP2Stream, ClientCall, @unchecked Sendable {
   }
 
   override func receivedEnd() {
-    let rest = withShared { $0.assembler.hasMessage ? 0 : $0.assembler.buffered }
-    let (outcome, trailers) = response.outcome(truncatedBytes: rest)
+    let isTruncated = withShared { !$0.assembler.census.isWhole }
+    let (outcome, trailers) = response.outcome(isTruncated: isTruncated)
     settle(outcome, trailers: trailers, keepsMessages: true)
     // The server has said everything: what we still had to say interests nobody.
     if !isFinished { reset(.cancel) }
@@ -296,7 +296,10 @@ final class ClientStream: HTTP2Stream, ClientCall, @unchecked Sendable {
         let exposure: CallExposure = id > session.lastStreamSent ? .unsent : isRefused ? .unseen : .seen
         withShared { $0.exposure = exposure }
       }
-      settle(connection?.explain(code, stream: id) ?? ClientStatus.error(ofReset: code.rawValue), keepsMessages: false)
+      let error =
+        connection?.explain(code, stream: id, deadline: outgoing.deadline)
+        ?? ClientStatus.error(ofReset: code.rawValue, deadline: outgoing.deadline)
+      settle(error, keepsMessages: false)
     }
     release()
     guard let connection else { return }
