@@ -95,6 +95,10 @@ let library: [Target] = [
       "SpanwireRPCTestSupport", "SpanwireTestCertificates", "SpanwireRPCServices", "SpanwireHTTP2", "SpanwireEventLoop",
     ]),
   tests("RPC/RPCServices", ["SpanwireRPCInProcess"]),
+  .testTarget(
+    name: "ConformanceTests",
+    dependencies: ["SpanwireRPCTestSupport", "SpanwireRPCOverHTTP2", "SpanwireRPCServices", "SpanwireProtobuf", "SpanwireWellKnown"],
+    path: "Tests/Conformance"),
 ]
 
 // The platform on top of it: store, services, the command.

@@ -26,15 +26,16 @@ package final class EchoServer: Sendable {
   }
 
   package static func start(
-    isSecure: Bool = false, unixPath: String? = nil, interceptors: [any ServerInterceptor] = [], observer: (any CallObserver)? = nil,
+    service: (any EchoService)? = nil, isSecure: Bool = false, unixPath: String? = nil, limits: MessageLimits = .default,
+    interceptors: [any ServerInterceptor] = [], observer: (any CallObserver)? = nil,
     clientObserver: (any CallObserver)? = nil, configure: (inout ServerConfiguration) -> Void = { _ in },
     options: HTTP2ChannelOptions = HTTP2ChannelOptions()
   ) async throws -> EchoServer {
     let certificates = TestCertificates.shared
     let loopback = Loopback()
     let log = Log()
-    let router = ServerRouter(
-      [Echo.routes(ObedientEcho(log: log) { loopback.state.withLock { $0 } })], interceptors: interceptors, observer: observer)
+    let service = service ?? ObedientEcho(log: log) { loopback.state.withLock { $0 } }
+    let router = ServerRouter([Echo.routes(service)], interceptors: interceptors, observer: observer, limits: limits)
     var configuration = ServerConfiguration(
       [unixPath.map { .unix(path: $0) } ?? .ip("127.0.0.1", port: 0)],
       tls: isSecure

@@ -68,8 +68,10 @@ package final class RawClient: HTTP2SessionDelegate {
     ("content-type", "application/grpc"), ("te", "trailers"),
   ]
 
-  /// Begins a call with the usual headers, some of them replaced, left out (nil) or added.
-  package func begin(_ changes: [(String, String?)] = [], body: [UInt8]? = nil, ends: Bool = true) throws -> Call {
+  /// Begins a call with the usual headers, some of them replaced, left out (nil) or added; `bytes` are values that are no text.
+  package func begin(
+    _ changes: [(String, String?)] = [], bytes: [(String, [UInt8])] = [], body: [UInt8]? = nil, ends: Bool = true
+  ) throws -> Call {
     let headers = HTTP2Headers()
     for (name, value) in Self.usual {
       if let change = changes.first(where: { $0.0 == name }) {
@@ -79,6 +81,11 @@ package final class RawClient: HTTP2SessionDelegate {
       }
     }
     for (name, value) in changes where !Self.usual.contains(where: { $0.0 == name }) { headers.add(name: name, text: value!) }
+    for (name, value) in bytes {
+      name.utf8.withContiguousStorageIfAvailable { name in
+        value.withUnsafeBytes { headers.add(name: UnsafeRawBufferPointer(name), value: $0) }
+      }
+    }
     let call = Call()
     try session.submitRequest(call, headers, hasBody: body != nil || !ends)
     if let body { write(body, to: call) }
@@ -98,7 +105,9 @@ package final class RawClient: HTTP2SessionDelegate {
       if isDone() || isClosed { return }
       var event = pollfd(fd: socket.descriptor, events: Int16(POLLIN), revents: 0)
       poll(&event, 1, 10)
-      guard let count = try? socket.receive(into: buffer) else { continue }
+      let received: Int?
+      do { received = try socket.receive(into: buffer) } catch { received = 0 }
+      guard let count = received else { continue }
       if count == 0 {
         isClosed = true
         return

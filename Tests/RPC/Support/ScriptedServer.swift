@@ -33,6 +33,8 @@ package final class ScriptedServer: ReadinessHandler, @unchecked Sendable {
     package var hasEnded = false
     /// What the stream was closed with.
     package var closeCode: UInt32?
+
+    package init(fields: [(name: String, value: String)] = []) { self.fields = fields }
   }
 
   package let loop: EventLoop
@@ -47,18 +49,21 @@ package final class ScriptedServer: ReadinessHandler, @unchecked Sendable {
   private let script: @Sendable (Int) -> [Step]
   private var registration: Registration?
   private var connections: [ScriptedConnection] = []
+  fileprivate var streams: [Int: ScriptedStream] = [:]
+  fileprivate let consumes: Bool
 
-  /// The script is asked once a call, with the call's number from 0.
+  /// The script is asked once a call, with the call's number from 0. A server that does not consume lets its clients send a window's worth.
   package static func start(
-    limits: HTTP2Limits = HTTP2Limits(), _ script: @escaping @Sendable (Int) -> [Step]
+    limits: HTTP2Limits = HTTP2Limits(), consumes: Bool = true, _ script: @escaping @Sendable (Int) -> [Step]
   ) async throws -> ScriptedServer {
     let loop = EventLoopGroup.shared.loops[0]
-    return try await Task(executorPreference: loop) { try ScriptedServer(loop, limits, script) }.value
+    return try await Task(executorPreference: loop) { try ScriptedServer(loop, limits, consumes, script) }.value
   }
 
-  private init(_ loop: EventLoop, _ limits: HTTP2Limits, _ script: @escaping @Sendable (Int) -> [Step]) throws {
+  private init(_ loop: EventLoop, _ limits: HTTP2Limits, _ consumes: Bool, _ script: @escaping @Sendable (Int) -> [Step]) throws {
     self.loop = loop
     self.limits = limits
+    self.consumes = consumes
     self.script = script
     socket = try Socket.listen(on: SocketAddress(ip: "127.0.0.1", port: 0)!)
     port = socket.localAddress.port!
@@ -87,6 +92,11 @@ package final class ScriptedServer: ReadinessHandler, @unchecked Sendable {
   fileprivate func note(_ number: Int, _ line: String?, _ change: @Sendable (inout Request) -> Void) {
     calls.withLock { change(&$0[number]) }
     if let line { log.add("\(number) \(line)") }
+  }
+
+  /// Bytes of a call's answer that have not left, for want of room.
+  package func queuedBytes(_ number: Int) async -> Int {
+    await Task(executorPreference: loop) { self.streams[number]?.output.count ?? 0 }.value
   }
 
   package func stop() async {
@@ -121,6 +131,7 @@ private final class ScriptedStream: HTTP2Stream, @unchecked Sendable {
   private var number = 0
   private var steps: ArraySlice<ScriptedServer.Step> = []
   private var trailers: [(String, String)] = []
+  private var awaitsRound = false
 
   init(_ connection: ScriptedConnection) { self.connection = connection }
 
@@ -129,6 +140,7 @@ private final class ScriptedStream: HTTP2Stream, @unchecked Sendable {
   override func receivedHeaders() {
     let (number, script) = server.begin(headers.fields)
     self.number = number
+    server.streams[number] = self
     steps = script[...]
     play()
   }
@@ -136,7 +148,7 @@ private final class ScriptedStream: HTTP2Stream, @unchecked Sendable {
   override func receivedData(_ bytes: UnsafeRawBufferPointer) {
     let bytes = Array(bytes)
     server.note(number, nil) { $0.body += bytes }
-    consume(bytes.count)
+    if server.consumes { consume(bytes.count) }
   }
 
   override func receivedEnd() {
@@ -145,6 +157,7 @@ private final class ScriptedStream: HTTP2Stream, @unchecked Sendable {
   }
 
   override func closed(_ code: HTTP2ErrorCode) {
+    server.streams[number] = nil
     server.note(number, "closed \(code.rawValue)") { $0.closeCode = code.rawValue }
   }
 
@@ -153,12 +166,14 @@ private final class ScriptedStream: HTTP2Stream, @unchecked Sendable {
   }
 
   private func play() {
-    while let step = steps.first {
+    while !awaitsRound, let step = steps.first {
       if case .awaitEnd = step, !hasReceivedEnd { return }
       steps.removeFirst()
       if case .raw(let frames) = step {
         // What was said before leaves at the end of this round.
+        awaitsRound = true
         return server.loop.execute { [self] in
+          awaitsRound = false
           send(frames)
           play()
         }
@@ -187,8 +202,8 @@ private final class ScriptedStream: HTTP2Stream, @unchecked Sendable {
       trailers = fields
       finish()
     case .reset(let code): reset(HTTP2ErrorCode(rawValue: code))
-    case .goAway(let includesCall):
-      if includesCall { session?.finishShutdown() } else { session?.terminate(.noError) }
+    case .goAway(includesCall: true): session?.finishShutdown()
+    case .goAway(includesCall: false): send([RawFrame(.goAway, payload: RawFrame.big(UInt32(id) - 1) + RawFrame.big(0))])
     case .hangUp: connection.connection.close()
     case .awaitEnd, .raw: break
     }
