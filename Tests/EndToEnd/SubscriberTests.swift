@@ -111,18 +111,7 @@ struct SubscriberTests {
   }
 
   private func channel(_ server: ServerProcess, _ token: String) throws -> any Channel {
-    try HTTP2Channel(#require(ChannelTarget(server.address))).intercepted(by: [Bearer(token: token)])
-  }
-}
-
-/// Sends a credential with every call.
-private struct Bearer: ClientInterceptor {
-  let token: String
-
-  func intercept(_ method: MethodDescriptor, _ options: CallOptions, next: NextClientCall) async throws -> any ClientCall {
-    var options = options
-    options.metadata.set("authorization", "Bearer \(token)")
-    return try await next(method, options)
+    try HTTP2Channel(#require(ChannelTarget(server.address))).intercepted(by: [CallCredentials.bearer(token)])
   }
 }
 

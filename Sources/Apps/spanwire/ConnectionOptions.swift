@@ -31,17 +31,6 @@ struct ConnectionOptions: ParsableArguments {
     }
     let channel = try HTTP2Channel(target, tls: security)
     guard let token = token ?? setting("SPANWIRE_TOKEN") ?? defaultToken else { return channel }
-    return channel.intercepted(by: [BearerToken(token: token)])
-  }
-}
-
-/// Sends a credential with every call that has none of its own.
-private struct BearerToken: ClientInterceptor {
-  let token: String
-
-  func intercept(_ method: MethodDescriptor, _ options: CallOptions, next: NextClientCall) async throws -> any ClientCall {
-    var options = options
-    if options.metadata["authorization"] == nil { options.metadata.set("authorization", "Bearer \(token)") }
-    return try await next(method, options)
+    return channel.intercepted(by: [CallCredentials.bearer(token)])
   }
 }

@@ -31,6 +31,37 @@ public protocol ClientInterceptor: Sendable {
   func intercept(_ method: MethodDescriptor, _ options: CallOptions, next: NextClientCall) async throws -> any ClientCall
 }
 
+/// Gives every call its credentials: metadata that is looked up, renewed, or made for the method. What a caller sets itself stays.
+///
+/// Credentials go wherever the channel goes: give them only to channels whose transport keeps them secret.
+public struct CallCredentials: ClientInterceptor {
+  private let metadata: @Sendable (MethodDescriptor) async throws -> Metadata
+
+  /// Asked before every call. A call without credentials is not made: what the closure throws is its outcome, UNAUTHENTICATED unless it is a
+  /// status itself.
+  public init(_ metadata: @escaping @Sendable (MethodDescriptor) async throws -> Metadata) { self.metadata = metadata }
+
+  /// `authorization: Bearer …`
+  public static func bearer(_ token: String) -> CallCredentials {
+    let metadata: Metadata = ["authorization": "Bearer \(token)"]
+    return CallCredentials { _ in metadata }
+  }
+
+  public func intercept(_ method: MethodDescriptor, _ options: CallOptions, next: NextClientCall) async throws -> any ClientCall {
+    var options = options
+    do {
+      var credentials = try await metadata(method)
+      let own = Set(options.metadata.names)
+      if !own.isEmpty { credentials.removeAll { own.contains($0) } }
+      options.metadata.add(contentsOf: credentials)
+    } catch {
+      let outcome = RPCError.outcome(of: error, in: CallContext.current)
+      throw outcome.code == .unknown ? RPCError.unauthenticated("there are no credentials for \(method.path)") : outcome
+    }
+    return try await next(method, options)
+  }
+}
+
 /// The rest of a client's chain, ending with the channel.
 public struct NextClientCall: Sendable {
   let interceptors: [any ClientInterceptor]

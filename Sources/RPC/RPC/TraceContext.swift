@@ -57,11 +57,18 @@ public struct TraceContext: Sendable, Hashable {
 extension TraceContext {
   /// The `traceparent` header: `00-<trace>-<span>-<flags>`.
   public var traceparent: String {
-    String(unsafeUninitializedCapacity: 55) { buffer in
+    var text = ""
+    withTraceparent { text = String(decoding: $0, as: UTF8.self) }
+    return text
+  }
+
+  /// As `traceparent`, without a string; the bytes are valid inside the closure.
+  package func withTraceparent(_ body: (UnsafeRawBufferPointer) -> Void) {
+    withUnsafeTemporaryAllocation(byteCount: 55, alignment: 1) { text in
       func put(_ value: UInt64, digits: Int, at offset: Int) {
         for index in 0..<digits {
           let digit = UInt8(value >> UInt64(4 * (digits - 1 - index)) & 15)
-          buffer[offset + index] = digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10
+          text[offset + index] = digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10
         }
       }
       put(0, digits: 2, at: 0)
@@ -69,8 +76,8 @@ extension TraceContext {
       put(traceLow, digits: 16, at: 19)
       put(spanID, digits: 16, at: 36)
       put(isSampled ? 1 : 0, digits: 2, at: 53)
-      for dash in [2, 35, 52] { buffer[dash] = UInt8(ascii: "-") }
-      return 55
+      for dash in [2, 35, 52] { text[dash] = UInt8(ascii: "-") }
+      body(UnsafeRawBufferPointer(text))
     }
   }
 

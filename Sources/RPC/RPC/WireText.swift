@@ -33,14 +33,36 @@ package enum WireText {
     }
   }
 
-  /// Writes `grpc-timeout` in the finest unit that eight digits allow, rounding down but never to zero.
-  package static func timeout(nanoseconds: UInt64) -> String {
+  /// Gives `grpc-timeout` in the finest unit that eight digits allow, rounding down but never to zero. The bytes are valid inside the closure.
+  package static func withTimeout(nanoseconds: UInt64, _ body: (UnsafeRawBufferPointer) -> Void) {
     let limit: UInt64 = 99_999_999
-    let units: [(String, UInt64)] = [
-      ("n", 1), ("u", 1_000), ("m", 1_000_000), ("S", 1_000_000_000), ("M", 60_000_000_000), ("H", 3_600_000_000_000),
-    ]
-    for (unit, size) in units where nanoseconds / size <= limit { return "\(max(1, nanoseconds / size))\(unit)" }
-    return "\(limit)H"
+    let (size, unit): (UInt64, Unicode.Scalar) =
+      switch nanoseconds {
+      case ...limit: (1, "n")
+      case ...(limit * 1_000 + 999): (1_000, "u")
+      case ...(limit * 1_000_000 + 999_999): (1_000_000, "m")
+      case ...(limit * 1_000_000_000 + 999_999_999): (1_000_000_000, "S")
+      case ...(limit * 60_000_000_000 + 59_999_999_999): (60_000_000_000, "M")
+      default: (3_600_000_000_000, "H")
+      }
+    var number = min(max(1, nanoseconds / size), limit)
+    withUnsafeTemporaryAllocation(byteCount: 9, alignment: 1) { text in
+      var place = 8
+      text[place] = UInt8(ascii: unit)
+      repeat {
+        place -= 1
+        text[place] = UInt8(ascii: "0") + UInt8(number % 10)
+        number /= 10
+      } while number > 0
+      body(UnsafeRawBufferPointer(rebasing: text[place...]))
+    }
+  }
+
+  /// As `withTimeout`, as text.
+  package static func timeout(nanoseconds: UInt64) -> String {
+    var text = ""
+    withTimeout(nanoseconds: nanoseconds) { text = String(decoding: $0, as: UTF8.self) }
+    return text
   }
 
   /// Writes `grpc-message`: everything outside visible ASCII, and `%`, as `%XX`; blanks at the ends too, which HTTP would take away.

@@ -60,6 +60,9 @@ package struct MessageAssembler: ~Copyable {
     return buffered >= Self.prefix + lengthAtHead
   }
 
+  /// Whether a complete message stands first and anything behind it.
+  package var hasMore: Bool { hasMessage && buffered > Self.prefix + lengthAtHead }
+
   /// How many complete messages are at hand, how many of them compressed, and whether nothing else is.
   package var census: (messages: Int, compressed: Int, isWhole: Bool) {
     var place = head

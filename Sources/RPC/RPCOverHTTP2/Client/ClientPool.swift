@@ -36,6 +36,7 @@ final class ClientPool: @unchecked Sendable {
   /// Connections that no longer take calls and still have some.
   private var leaving: [ClientConnection] = []
   private var whenClosed: [CheckedContinuation<Void, Never>] = []
+  private let head: RequestHead
   private let headers = HTTP2Headers()
   private var isUpdating = false
   private var needsUpdate = false
@@ -63,6 +64,7 @@ final class ClientPool: @unchecked Sendable {
     self.connectivity = connectivity
     self.replayBytes = replayBytes
     keepalive = options.keepalive
+    head = RequestHead(target, isSecure: tls != nil, options: options)
     balancer = LoadBalancer(options.balancing)
   }
 
@@ -122,7 +124,7 @@ final class ClientPool: @unchecked Sendable {
 
   private func submit(_ call: ClientStream, on connection: ClientConnection) {
     headers.removeAll()
-    RequestHead.write(call, target: target, isSecure: tls != nil, options: options, into: headers)
+    head.write(call, into: headers)
     do {
       try call.submit(on: connection, headers)
       lastActivity = loop.now
@@ -138,7 +140,7 @@ final class ClientPool: @unchecked Sendable {
   func open(_ call: ClientStream, pinnedTo connection: ClientConnection) {
     guard connection.phase == .ready else { return call.fail(.unavailable("\(connection.peerAddress): the connection is gone")) }
     headers.removeAll()
-    RequestHead.write(call, target: target, isSecure: tls != nil, options: options, into: headers)
+    head.write(call, into: headers)
     do {
       try call.submit(on: connection, headers)
       connection.ownCalls += 1

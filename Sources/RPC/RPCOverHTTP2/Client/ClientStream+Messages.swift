@@ -159,6 +159,33 @@ extension ClientStream {
     }
   }
 
+  /// The one response of a unary call, with all that came beside it: the caller is woken once, when the call has ended.
+  ///
+  /// None, or a second, with OK is UNIMPLEMENTED, as gRPC has it.
+  nonisolated(nonsending) func response<M: Message>(_ type: M.Type) async throws -> UnaryResponse<M> {
+    await withTaskCancellationHandler {
+      await withUnsafeContinuation { continuation in
+        let isReady = withShared { shared in
+          shared.awaitsEnd = true
+          if shared.outcome != nil || shared.assembler.hasMore { return true }
+          shared.messageWaiter = continuation
+          return false
+        }
+        if isReady { continuation.resume() }
+      }
+    } onCancel: {
+      cancel(outgoing.parent?.cancellationCode ?? .cancelled)
+    }
+    guard case .message(let message) = try take(type) else {
+      throw RPCError.unimplemented("the server ended a call without the one response it should have")
+    }
+    guard case .end = try take(type) else {
+      cancel()
+      throw RPCError.unimplemented("the server sent more than the one response it should have")
+    }
+    return withShared { UnaryResponse(message, metadata: $0.leading ?? Metadata(), trailers: $0.trailers) }
+  }
+
   /// Gives back whatever room was kept for a larger step, before waiting: many streams that each keep a little would together keep the
   /// whole window of their connection, and wait for ever.
   private func returnCredit() {

@@ -63,6 +63,8 @@ final class ClientStream: HTTP2Stream, ClientCall, @unchecked Sendable {
     var exposure = CallExposure.seen
     var peer = ""
     var traffic = CallTraffic()
+    /// Whoever waits wants the call's end, not its first message.
+    var awaitsEnd = false
     var messageWaiter: UnsafeContinuation<Void, Never>?
     var leadingWaiter: UnsafeContinuation<Void, Never>?
     var drainWaiter: UnsafeContinuation<Void, Never>?
@@ -250,7 +252,7 @@ final class ClientStream: HTTP2Stream, ClientCall, @unchecked Sendable {
       if shared.leading == nil { shared.leading = response.metadata }
       do throws(RPCError) {
         let credit = try shared.assembler.append(bytes)
-        if shared.assembler.hasMessage {
+        if shared.awaitsEnd ? shared.assembler.hasMore : shared.assembler.hasMessage {
           waiter = shared.messageWaiter
           shared.messageWaiter = nil
         }

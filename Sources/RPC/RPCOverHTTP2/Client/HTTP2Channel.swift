@@ -137,7 +137,7 @@ public final class HTTP2Channel: Channel {
       call.finishSending()
       if pool.loop.isCurrent { call.begin() } else { pool.loop.execute { call.begin() } }
       do {
-        return try await call.single(Response.self)
+        return try await call.response(Response.self)
       } catch {
         // What no server has looked at is made again; anything else is the caller's to judge.
         switch call.exposure {
