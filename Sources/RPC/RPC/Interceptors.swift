@@ -47,6 +47,7 @@ public struct CallCredentials: ClientInterceptor {
     return CallCredentials { _ in metadata }
   }
 
+  /// Adds what the closure gives to the call's metadata.
   public func intercept(_ method: MethodDescriptor, _ options: CallOptions, next: NextClientCall) async throws -> any ClientCall {
     var options = options
     do {
