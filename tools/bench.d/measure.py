@@ -202,6 +202,7 @@ def latencies(log):
 def measure(name, program, bodies, credentials, options):
     """Figures by the name of the load."""
     abilities, share = ABILITIES[name]
+    print(f"bench: {name}", file=sys.stderr)
     figures = {}
     with Server(name, program) as server:
         for shape in UNARY[: 3 if options.quick else None]:
