@@ -76,6 +76,28 @@ extension Checklist {
         #expect(Frames.split(call.body).map(\.flag) == [1, 1, 1])
         #expect(texts(call.body, .gzip) == [long, long, long])
       },
+      .server(
+        13, "a handler may leave out a message",
+        service: CustomEcho(expand: { _, responses, context in
+          for number in 0..<3 {
+            context.compressesResponses = number != 1
+            try await responses.write(Text(value: long))
+          }
+        }), configure: { $0.compression = .gzip }
+      ) { echo in
+        let call = try echo.client().call([(":path", "/spanwire.test.Echo/Expand"), ("grpc-accept-encoding", "gzip")])
+        #expect(Frames.split(call.body).map(\.flag) == [1, 0, 1])
+        #expect(texts(call.body, .gzip) == [long, long, long])
+      },
+      .client(13, "a caller may leave out a request", script: { _ in [.awaitEnd, .leading([]), .hello, .ok] }) { scripted in
+        _ = try await scripted.echo.collect(options: CallOptions(compression: .gzip)) { requests in
+          for number in 0..<3 {
+            requests.compresses = number != 1
+            try await requests.write(Text(value: long))
+          }
+        }
+        #expect(Frames.split(scripted.call().body).map(\.flag) == [1, 0, 1])
+      },
       .client(13, "requests are compressed if the caller says so", script: { _ in [.awaitEnd, .leading([]), .hello, .ok] }) { scripted in
         for (number, compression) in [nil, .gzip, .deflate].enumerated() as EnumeratedSequence<[Compression?]> {
           _ = try await scripted.echo.get(Text(value: long), options: CallOptions(compression: compression))
