@@ -68,7 +68,10 @@ let library: [Target] = [
 
   // Tests
   .target(name: "CTestProtos", dependencies: ["CProtobufC", "CWellKnown"], path: "Tests/Wire/Protobuf/C"),
-  tests("Wire/Protobuf", ["SpanwireWellKnown", "CTestProtos"], exclude: ["Protos", "C", "oracle.py"]),
+  .target(
+    name: "SpanwireTestMessages", dependencies: ["SpanwireProtobuf", "SpanwireWellKnown", "CTestProtos"],
+    path: "Tests/Wire/Protobuf/Generated"),
+  tests("Wire/Protobuf", ["SpanwireWellKnown", "SpanwireTestMessages"], exclude: ["Protos", "C", "Generated", "oracle.py"]),
   .target(name: "CTrickyProtos", dependencies: ["CProtobufC", "CWellKnown"], path: "Tests/Apps/protoc-gen-spanwire/C"),
   .testTarget(
     name: "protoc-gen-spanwireTests",
@@ -99,6 +102,17 @@ let library: [Target] = [
     name: "ConformanceTests",
     dependencies: ["SpanwireRPCTestSupport", "SpanwireRPCOverHTTP2", "SpanwireRPCServices", "SpanwireProtobuf", "SpanwireWellKnown"],
     path: "Tests/Conformance"),
+  .target(
+    name: "SpanwireFuzz",
+    dependencies: ["SpanwireRPCOverHTTP2", "SpanwireHTTP2", "SpanwireTLS", "SpanwireTestMessages", "SpanwireTestCertificates"],
+    path: "Tests/Fuzz/Targets"),
+  .testTarget(name: "SpanwireFuzzTests", dependencies: ["SpanwireFuzz"], path: "Tests/Fuzz/Replay"),
+]
+
+// With libFuzzer's main function; tools/fuzz builds it.
+
+let fuzzers: [Target] = [
+  .executableTarget(name: "spanwire-fuzz", dependencies: ["SpanwireFuzz"], path: "Tests/Fuzz/Driver")
 ]
 
 // The platform on top of it: store, services, the command.
@@ -153,8 +167,9 @@ let platform: [Target] = [
     exclude: ["bad_input.py", "surface.py"]),
 ]
 
-// SPANWIRE_ONLY=library leaves the platform out: quick builds of Wire and RPC, and those with sanitizers.
-let whole = Context.environment["SPANWIRE_ONLY"] != "library"
+// SPANWIRE_ONLY=library leaves the platform out: quick builds of Wire and RPC, and those with sanitizers. SPANWIRE_ONLY=fuzz adds the fuzzer.
+let only = Context.environment["SPANWIRE_ONLY"]
+let whole = only == nil
 
 let package = Package(
   name: "spanwire",
@@ -172,5 +187,5 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
     .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
   ],
-  targets: whole ? library + platform : library
+  targets: library + (whole ? platform : only == "fuzz" ? fuzzers : [])
 )

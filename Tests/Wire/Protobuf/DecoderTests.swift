@@ -1,3 +1,4 @@
+import SpanwireTestMessages
 import Testing
 
 @testable import SpanwireProtobuf

@@ -1,4 +1,5 @@
 import SpanwireWellKnown
+import SpanwireTestMessages
 import Testing
 
 @testable import SpanwireProtobuf

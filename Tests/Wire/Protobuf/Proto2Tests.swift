@@ -1,4 +1,5 @@
 import CTestProtos
+import SpanwireTestMessages
 import Testing
 
 @testable import SpanwireProtobuf

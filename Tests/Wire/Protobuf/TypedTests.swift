@@ -1,6 +1,7 @@
 import CProtobufC
 import CTestProtos
 import SpanwireWellKnown
+import SpanwireTestMessages
 import Testing
 
 @testable import SpanwireProtobuf

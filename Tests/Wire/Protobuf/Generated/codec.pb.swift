@@ -5,7 +5,7 @@ import SpanwireProtobuf
 import SpanwireWellKnown
 
 /// codec.proto, for reflection and JSON.
-let codecFile: GeneratedFile = GeneratedFile(
+package let codecFile: GeneratedFile = GeneratedFile(
   name: "codec.proto",
   base64: """
     Cgtjb2RlYy5wcm90bxIVc3BhbndpcmUuY29kZWN0ZXN0LnYxGhlnb29nbGUvcHJvdG9idWYvYW55LnByb3RvGh5nb29nbGUvcHJvdG9idWYvZHVyYXRpb24u\
@@ -68,15 +68,15 @@ let codecFile: GeneratedFile = GeneratedFile(
   dependencies: { [googleProtobufAnyFile, googleProtobufDurationFile, googleProtobufFieldMaskFile, googleProtobufStructFile, googleProtobufTimestampFile, googleProtobufWrappersFile] })
 
 /// `spanwire.codectest.v1.Colour`
-enum Colour: MessageEnum, CaseIterable {
+package enum Colour: MessageEnum, CaseIterable {
   case unspecified
   case red
   case blue
   /// A number that this build has no name for.
   case unrecognized(Int32)
-  static var crimson: Self { .red }
+  package static var crimson: Self { .red }
 
-  init(rawValue: Int32) {
+  package init(rawValue: Int32) {
     switch rawValue {
     case 0: self = .unspecified
     case 1: self = .red
@@ -85,7 +85,7 @@ enum Colour: MessageEnum, CaseIterable {
     }
   }
 
-  var rawValue: Int32 {
+  package var rawValue: Int32 {
     switch self {
     case .unspecified: 0
     case .red: 1
@@ -95,22 +95,22 @@ enum Colour: MessageEnum, CaseIterable {
   }
 
   /// Every value that has a name.
-  static let allCases: [Self] = [.unspecified, .red, .blue]
+  package static let allCases: [Self] = [.unspecified, .red, .blue]
 }
 
 /// `spanwire.codectest.v1.Inner`
-struct Inner: Message {
-  var a: Int32
-  var more: [Int32]
-  var next: Inner? {
+package struct Inner: Message {
+  package var a: Int32
+  package var more: [Int32]
+  package var next: Inner? {
     get { nextBox?.value }
     set { nextBox = newValue.map { Indirect($0) } }
   }
   private var nextBox: Indirect<Inner>?
-  var text: String
-  var unknownFields: UnknownFields
+  package var text: String
+  package var unknownFields: UnknownFields
 
-  init() {
+  package init() {
     self.a = 0
     self.more = []
     self.nextBox = nil
@@ -118,7 +118,7 @@ struct Inner: Message {
     self.unknownFields = UnknownFields()
   }
 
-  init(
+  package init(
     a: Int32 = 0,
     more: [Int32] = [],
     next: Inner? = nil,
@@ -131,15 +131,15 @@ struct Inner: Message {
     self.unknownFields = UnknownFields()
   }
 
-  static let protoTypeName: String = "spanwire.codectest.v1.Inner"
-  static var file: GeneratedFile { codecFile }
-  static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__codectest__v1__inner__table(), strings: [4]) {
+  package static let protoTypeName: String = "spanwire.codectest.v1.Inner"
+  package static var file: GeneratedFile { codecFile }
+  package static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__codectest__v1__inner__table(), strings: [4]) {
     [
       .message(3, Inner.table),
     ]
   }
 
-  init(cStruct: UnsafeRawPointer) {
+  package init(cStruct: UnsafeRawPointer) {
     let c = cStruct.assumingMemoryBound(to: Spanwire__Codectest__V1__Inner.self)
     self.a = c.pointee.a
     self.more = CField.scalars(c.pointee.n_more, c.pointee.more)
@@ -148,7 +148,7 @@ struct Inner: Message {
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
-  func write(to writer: inout MessageWriter) {
+  package func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
     writer.string(4, self.text)
     writer.message(3, optional: self.nextBox?.value)
@@ -158,85 +158,85 @@ struct Inner: Message {
 }
 
 /// `spanwire.codectest.v1.Everything`
-struct Everything: Message {
-  var int32Field: Int32
-  var int64Field: Int64
-  var uint32Field: UInt32
-  var uint64Field: UInt64
-  var sint32Field: Int32
-  var sint64Field: Int64
-  var fixed32Field: UInt32
-  var fixed64Field: UInt64
-  var sfixed32Field: Int32
-  var sfixed64Field: Int64
-  var floatField: Float
-  var doubleField: Double
-  var boolField: Bool
-  var stringField: String
-  var bytesField: [UInt8]
-  var enumField: Colour
-  var inner: Inner?
-  var itself: Everything? {
+package struct Everything: Message {
+  package var int32Field: Int32
+  package var int64Field: Int64
+  package var uint32Field: UInt32
+  package var uint64Field: UInt64
+  package var sint32Field: Int32
+  package var sint64Field: Int64
+  package var fixed32Field: UInt32
+  package var fixed64Field: UInt64
+  package var sfixed32Field: Int32
+  package var sfixed64Field: Int64
+  package var floatField: Float
+  package var doubleField: Double
+  package var boolField: Bool
+  package var stringField: String
+  package var bytesField: [UInt8]
+  package var enumField: Colour
+  package var inner: Inner?
+  package var itself: Everything? {
     get { itselfBox?.value }
     set { itselfBox = newValue.map { Indirect($0) } }
   }
   private var itselfBox: Indirect<Everything>?
-  var int32List: [Int32]
-  var int64List: [Int64]
-  var uint32List: [UInt32]
-  var uint64List: [UInt64]
-  var sint32List: [Int32]
-  var sint64List: [Int64]
-  var fixed32List: [UInt32]
-  var fixed64List: [UInt64]
-  var sfixed32List: [Int32]
-  var sfixed64List: [Int64]
-  var floatList: [Float]
-  var doubleList: [Double]
-  var boolList: [Bool]
-  var stringList: [String]
-  var bytesList: [[UInt8]]
-  var enumList: [Colour]
-  var innerList: [Inner]
-  var unpackedList: [Int32]
-  var int32Map: ProtoMap<Int32, Int64>
-  var int64Map: ProtoMap<Int64, Int32>
-  var uint32Map: ProtoMap<UInt32, UInt64>
-  var uint64Map: ProtoMap<UInt64, Float>
-  var boolMap: ProtoMap<Bool, Double>
-  var stringMap: ProtoMap<String, String>
-  var bytesMap: ProtoMap<String, [UInt8]>
-  var enumMap: ProtoMap<String, Colour>
-  var innerMap: ProtoMap<String, Inner>
-  var sfixed32Map: ProtoMap<Int32, Bool>
-  var choice: Choice?
-  var optionalInt32: Int32?
-  var optionalString: String?
-  var optionalBool: Bool?
-  var optionalEnum: Colour?
-  var timestamp: Google_Protobuf_Timestamp?
-  var duration: Google_Protobuf_Duration?
-  var fieldMask: Google_Protobuf_FieldMask?
-  var structure: Google_Protobuf_Struct?
-  var value: Google_Protobuf_Value?
-  var listValue: Google_Protobuf_ListValue?
-  var `any`: Google_Protobuf_Any?
-  var int64Wrapper: Google_Protobuf_Int64Value?
-  var stringWrapper: Google_Protobuf_StringValue?
-  var boolWrapper: Google_Protobuf_BoolValue?
-  var bytesWrapper: Google_Protobuf_BytesValue?
-  var doubleWrapper: Google_Protobuf_DoubleValue?
-  var values: [Google_Protobuf_Value]
-  var timestamps: [Google_Protobuf_Timestamp]
-  var floatWrapper: Google_Protobuf_FloatValue?
-  var uint32Wrapper: Google_Protobuf_UInt32Value?
-  var oddName1: Int32
-  var oddName2: Int32
-  var oddName3: Int32
-  var renamed: Int32
-  var unknownFields: UnknownFields
+  package var int32List: [Int32]
+  package var int64List: [Int64]
+  package var uint32List: [UInt32]
+  package var uint64List: [UInt64]
+  package var sint32List: [Int32]
+  package var sint64List: [Int64]
+  package var fixed32List: [UInt32]
+  package var fixed64List: [UInt64]
+  package var sfixed32List: [Int32]
+  package var sfixed64List: [Int64]
+  package var floatList: [Float]
+  package var doubleList: [Double]
+  package var boolList: [Bool]
+  package var stringList: [String]
+  package var bytesList: [[UInt8]]
+  package var enumList: [Colour]
+  package var innerList: [Inner]
+  package var unpackedList: [Int32]
+  package var int32Map: ProtoMap<Int32, Int64>
+  package var int64Map: ProtoMap<Int64, Int32>
+  package var uint32Map: ProtoMap<UInt32, UInt64>
+  package var uint64Map: ProtoMap<UInt64, Float>
+  package var boolMap: ProtoMap<Bool, Double>
+  package var stringMap: ProtoMap<String, String>
+  package var bytesMap: ProtoMap<String, [UInt8]>
+  package var enumMap: ProtoMap<String, Colour>
+  package var innerMap: ProtoMap<String, Inner>
+  package var sfixed32Map: ProtoMap<Int32, Bool>
+  package var choice: Choice?
+  package var optionalInt32: Int32?
+  package var optionalString: String?
+  package var optionalBool: Bool?
+  package var optionalEnum: Colour?
+  package var timestamp: Google_Protobuf_Timestamp?
+  package var duration: Google_Protobuf_Duration?
+  package var fieldMask: Google_Protobuf_FieldMask?
+  package var structure: Google_Protobuf_Struct?
+  package var value: Google_Protobuf_Value?
+  package var listValue: Google_Protobuf_ListValue?
+  package var `any`: Google_Protobuf_Any?
+  package var int64Wrapper: Google_Protobuf_Int64Value?
+  package var stringWrapper: Google_Protobuf_StringValue?
+  package var boolWrapper: Google_Protobuf_BoolValue?
+  package var bytesWrapper: Google_Protobuf_BytesValue?
+  package var doubleWrapper: Google_Protobuf_DoubleValue?
+  package var values: [Google_Protobuf_Value]
+  package var timestamps: [Google_Protobuf_Timestamp]
+  package var floatWrapper: Google_Protobuf_FloatValue?
+  package var uint32Wrapper: Google_Protobuf_UInt32Value?
+  package var oddName1: Int32
+  package var oddName2: Int32
+  package var oddName3: Int32
+  package var renamed: Int32
+  package var unknownFields: UnknownFields
 
-  enum Choice: Hashable, Sendable {
+  package enum Choice: Hashable, Sendable {
     case choiceUint32(UInt32)
     case choiceInner(Inner)
     case choiceString(String)
@@ -245,7 +245,7 @@ struct Everything: Message {
     case choiceNull(Google_Protobuf_NullValue)
   }
 
-  init() {
+  package init() {
     self.int32Field = 0
     self.int64Field = 0
     self.uint32Field = 0
@@ -320,7 +320,7 @@ struct Everything: Message {
     self.unknownFields = UnknownFields()
   }
 
-  init(
+  package init(
     int32Field: Int32 = 0,
     int64Field: Int64 = 0,
     uint32Field: UInt32 = 0,
@@ -467,9 +467,9 @@ struct Everything: Message {
     self.unknownFields = UnknownFields()
   }
 
-  static let protoTypeName: String = "spanwire.codectest.v1.Everything"
-  static var file: GeneratedFile { codecFile }
-  static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__codectest__v1__everything__table(), strings: [14, 44, 83, 92]) {
+  package static let protoTypeName: String = "spanwire.codectest.v1.Everything"
+  package static var file: GeneratedFile { codecFile }
+  package static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__codectest__v1__everything__table(), strings: [14, 44, 83, 92]) {
     [
       .message(17, Inner.table),
       .message(18, Everything.table),
@@ -504,7 +504,7 @@ struct Everything: Message {
     ]
   }
 
-  init(cStruct: UnsafeRawPointer) {
+  package init(cStruct: UnsafeRawPointer) {
     let c = cStruct.assumingMemoryBound(to: Spanwire__Codectest__V1__Everything.self)
     self.int32Field = c.pointee.int32_field
     self.int64Field = c.pointee.int64_field
@@ -588,7 +588,7 @@ struct Everything: Message {
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
-  func write(to writer: inout MessageWriter) {
+  package func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
     writer.int32(536870911, self.renamed)
     writer.int32(202, self.oddName3)
@@ -674,23 +674,23 @@ struct Everything: Message {
 
 extension Inner {
   /// An immutable `Inner` that is read where the decoder put it.
-  struct View: MessageView {
-    typealias Value = Inner
-    let decoded: DecodedMessage
-    init(decoded: DecodedMessage) { self.decoded = decoded }
-    var a: Int32 {
+  package struct View: MessageView {
+    package typealias Value = Inner
+    package let decoded: DecodedMessage
+    package init(decoded: DecodedMessage) { self.decoded = decoded }
+    package var a: Int32 {
       decoded.read(as: Spanwire__Codectest__V1__Inner.self) { c in c.pointee.a }
     }
-    var more: [Int32] {
+    package var more: [Int32] {
       decoded.read(as: Spanwire__Codectest__V1__Inner.self) { c in CField.scalars(c.pointee.n_more, c.pointee.more) }
     }
-    var next: Inner.View? {
+    package var next: Inner.View? {
       decoded.submessage(decoded.read(as: Spanwire__Codectest__V1__Inner.self) { c in UnsafeRawPointer(c.pointee.next) }).map(Inner.View.init(decoded:))
     }
-    var text: String {
+    package var text: String {
       decoded.read(as: Spanwire__Codectest__V1__Inner.self) { c in CField.string(c.pointee.text) }
     }
-    var unknownFields: UnknownFields {
+    package var unknownFields: UnknownFields {
       decoded.read(as: Spanwire__Codectest__V1__Inner.self) { c in CField.unknownFields(c) }
     }
   }
@@ -698,152 +698,152 @@ extension Inner {
 
 extension Everything {
   /// An immutable `Everything` that is read where the decoder put it.
-  struct View: MessageView {
-    typealias Value = Everything
-    let decoded: DecodedMessage
-    init(decoded: DecodedMessage) { self.decoded = decoded }
-    var int32Field: Int32 {
+  package struct View: MessageView {
+    package typealias Value = Everything
+    package let decoded: DecodedMessage
+    package init(decoded: DecodedMessage) { self.decoded = decoded }
+    package var int32Field: Int32 {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.int32_field }
     }
-    var int64Field: Int64 {
+    package var int64Field: Int64 {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.int64_field }
     }
-    var uint32Field: UInt32 {
+    package var uint32Field: UInt32 {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.uint32_field }
     }
-    var uint64Field: UInt64 {
+    package var uint64Field: UInt64 {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.uint64_field }
     }
-    var sint32Field: Int32 {
+    package var sint32Field: Int32 {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.sint32_field }
     }
-    var sint64Field: Int64 {
+    package var sint64Field: Int64 {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.sint64_field }
     }
-    var fixed32Field: UInt32 {
+    package var fixed32Field: UInt32 {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.fixed32_field }
     }
-    var fixed64Field: UInt64 {
+    package var fixed64Field: UInt64 {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.fixed64_field }
     }
-    var sfixed32Field: Int32 {
+    package var sfixed32Field: Int32 {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.sfixed32_field }
     }
-    var sfixed64Field: Int64 {
+    package var sfixed64Field: Int64 {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.sfixed64_field }
     }
-    var floatField: Float {
+    package var floatField: Float {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.float_field }
     }
-    var doubleField: Double {
+    package var doubleField: Double {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.double_field }
     }
-    var boolField: Bool {
+    package var boolField: Bool {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.bool_field != 0 }
     }
-    var stringField: String {
+    package var stringField: String {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.string(c.pointee.string_field) }
     }
-    var bytesField: [UInt8] {
+    package var bytesField: [UInt8] {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.bytes(c.pointee.bytes_field) }
     }
-    var enumField: Colour {
+    package var enumField: Colour {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.enumeration(c.pointee.enum_field) }
     }
-    var inner: Inner.View? {
+    package var inner: Inner.View? {
       decoded.submessage(decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in UnsafeRawPointer(c.pointee.inner) }).map(Inner.View.init(decoded:))
     }
-    var itself: Everything.View? {
+    package var itself: Everything.View? {
       decoded.submessage(decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in UnsafeRawPointer(c.pointee.itself) }).map(Everything.View.init(decoded:))
     }
-    var int32List: [Int32] {
+    package var int32List: [Int32] {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.scalars(c.pointee.n_int32_list, c.pointee.int32_list) }
     }
-    var int64List: [Int64] {
+    package var int64List: [Int64] {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.scalars(c.pointee.n_int64_list, c.pointee.int64_list) }
     }
-    var uint32List: [UInt32] {
+    package var uint32List: [UInt32] {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.scalars(c.pointee.n_uint32_list, c.pointee.uint32_list) }
     }
-    var uint64List: [UInt64] {
+    package var uint64List: [UInt64] {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.scalars(c.pointee.n_uint64_list, c.pointee.uint64_list) }
     }
-    var sint32List: [Int32] {
+    package var sint32List: [Int32] {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.scalars(c.pointee.n_sint32_list, c.pointee.sint32_list) }
     }
-    var sint64List: [Int64] {
+    package var sint64List: [Int64] {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.scalars(c.pointee.n_sint64_list, c.pointee.sint64_list) }
     }
-    var fixed32List: [UInt32] {
+    package var fixed32List: [UInt32] {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.scalars(c.pointee.n_fixed32_list, c.pointee.fixed32_list) }
     }
-    var fixed64List: [UInt64] {
+    package var fixed64List: [UInt64] {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.scalars(c.pointee.n_fixed64_list, c.pointee.fixed64_list) }
     }
-    var sfixed32List: [Int32] {
+    package var sfixed32List: [Int32] {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.scalars(c.pointee.n_sfixed32_list, c.pointee.sfixed32_list) }
     }
-    var sfixed64List: [Int64] {
+    package var sfixed64List: [Int64] {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.scalars(c.pointee.n_sfixed64_list, c.pointee.sfixed64_list) }
     }
-    var floatList: [Float] {
+    package var floatList: [Float] {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.scalars(c.pointee.n_float_list, c.pointee.float_list) }
     }
-    var doubleList: [Double] {
+    package var doubleList: [Double] {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.scalars(c.pointee.n_double_list, c.pointee.double_list) }
     }
-    var boolList: [Bool] {
+    package var boolList: [Bool] {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.bools(c.pointee.n_bool_list, c.pointee.bool_list) }
     }
-    var stringList: [String] {
+    package var stringList: [String] {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.strings(c.pointee.n_string_list, c.pointee.string_list) }
     }
-    var bytesList: [[UInt8]] {
+    package var bytesList: [[UInt8]] {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.byteArrays(c.pointee.n_bytes_list, c.pointee.bytes_list) }
     }
-    var enumList: [Colour] {
+    package var enumList: [Colour] {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.enumerations(c.pointee.n_enum_list, c.pointee.enum_list) }
     }
-    var innerList: [Inner.View] {
+    package var innerList: [Inner.View] {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in (0..<c.pointee.n_inner_list).compactMap {
         decoded.submessage(UnsafeRawPointer(c.pointee.inner_list[$0])).map(Inner.View.init(decoded:))
       }
       }
     }
-    var unpackedList: [Int32] {
+    package var unpackedList: [Int32] {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.scalars(c.pointee.n_unpacked_list, c.pointee.unpacked_list) }
     }
-    var int32Map: ProtoMap<Int32, Int64> {
+    package var int32Map: ProtoMap<Int32, Int64> {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.map(c.pointee.n_int32_map, c.pointee.int32_map) { ($0.pointee.key, $0.pointee.value) } }
     }
-    var int64Map: ProtoMap<Int64, Int32> {
+    package var int64Map: ProtoMap<Int64, Int32> {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.map(c.pointee.n_int64_map, c.pointee.int64_map) { ($0.pointee.key, $0.pointee.value) } }
     }
-    var uint32Map: ProtoMap<UInt32, UInt64> {
+    package var uint32Map: ProtoMap<UInt32, UInt64> {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.map(c.pointee.n_uint32_map, c.pointee.uint32_map) { ($0.pointee.key, $0.pointee.value) } }
     }
-    var uint64Map: ProtoMap<UInt64, Float> {
+    package var uint64Map: ProtoMap<UInt64, Float> {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.map(c.pointee.n_uint64_map, c.pointee.uint64_map) { ($0.pointee.key, $0.pointee.value) } }
     }
-    var boolMap: ProtoMap<Bool, Double> {
+    package var boolMap: ProtoMap<Bool, Double> {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.map(c.pointee.n_bool_map, c.pointee.bool_map) { ($0.pointee.key != 0, $0.pointee.value) } }
     }
-    var stringMap: ProtoMap<String, String> {
+    package var stringMap: ProtoMap<String, String> {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.map(c.pointee.n_string_map, c.pointee.string_map) { (CField.string($0.pointee.key), CField.string($0.pointee.value)) } }
     }
-    var bytesMap: ProtoMap<String, [UInt8]> {
+    package var bytesMap: ProtoMap<String, [UInt8]> {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.map(c.pointee.n_bytes_map, c.pointee.bytes_map) { (CField.string($0.pointee.key), CField.bytes($0.pointee.value)) } }
     }
-    var enumMap: ProtoMap<String, Colour> {
+    package var enumMap: ProtoMap<String, Colour> {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.map(c.pointee.n_enum_map, c.pointee.enum_map) { (CField.string($0.pointee.key), CField.enumeration($0.pointee.value)) } }
     }
-    var innerMap: ProtoMap<String, Inner> {
+    package var innerMap: ProtoMap<String, Inner> {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.map(c.pointee.n_inner_map, c.pointee.inner_map) { (CField.string($0.pointee.key), CField.message($0.pointee.value) ?? Inner()) } }
     }
-    var sfixed32Map: ProtoMap<Int32, Bool> {
+    package var sfixed32Map: ProtoMap<Int32, Bool> {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.map(c.pointee.n_sfixed32_map, c.pointee.sfixed32_map) { ($0.pointee.key, $0.pointee.value != 0) } }
     }
-    var choice: Everything.Choice? {
+    package var choice: Everything.Choice? {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) {
         c -> Everything.Choice? in
         switch c.pointee.choice_case.rawValue {
@@ -857,79 +857,79 @@ extension Everything {
         }
       }
     }
-    var optionalInt32: Int32? {
+    package var optionalInt32: Int32? {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.has_optional_int32_case.rawValue == 91 ? c.pointee.optional_int32 : nil }
     }
-    var optionalString: String? {
+    package var optionalString: String? {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.has_optional_string_case.rawValue == 92 ? CField.string(c.pointee.optional_string) : nil }
     }
-    var optionalBool: Bool? {
+    package var optionalBool: Bool? {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.has_optional_bool_case.rawValue == 93 ? c.pointee.optional_bool != 0 : nil }
     }
-    var optionalEnum: Colour? {
+    package var optionalEnum: Colour? {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.has_optional_enum_case.rawValue == 94 ? CField.enumeration(c.pointee.optional_enum) : nil }
     }
-    var timestamp: Google_Protobuf_Timestamp? {
+    package var timestamp: Google_Protobuf_Timestamp? {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.message(c.pointee.timestamp) }
     }
-    var duration: Google_Protobuf_Duration? {
+    package var duration: Google_Protobuf_Duration? {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.message(c.pointee.duration) }
     }
-    var fieldMask: Google_Protobuf_FieldMask? {
+    package var fieldMask: Google_Protobuf_FieldMask? {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.message(c.pointee.field_mask) }
     }
-    var structure: Google_Protobuf_Struct? {
+    package var structure: Google_Protobuf_Struct? {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.message(c.pointee.structure) }
     }
-    var value: Google_Protobuf_Value? {
+    package var value: Google_Protobuf_Value? {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.message(c.pointee.value) }
     }
-    var listValue: Google_Protobuf_ListValue? {
+    package var listValue: Google_Protobuf_ListValue? {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.message(c.pointee.list_value) }
     }
-    var `any`: Google_Protobuf_Any? {
+    package var `any`: Google_Protobuf_Any? {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.message(c.pointee.any_) }
     }
-    var int64Wrapper: Google_Protobuf_Int64Value? {
+    package var int64Wrapper: Google_Protobuf_Int64Value? {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.message(c.pointee.int64_wrapper) }
     }
-    var stringWrapper: Google_Protobuf_StringValue? {
+    package var stringWrapper: Google_Protobuf_StringValue? {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.message(c.pointee.string_wrapper) }
     }
-    var boolWrapper: Google_Protobuf_BoolValue? {
+    package var boolWrapper: Google_Protobuf_BoolValue? {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.message(c.pointee.bool_wrapper) }
     }
-    var bytesWrapper: Google_Protobuf_BytesValue? {
+    package var bytesWrapper: Google_Protobuf_BytesValue? {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.message(c.pointee.bytes_wrapper) }
     }
-    var doubleWrapper: Google_Protobuf_DoubleValue? {
+    package var doubleWrapper: Google_Protobuf_DoubleValue? {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.message(c.pointee.double_wrapper) }
     }
-    var values: [Google_Protobuf_Value] {
+    package var values: [Google_Protobuf_Value] {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.messages(c.pointee.n_values, c.pointee.values) }
     }
-    var timestamps: [Google_Protobuf_Timestamp] {
+    package var timestamps: [Google_Protobuf_Timestamp] {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.messages(c.pointee.n_timestamps, c.pointee.timestamps) }
     }
-    var floatWrapper: Google_Protobuf_FloatValue? {
+    package var floatWrapper: Google_Protobuf_FloatValue? {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.message(c.pointee.float_wrapper) }
     }
-    var uint32Wrapper: Google_Protobuf_UInt32Value? {
+    package var uint32Wrapper: Google_Protobuf_UInt32Value? {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.message(c.pointee.uint32_wrapper) }
     }
-    var oddName1: Int32 {
+    package var oddName1: Int32 {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee._odd_name1 }
     }
-    var oddName2: Int32 {
+    package var oddName2: Int32 {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.odd__name2_ }
     }
-    var oddName3: Int32 {
+    package var oddName3: Int32 {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.oddname3 }
     }
-    var renamed: Int32 {
+    package var renamed: Int32 {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.renamed }
     }
-    var unknownFields: UnknownFields {
+    package var unknownFields: UnknownFields {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.unknownFields(c) }
     }
   }

@@ -4,7 +4,7 @@ import CTestProtos
 import SpanwireProtobuf
 
 /// proto2.proto, for reflection and JSON.
-let proto2File: GeneratedFile = GeneratedFile(
+package let proto2File: GeneratedFile = GeneratedFile(
   name: "proto2.proto",
   base64: """
     Cgxwcm90bzIucHJvdG8SFXNwYW53aXJlLmNvZGVjdGVzdC52MiJbCgRQYXJ0Eg4KAmlkGAEgAigFUgJpZBISCgR0ZXh0GAIgASgJUgR0ZXh0Ei8KBG5leHQY\
@@ -33,14 +33,14 @@ let proto2File: GeneratedFile = GeneratedFile(
     """)
 
 /// `spanwire.codectest.v2.Shade`
-enum OldShade: MessageEnum, CaseIterable {
+package enum OldShade: MessageEnum, CaseIterable {
   case light
   case dark
   case ink
   /// A number that this build has no name for.
   case unrecognized(Int32)
 
-  init(rawValue: Int32) {
+  package init(rawValue: Int32) {
     switch rawValue {
     case 1: self = .light
     case 2: self = .dark
@@ -49,7 +49,7 @@ enum OldShade: MessageEnum, CaseIterable {
     }
   }
 
-  var rawValue: Int32 {
+  package var rawValue: Int32 {
     switch self {
     case .light: 1
     case .dark: 2
@@ -59,17 +59,17 @@ enum OldShade: MessageEnum, CaseIterable {
   }
 
   /// Every value that has a name.
-  static let allCases: [Self] = [.light, .dark, .ink]
+  package static let allCases: [Self] = [.light, .dark, .ink]
 }
 
 /// `spanwire.codectest.v2.Tone`
-enum OldTone: MessageEnum, CaseIterable {
+package enum OldTone: MessageEnum, CaseIterable {
   case plain
   case loud
   /// A number that this build has no name for.
   case unrecognized(Int32)
 
-  init(rawValue: Int32) {
+  package init(rawValue: Int32) {
     switch rawValue {
     case 0: self = .plain
     case 2: self = .loud
@@ -77,7 +77,7 @@ enum OldTone: MessageEnum, CaseIterable {
     }
   }
 
-  var rawValue: Int32 {
+  package var rawValue: Int32 {
     switch self {
     case .plain: 0
     case .loud: 2
@@ -86,28 +86,28 @@ enum OldTone: MessageEnum, CaseIterable {
   }
 
   /// Every value that has a name.
-  static let allCases: [Self] = [.plain, .loud]
+  package static let allCases: [Self] = [.plain, .loud]
 }
 
 /// `spanwire.codectest.v2.Part`
-struct OldPart: Message {
-  var id: Int32?
-  var text: String?
-  var next: OldPart? {
+package struct OldPart: Message {
+  package var id: Int32?
+  package var text: String?
+  package var next: OldPart? {
     get { nextBox?.value }
     set { nextBox = newValue.map { Indirect($0) } }
   }
   private var nextBox: Indirect<OldPart>?
-  var unknownFields: UnknownFields
+  package var unknownFields: UnknownFields
 
-  init() {
+  package init() {
     self.id = nil
     self.text = nil
     self.nextBox = nil
     self.unknownFields = UnknownFields()
   }
 
-  init(
+  package init(
     id: Int32? = nil,
     text: String? = nil,
     next: OldPart? = nil
@@ -118,15 +118,15 @@ struct OldPart: Message {
     self.unknownFields = UnknownFields()
   }
 
-  static let protoTypeName: String = "spanwire.codectest.v2.Part"
-  static var file: GeneratedFile { proto2File }
-  static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__codectest__v2__part__table(), strings: [2], required: [1]) {
+  package static let protoTypeName: String = "spanwire.codectest.v2.Part"
+  package static var file: GeneratedFile { proto2File }
+  package static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__codectest__v2__part__table(), strings: [2], required: [1]) {
     [
       .message(3, OldPart.table),
     ]
   }
 
-  init(cStruct: UnsafeRawPointer) {
+  package init(cStruct: UnsafeRawPointer) {
     let c = cStruct.assumingMemoryBound(to: Spanwire__Codectest__V2__Part.self)
     self.id = c.pointee.has_id != 0 ? c.pointee.id : nil
     self.text = c.pointee.has_text != 0 ? CField.string(c.pointee.text) : nil
@@ -134,7 +134,7 @@ struct OldPart: Message {
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
-  func write(to writer: inout MessageWriter) {
+  package func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
     writer.message(3, optional: self.nextBox?.value)
     writer.string(2, optional: self.text)
@@ -143,117 +143,117 @@ struct OldPart: Message {
 }
 
 /// `spanwire.codectest.v2.Whole`
-struct OldWhole: Message {
-  var int32Field: Int32?
-  var stringField: String?
-  var doubleField: Double?
-  var bytesField: [UInt8]?
-  var boolField: Bool?
-  var shade: OldShade?
-  var shades: [OldShade]
-  var packedShades: [OldShade]
-  var toneMap: ProtoMap<String, OldTone>
-  var choice: Choice?
-  var crate: OldWhole.Crate?
-  var bottle: [OldWhole.Bottle]
-  var part: OldPart?
-  var parts: [OldPart]
-  var partMap: ProtoMap<Int32, OldPart>
-  var numbers: [Int32]
-  var packedNumbers: [Int32]
-  var unknownFields: UnknownFields
+package struct OldWhole: Message {
+  package var int32Field: Int32?
+  package var stringField: String?
+  package var doubleField: Double?
+  package var bytesField: [UInt8]?
+  package var boolField: Bool?
+  package var shade: OldShade?
+  package var shades: [OldShade]
+  package var packedShades: [OldShade]
+  package var toneMap: ProtoMap<String, OldTone>
+  package var choice: Choice?
+  package var crate: OldWhole.Crate?
+  package var bottle: [OldWhole.Bottle]
+  package var part: OldPart?
+  package var parts: [OldPart]
+  package var partMap: ProtoMap<Int32, OldPart>
+  package var numbers: [Int32]
+  package var packedNumbers: [Int32]
+  package var unknownFields: UnknownFields
 
-  enum Choice: Hashable, Sendable {
+  package enum Choice: Hashable, Sendable {
     case choiceShade(OldShade)
     case choiceText(String)
     case choicegroup(OldWhole.ChoiceGroup)
   }
 
   /// `spanwire.codectest.v2.Whole.ChoiceGroup`
-  struct ChoiceGroup: Message {
-    var a: Int32?
-    var unknownFields: UnknownFields
+  package struct ChoiceGroup: Message {
+    package var a: Int32?
+    package var unknownFields: UnknownFields
 
-    init() {
+    package init() {
       self.a = nil
       self.unknownFields = UnknownFields()
     }
 
-    init(
+    package init(
       a: Int32? = nil
     ) {
       self.a = a
       self.unknownFields = UnknownFields()
     }
 
-    static let protoTypeName: String = "spanwire.codectest.v2.Whole.ChoiceGroup"
-    static var file: GeneratedFile { proto2File }
-    static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__codectest__v2__whole__choice_group__table())
+    package static let protoTypeName: String = "spanwire.codectest.v2.Whole.ChoiceGroup"
+    package static var file: GeneratedFile { proto2File }
+    package static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__codectest__v2__whole__choice_group__table())
 
-    init(cStruct: UnsafeRawPointer) {
+    package init(cStruct: UnsafeRawPointer) {
       let c = cStruct.assumingMemoryBound(to: Spanwire__Codectest__V2__Whole__ChoiceGroup.self)
       self.a = c.pointee.has_a != 0 ? c.pointee.a : nil
       self.unknownFields = CField.unknownFields(cStruct)
     }
 
-    func write(to writer: inout MessageWriter) {
+    package func write(to writer: inout MessageWriter) {
       writer.unknown(unknownFields)
       writer.int32(1, optional: self.a)
     }
   }
 
   /// `spanwire.codectest.v2.Whole.Crate`
-  struct Crate: Message {
-    var weight: Int32?
-    var inner: OldWhole.Crate? {
+  package struct Crate: Message {
+    package var weight: Int32?
+    package var inner: OldWhole.Crate? {
       get { innerBox?.value }
       set { innerBox = newValue.map { Indirect($0) } }
     }
     private var innerBox: Indirect<OldWhole.Crate>?
-    var lid: OldWhole.Crate.Lid?
-    var unknownFields: UnknownFields
+    package var lid: OldWhole.Crate.Lid?
+    package var unknownFields: UnknownFields
 
     /// `spanwire.codectest.v2.Whole.Crate.Lid`
-    struct Lid: Message {
-      var label: String?
-      var unknownFields: UnknownFields
+    package struct Lid: Message {
+      package var label: String?
+      package var unknownFields: UnknownFields
 
-      init() {
+      package init() {
         self.label = nil
         self.unknownFields = UnknownFields()
       }
 
-      init(
+      package init(
         label: String? = nil
       ) {
         self.label = label
         self.unknownFields = UnknownFields()
       }
 
-      static let protoTypeName: String = "spanwire.codectest.v2.Whole.Crate.Lid"
-      static var file: GeneratedFile { proto2File }
-      static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__codectest__v2__whole__crate__lid__table(), strings: [1])
+      package static let protoTypeName: String = "spanwire.codectest.v2.Whole.Crate.Lid"
+      package static var file: GeneratedFile { proto2File }
+      package static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__codectest__v2__whole__crate__lid__table(), strings: [1])
 
-      init(cStruct: UnsafeRawPointer) {
+      package init(cStruct: UnsafeRawPointer) {
         let c = cStruct.assumingMemoryBound(to: Spanwire__Codectest__V2__Whole__Crate__Lid.self)
         self.label = c.pointee.has_label != 0 ? CField.string(c.pointee.label) : nil
         self.unknownFields = CField.unknownFields(cStruct)
       }
 
-      func write(to writer: inout MessageWriter) {
+      package func write(to writer: inout MessageWriter) {
         writer.unknown(unknownFields)
         writer.string(1, optional: self.label)
       }
     }
 
-    init() {
+    package init() {
       self.weight = nil
       self.innerBox = nil
       self.lid = nil
       self.unknownFields = UnknownFields()
     }
 
-    init(
+    package init(
       weight: Int32? = nil,
       inner: OldWhole.Crate? = nil,
       lid: OldWhole.Crate.Lid? = nil
@@ -264,16 +264,16 @@ struct OldWhole: Message {
       self.unknownFields = UnknownFields()
     }
 
-    static let protoTypeName: String = "spanwire.codectest.v2.Whole.Crate"
-    static var file: GeneratedFile { proto2File }
-    static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__codectest__v2__whole__crate__table()) {
+    package static let protoTypeName: String = "spanwire.codectest.v2.Whole.Crate"
+    package static var file: GeneratedFile { proto2File }
+    package static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__codectest__v2__whole__crate__table()) {
       [
         .message(23, OldWhole.Crate.table),
         .group(24, OldWhole.Crate.Lid.table),
       ]
     }
 
-    init(cStruct: UnsafeRawPointer) {
+    package init(cStruct: UnsafeRawPointer) {
       let c = cStruct.assumingMemoryBound(to: Spanwire__Codectest__V2__Whole__Crate.self)
       self.weight = c.pointee.has_weight != 0 ? c.pointee.weight : nil
       self.innerBox = CField.indirect(c.pointee.inner)
@@ -281,7 +281,7 @@ struct OldWhole: Message {
       self.unknownFields = CField.unknownFields(cStruct)
     }
 
-    func write(to writer: inout MessageWriter) {
+    package func write(to writer: inout MessageWriter) {
       writer.unknown(unknownFields)
       writer.group(24, optional: self.lid)
       writer.message(23, optional: self.innerBox?.value)
@@ -290,18 +290,18 @@ struct OldWhole: Message {
   }
 
   /// `spanwire.codectest.v2.Whole.Bottle`
-  struct Bottle: Message {
-    var litres: Int32?
-    var glass: OldShade?
-    var unknownFields: UnknownFields
+  package struct Bottle: Message {
+    package var litres: Int32?
+    package var glass: OldShade?
+    package var unknownFields: UnknownFields
 
-    init() {
+    package init() {
       self.litres = nil
       self.glass = nil
       self.unknownFields = UnknownFields()
     }
 
-    init(
+    package init(
       litres: Int32? = nil,
       glass: OldShade? = nil
     ) {
@@ -310,25 +310,25 @@ struct OldWhole: Message {
       self.unknownFields = UnknownFields()
     }
 
-    static let protoTypeName: String = "spanwire.codectest.v2.Whole.Bottle"
-    static var file: GeneratedFile { proto2File }
-    static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__codectest__v2__whole__bottle__table(), closedEnums: [2])
+    package static let protoTypeName: String = "spanwire.codectest.v2.Whole.Bottle"
+    package static var file: GeneratedFile { proto2File }
+    package static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__codectest__v2__whole__bottle__table(), closedEnums: [2])
 
-    init(cStruct: UnsafeRawPointer) {
+    package init(cStruct: UnsafeRawPointer) {
       let c = cStruct.assumingMemoryBound(to: Spanwire__Codectest__V2__Whole__Bottle.self)
       self.litres = c.pointee.has_litres != 0 ? c.pointee.litres : nil
       self.glass = c.pointee.has_glass != 0 ? CField.enumeration(c.pointee.glass) : nil
       self.unknownFields = CField.unknownFields(cStruct)
     }
 
-    func write(to writer: inout MessageWriter) {
+    package func write(to writer: inout MessageWriter) {
       writer.unknown(unknownFields)
       writer.enumeration(2, optional: self.glass)
       writer.sint32(1, optional: self.litres)
     }
   }
 
-  init() {
+  package init() {
     self.int32Field = nil
     self.stringField = nil
     self.doubleField = nil
@@ -349,7 +349,7 @@ struct OldWhole: Message {
     self.unknownFields = UnknownFields()
   }
 
-  init(
+  package init(
     int32Field: Int32? = nil,
     stringField: String? = nil,
     doubleField: Double? = nil,
@@ -388,9 +388,9 @@ struct OldWhole: Message {
     self.unknownFields = UnknownFields()
   }
 
-  static let protoTypeName: String = "spanwire.codectest.v2.Whole"
-  static var file: GeneratedFile { proto2File }
-  static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__codectest__v2__whole__table(), strings: [2, 16], closedEnums: [11, 12, 13, 15]) {
+  package static let protoTypeName: String = "spanwire.codectest.v2.Whole"
+  package static var file: GeneratedFile { proto2File }
+  package static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__codectest__v2__whole__table(), strings: [2, 16], closedEnums: [11, 12, 13, 15]) {
     [
       .map(14, strings: [1], closedEnum: true),
       .group(17, OldWhole.ChoiceGroup.table),
@@ -402,7 +402,7 @@ struct OldWhole: Message {
     ]
   }
 
-  init(cStruct: UnsafeRawPointer) {
+  package init(cStruct: UnsafeRawPointer) {
     let c = cStruct.assumingMemoryBound(to: Spanwire__Codectest__V2__Whole.self)
     self.int32Field = c.pointee.has_int32_field != 0 ? c.pointee.int32_field : nil
     self.stringField = c.pointee.has_string_field != 0 ? CField.string(c.pointee.string_field) : nil
@@ -429,7 +429,7 @@ struct OldWhole: Message {
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
-  func write(to writer: inout MessageWriter) {
+  package func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
     writer.int32(35, packed: self.packedNumbers)
     writer.int32(34, repeated: self.numbers)
@@ -457,63 +457,63 @@ struct OldWhole: Message {
 }
 
 /// `spanwire.codectest.v2.Scope`
-struct OldScope: Message {
-  var unknownFields: UnknownFields
+package struct OldScope: Message {
+  package var unknownFields: UnknownFields
 
-  init() {
+  package init() {
     self.unknownFields = UnknownFields()
   }
 
-  static let protoTypeName: String = "spanwire.codectest.v2.Scope"
-  static var file: GeneratedFile { proto2File }
-  static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__codectest__v2__scope__table())
+  package static let protoTypeName: String = "spanwire.codectest.v2.Scope"
+  package static var file: GeneratedFile { proto2File }
+  package static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__codectest__v2__scope__table())
 
-  init(cStruct: UnsafeRawPointer) {
+  package init(cStruct: UnsafeRawPointer) {
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
-  func write(to writer: inout MessageWriter) {
+  package func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
   }
 }
 
 /// `spanwire.codectest.v2.Envelope`
-struct OldEnvelope: Message {
-  var unknownFields: UnknownFields
+package struct OldEnvelope: Message {
+  package var unknownFields: UnknownFields
 
-  init() {
+  package init() {
     self.unknownFields = UnknownFields()
   }
 
-  static let protoTypeName: String = "spanwire.codectest.v2.Envelope"
-  static var file: GeneratedFile { proto2File }
-  static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__codectest__v2__envelope__table())
+  package static let protoTypeName: String = "spanwire.codectest.v2.Envelope"
+  package static var file: GeneratedFile { proto2File }
+  package static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__codectest__v2__envelope__table())
 
-  init(cStruct: UnsafeRawPointer) {
+  package init(cStruct: UnsafeRawPointer) {
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
-  func write(to writer: inout MessageWriter) {
+  package func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
   }
 }
 
 extension OldPart {
   /// An immutable `OldPart` that is read where the decoder put it.
-  struct View: MessageView {
-    typealias Value = OldPart
-    let decoded: DecodedMessage
-    init(decoded: DecodedMessage) { self.decoded = decoded }
-    var id: Int32? {
+  package struct View: MessageView {
+    package typealias Value = OldPart
+    package let decoded: DecodedMessage
+    package init(decoded: DecodedMessage) { self.decoded = decoded }
+    package var id: Int32? {
       decoded.read(as: Spanwire__Codectest__V2__Part.self) { c in c.pointee.has_id != 0 ? c.pointee.id : nil }
     }
-    var text: String? {
+    package var text: String? {
       decoded.read(as: Spanwire__Codectest__V2__Part.self) { c in c.pointee.has_text != 0 ? CField.string(c.pointee.text) : nil }
     }
-    var next: OldPart.View? {
+    package var next: OldPart.View? {
       decoded.submessage(decoded.read(as: Spanwire__Codectest__V2__Part.self) { c in UnsafeRawPointer(c.pointee.next) }).map(OldPart.View.init(decoded:))
     }
-    var unknownFields: UnknownFields {
+    package var unknownFields: UnknownFields {
       decoded.read(as: Spanwire__Codectest__V2__Part.self) { c in CField.unknownFields(c) }
     }
   }
@@ -521,14 +521,14 @@ extension OldPart {
 
 extension OldWhole.ChoiceGroup {
   /// An immutable `OldWhole.ChoiceGroup` that is read where the decoder put it.
-  struct View: MessageView {
-    typealias Value = OldWhole.ChoiceGroup
-    let decoded: DecodedMessage
-    init(decoded: DecodedMessage) { self.decoded = decoded }
-    var a: Int32? {
+  package struct View: MessageView {
+    package typealias Value = OldWhole.ChoiceGroup
+    package let decoded: DecodedMessage
+    package init(decoded: DecodedMessage) { self.decoded = decoded }
+    package var a: Int32? {
       decoded.read(as: Spanwire__Codectest__V2__Whole__ChoiceGroup.self) { c in c.pointee.has_a != 0 ? c.pointee.a : nil }
     }
-    var unknownFields: UnknownFields {
+    package var unknownFields: UnknownFields {
       decoded.read(as: Spanwire__Codectest__V2__Whole__ChoiceGroup.self) { c in CField.unknownFields(c) }
     }
   }
@@ -536,14 +536,14 @@ extension OldWhole.ChoiceGroup {
 
 extension OldWhole.Crate.Lid {
   /// An immutable `OldWhole.Crate.Lid` that is read where the decoder put it.
-  struct View: MessageView {
-    typealias Value = OldWhole.Crate.Lid
-    let decoded: DecodedMessage
-    init(decoded: DecodedMessage) { self.decoded = decoded }
-    var label: String? {
+  package struct View: MessageView {
+    package typealias Value = OldWhole.Crate.Lid
+    package let decoded: DecodedMessage
+    package init(decoded: DecodedMessage) { self.decoded = decoded }
+    package var label: String? {
       decoded.read(as: Spanwire__Codectest__V2__Whole__Crate__Lid.self) { c in c.pointee.has_label != 0 ? CField.string(c.pointee.label) : nil }
     }
-    var unknownFields: UnknownFields {
+    package var unknownFields: UnknownFields {
       decoded.read(as: Spanwire__Codectest__V2__Whole__Crate__Lid.self) { c in CField.unknownFields(c) }
     }
   }
@@ -551,20 +551,20 @@ extension OldWhole.Crate.Lid {
 
 extension OldWhole.Crate {
   /// An immutable `OldWhole.Crate` that is read where the decoder put it.
-  struct View: MessageView {
-    typealias Value = OldWhole.Crate
-    let decoded: DecodedMessage
-    init(decoded: DecodedMessage) { self.decoded = decoded }
-    var weight: Int32? {
+  package struct View: MessageView {
+    package typealias Value = OldWhole.Crate
+    package let decoded: DecodedMessage
+    package init(decoded: DecodedMessage) { self.decoded = decoded }
+    package var weight: Int32? {
       decoded.read(as: Spanwire__Codectest__V2__Whole__Crate.self) { c in c.pointee.has_weight != 0 ? c.pointee.weight : nil }
     }
-    var inner: OldWhole.Crate.View? {
+    package var inner: OldWhole.Crate.View? {
       decoded.submessage(decoded.read(as: Spanwire__Codectest__V2__Whole__Crate.self) { c in UnsafeRawPointer(c.pointee.inner) }).map(OldWhole.Crate.View.init(decoded:))
     }
-    var lid: OldWhole.Crate.Lid.View? {
+    package var lid: OldWhole.Crate.Lid.View? {
       decoded.submessage(decoded.read(as: Spanwire__Codectest__V2__Whole__Crate.self) { c in UnsafeRawPointer(c.pointee.lid) }).map(OldWhole.Crate.Lid.View.init(decoded:))
     }
-    var unknownFields: UnknownFields {
+    package var unknownFields: UnknownFields {
       decoded.read(as: Spanwire__Codectest__V2__Whole__Crate.self) { c in CField.unknownFields(c) }
     }
   }
@@ -572,17 +572,17 @@ extension OldWhole.Crate {
 
 extension OldWhole.Bottle {
   /// An immutable `OldWhole.Bottle` that is read where the decoder put it.
-  struct View: MessageView {
-    typealias Value = OldWhole.Bottle
-    let decoded: DecodedMessage
-    init(decoded: DecodedMessage) { self.decoded = decoded }
-    var litres: Int32? {
+  package struct View: MessageView {
+    package typealias Value = OldWhole.Bottle
+    package let decoded: DecodedMessage
+    package init(decoded: DecodedMessage) { self.decoded = decoded }
+    package var litres: Int32? {
       decoded.read(as: Spanwire__Codectest__V2__Whole__Bottle.self) { c in c.pointee.has_litres != 0 ? c.pointee.litres : nil }
     }
-    var glass: OldShade? {
+    package var glass: OldShade? {
       decoded.read(as: Spanwire__Codectest__V2__Whole__Bottle.self) { c in c.pointee.has_glass != 0 ? CField.enumeration(c.pointee.glass) : nil }
     }
-    var unknownFields: UnknownFields {
+    package var unknownFields: UnknownFields {
       decoded.read(as: Spanwire__Codectest__V2__Whole__Bottle.self) { c in CField.unknownFields(c) }
     }
   }
@@ -590,38 +590,38 @@ extension OldWhole.Bottle {
 
 extension OldWhole {
   /// An immutable `OldWhole` that is read where the decoder put it.
-  struct View: MessageView {
-    typealias Value = OldWhole
-    let decoded: DecodedMessage
-    init(decoded: DecodedMessage) { self.decoded = decoded }
-    var int32Field: Int32? {
+  package struct View: MessageView {
+    package typealias Value = OldWhole
+    package let decoded: DecodedMessage
+    package init(decoded: DecodedMessage) { self.decoded = decoded }
+    package var int32Field: Int32? {
       decoded.read(as: Spanwire__Codectest__V2__Whole.self) { c in c.pointee.has_int32_field != 0 ? c.pointee.int32_field : nil }
     }
-    var stringField: String? {
+    package var stringField: String? {
       decoded.read(as: Spanwire__Codectest__V2__Whole.self) { c in c.pointee.has_string_field != 0 ? CField.string(c.pointee.string_field) : nil }
     }
-    var doubleField: Double? {
+    package var doubleField: Double? {
       decoded.read(as: Spanwire__Codectest__V2__Whole.self) { c in c.pointee.has_double_field != 0 ? c.pointee.double_field : nil }
     }
-    var bytesField: [UInt8]? {
+    package var bytesField: [UInt8]? {
       decoded.read(as: Spanwire__Codectest__V2__Whole.self) { c in c.pointee.has_bytes_field != 0 ? CField.bytes(c.pointee.bytes_field) : nil }
     }
-    var boolField: Bool? {
+    package var boolField: Bool? {
       decoded.read(as: Spanwire__Codectest__V2__Whole.self) { c in c.pointee.has_bool_field != 0 ? c.pointee.bool_field != 0 : nil }
     }
-    var shade: OldShade? {
+    package var shade: OldShade? {
       decoded.read(as: Spanwire__Codectest__V2__Whole.self) { c in c.pointee.has_shade != 0 ? CField.enumeration(c.pointee.shade) : nil }
     }
-    var shades: [OldShade] {
+    package var shades: [OldShade] {
       decoded.read(as: Spanwire__Codectest__V2__Whole.self) { c in CField.enumerations(c.pointee.n_shades, c.pointee.shades) }
     }
-    var packedShades: [OldShade] {
+    package var packedShades: [OldShade] {
       decoded.read(as: Spanwire__Codectest__V2__Whole.self) { c in CField.enumerations(c.pointee.n_packed_shades, c.pointee.packed_shades) }
     }
-    var toneMap: ProtoMap<String, OldTone> {
+    package var toneMap: ProtoMap<String, OldTone> {
       decoded.read(as: Spanwire__Codectest__V2__Whole.self) { c in CField.map(c.pointee.n_tone_map, c.pointee.tone_map) { (CField.string($0.pointee.key), CField.enumeration($0.pointee.value)) } }
     }
-    var choice: OldWhole.Choice? {
+    package var choice: OldWhole.Choice? {
       decoded.read(as: Spanwire__Codectest__V2__Whole.self) {
         c -> OldWhole.Choice? in
         switch c.pointee.choice_case.rawValue {
@@ -632,34 +632,34 @@ extension OldWhole {
         }
       }
     }
-    var crate: OldWhole.Crate.View? {
+    package var crate: OldWhole.Crate.View? {
       decoded.submessage(decoded.read(as: Spanwire__Codectest__V2__Whole.self) { c in UnsafeRawPointer(c.pointee.crate) }).map(OldWhole.Crate.View.init(decoded:))
     }
-    var bottle: [OldWhole.Bottle.View] {
+    package var bottle: [OldWhole.Bottle.View] {
       decoded.read(as: Spanwire__Codectest__V2__Whole.self) { c in (0..<c.pointee.n_bottle).compactMap {
         decoded.submessage(UnsafeRawPointer(c.pointee.bottle[$0])).map(OldWhole.Bottle.View.init(decoded:))
       }
       }
     }
-    var part: OldPart.View? {
+    package var part: OldPart.View? {
       decoded.submessage(decoded.read(as: Spanwire__Codectest__V2__Whole.self) { c in UnsafeRawPointer(c.pointee.part) }).map(OldPart.View.init(decoded:))
     }
-    var parts: [OldPart.View] {
+    package var parts: [OldPart.View] {
       decoded.read(as: Spanwire__Codectest__V2__Whole.self) { c in (0..<c.pointee.n_parts).compactMap {
         decoded.submessage(UnsafeRawPointer(c.pointee.parts[$0])).map(OldPart.View.init(decoded:))
       }
       }
     }
-    var partMap: ProtoMap<Int32, OldPart> {
+    package var partMap: ProtoMap<Int32, OldPart> {
       decoded.read(as: Spanwire__Codectest__V2__Whole.self) { c in CField.map(c.pointee.n_part_map, c.pointee.part_map) { ($0.pointee.key, CField.message($0.pointee.value) ?? OldPart()) } }
     }
-    var numbers: [Int32] {
+    package var numbers: [Int32] {
       decoded.read(as: Spanwire__Codectest__V2__Whole.self) { c in CField.scalars(c.pointee.n_numbers, c.pointee.numbers) }
     }
-    var packedNumbers: [Int32] {
+    package var packedNumbers: [Int32] {
       decoded.read(as: Spanwire__Codectest__V2__Whole.self) { c in CField.scalars(c.pointee.n_packed_numbers, c.pointee.packed_numbers) }
     }
-    var unknownFields: UnknownFields {
+    package var unknownFields: UnknownFields {
       decoded.read(as: Spanwire__Codectest__V2__Whole.self) { c in CField.unknownFields(c) }
     }
   }
@@ -667,11 +667,11 @@ extension OldWhole {
 
 extension OldScope {
   /// An immutable `OldScope` that is read where the decoder put it.
-  struct View: MessageView {
-    typealias Value = OldScope
-    let decoded: DecodedMessage
-    init(decoded: DecodedMessage) { self.decoded = decoded }
-    var unknownFields: UnknownFields {
+  package struct View: MessageView {
+    package typealias Value = OldScope
+    package let decoded: DecodedMessage
+    package init(decoded: DecodedMessage) { self.decoded = decoded }
+    package var unknownFields: UnknownFields {
       decoded.read(as: Spanwire__Codectest__V2__Scope.self) { c in CField.unknownFields(c) }
     }
   }
@@ -679,11 +679,11 @@ extension OldScope {
 
 extension OldEnvelope {
   /// An immutable `OldEnvelope` that is read where the decoder put it.
-  struct View: MessageView {
-    typealias Value = OldEnvelope
-    let decoded: DecodedMessage
-    init(decoded: DecodedMessage) { self.decoded = decoded }
-    var unknownFields: UnknownFields {
+  package struct View: MessageView {
+    package typealias Value = OldEnvelope
+    package let decoded: DecodedMessage
+    package init(decoded: DecodedMessage) { self.decoded = decoded }
+    package var unknownFields: UnknownFields {
       decoded.read(as: Spanwire__Codectest__V2__Envelope.self) { c in CField.unknownFields(c) }
     }
   }
