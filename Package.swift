@@ -71,7 +71,7 @@ let library: [Target] = [
   .target(
     name: "SpanwireTestMessages", dependencies: ["SpanwireProtobuf", "SpanwireWellKnown", "CTestProtos"],
     path: "Tests/Wire/Protobuf/Generated"),
-  tests("Wire/Protobuf", ["SpanwireWellKnown", "SpanwireTestMessages"], exclude: ["Protos", "C", "Generated", "oracle.py"]),
+  tests("Wire/Protobuf", ["SpanwireWellKnown", "SpanwireTestMessages"], exclude: ["Protos", "C", "Generated", "Goldens", "oracle.py"]),
   .target(name: "CTrickyProtos", dependencies: ["CProtobufC", "CWellKnown"], path: "Tests/Apps/protoc-gen-spanwire/C"),
   .testTarget(
     name: "protoc-gen-spanwireTests",

@@ -112,6 +112,36 @@ void   spanwire__codectest__v1__everything__sfixed32_map_entry__init
   static const Spanwire__Codectest__V1__Everything__Sfixed32MapEntry init_value = SPANWIRE__CODECTEST__V1__EVERYTHING__SFIXED32_MAP_ENTRY__INIT;
   *message = init_value;
 }
+void   spanwire__codectest__v1__everything__sint32_key_map_entry__init
+                     (Spanwire__Codectest__V1__Everything__Sint32KeyMapEntry         *message)
+{
+  static const Spanwire__Codectest__V1__Everything__Sint32KeyMapEntry init_value = SPANWIRE__CODECTEST__V1__EVERYTHING__SINT32_KEY_MAP_ENTRY__INIT;
+  *message = init_value;
+}
+void   spanwire__codectest__v1__everything__sint64_key_map_entry__init
+                     (Spanwire__Codectest__V1__Everything__Sint64KeyMapEntry         *message)
+{
+  static const Spanwire__Codectest__V1__Everything__Sint64KeyMapEntry init_value = SPANWIRE__CODECTEST__V1__EVERYTHING__SINT64_KEY_MAP_ENTRY__INIT;
+  *message = init_value;
+}
+void   spanwire__codectest__v1__everything__fixed32_key_map_entry__init
+                     (Spanwire__Codectest__V1__Everything__Fixed32KeyMapEntry         *message)
+{
+  static const Spanwire__Codectest__V1__Everything__Fixed32KeyMapEntry init_value = SPANWIRE__CODECTEST__V1__EVERYTHING__FIXED32_KEY_MAP_ENTRY__INIT;
+  *message = init_value;
+}
+void   spanwire__codectest__v1__everything__fixed64_key_map_entry__init
+                     (Spanwire__Codectest__V1__Everything__Fixed64KeyMapEntry         *message)
+{
+  static const Spanwire__Codectest__V1__Everything__Fixed64KeyMapEntry init_value = SPANWIRE__CODECTEST__V1__EVERYTHING__FIXED64_KEY_MAP_ENTRY__INIT;
+  *message = init_value;
+}
+void   spanwire__codectest__v1__everything__sfixed64_key_map_entry__init
+                     (Spanwire__Codectest__V1__Everything__Sfixed64KeyMapEntry         *message)
+{
+  static const Spanwire__Codectest__V1__Everything__Sfixed64KeyMapEntry init_value = SPANWIRE__CODECTEST__V1__EVERYTHING__SFIXED64_KEY_MAP_ENTRY__INIT;
+  *message = init_value;
+}
 void   spanwire__codectest__v1__everything__init
                      (Spanwire__Codectest__V1__Everything         *message)
 {
@@ -744,7 +774,262 @@ const ProtobufCMessageDescriptor spanwire__codectest__v1__everything__sfixed32_m
   (ProtobufCMessageInit) spanwire__codectest__v1__everything__sfixed32_map_entry__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__codectest__v1__everything__field_descriptors[76] =
+static const ProtobufCFieldDescriptor spanwire__codectest__v1__everything__sint32_key_map_entry__field_descriptors[2] =
+{
+  {
+    "key",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_SINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Codectest__V1__Everything__Sint32KeyMapEntry, key),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "value",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_SINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Codectest__V1__Everything__Sint32KeyMapEntry, value),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__codectest__v1__everything__sint32_key_map_entry__field_indices_by_name[] = {
+  0,   /* field[0] = key */
+  1,   /* field[1] = value */
+};
+static const ProtobufCIntRange spanwire__codectest__v1__everything__sint32_key_map_entry__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__codectest__v1__everything__sint32_key_map_entry__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.codectest.v1.Everything.Sint32KeyMapEntry",
+  "Sint32KeyMapEntry",
+  "Spanwire__Codectest__V1__Everything__Sint32KeyMapEntry",
+  "spanwire.codectest.v1",
+  sizeof(Spanwire__Codectest__V1__Everything__Sint32KeyMapEntry),
+  2,
+  spanwire__codectest__v1__everything__sint32_key_map_entry__field_descriptors,
+  spanwire__codectest__v1__everything__sint32_key_map_entry__field_indices_by_name,
+  1,  spanwire__codectest__v1__everything__sint32_key_map_entry__number_ranges,
+  (ProtobufCMessageInit) spanwire__codectest__v1__everything__sint32_key_map_entry__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__codectest__v1__everything__sint64_key_map_entry__field_descriptors[2] =
+{
+  {
+    "key",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_SINT64,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Codectest__V1__Everything__Sint64KeyMapEntry, key),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "value",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_SINT64,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Codectest__V1__Everything__Sint64KeyMapEntry, value),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__codectest__v1__everything__sint64_key_map_entry__field_indices_by_name[] = {
+  0,   /* field[0] = key */
+  1,   /* field[1] = value */
+};
+static const ProtobufCIntRange spanwire__codectest__v1__everything__sint64_key_map_entry__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__codectest__v1__everything__sint64_key_map_entry__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.codectest.v1.Everything.Sint64KeyMapEntry",
+  "Sint64KeyMapEntry",
+  "Spanwire__Codectest__V1__Everything__Sint64KeyMapEntry",
+  "spanwire.codectest.v1",
+  sizeof(Spanwire__Codectest__V1__Everything__Sint64KeyMapEntry),
+  2,
+  spanwire__codectest__v1__everything__sint64_key_map_entry__field_descriptors,
+  spanwire__codectest__v1__everything__sint64_key_map_entry__field_indices_by_name,
+  1,  spanwire__codectest__v1__everything__sint64_key_map_entry__number_ranges,
+  (ProtobufCMessageInit) spanwire__codectest__v1__everything__sint64_key_map_entry__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__codectest__v1__everything__fixed32_key_map_entry__field_descriptors[2] =
+{
+  {
+    "key",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Codectest__V1__Everything__Fixed32KeyMapEntry, key),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "value",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Codectest__V1__Everything__Fixed32KeyMapEntry, value),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__codectest__v1__everything__fixed32_key_map_entry__field_indices_by_name[] = {
+  0,   /* field[0] = key */
+  1,   /* field[1] = value */
+};
+static const ProtobufCIntRange spanwire__codectest__v1__everything__fixed32_key_map_entry__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__codectest__v1__everything__fixed32_key_map_entry__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.codectest.v1.Everything.Fixed32KeyMapEntry",
+  "Fixed32KeyMapEntry",
+  "Spanwire__Codectest__V1__Everything__Fixed32KeyMapEntry",
+  "spanwire.codectest.v1",
+  sizeof(Spanwire__Codectest__V1__Everything__Fixed32KeyMapEntry),
+  2,
+  spanwire__codectest__v1__everything__fixed32_key_map_entry__field_descriptors,
+  spanwire__codectest__v1__everything__fixed32_key_map_entry__field_indices_by_name,
+  1,  spanwire__codectest__v1__everything__fixed32_key_map_entry__number_ranges,
+  (ProtobufCMessageInit) spanwire__codectest__v1__everything__fixed32_key_map_entry__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__codectest__v1__everything__fixed64_key_map_entry__field_descriptors[2] =
+{
+  {
+    "key",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Codectest__V1__Everything__Fixed64KeyMapEntry, key),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "value",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Codectest__V1__Everything__Fixed64KeyMapEntry, value),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__codectest__v1__everything__fixed64_key_map_entry__field_indices_by_name[] = {
+  0,   /* field[0] = key */
+  1,   /* field[1] = value */
+};
+static const ProtobufCIntRange spanwire__codectest__v1__everything__fixed64_key_map_entry__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__codectest__v1__everything__fixed64_key_map_entry__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.codectest.v1.Everything.Fixed64KeyMapEntry",
+  "Fixed64KeyMapEntry",
+  "Spanwire__Codectest__V1__Everything__Fixed64KeyMapEntry",
+  "spanwire.codectest.v1",
+  sizeof(Spanwire__Codectest__V1__Everything__Fixed64KeyMapEntry),
+  2,
+  spanwire__codectest__v1__everything__fixed64_key_map_entry__field_descriptors,
+  spanwire__codectest__v1__everything__fixed64_key_map_entry__field_indices_by_name,
+  1,  spanwire__codectest__v1__everything__fixed64_key_map_entry__number_ranges,
+  (ProtobufCMessageInit) spanwire__codectest__v1__everything__fixed64_key_map_entry__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__codectest__v1__everything__sfixed64_key_map_entry__field_descriptors[2] =
+{
+  {
+    "key",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_SFIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Codectest__V1__Everything__Sfixed64KeyMapEntry, key),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "value",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_SFIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Codectest__V1__Everything__Sfixed64KeyMapEntry, value),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__codectest__v1__everything__sfixed64_key_map_entry__field_indices_by_name[] = {
+  0,   /* field[0] = key */
+  1,   /* field[1] = value */
+};
+static const ProtobufCIntRange spanwire__codectest__v1__everything__sfixed64_key_map_entry__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__codectest__v1__everything__sfixed64_key_map_entry__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.codectest.v1.Everything.Sfixed64KeyMapEntry",
+  "Sfixed64KeyMapEntry",
+  "Spanwire__Codectest__V1__Everything__Sfixed64KeyMapEntry",
+  "spanwire.codectest.v1",
+  sizeof(Spanwire__Codectest__V1__Everything__Sfixed64KeyMapEntry),
+  2,
+  spanwire__codectest__v1__everything__sfixed64_key_map_entry__field_descriptors,
+  spanwire__codectest__v1__everything__sfixed64_key_map_entry__field_indices_by_name,
+  1,  spanwire__codectest__v1__everything__sfixed64_key_map_entry__number_ranges,
+  (ProtobufCMessageInit) spanwire__codectest__v1__everything__sfixed64_key_map_entry__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__codectest__v1__everything__field_descriptors[143] =
 {
   {
     "int32_field",
@@ -1647,6 +1932,810 @@ static const ProtobufCFieldDescriptor spanwire__codectest__v1__everything__field
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
+    "unpacked_int32",
+    301,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_INT32,
+    offsetof(Spanwire__Codectest__V1__Everything, n_unpacked_int32),
+    offsetof(Spanwire__Codectest__V1__Everything, unpacked_int32),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "unpacked_int64",
+    302,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_INT64,
+    offsetof(Spanwire__Codectest__V1__Everything, n_unpacked_int64),
+    offsetof(Spanwire__Codectest__V1__Everything, unpacked_int64),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "unpacked_uint32",
+    303,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_UINT32,
+    offsetof(Spanwire__Codectest__V1__Everything, n_unpacked_uint32),
+    offsetof(Spanwire__Codectest__V1__Everything, unpacked_uint32),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "unpacked_uint64",
+    304,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_UINT64,
+    offsetof(Spanwire__Codectest__V1__Everything, n_unpacked_uint64),
+    offsetof(Spanwire__Codectest__V1__Everything, unpacked_uint64),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "unpacked_sint32",
+    305,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_SINT32,
+    offsetof(Spanwire__Codectest__V1__Everything, n_unpacked_sint32),
+    offsetof(Spanwire__Codectest__V1__Everything, unpacked_sint32),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "unpacked_sint64",
+    306,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_SINT64,
+    offsetof(Spanwire__Codectest__V1__Everything, n_unpacked_sint64),
+    offsetof(Spanwire__Codectest__V1__Everything, unpacked_sint64),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "unpacked_fixed32",
+    307,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_FIXED32,
+    offsetof(Spanwire__Codectest__V1__Everything, n_unpacked_fixed32),
+    offsetof(Spanwire__Codectest__V1__Everything, unpacked_fixed32),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "unpacked_fixed64",
+    308,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_FIXED64,
+    offsetof(Spanwire__Codectest__V1__Everything, n_unpacked_fixed64),
+    offsetof(Spanwire__Codectest__V1__Everything, unpacked_fixed64),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "unpacked_sfixed32",
+    309,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_SFIXED32,
+    offsetof(Spanwire__Codectest__V1__Everything, n_unpacked_sfixed32),
+    offsetof(Spanwire__Codectest__V1__Everything, unpacked_sfixed32),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "unpacked_sfixed64",
+    310,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_SFIXED64,
+    offsetof(Spanwire__Codectest__V1__Everything, n_unpacked_sfixed64),
+    offsetof(Spanwire__Codectest__V1__Everything, unpacked_sfixed64),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "unpacked_float",
+    311,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_FLOAT,
+    offsetof(Spanwire__Codectest__V1__Everything, n_unpacked_float),
+    offsetof(Spanwire__Codectest__V1__Everything, unpacked_float),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "unpacked_double",
+    312,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_DOUBLE,
+    offsetof(Spanwire__Codectest__V1__Everything, n_unpacked_double),
+    offsetof(Spanwire__Codectest__V1__Everything, unpacked_double),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "unpacked_bool",
+    313,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BOOL,
+    offsetof(Spanwire__Codectest__V1__Everything, n_unpacked_bool),
+    offsetof(Spanwire__Codectest__V1__Everything, unpacked_bool),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "unpacked_enum",
+    314,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_ENUM,
+    offsetof(Spanwire__Codectest__V1__Everything, n_unpacked_enum),
+    offsetof(Spanwire__Codectest__V1__Everything, unpacked_enum),
+    &spanwire__codectest__v1__colour__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "maybe_int32",
+    321,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT32,
+    offsetof(Spanwire__Codectest__V1__Everything, has_maybe_int32_case),
+    offsetof(Spanwire__Codectest__V1__Everything, maybe_int32),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "maybe_int64",
+    322,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    offsetof(Spanwire__Codectest__V1__Everything, has_maybe_int64_case),
+    offsetof(Spanwire__Codectest__V1__Everything, maybe_int64),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "maybe_uint32",
+    323,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    offsetof(Spanwire__Codectest__V1__Everything, has_maybe_uint32_case),
+    offsetof(Spanwire__Codectest__V1__Everything, maybe_uint32),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "maybe_uint64",
+    324,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    offsetof(Spanwire__Codectest__V1__Everything, has_maybe_uint64_case),
+    offsetof(Spanwire__Codectest__V1__Everything, maybe_uint64),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "maybe_sint32",
+    325,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_SINT32,
+    offsetof(Spanwire__Codectest__V1__Everything, has_maybe_sint32_case),
+    offsetof(Spanwire__Codectest__V1__Everything, maybe_sint32),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "maybe_sint64",
+    326,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_SINT64,
+    offsetof(Spanwire__Codectest__V1__Everything, has_maybe_sint64_case),
+    offsetof(Spanwire__Codectest__V1__Everything, maybe_sint64),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "maybe_fixed32",
+    327,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED32,
+    offsetof(Spanwire__Codectest__V1__Everything, has_maybe_fixed32_case),
+    offsetof(Spanwire__Codectest__V1__Everything, maybe_fixed32),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "maybe_fixed64",
+    328,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    offsetof(Spanwire__Codectest__V1__Everything, has_maybe_fixed64_case),
+    offsetof(Spanwire__Codectest__V1__Everything, maybe_fixed64),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "maybe_sfixed32",
+    329,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_SFIXED32,
+    offsetof(Spanwire__Codectest__V1__Everything, has_maybe_sfixed32_case),
+    offsetof(Spanwire__Codectest__V1__Everything, maybe_sfixed32),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "maybe_sfixed64",
+    330,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_SFIXED64,
+    offsetof(Spanwire__Codectest__V1__Everything, has_maybe_sfixed64_case),
+    offsetof(Spanwire__Codectest__V1__Everything, maybe_sfixed64),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "maybe_float",
+    331,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FLOAT,
+    offsetof(Spanwire__Codectest__V1__Everything, has_maybe_float_case),
+    offsetof(Spanwire__Codectest__V1__Everything, maybe_float),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "maybe_double",
+    332,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    offsetof(Spanwire__Codectest__V1__Everything, has_maybe_double_case),
+    offsetof(Spanwire__Codectest__V1__Everything, maybe_double),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "maybe_bool",
+    333,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    offsetof(Spanwire__Codectest__V1__Everything, has_maybe_bool_case),
+    offsetof(Spanwire__Codectest__V1__Everything, maybe_bool),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "maybe_string",
+    334,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__Codectest__V1__Everything, has_maybe_string_case),
+    offsetof(Spanwire__Codectest__V1__Everything, maybe_string),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "maybe_bytes",
+    335,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__Codectest__V1__Everything, has_maybe_bytes_case),
+    offsetof(Spanwire__Codectest__V1__Everything, maybe_bytes),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "maybe_enum",
+    336,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    offsetof(Spanwire__Codectest__V1__Everything, has_maybe_enum_case),
+    offsetof(Spanwire__Codectest__V1__Everything, maybe_enum),
+    &spanwire__codectest__v1__colour__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "maybe_message",
+    337,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Codectest__V1__Everything, maybe_message),
+    &spanwire__codectest__v1__inner__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "kind_int32",
+    341,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT32,
+    offsetof(Spanwire__Codectest__V1__Everything, any_kind_case),
+    offsetof(Spanwire__Codectest__V1__Everything, kind_int32),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "kind_int64",
+    342,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    offsetof(Spanwire__Codectest__V1__Everything, any_kind_case),
+    offsetof(Spanwire__Codectest__V1__Everything, kind_int64),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "kind_uint32",
+    343,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    offsetof(Spanwire__Codectest__V1__Everything, any_kind_case),
+    offsetof(Spanwire__Codectest__V1__Everything, kind_uint32),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "kind_uint64",
+    344,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    offsetof(Spanwire__Codectest__V1__Everything, any_kind_case),
+    offsetof(Spanwire__Codectest__V1__Everything, kind_uint64),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "kind_sint32",
+    345,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_SINT32,
+    offsetof(Spanwire__Codectest__V1__Everything, any_kind_case),
+    offsetof(Spanwire__Codectest__V1__Everything, kind_sint32),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "kind_sint64",
+    346,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_SINT64,
+    offsetof(Spanwire__Codectest__V1__Everything, any_kind_case),
+    offsetof(Spanwire__Codectest__V1__Everything, kind_sint64),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "kind_fixed32",
+    347,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED32,
+    offsetof(Spanwire__Codectest__V1__Everything, any_kind_case),
+    offsetof(Spanwire__Codectest__V1__Everything, kind_fixed32),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "kind_fixed64",
+    348,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    offsetof(Spanwire__Codectest__V1__Everything, any_kind_case),
+    offsetof(Spanwire__Codectest__V1__Everything, kind_fixed64),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "kind_sfixed32",
+    349,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_SFIXED32,
+    offsetof(Spanwire__Codectest__V1__Everything, any_kind_case),
+    offsetof(Spanwire__Codectest__V1__Everything, kind_sfixed32),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "kind_sfixed64",
+    350,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_SFIXED64,
+    offsetof(Spanwire__Codectest__V1__Everything, any_kind_case),
+    offsetof(Spanwire__Codectest__V1__Everything, kind_sfixed64),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "kind_float",
+    351,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FLOAT,
+    offsetof(Spanwire__Codectest__V1__Everything, any_kind_case),
+    offsetof(Spanwire__Codectest__V1__Everything, kind_float),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "kind_double",
+    352,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    offsetof(Spanwire__Codectest__V1__Everything, any_kind_case),
+    offsetof(Spanwire__Codectest__V1__Everything, kind_double),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "kind_bool",
+    353,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    offsetof(Spanwire__Codectest__V1__Everything, any_kind_case),
+    offsetof(Spanwire__Codectest__V1__Everything, kind_bool),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "kind_string",
+    354,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__Codectest__V1__Everything, any_kind_case),
+    offsetof(Spanwire__Codectest__V1__Everything, kind_string),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "kind_bytes",
+    355,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__Codectest__V1__Everything, any_kind_case),
+    offsetof(Spanwire__Codectest__V1__Everything, kind_bytes),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "kind_enum",
+    356,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    offsetof(Spanwire__Codectest__V1__Everything, any_kind_case),
+    offsetof(Spanwire__Codectest__V1__Everything, kind_enum),
+    &spanwire__codectest__v1__colour__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "kind_message",
+    357,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Codectest__V1__Everything, any_kind_case),
+    offsetof(Spanwire__Codectest__V1__Everything, kind_message),
+    &spanwire__codectest__v1__inner__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "sint32_key_map",
+    361,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Codectest__V1__Everything, n_sint32_key_map),
+    offsetof(Spanwire__Codectest__V1__Everything, sint32_key_map),
+    &spanwire__codectest__v1__everything__sint32_key_map_entry__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "sint64_key_map",
+    362,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Codectest__V1__Everything, n_sint64_key_map),
+    offsetof(Spanwire__Codectest__V1__Everything, sint64_key_map),
+    &spanwire__codectest__v1__everything__sint64_key_map_entry__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "fixed32_key_map",
+    363,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Codectest__V1__Everything, n_fixed32_key_map),
+    offsetof(Spanwire__Codectest__V1__Everything, fixed32_key_map),
+    &spanwire__codectest__v1__everything__fixed32_key_map_entry__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "fixed64_key_map",
+    364,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Codectest__V1__Everything, n_fixed64_key_map),
+    offsetof(Spanwire__Codectest__V1__Everything, fixed64_key_map),
+    &spanwire__codectest__v1__everything__fixed64_key_map_entry__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "sfixed64_key_map",
+    365,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Codectest__V1__Everything, n_sfixed64_key_map),
+    offsetof(Spanwire__Codectest__V1__Everything, sfixed64_key_map),
+    &spanwire__codectest__v1__everything__sfixed64_key_map_entry__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "bool_wrappers",
+    371,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Codectest__V1__Everything, n_bool_wrappers),
+    offsetof(Spanwire__Codectest__V1__Everything, bool_wrappers),
+    &google__protobuf__bool_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "int32_wrappers",
+    372,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Codectest__V1__Everything, n_int32_wrappers),
+    offsetof(Spanwire__Codectest__V1__Everything, int32_wrappers),
+    &google__protobuf__int32_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "int64_wrappers",
+    373,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Codectest__V1__Everything, n_int64_wrappers),
+    offsetof(Spanwire__Codectest__V1__Everything, int64_wrappers),
+    &google__protobuf__int64_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "uint32_wrappers",
+    374,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Codectest__V1__Everything, n_uint32_wrappers),
+    offsetof(Spanwire__Codectest__V1__Everything, uint32_wrappers),
+    &google__protobuf__uint32_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "uint64_wrappers",
+    375,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Codectest__V1__Everything, n_uint64_wrappers),
+    offsetof(Spanwire__Codectest__V1__Everything, uint64_wrappers),
+    &google__protobuf__uint64_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "float_wrappers",
+    376,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Codectest__V1__Everything, n_float_wrappers),
+    offsetof(Spanwire__Codectest__V1__Everything, float_wrappers),
+    &google__protobuf__float_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "double_wrappers",
+    377,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Codectest__V1__Everything, n_double_wrappers),
+    offsetof(Spanwire__Codectest__V1__Everything, double_wrappers),
+    &google__protobuf__double_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "string_wrappers",
+    378,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Codectest__V1__Everything, n_string_wrappers),
+    offsetof(Spanwire__Codectest__V1__Everything, string_wrappers),
+    &google__protobuf__string_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "bytes_wrappers",
+    379,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Codectest__V1__Everything, n_bytes_wrappers),
+    offsetof(Spanwire__Codectest__V1__Everything, bytes_wrappers),
+    &google__protobuf__bytes_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "durations",
+    380,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Codectest__V1__Everything, n_durations),
+    offsetof(Spanwire__Codectest__V1__Everything, durations),
+    &google__protobuf__duration__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "field_masks",
+    381,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Codectest__V1__Everything, n_field_masks),
+    offsetof(Spanwire__Codectest__V1__Everything, field_masks),
+    &google__protobuf__field_mask__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "structures",
+    382,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Codectest__V1__Everything, n_structures),
+    offsetof(Spanwire__Codectest__V1__Everything, structures),
+    &google__protobuf__struct__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "anys",
+    383,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Codectest__V1__Everything, n_anys),
+    offsetof(Spanwire__Codectest__V1__Everything, anys),
+    &google__protobuf__any__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "list_values",
+    384,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Codectest__V1__Everything, n_list_values),
+    offsetof(Spanwire__Codectest__V1__Everything, list_values),
+    &google__protobuf__list_value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
     "renamed",
     536870911,
     PROTOBUF_C_LABEL_NONE,
@@ -1662,14 +2751,17 @@ static const ProtobufCFieldDescriptor spanwire__codectest__v1__everything__field
 static const unsigned spanwire__codectest__v1__everything__field_indices_by_name[] = {
   72,   /* field[72] = _odd_name1 */
   62,   /* field[62] = any_ */
+  140,   /* field[140] = anys */
   12,   /* field[12] = bool_field */
   30,   /* field[30] = bool_list */
   40,   /* field[40] = bool_map */
   65,   /* field[65] = bool_wrapper */
+  128,   /* field[128] = bool_wrappers */
   14,   /* field[14] = bytes_field */
   32,   /* field[32] = bytes_list */
   42,   /* field[42] = bytes_map */
   66,   /* field[66] = bytes_wrapper */
+  136,   /* field[136] = bytes_wrappers */
   49,   /* field[49] = choice_double */
   50,   /* field[50] = choice_enum */
   47,   /* field[47] = choice_inner */
@@ -1679,65 +2771,129 @@ static const unsigned spanwire__codectest__v1__everything__field_indices_by_name
   11,   /* field[11] = double_field */
   29,   /* field[29] = double_list */
   67,   /* field[67] = double_wrapper */
+  134,   /* field[134] = double_wrappers */
   57,   /* field[57] = duration */
+  137,   /* field[137] = durations */
   15,   /* field[15] = enum_field */
   33,   /* field[33] = enum_list */
   43,   /* field[43] = enum_map */
   58,   /* field[58] = field_mask */
+  138,   /* field[138] = field_masks */
   6,   /* field[6] = fixed32_field */
+  125,   /* field[125] = fixed32_key_map */
   24,   /* field[24] = fixed32_list */
   7,   /* field[7] = fixed64_field */
+  126,   /* field[126] = fixed64_key_map */
   25,   /* field[25] = fixed64_list */
   10,   /* field[10] = float_field */
   28,   /* field[28] = float_list */
   70,   /* field[70] = float_wrapper */
+  133,   /* field[133] = float_wrappers */
   16,   /* field[16] = inner */
   34,   /* field[34] = inner_list */
   44,   /* field[44] = inner_map */
   0,   /* field[0] = int32_field */
   18,   /* field[18] = int32_list */
   36,   /* field[36] = int32_map */
+  129,   /* field[129] = int32_wrappers */
   1,   /* field[1] = int64_field */
   19,   /* field[19] = int64_list */
   37,   /* field[37] = int64_map */
   63,   /* field[63] = int64_wrapper */
+  130,   /* field[130] = int64_wrappers */
   17,   /* field[17] = itself */
+  118,   /* field[118] = kind_bool */
+  120,   /* field[120] = kind_bytes */
+  117,   /* field[117] = kind_double */
+  121,   /* field[121] = kind_enum */
+  112,   /* field[112] = kind_fixed32 */
+  113,   /* field[113] = kind_fixed64 */
+  116,   /* field[116] = kind_float */
+  106,   /* field[106] = kind_int32 */
+  107,   /* field[107] = kind_int64 */
+  122,   /* field[122] = kind_message */
+  114,   /* field[114] = kind_sfixed32 */
+  115,   /* field[115] = kind_sfixed64 */
+  110,   /* field[110] = kind_sint32 */
+  111,   /* field[111] = kind_sint64 */
+  119,   /* field[119] = kind_string */
+  108,   /* field[108] = kind_uint32 */
+  109,   /* field[109] = kind_uint64 */
   61,   /* field[61] = list_value */
+  141,   /* field[141] = list_values */
+  101,   /* field[101] = maybe_bool */
+  103,   /* field[103] = maybe_bytes */
+  100,   /* field[100] = maybe_double */
+  104,   /* field[104] = maybe_enum */
+  95,   /* field[95] = maybe_fixed32 */
+  96,   /* field[96] = maybe_fixed64 */
+  99,   /* field[99] = maybe_float */
+  89,   /* field[89] = maybe_int32 */
+  90,   /* field[90] = maybe_int64 */
+  105,   /* field[105] = maybe_message */
+  97,   /* field[97] = maybe_sfixed32 */
+  98,   /* field[98] = maybe_sfixed64 */
+  93,   /* field[93] = maybe_sint32 */
+  94,   /* field[94] = maybe_sint64 */
+  102,   /* field[102] = maybe_string */
+  91,   /* field[91] = maybe_uint32 */
+  92,   /* field[92] = maybe_uint64 */
   73,   /* field[73] = odd__name2_ */
   74,   /* field[74] = oddname3 */
   54,   /* field[54] = optional_bool */
   55,   /* field[55] = optional_enum */
   52,   /* field[52] = optional_int32 */
   53,   /* field[53] = optional_string */
-  75,   /* field[75] = renamed */
+  142,   /* field[142] = renamed */
   8,   /* field[8] = sfixed32_field */
   26,   /* field[26] = sfixed32_list */
   45,   /* field[45] = sfixed32_map */
   9,   /* field[9] = sfixed64_field */
+  127,   /* field[127] = sfixed64_key_map */
   27,   /* field[27] = sfixed64_list */
   4,   /* field[4] = sint32_field */
+  123,   /* field[123] = sint32_key_map */
   22,   /* field[22] = sint32_list */
   5,   /* field[5] = sint64_field */
+  124,   /* field[124] = sint64_key_map */
   23,   /* field[23] = sint64_list */
   13,   /* field[13] = string_field */
   31,   /* field[31] = string_list */
   41,   /* field[41] = string_map */
   64,   /* field[64] = string_wrapper */
+  135,   /* field[135] = string_wrappers */
   59,   /* field[59] = structure */
+  139,   /* field[139] = structures */
   56,   /* field[56] = timestamp */
   69,   /* field[69] = timestamps */
   2,   /* field[2] = uint32_field */
   20,   /* field[20] = uint32_list */
   38,   /* field[38] = uint32_map */
   71,   /* field[71] = uint32_wrapper */
+  131,   /* field[131] = uint32_wrappers */
   3,   /* field[3] = uint64_field */
   21,   /* field[21] = uint64_list */
   39,   /* field[39] = uint64_map */
+  132,   /* field[132] = uint64_wrappers */
+  87,   /* field[87] = unpacked_bool */
+  86,   /* field[86] = unpacked_double */
+  88,   /* field[88] = unpacked_enum */
+  81,   /* field[81] = unpacked_fixed32 */
+  82,   /* field[82] = unpacked_fixed64 */
+  85,   /* field[85] = unpacked_float */
+  75,   /* field[75] = unpacked_int32 */
+  76,   /* field[76] = unpacked_int64 */
   35,   /* field[35] = unpacked_list */
+  83,   /* field[83] = unpacked_sfixed32 */
+  84,   /* field[84] = unpacked_sfixed64 */
+  79,   /* field[79] = unpacked_sint32 */
+  80,   /* field[80] = unpacked_sint64 */
+  77,   /* field[77] = unpacked_uint32 */
+  78,   /* field[78] = unpacked_uint64 */
   60,   /* field[60] = value */
   68,   /* field[68] = values */
 };
-static const ProtobufCIntRange spanwire__codectest__v1__everything__number_ranges[8 + 1] =
+static const ProtobufCIntRange spanwire__codectest__v1__everything__number_ranges[13 + 1] =
 {
   { 1, 0 },
   { 31, 18 },
@@ -1746,8 +2902,13 @@ static const ProtobufCIntRange spanwire__codectest__v1__everything__number_range
   { 91, 52 },
   { 101, 56 },
   { 200, 72 },
-  { 536870911, 75 },
-  { 0, 76 }
+  { 301, 75 },
+  { 321, 89 },
+  { 341, 106 },
+  { 361, 123 },
+  { 371, 128 },
+  { 536870911, 142 },
+  { 0, 143 }
 };
 const ProtobufCMessageDescriptor spanwire__codectest__v1__everything__descriptor =
 {
@@ -1757,10 +2918,10 @@ const ProtobufCMessageDescriptor spanwire__codectest__v1__everything__descriptor
   "Spanwire__Codectest__V1__Everything",
   "spanwire.codectest.v1",
   sizeof(Spanwire__Codectest__V1__Everything),
-  76,
+  143,
   spanwire__codectest__v1__everything__field_descriptors,
   spanwire__codectest__v1__everything__field_indices_by_name,
-  8,  spanwire__codectest__v1__everything__number_ranges,
+  13,  spanwire__codectest__v1__everything__number_ranges,
   (ProtobufCMessageInit) spanwire__codectest__v1__everything__init,
   NULL,NULL,NULL    /* reserved[123] */
 };

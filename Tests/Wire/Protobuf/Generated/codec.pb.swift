@@ -11,7 +11,7 @@ package let codecFile: GeneratedFile = GeneratedFile(
     Cgtjb2RlYy5wcm90bxIVc3BhbndpcmUuY29kZWN0ZXN0LnYxGhlnb29nbGUvcHJvdG9idWYvYW55LnByb3RvGh5nb29nbGUvcHJvdG9idWYvZHVyYXRpb24u\
     cHJvdG8aIGdvb2dsZS9wcm90b2J1Zi9maWVsZF9tYXNrLnByb3RvGhxnb29nbGUvcHJvdG9idWYvc3RydWN0LnByb3RvGh9nb29nbGUvcHJvdG9idWYvdGlt\
     ZXN0YW1wLnByb3RvGh5nb29nbGUvcHJvdG9idWYvd3JhcHBlcnMucHJvdG8ibwoFSW5uZXISDAoBYRgBIAEoBVIBYRISCgRtb3JlGAIgAygFUgRtb3JlEjAK\
-    BG5leHQYAyABKAsyHC5zcGFud2lyZS5jb2RlY3Rlc3QudjEuSW5uZXJSBG5leHQSEgoEdGV4dBgEIAEoCVIEdGV4dCKdIwoKRXZlcnl0aGluZxIfCgtpbnQz\
+    BG5leHQYAyABKAsyHC5zcGFud2lyZS5jb2RlY3Rlc3QudjEuSW5uZXJSBG5leHQSEgoEdGV4dBgEIAEoCVIEdGV4dCKvQwoKRXZlcnl0aGluZxIfCgtpbnQz\
     Ml9maWVsZBgBIAEoBVIKaW50MzJGaWVsZBIfCgtpbnQ2NF9maWVsZBgCIAEoA1IKaW50NjRGaWVsZBIhCgx1aW50MzJfZmllbGQYAyABKA1SC3VpbnQzMkZp\
     ZWxkEiEKDHVpbnQ2NF9maWVsZBgEIAEoBFILdWludDY0RmllbGQSIQoMc2ludDMyX2ZpZWxkGAUgASgRUgtzaW50MzJGaWVsZBIhCgxzaW50NjRfZmllbGQY\
     BiABKBJSC3NpbnQ2NEZpZWxkEiMKDWZpeGVkMzJfZmllbGQYByABKAdSDGZpeGVkMzJGaWVsZBIjCg1maXhlZDY0X2ZpZWxkGAggASgGUgxmaXhlZDY0Rmll\
@@ -39,9 +39,9 @@ package let codecFile: GeneratedFile = GeneratedFile(
     KA1IAFIMY2hvaWNlVWludDMyEkEKDGNob2ljZV9pbm5lchhSIAEoCzIcLnNwYW53aXJlLmNvZGVjdGVzdC52MS5Jbm5lckgAUgtjaG9pY2VJbm5lchIlCg1j\
     aG9pY2Vfc3RyaW5nGFMgASgJSABSDGNob2ljZVN0cmluZxIlCg1jaG9pY2VfZG91YmxlGFQgASgBSABSDGNob2ljZURvdWJsZRJACgtjaG9pY2VfZW51bRhV\
     IAEoDjIdLnNwYW53aXJlLmNvZGVjdGVzdC52MS5Db2xvdXJIAFIKY2hvaWNlRW51bRI9CgtjaG9pY2VfbnVsbBhWIAEoDjIaLmdvb2dsZS5wcm90b2J1Zi5O\
-    dWxsVmFsdWVIAFIKY2hvaWNlTnVsbBIqCg5vcHRpb25hbF9pbnQzMhhbIAEoBUgBUg1vcHRpb25hbEludDMyiAEBEiwKD29wdGlvbmFsX3N0cmluZxhcIAEo\
-    CUgCUg5vcHRpb25hbFN0cmluZ4gBARIoCg1vcHRpb25hbF9ib29sGF0gASgISANSDG9wdGlvbmFsQm9vbIgBARJHCg1vcHRpb25hbF9lbnVtGF4gASgOMh0u\
-    c3BhbndpcmUuY29kZWN0ZXN0LnYxLkNvbG91ckgEUgxvcHRpb25hbEVudW2IAQESOAoJdGltZXN0YW1wGGUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVz\
+    dWxsVmFsdWVIAFIKY2hvaWNlTnVsbBIqCg5vcHRpb25hbF9pbnQzMhhbIAEoBUgCUg1vcHRpb25hbEludDMyiAEBEiwKD29wdGlvbmFsX3N0cmluZxhcIAEo\
+    CUgDUg5vcHRpb25hbFN0cmluZ4gBARIoCg1vcHRpb25hbF9ib29sGF0gASgISARSDG9wdGlvbmFsQm9vbIgBARJHCg1vcHRpb25hbF9lbnVtGF4gASgOMh0u\
+    c3BhbndpcmUuY29kZWN0ZXN0LnYxLkNvbG91ckgFUgxvcHRpb25hbEVudW2IAQESOAoJdGltZXN0YW1wGGUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVz\
     dGFtcFIJdGltZXN0YW1wEjUKCGR1cmF0aW9uGGYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uUghkdXJhdGlvbhI5CgpmaWVsZF9tYXNrGGcgASgL\
     MhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFza1IJZmllbGRNYXNrEjUKCXN0cnVjdHVyZRhoIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RSCXN0cnVj\
     dHVyZRIsCgV2YWx1ZRhpIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZVIFdmFsdWUSOQoKbGlzdF92YWx1ZRhqIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5M\
@@ -52,18 +52,63 @@ package let codecFile: GeneratedFile = GeneratedFile(
     dG9idWYuRG91YmxlVmFsdWVSDWRvdWJsZVdyYXBwZXISLgoGdmFsdWVzGHEgAygLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlUgZ2YWx1ZXMSOgoKdGltZXN0\
     YW1wcxhyIAMoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSCnRpbWVzdGFtcHMSQAoNZmxvYXRfd3JhcHBlchhzIAEoCzIbLmdvb2dsZS5wcm90b2J1\
     Zi5GbG9hdFZhbHVlUgxmbG9hdFdyYXBwZXISQwoOdWludDMyX3dyYXBwZXIYdCABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWVSDXVpbnQzMldy\
-    YXBwZXISHQoKX29kZF9uYW1lMRjIASABKAVSCE9kZE5hbWUxEh4KC29kZF9fbmFtZTJfGMkBIAEoBVIIb2RkTmFtZTISGwoIT2RkTmFtZTMYygEgASgFUghP\
-    ZGROYW1lMxIeCgdyZW5hbWVkGP////8BIAEoBVIJZWxzZXdoZXJlGjsKDUludDMyTWFwRW50cnkSEAoDa2V5GAEgASgFUgNrZXkSFAoFdmFsdWUYAiABKANS\
-    BXZhbHVlOgI4ARo7Cg1JbnQ2NE1hcEVudHJ5EhAKA2tleRgBIAEoA1IDa2V5EhQKBXZhbHVlGAIgASgRUgV2YWx1ZToCOAEaPAoOVWludDMyTWFwRW50cnkS\
-    EAoDa2V5GAEgASgNUgNrZXkSFAoFdmFsdWUYAiABKAZSBXZhbHVlOgI4ARo8Cg5VaW50NjRNYXBFbnRyeRIQCgNrZXkYASABKARSA2tleRIUCgV2YWx1ZRgC\
-    IAEoAlIFdmFsdWU6AjgBGjoKDEJvb2xNYXBFbnRyeRIQCgNrZXkYASABKAhSA2tleRIUCgV2YWx1ZRgCIAEoAVIFdmFsdWU6AjgBGjwKDlN0cmluZ01hcEVu\
-    dHJ5EhAKA2tleRgBIAEoCVIDa2V5EhQKBXZhbHVlGAIgASgJUgV2YWx1ZToCOAEaOwoNQnl0ZXNNYXBFbnRyeRIQCgNrZXkYASABKAlSA2tleRIUCgV2YWx1\
-    ZRgCIAEoDFIFdmFsdWU6AjgBGlkKDEVudW1NYXBFbnRyeRIQCgNrZXkYASABKAlSA2tleRIzCgV2YWx1ZRgCIAEoDjIdLnNwYW53aXJlLmNvZGVjdGVzdC52\
-    MS5Db2xvdXJSBXZhbHVlOgI4ARpZCg1Jbm5lck1hcEVudHJ5EhAKA2tleRgBIAEoCVIDa2V5EjIKBXZhbHVlGAIgASgLMhwuc3BhbndpcmUuY29kZWN0ZXN0\
-    LnYxLklubmVyUgV2YWx1ZToCOAEaPgoQU2ZpeGVkMzJNYXBFbnRyeRIQCgNrZXkYASABKA9SA2tleRIUCgV2YWx1ZRgCIAEoCFIFdmFsdWU6AjgBQggKBmNo\
-    b2ljZUIRCg9fb3B0aW9uYWxfaW50MzJCEgoQX29wdGlvbmFsX3N0cmluZ0IQCg5fb3B0aW9uYWxfYm9vbEIQCg5fb3B0aW9uYWxfZW51bSpiCgZDb2xvdXIS\
-    FgoSQ09MT1VSX1VOU1BFQ0lGSUVEEAASDgoKQ09MT1VSX1JFRBABEhIKDkNPTE9VUl9DUklNU09OEAESGAoLQ09MT1VSX0JMVUUQ/f//////////ARoCEAFC\
-    A7oCAGIGcHJvdG8z
+    YXBwZXISKgoOdW5wYWNrZWRfaW50MzIYrQIgAygFQgIQAFINdW5wYWNrZWRJbnQzMhIqCg51bnBhY2tlZF9pbnQ2NBiuAiADKANCAhAAUg11bnBhY2tlZElu\
+    dDY0EiwKD3VucGFja2VkX3VpbnQzMhivAiADKA1CAhAAUg51bnBhY2tlZFVpbnQzMhIsCg91bnBhY2tlZF91aW50NjQYsAIgAygEQgIQAFIOdW5wYWNrZWRV\
+    aW50NjQSLAoPdW5wYWNrZWRfc2ludDMyGLECIAMoEUICEABSDnVucGFja2VkU2ludDMyEiwKD3VucGFja2VkX3NpbnQ2NBiyAiADKBJCAhAAUg51bnBhY2tl\
+    ZFNpbnQ2NBIuChB1bnBhY2tlZF9maXhlZDMyGLMCIAMoB0ICEABSD3VucGFja2VkRml4ZWQzMhIuChB1bnBhY2tlZF9maXhlZDY0GLQCIAMoBkICEABSD3Vu\
+    cGFja2VkRml4ZWQ2NBIwChF1bnBhY2tlZF9zZml4ZWQzMhi1AiADKA9CAhAAUhB1bnBhY2tlZFNmaXhlZDMyEjAKEXVucGFja2VkX3NmaXhlZDY0GLYCIAMo\
+    EEICEABSEHVucGFja2VkU2ZpeGVkNjQSKgoOdW5wYWNrZWRfZmxvYXQYtwIgAygCQgIQAFINdW5wYWNrZWRGbG9hdBIsCg91bnBhY2tlZF9kb3VibGUYuAIg\
+    AygBQgIQAFIOdW5wYWNrZWREb3VibGUSKAoNdW5wYWNrZWRfYm9vbBi5AiADKAhCAhAAUgx1bnBhY2tlZEJvb2wSRwoNdW5wYWNrZWRfZW51bRi6AiADKA4y\
+    HS5zcGFud2lyZS5jb2RlY3Rlc3QudjEuQ29sb3VyQgIQAFIMdW5wYWNrZWRFbnVtEiUKC21heWJlX2ludDMyGMECIAEoBUgGUgptYXliZUludDMyiAEBEiUK\
+    C21heWJlX2ludDY0GMICIAEoA0gHUgptYXliZUludDY0iAEBEicKDG1heWJlX3VpbnQzMhjDAiABKA1ICFILbWF5YmVVaW50MzKIAQESJwoMbWF5YmVfdWlu\
+    dDY0GMQCIAEoBEgJUgttYXliZVVpbnQ2NIgBARInCgxtYXliZV9zaW50MzIYxQIgASgRSApSC21heWJlU2ludDMyiAEBEicKDG1heWJlX3NpbnQ2NBjGAiAB\
+    KBJIC1ILbWF5YmVTaW50NjSIAQESKQoNbWF5YmVfZml4ZWQzMhjHAiABKAdIDFIMbWF5YmVGaXhlZDMyiAEBEikKDW1heWJlX2ZpeGVkNjQYyAIgASgGSA1S\
+    DG1heWJlRml4ZWQ2NIgBARIrCg5tYXliZV9zZml4ZWQzMhjJAiABKA9IDlINbWF5YmVTZml4ZWQzMogBARIrCg5tYXliZV9zZml4ZWQ2NBjKAiABKBBID1IN\
+    bWF5YmVTZml4ZWQ2NIgBARIlCgttYXliZV9mbG9hdBjLAiABKAJIEFIKbWF5YmVGbG9hdIgBARInCgxtYXliZV9kb3VibGUYzAIgASgBSBFSC21heWJlRG91\
+    YmxliAEBEiMKCm1heWJlX2Jvb2wYzQIgASgISBJSCW1heWJlQm9vbIgBARInCgxtYXliZV9zdHJpbmcYzgIgASgJSBNSC21heWJlU3RyaW5niAEBEiUKC21h\
+    eWJlX2J5dGVzGM8CIAEoDEgUUgptYXliZUJ5dGVziAEBEkIKCm1heWJlX2VudW0Y0AIgASgOMh0uc3BhbndpcmUuY29kZWN0ZXN0LnYxLkNvbG91ckgVUglt\
+    YXliZUVudW2IAQESRwoNbWF5YmVfbWVzc2FnZRjRAiABKAsyHC5zcGFud2lyZS5jb2RlY3Rlc3QudjEuSW5uZXJIFlIMbWF5YmVNZXNzYWdliAEBEiAKCmtp\
+    bmRfaW50MzIY1QIgASgFSAFSCWtpbmRJbnQzMhIgCgpraW5kX2ludDY0GNYCIAEoA0gBUglraW5kSW50NjQSIgoLa2luZF91aW50MzIY1wIgASgNSAFSCmtp\
+    bmRVaW50MzISIgoLa2luZF91aW50NjQY2AIgASgESAFSCmtpbmRVaW50NjQSIgoLa2luZF9zaW50MzIY2QIgASgRSAFSCmtpbmRTaW50MzISIgoLa2luZF9z\
+    aW50NjQY2gIgASgSSAFSCmtpbmRTaW50NjQSJAoMa2luZF9maXhlZDMyGNsCIAEoB0gBUgtraW5kRml4ZWQzMhIkCgxraW5kX2ZpeGVkNjQY3AIgASgGSAFS\
+    C2tpbmRGaXhlZDY0EiYKDWtpbmRfc2ZpeGVkMzIY3QIgASgPSAFSDGtpbmRTZml4ZWQzMhImCg1raW5kX3NmaXhlZDY0GN4CIAEoEEgBUgxraW5kU2ZpeGVk\
+    NjQSIAoKa2luZF9mbG9hdBjfAiABKAJIAVIJa2luZEZsb2F0EiIKC2tpbmRfZG91YmxlGOACIAEoAUgBUgpraW5kRG91YmxlEh4KCWtpbmRfYm9vbBjhAiAB\
+    KAhIAVIIa2luZEJvb2wSIgoLa2luZF9zdHJpbmcY4gIgASgJSAFSCmtpbmRTdHJpbmcSIAoKa2luZF9ieXRlcxjjAiABKAxIAVIJa2luZEJ5dGVzEj0KCWtp\
+    bmRfZW51bRjkAiABKA4yHS5zcGFud2lyZS5jb2RlY3Rlc3QudjEuQ29sb3VySAFSCGtpbmRFbnVtEkIKDGtpbmRfbWVzc2FnZRjlAiABKAsyHC5zcGFud2ly\
+    ZS5jb2RlY3Rlc3QudjEuSW5uZXJIAVILa2luZE1lc3NhZ2USWgoOc2ludDMyX2tleV9tYXAY6QIgAygLMjMuc3BhbndpcmUuY29kZWN0ZXN0LnYxLkV2ZXJ5\
+    dGhpbmcuU2ludDMyS2V5TWFwRW50cnlSDHNpbnQzMktleU1hcBJaCg5zaW50NjRfa2V5X21hcBjqAiADKAsyMy5zcGFud2lyZS5jb2RlY3Rlc3QudjEuRXZl\
+    cnl0aGluZy5TaW50NjRLZXlNYXBFbnRyeVIMc2ludDY0S2V5TWFwEl0KD2ZpeGVkMzJfa2V5X21hcBjrAiADKAsyNC5zcGFud2lyZS5jb2RlY3Rlc3QudjEu\
+    RXZlcnl0aGluZy5GaXhlZDMyS2V5TWFwRW50cnlSDWZpeGVkMzJLZXlNYXASXQoPZml4ZWQ2NF9rZXlfbWFwGOwCIAMoCzI0LnNwYW53aXJlLmNvZGVjdGVz\
+    dC52MS5FdmVyeXRoaW5nLkZpeGVkNjRLZXlNYXBFbnRyeVINZml4ZWQ2NEtleU1hcBJgChBzZml4ZWQ2NF9rZXlfbWFwGO0CIAMoCzI1LnNwYW53aXJlLmNv\
+    ZGVjdGVzdC52MS5FdmVyeXRoaW5nLlNmaXhlZDY0S2V5TWFwRW50cnlSDnNmaXhlZDY0S2V5TWFwEkAKDWJvb2xfd3JhcHBlcnMY8wIgAygLMhouZ29vZ2xl\
+    LnByb3RvYnVmLkJvb2xWYWx1ZVIMYm9vbFdyYXBwZXJzEkMKDmludDMyX3dyYXBwZXJzGPQCIAMoCzIbLmdvb2dsZS5wcm90b2J1Zi5JbnQzMlZhbHVlUg1p\
+    bnQzMldyYXBwZXJzEkMKDmludDY0X3dyYXBwZXJzGPUCIAMoCzIbLmdvb2dsZS5wcm90b2J1Zi5JbnQ2NFZhbHVlUg1pbnQ2NFdyYXBwZXJzEkYKD3VpbnQz\
+    Ml93cmFwcGVycxj2AiADKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWVSDnVpbnQzMldyYXBwZXJzEkYKD3VpbnQ2NF93cmFwcGVycxj3AiADKAsy\
+    HC5nb29nbGUucHJvdG9idWYuVUludDY0VmFsdWVSDnVpbnQ2NFdyYXBwZXJzEkMKDmZsb2F0X3dyYXBwZXJzGPgCIAMoCzIbLmdvb2dsZS5wcm90b2J1Zi5G\
+    bG9hdFZhbHVlUg1mbG9hdFdyYXBwZXJzEkYKD2RvdWJsZV93cmFwcGVycxj5AiADKAsyHC5nb29nbGUucHJvdG9idWYuRG91YmxlVmFsdWVSDmRvdWJsZVdy\
+    YXBwZXJzEkYKD3N0cmluZ193cmFwcGVycxj6AiADKAsyHC5nb29nbGUucHJvdG9idWYuU3RyaW5nVmFsdWVSDnN0cmluZ1dyYXBwZXJzEkMKDmJ5dGVzX3dy\
+    YXBwZXJzGPsCIAMoCzIbLmdvb2dsZS5wcm90b2J1Zi5CeXRlc1ZhbHVlUg1ieXRlc1dyYXBwZXJzEjgKCWR1cmF0aW9ucxj8AiADKAsyGS5nb29nbGUucHJv\
+    dG9idWYuRHVyYXRpb25SCWR1cmF0aW9ucxI8CgtmaWVsZF9tYXNrcxj9AiADKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrUgpmaWVsZE1hc2tzEjgK\
+    CnN0cnVjdHVyZXMY/gIgAygLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdFIKc3RydWN0dXJlcxIpCgRhbnlzGP8CIAMoCzIULmdvb2dsZS5wcm90b2J1Zi5B\
+    bnlSBGFueXMSPAoLbGlzdF92YWx1ZXMYgAMgAygLMhouZ29vZ2xlLnByb3RvYnVmLkxpc3RWYWx1ZVIKbGlzdFZhbHVlcxIdCgpfb2RkX25hbWUxGMgBIAEo\
+    BVIIT2RkTmFtZTESHgoLb2RkX19uYW1lMl8YyQEgASgFUghvZGROYW1lMhIbCghPZGROYW1lMxjKASABKAVSCE9kZE5hbWUzEh4KB3JlbmFtZWQY/////wEg\
+    ASgFUgllbHNld2hlcmUaOwoNSW50MzJNYXBFbnRyeRIQCgNrZXkYASABKAVSA2tleRIUCgV2YWx1ZRgCIAEoA1IFdmFsdWU6AjgBGjsKDUludDY0TWFwRW50\
+    cnkSEAoDa2V5GAEgASgDUgNrZXkSFAoFdmFsdWUYAiABKBFSBXZhbHVlOgI4ARo8Cg5VaW50MzJNYXBFbnRyeRIQCgNrZXkYASABKA1SA2tleRIUCgV2YWx1\
+    ZRgCIAEoBlIFdmFsdWU6AjgBGjwKDlVpbnQ2NE1hcEVudHJ5EhAKA2tleRgBIAEoBFIDa2V5EhQKBXZhbHVlGAIgASgCUgV2YWx1ZToCOAEaOgoMQm9vbE1h\
+    cEVudHJ5EhAKA2tleRgBIAEoCFIDa2V5EhQKBXZhbHVlGAIgASgBUgV2YWx1ZToCOAEaPAoOU3RyaW5nTWFwRW50cnkSEAoDa2V5GAEgASgJUgNrZXkSFAoF\
+    dmFsdWUYAiABKAlSBXZhbHVlOgI4ARo7Cg1CeXRlc01hcEVudHJ5EhAKA2tleRgBIAEoCVIDa2V5EhQKBXZhbHVlGAIgASgMUgV2YWx1ZToCOAEaWQoMRW51\
+    bU1hcEVudHJ5EhAKA2tleRgBIAEoCVIDa2V5EjMKBXZhbHVlGAIgASgOMh0uc3BhbndpcmUuY29kZWN0ZXN0LnYxLkNvbG91clIFdmFsdWU6AjgBGlkKDUlu\
+    bmVyTWFwRW50cnkSEAoDa2V5GAEgASgJUgNrZXkSMgoFdmFsdWUYAiABKAsyHC5zcGFud2lyZS5jb2RlY3Rlc3QudjEuSW5uZXJSBXZhbHVlOgI4ARo+ChBT\
+    Zml4ZWQzMk1hcEVudHJ5EhAKA2tleRgBIAEoD1IDa2V5EhQKBXZhbHVlGAIgASgIUgV2YWx1ZToCOAEaPwoRU2ludDMyS2V5TWFwRW50cnkSEAoDa2V5GAEg\
+    ASgRUgNrZXkSFAoFdmFsdWUYAiABKBFSBXZhbHVlOgI4ARo/ChFTaW50NjRLZXlNYXBFbnRyeRIQCgNrZXkYASABKBJSA2tleRIUCgV2YWx1ZRgCIAEoElIF\
+    dmFsdWU6AjgBGkAKEkZpeGVkMzJLZXlNYXBFbnRyeRIQCgNrZXkYASABKAdSA2tleRIUCgV2YWx1ZRgCIAEoB1IFdmFsdWU6AjgBGkAKEkZpeGVkNjRLZXlN\
+    YXBFbnRyeRIQCgNrZXkYASABKAZSA2tleRIUCgV2YWx1ZRgCIAEoBlIFdmFsdWU6AjgBGkEKE1NmaXhlZDY0S2V5TWFwRW50cnkSEAoDa2V5GAEgASgQUgNr\
+    ZXkSFAoFdmFsdWUYAiABKBBSBXZhbHVlOgI4AUIICgZjaG9pY2VCCgoIYW55X2tpbmRCEQoPX29wdGlvbmFsX2ludDMyQhIKEF9vcHRpb25hbF9zdHJpbmdC\
+    EAoOX29wdGlvbmFsX2Jvb2xCEAoOX29wdGlvbmFsX2VudW1CDgoMX21heWJlX2ludDMyQg4KDF9tYXliZV9pbnQ2NEIPCg1fbWF5YmVfdWludDMyQg8KDV9t\
+    YXliZV91aW50NjRCDwoNX21heWJlX3NpbnQzMkIPCg1fbWF5YmVfc2ludDY0QhAKDl9tYXliZV9maXhlZDMyQhAKDl9tYXliZV9maXhlZDY0QhEKD19tYXli\
+    ZV9zZml4ZWQzMkIRCg9fbWF5YmVfc2ZpeGVkNjRCDgoMX21heWJlX2Zsb2F0Qg8KDV9tYXliZV9kb3VibGVCDQoLX21heWJlX2Jvb2xCDwoNX21heWJlX3N0\
+    cmluZ0IOCgxfbWF5YmVfYnl0ZXNCDQoLX21heWJlX2VudW1CEAoOX21heWJlX21lc3NhZ2UqYgoGQ29sb3VyEhYKEkNPTE9VUl9VTlNQRUNJRklFRBAAEg4K\
+    CkNPTE9VUl9SRUQQARISCg5DT0xPVVJfQ1JJTVNPThABEhgKC0NPTE9VUl9CTFVFEP3//////////wEaAhABQgO6AgBiBnByb3RvMw==
     """,
   dependencies: { [googleProtobufAnyFile, googleProtobufDurationFile, googleProtobufFieldMaskFile, googleProtobufStructFile, googleProtobufTimestampFile, googleProtobufWrappersFile] })
 
@@ -230,6 +275,58 @@ package struct Everything: Message {
   package var timestamps: [Google_Protobuf_Timestamp]
   package var floatWrapper: Google_Protobuf_FloatValue?
   package var uint32Wrapper: Google_Protobuf_UInt32Value?
+  /// Every kind unpacked, optional, and in one oneof; every kind of key.
+  package var unpackedInt32: [Int32]
+  package var unpackedInt64: [Int64]
+  package var unpackedUint32: [UInt32]
+  package var unpackedUint64: [UInt64]
+  package var unpackedSint32: [Int32]
+  package var unpackedSint64: [Int64]
+  package var unpackedFixed32: [UInt32]
+  package var unpackedFixed64: [UInt64]
+  package var unpackedSfixed32: [Int32]
+  package var unpackedSfixed64: [Int64]
+  package var unpackedFloat: [Float]
+  package var unpackedDouble: [Double]
+  package var unpackedBool: [Bool]
+  package var unpackedEnum: [Colour]
+  package var maybeInt32: Int32?
+  package var maybeInt64: Int64?
+  package var maybeUint32: UInt32?
+  package var maybeUint64: UInt64?
+  package var maybeSint32: Int32?
+  package var maybeSint64: Int64?
+  package var maybeFixed32: UInt32?
+  package var maybeFixed64: UInt64?
+  package var maybeSfixed32: Int32?
+  package var maybeSfixed64: Int64?
+  package var maybeFloat: Float?
+  package var maybeDouble: Double?
+  package var maybeBool: Bool?
+  package var maybeString: String?
+  package var maybeBytes: [UInt8]?
+  package var maybeEnum: Colour?
+  package var maybeMessage: Inner?
+  package var anyKind: AnyKind?
+  package var sint32KeyMap: ProtoMap<Int32, Int32>
+  package var sint64KeyMap: ProtoMap<Int64, Int64>
+  package var fixed32KeyMap: ProtoMap<UInt32, UInt32>
+  package var fixed64KeyMap: ProtoMap<UInt64, UInt64>
+  package var sfixed64KeyMap: ProtoMap<Int64, Int64>
+  package var boolWrappers: [Google_Protobuf_BoolValue]
+  package var int32Wrappers: [Google_Protobuf_Int32Value]
+  package var int64Wrappers: [Google_Protobuf_Int64Value]
+  package var uint32Wrappers: [Google_Protobuf_UInt32Value]
+  package var uint64Wrappers: [Google_Protobuf_UInt64Value]
+  package var floatWrappers: [Google_Protobuf_FloatValue]
+  package var doubleWrappers: [Google_Protobuf_DoubleValue]
+  package var stringWrappers: [Google_Protobuf_StringValue]
+  package var bytesWrappers: [Google_Protobuf_BytesValue]
+  package var durations: [Google_Protobuf_Duration]
+  package var fieldMasks: [Google_Protobuf_FieldMask]
+  package var structures: [Google_Protobuf_Struct]
+  package var anys: [Google_Protobuf_Any]
+  package var listValues: [Google_Protobuf_ListValue]
   package var oddName1: Int32
   package var oddName2: Int32
   package var oddName3: Int32
@@ -243,6 +340,26 @@ package struct Everything: Message {
     case choiceDouble(Double)
     case choiceEnum(Colour)
     case choiceNull(Google_Protobuf_NullValue)
+  }
+
+  package enum AnyKind: Hashable, Sendable {
+    case kindInt32(Int32)
+    case kindInt64(Int64)
+    case kindUint32(UInt32)
+    case kindUint64(UInt64)
+    case kindSint32(Int32)
+    case kindSint64(Int64)
+    case kindFixed32(UInt32)
+    case kindFixed64(UInt64)
+    case kindSfixed32(Int32)
+    case kindSfixed64(Int64)
+    case kindFloat(Float)
+    case kindDouble(Double)
+    case kindBool(Bool)
+    case kindString(String)
+    case kindBytes([UInt8])
+    case kindEnum(Colour)
+    case kindMessage(Inner)
   }
 
   package init() {
@@ -313,6 +430,57 @@ package struct Everything: Message {
     self.timestamps = []
     self.floatWrapper = nil
     self.uint32Wrapper = nil
+    self.unpackedInt32 = []
+    self.unpackedInt64 = []
+    self.unpackedUint32 = []
+    self.unpackedUint64 = []
+    self.unpackedSint32 = []
+    self.unpackedSint64 = []
+    self.unpackedFixed32 = []
+    self.unpackedFixed64 = []
+    self.unpackedSfixed32 = []
+    self.unpackedSfixed64 = []
+    self.unpackedFloat = []
+    self.unpackedDouble = []
+    self.unpackedBool = []
+    self.unpackedEnum = []
+    self.maybeInt32 = nil
+    self.maybeInt64 = nil
+    self.maybeUint32 = nil
+    self.maybeUint64 = nil
+    self.maybeSint32 = nil
+    self.maybeSint64 = nil
+    self.maybeFixed32 = nil
+    self.maybeFixed64 = nil
+    self.maybeSfixed32 = nil
+    self.maybeSfixed64 = nil
+    self.maybeFloat = nil
+    self.maybeDouble = nil
+    self.maybeBool = nil
+    self.maybeString = nil
+    self.maybeBytes = nil
+    self.maybeEnum = nil
+    self.maybeMessage = nil
+    self.anyKind = nil
+    self.sint32KeyMap = [:]
+    self.sint64KeyMap = [:]
+    self.fixed32KeyMap = [:]
+    self.fixed64KeyMap = [:]
+    self.sfixed64KeyMap = [:]
+    self.boolWrappers = []
+    self.int32Wrappers = []
+    self.int64Wrappers = []
+    self.uint32Wrappers = []
+    self.uint64Wrappers = []
+    self.floatWrappers = []
+    self.doubleWrappers = []
+    self.stringWrappers = []
+    self.bytesWrappers = []
+    self.durations = []
+    self.fieldMasks = []
+    self.structures = []
+    self.anys = []
+    self.listValues = []
     self.oddName1 = 0
     self.oddName2 = 0
     self.oddName3 = 0
@@ -388,6 +556,57 @@ package struct Everything: Message {
     timestamps: [Google_Protobuf_Timestamp] = [],
     floatWrapper: Google_Protobuf_FloatValue? = nil,
     uint32Wrapper: Google_Protobuf_UInt32Value? = nil,
+    unpackedInt32: [Int32] = [],
+    unpackedInt64: [Int64] = [],
+    unpackedUint32: [UInt32] = [],
+    unpackedUint64: [UInt64] = [],
+    unpackedSint32: [Int32] = [],
+    unpackedSint64: [Int64] = [],
+    unpackedFixed32: [UInt32] = [],
+    unpackedFixed64: [UInt64] = [],
+    unpackedSfixed32: [Int32] = [],
+    unpackedSfixed64: [Int64] = [],
+    unpackedFloat: [Float] = [],
+    unpackedDouble: [Double] = [],
+    unpackedBool: [Bool] = [],
+    unpackedEnum: [Colour] = [],
+    maybeInt32: Int32? = nil,
+    maybeInt64: Int64? = nil,
+    maybeUint32: UInt32? = nil,
+    maybeUint64: UInt64? = nil,
+    maybeSint32: Int32? = nil,
+    maybeSint64: Int64? = nil,
+    maybeFixed32: UInt32? = nil,
+    maybeFixed64: UInt64? = nil,
+    maybeSfixed32: Int32? = nil,
+    maybeSfixed64: Int64? = nil,
+    maybeFloat: Float? = nil,
+    maybeDouble: Double? = nil,
+    maybeBool: Bool? = nil,
+    maybeString: String? = nil,
+    maybeBytes: [UInt8]? = nil,
+    maybeEnum: Colour? = nil,
+    maybeMessage: Inner? = nil,
+    anyKind: AnyKind? = nil,
+    sint32KeyMap: ProtoMap<Int32, Int32> = [:],
+    sint64KeyMap: ProtoMap<Int64, Int64> = [:],
+    fixed32KeyMap: ProtoMap<UInt32, UInt32> = [:],
+    fixed64KeyMap: ProtoMap<UInt64, UInt64> = [:],
+    sfixed64KeyMap: ProtoMap<Int64, Int64> = [:],
+    boolWrappers: [Google_Protobuf_BoolValue] = [],
+    int32Wrappers: [Google_Protobuf_Int32Value] = [],
+    int64Wrappers: [Google_Protobuf_Int64Value] = [],
+    uint32Wrappers: [Google_Protobuf_UInt32Value] = [],
+    uint64Wrappers: [Google_Protobuf_UInt64Value] = [],
+    floatWrappers: [Google_Protobuf_FloatValue] = [],
+    doubleWrappers: [Google_Protobuf_DoubleValue] = [],
+    stringWrappers: [Google_Protobuf_StringValue] = [],
+    bytesWrappers: [Google_Protobuf_BytesValue] = [],
+    durations: [Google_Protobuf_Duration] = [],
+    fieldMasks: [Google_Protobuf_FieldMask] = [],
+    structures: [Google_Protobuf_Struct] = [],
+    anys: [Google_Protobuf_Any] = [],
+    listValues: [Google_Protobuf_ListValue] = [],
     oddName1: Int32 = 0,
     oddName2: Int32 = 0,
     oddName3: Int32 = 0,
@@ -460,6 +679,57 @@ package struct Everything: Message {
     self.timestamps = timestamps
     self.floatWrapper = floatWrapper
     self.uint32Wrapper = uint32Wrapper
+    self.unpackedInt32 = unpackedInt32
+    self.unpackedInt64 = unpackedInt64
+    self.unpackedUint32 = unpackedUint32
+    self.unpackedUint64 = unpackedUint64
+    self.unpackedSint32 = unpackedSint32
+    self.unpackedSint64 = unpackedSint64
+    self.unpackedFixed32 = unpackedFixed32
+    self.unpackedFixed64 = unpackedFixed64
+    self.unpackedSfixed32 = unpackedSfixed32
+    self.unpackedSfixed64 = unpackedSfixed64
+    self.unpackedFloat = unpackedFloat
+    self.unpackedDouble = unpackedDouble
+    self.unpackedBool = unpackedBool
+    self.unpackedEnum = unpackedEnum
+    self.maybeInt32 = maybeInt32
+    self.maybeInt64 = maybeInt64
+    self.maybeUint32 = maybeUint32
+    self.maybeUint64 = maybeUint64
+    self.maybeSint32 = maybeSint32
+    self.maybeSint64 = maybeSint64
+    self.maybeFixed32 = maybeFixed32
+    self.maybeFixed64 = maybeFixed64
+    self.maybeSfixed32 = maybeSfixed32
+    self.maybeSfixed64 = maybeSfixed64
+    self.maybeFloat = maybeFloat
+    self.maybeDouble = maybeDouble
+    self.maybeBool = maybeBool
+    self.maybeString = maybeString
+    self.maybeBytes = maybeBytes
+    self.maybeEnum = maybeEnum
+    self.maybeMessage = maybeMessage
+    self.anyKind = anyKind
+    self.sint32KeyMap = sint32KeyMap
+    self.sint64KeyMap = sint64KeyMap
+    self.fixed32KeyMap = fixed32KeyMap
+    self.fixed64KeyMap = fixed64KeyMap
+    self.sfixed64KeyMap = sfixed64KeyMap
+    self.boolWrappers = boolWrappers
+    self.int32Wrappers = int32Wrappers
+    self.int64Wrappers = int64Wrappers
+    self.uint32Wrappers = uint32Wrappers
+    self.uint64Wrappers = uint64Wrappers
+    self.floatWrappers = floatWrappers
+    self.doubleWrappers = doubleWrappers
+    self.stringWrappers = stringWrappers
+    self.bytesWrappers = bytesWrappers
+    self.durations = durations
+    self.fieldMasks = fieldMasks
+    self.structures = structures
+    self.anys = anys
+    self.listValues = listValues
     self.oddName1 = oddName1
     self.oddName2 = oddName2
     self.oddName3 = oddName3
@@ -469,7 +739,7 @@ package struct Everything: Message {
 
   package static let protoTypeName: String = "spanwire.codectest.v1.Everything"
   package static var file: GeneratedFile { codecFile }
-  package static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__codectest__v1__everything__table(), strings: [14, 44, 83, 92]) {
+  package static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__codectest__v1__everything__table(), strings: [14, 44, 83, 92, 334, 354]) {
     [
       .message(17, Inner.table),
       .message(18, Everything.table),
@@ -501,6 +771,27 @@ package struct Everything: Message {
       .message(114, Google_Protobuf_Timestamp.table),
       .message(115, Google_Protobuf_FloatValue.table),
       .message(116, Google_Protobuf_UInt32Value.table),
+      .message(337, Inner.table),
+      .message(357, Inner.table),
+      .map(361),
+      .map(362),
+      .map(363),
+      .map(364),
+      .map(365),
+      .message(371, Google_Protobuf_BoolValue.table),
+      .message(372, Google_Protobuf_Int32Value.table),
+      .message(373, Google_Protobuf_Int64Value.table),
+      .message(374, Google_Protobuf_UInt32Value.table),
+      .message(375, Google_Protobuf_UInt64Value.table),
+      .message(376, Google_Protobuf_FloatValue.table),
+      .message(377, Google_Protobuf_DoubleValue.table),
+      .message(378, Google_Protobuf_StringValue.table),
+      .message(379, Google_Protobuf_BytesValue.table),
+      .message(380, Google_Protobuf_Duration.table),
+      .message(381, Google_Protobuf_FieldMask.table),
+      .message(382, Google_Protobuf_Struct.table),
+      .message(383, Google_Protobuf_Any.table),
+      .message(384, Google_Protobuf_ListValue.table),
     ]
   }
 
@@ -581,6 +872,76 @@ package struct Everything: Message {
     self.timestamps = CField.messages(c.pointee.n_timestamps, c.pointee.timestamps)
     self.floatWrapper = CField.message(c.pointee.float_wrapper)
     self.uint32Wrapper = CField.message(c.pointee.uint32_wrapper)
+    self.unpackedInt32 = CField.scalars(c.pointee.n_unpacked_int32, c.pointee.unpacked_int32)
+    self.unpackedInt64 = CField.scalars(c.pointee.n_unpacked_int64, c.pointee.unpacked_int64)
+    self.unpackedUint32 = CField.scalars(c.pointee.n_unpacked_uint32, c.pointee.unpacked_uint32)
+    self.unpackedUint64 = CField.scalars(c.pointee.n_unpacked_uint64, c.pointee.unpacked_uint64)
+    self.unpackedSint32 = CField.scalars(c.pointee.n_unpacked_sint32, c.pointee.unpacked_sint32)
+    self.unpackedSint64 = CField.scalars(c.pointee.n_unpacked_sint64, c.pointee.unpacked_sint64)
+    self.unpackedFixed32 = CField.scalars(c.pointee.n_unpacked_fixed32, c.pointee.unpacked_fixed32)
+    self.unpackedFixed64 = CField.scalars(c.pointee.n_unpacked_fixed64, c.pointee.unpacked_fixed64)
+    self.unpackedSfixed32 = CField.scalars(c.pointee.n_unpacked_sfixed32, c.pointee.unpacked_sfixed32)
+    self.unpackedSfixed64 = CField.scalars(c.pointee.n_unpacked_sfixed64, c.pointee.unpacked_sfixed64)
+    self.unpackedFloat = CField.scalars(c.pointee.n_unpacked_float, c.pointee.unpacked_float)
+    self.unpackedDouble = CField.scalars(c.pointee.n_unpacked_double, c.pointee.unpacked_double)
+    self.unpackedBool = CField.bools(c.pointee.n_unpacked_bool, c.pointee.unpacked_bool)
+    self.unpackedEnum = CField.enumerations(c.pointee.n_unpacked_enum, c.pointee.unpacked_enum)
+    self.maybeInt32 = c.pointee.has_maybe_int32_case.rawValue == 321 ? c.pointee.maybe_int32 : nil
+    self.maybeInt64 = c.pointee.has_maybe_int64_case.rawValue == 322 ? c.pointee.maybe_int64 : nil
+    self.maybeUint32 = c.pointee.has_maybe_uint32_case.rawValue == 323 ? c.pointee.maybe_uint32 : nil
+    self.maybeUint64 = c.pointee.has_maybe_uint64_case.rawValue == 324 ? c.pointee.maybe_uint64 : nil
+    self.maybeSint32 = c.pointee.has_maybe_sint32_case.rawValue == 325 ? c.pointee.maybe_sint32 : nil
+    self.maybeSint64 = c.pointee.has_maybe_sint64_case.rawValue == 326 ? c.pointee.maybe_sint64 : nil
+    self.maybeFixed32 = c.pointee.has_maybe_fixed32_case.rawValue == 327 ? c.pointee.maybe_fixed32 : nil
+    self.maybeFixed64 = c.pointee.has_maybe_fixed64_case.rawValue == 328 ? c.pointee.maybe_fixed64 : nil
+    self.maybeSfixed32 = c.pointee.has_maybe_sfixed32_case.rawValue == 329 ? c.pointee.maybe_sfixed32 : nil
+    self.maybeSfixed64 = c.pointee.has_maybe_sfixed64_case.rawValue == 330 ? c.pointee.maybe_sfixed64 : nil
+    self.maybeFloat = c.pointee.has_maybe_float_case.rawValue == 331 ? c.pointee.maybe_float : nil
+    self.maybeDouble = c.pointee.has_maybe_double_case.rawValue == 332 ? c.pointee.maybe_double : nil
+    self.maybeBool = c.pointee.has_maybe_bool_case.rawValue == 333 ? c.pointee.maybe_bool != 0 : nil
+    self.maybeString = c.pointee.has_maybe_string_case.rawValue == 334 ? CField.string(c.pointee.maybe_string) : nil
+    self.maybeBytes = c.pointee.has_maybe_bytes_case.rawValue == 335 ? CField.bytes(c.pointee.maybe_bytes) : nil
+    self.maybeEnum = c.pointee.has_maybe_enum_case.rawValue == 336 ? CField.enumeration(c.pointee.maybe_enum) : nil
+    self.maybeMessage = CField.message(c.pointee.maybe_message)
+    switch c.pointee.any_kind_case.rawValue {
+    case 341: self.anyKind = .kindInt32(c.pointee.kind_int32)
+    case 342: self.anyKind = .kindInt64(c.pointee.kind_int64)
+    case 343: self.anyKind = .kindUint32(c.pointee.kind_uint32)
+    case 344: self.anyKind = .kindUint64(c.pointee.kind_uint64)
+    case 345: self.anyKind = .kindSint32(c.pointee.kind_sint32)
+    case 346: self.anyKind = .kindSint64(c.pointee.kind_sint64)
+    case 347: self.anyKind = .kindFixed32(c.pointee.kind_fixed32)
+    case 348: self.anyKind = .kindFixed64(c.pointee.kind_fixed64)
+    case 349: self.anyKind = .kindSfixed32(c.pointee.kind_sfixed32)
+    case 350: self.anyKind = .kindSfixed64(c.pointee.kind_sfixed64)
+    case 351: self.anyKind = .kindFloat(c.pointee.kind_float)
+    case 352: self.anyKind = .kindDouble(c.pointee.kind_double)
+    case 353: self.anyKind = .kindBool(c.pointee.kind_bool != 0)
+    case 354: self.anyKind = .kindString(CField.string(c.pointee.kind_string))
+    case 355: self.anyKind = .kindBytes(CField.bytes(c.pointee.kind_bytes))
+    case 356: self.anyKind = .kindEnum(CField.enumeration(c.pointee.kind_enum))
+    case 357: self.anyKind = .kindMessage(CField.message(c.pointee.kind_message) ?? Inner())
+    default: self.anyKind = nil
+    }
+    self.sint32KeyMap = CField.map(c.pointee.n_sint32_key_map, c.pointee.sint32_key_map) { ($0.pointee.key, $0.pointee.value) }
+    self.sint64KeyMap = CField.map(c.pointee.n_sint64_key_map, c.pointee.sint64_key_map) { ($0.pointee.key, $0.pointee.value) }
+    self.fixed32KeyMap = CField.map(c.pointee.n_fixed32_key_map, c.pointee.fixed32_key_map) { ($0.pointee.key, $0.pointee.value) }
+    self.fixed64KeyMap = CField.map(c.pointee.n_fixed64_key_map, c.pointee.fixed64_key_map) { ($0.pointee.key, $0.pointee.value) }
+    self.sfixed64KeyMap = CField.map(c.pointee.n_sfixed64_key_map, c.pointee.sfixed64_key_map) { ($0.pointee.key, $0.pointee.value) }
+    self.boolWrappers = CField.messages(c.pointee.n_bool_wrappers, c.pointee.bool_wrappers)
+    self.int32Wrappers = CField.messages(c.pointee.n_int32_wrappers, c.pointee.int32_wrappers)
+    self.int64Wrappers = CField.messages(c.pointee.n_int64_wrappers, c.pointee.int64_wrappers)
+    self.uint32Wrappers = CField.messages(c.pointee.n_uint32_wrappers, c.pointee.uint32_wrappers)
+    self.uint64Wrappers = CField.messages(c.pointee.n_uint64_wrappers, c.pointee.uint64_wrappers)
+    self.floatWrappers = CField.messages(c.pointee.n_float_wrappers, c.pointee.float_wrappers)
+    self.doubleWrappers = CField.messages(c.pointee.n_double_wrappers, c.pointee.double_wrappers)
+    self.stringWrappers = CField.messages(c.pointee.n_string_wrappers, c.pointee.string_wrappers)
+    self.bytesWrappers = CField.messages(c.pointee.n_bytes_wrappers, c.pointee.bytes_wrappers)
+    self.durations = CField.messages(c.pointee.n_durations, c.pointee.durations)
+    self.fieldMasks = CField.messages(c.pointee.n_field_masks, c.pointee.field_masks)
+    self.structures = CField.messages(c.pointee.n_structures, c.pointee.structures)
+    self.anys = CField.messages(c.pointee.n_anys, c.pointee.anys)
+    self.listValues = CField.messages(c.pointee.n_list_values, c.pointee.list_values)
     self.oddName1 = c.pointee._odd_name1
     self.oddName2 = c.pointee.odd__name2_
     self.oddName3 = c.pointee.oddname3
@@ -591,6 +952,76 @@ package struct Everything: Message {
   package func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
     writer.int32(536870911, self.renamed)
+    writer.message(384, repeated: self.listValues)
+    writer.message(383, repeated: self.anys)
+    writer.message(382, repeated: self.structures)
+    writer.message(381, repeated: self.fieldMasks)
+    writer.message(380, repeated: self.durations)
+    writer.message(379, repeated: self.bytesWrappers)
+    writer.message(378, repeated: self.stringWrappers)
+    writer.message(377, repeated: self.doubleWrappers)
+    writer.message(376, repeated: self.floatWrappers)
+    writer.message(375, repeated: self.uint64Wrappers)
+    writer.message(374, repeated: self.uint32Wrappers)
+    writer.message(373, repeated: self.int64Wrappers)
+    writer.message(372, repeated: self.int32Wrappers)
+    writer.message(371, repeated: self.boolWrappers)
+    writer.map(365, self.sfixed64KeyMap) { $0.sfixed64(2, always: $2); $0.sfixed64(1, always: $1) }
+    writer.map(364, self.fixed64KeyMap) { $0.fixed64(2, always: $2); $0.fixed64(1, always: $1) }
+    writer.map(363, self.fixed32KeyMap) { $0.fixed32(2, always: $2); $0.fixed32(1, always: $1) }
+    writer.map(362, self.sint64KeyMap) { $0.sint64(2, always: $2); $0.sint64(1, always: $1) }
+    writer.map(361, self.sint32KeyMap) { $0.sint32(2, always: $2); $0.sint32(1, always: $1) }
+    switch self.anyKind {
+    case .kindMessage(let value)?: writer.message(357, always: value)
+    case .kindEnum(let value)?: writer.enumeration(356, always: value)
+    case .kindBytes(let value)?: writer.bytes(355, always: value)
+    case .kindString(let value)?: writer.string(354, always: value)
+    case .kindBool(let value)?: writer.bool(353, always: value)
+    case .kindDouble(let value)?: writer.double(352, always: value)
+    case .kindFloat(let value)?: writer.float(351, always: value)
+    case .kindSfixed64(let value)?: writer.sfixed64(350, always: value)
+    case .kindSfixed32(let value)?: writer.sfixed32(349, always: value)
+    case .kindFixed64(let value)?: writer.fixed64(348, always: value)
+    case .kindFixed32(let value)?: writer.fixed32(347, always: value)
+    case .kindSint64(let value)?: writer.sint64(346, always: value)
+    case .kindSint32(let value)?: writer.sint32(345, always: value)
+    case .kindUint64(let value)?: writer.uint64(344, always: value)
+    case .kindUint32(let value)?: writer.uint32(343, always: value)
+    case .kindInt64(let value)?: writer.int64(342, always: value)
+    case .kindInt32(let value)?: writer.int32(341, always: value)
+    default: break
+    }
+    writer.message(337, optional: self.maybeMessage)
+    writer.enumeration(336, optional: self.maybeEnum)
+    writer.bytes(335, optional: self.maybeBytes)
+    writer.string(334, optional: self.maybeString)
+    writer.bool(333, optional: self.maybeBool)
+    writer.double(332, optional: self.maybeDouble)
+    writer.float(331, optional: self.maybeFloat)
+    writer.sfixed64(330, optional: self.maybeSfixed64)
+    writer.sfixed32(329, optional: self.maybeSfixed32)
+    writer.fixed64(328, optional: self.maybeFixed64)
+    writer.fixed32(327, optional: self.maybeFixed32)
+    writer.sint64(326, optional: self.maybeSint64)
+    writer.sint32(325, optional: self.maybeSint32)
+    writer.uint64(324, optional: self.maybeUint64)
+    writer.uint32(323, optional: self.maybeUint32)
+    writer.int64(322, optional: self.maybeInt64)
+    writer.int32(321, optional: self.maybeInt32)
+    writer.enumeration(314, repeated: self.unpackedEnum)
+    writer.bool(313, repeated: self.unpackedBool)
+    writer.double(312, repeated: self.unpackedDouble)
+    writer.float(311, repeated: self.unpackedFloat)
+    writer.sfixed64(310, repeated: self.unpackedSfixed64)
+    writer.sfixed32(309, repeated: self.unpackedSfixed32)
+    writer.fixed64(308, repeated: self.unpackedFixed64)
+    writer.fixed32(307, repeated: self.unpackedFixed32)
+    writer.sint64(306, repeated: self.unpackedSint64)
+    writer.sint32(305, repeated: self.unpackedSint32)
+    writer.uint64(304, repeated: self.unpackedUint64)
+    writer.uint32(303, repeated: self.unpackedUint32)
+    writer.int64(302, repeated: self.unpackedInt64)
+    writer.int32(301, repeated: self.unpackedInt32)
     writer.int32(202, self.oddName3)
     writer.int32(201, self.oddName2)
     writer.int32(200, self.oddName1)
@@ -916,6 +1347,182 @@ extension Everything {
     }
     package var uint32Wrapper: Google_Protobuf_UInt32Value? {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.message(c.pointee.uint32_wrapper) }
+    }
+    /// Every kind unpacked, optional, and in one oneof; every kind of key.
+    package var unpackedInt32: [Int32] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.scalars(c.pointee.n_unpacked_int32, c.pointee.unpacked_int32) }
+    }
+    package var unpackedInt64: [Int64] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.scalars(c.pointee.n_unpacked_int64, c.pointee.unpacked_int64) }
+    }
+    package var unpackedUint32: [UInt32] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.scalars(c.pointee.n_unpacked_uint32, c.pointee.unpacked_uint32) }
+    }
+    package var unpackedUint64: [UInt64] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.scalars(c.pointee.n_unpacked_uint64, c.pointee.unpacked_uint64) }
+    }
+    package var unpackedSint32: [Int32] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.scalars(c.pointee.n_unpacked_sint32, c.pointee.unpacked_sint32) }
+    }
+    package var unpackedSint64: [Int64] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.scalars(c.pointee.n_unpacked_sint64, c.pointee.unpacked_sint64) }
+    }
+    package var unpackedFixed32: [UInt32] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.scalars(c.pointee.n_unpacked_fixed32, c.pointee.unpacked_fixed32) }
+    }
+    package var unpackedFixed64: [UInt64] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.scalars(c.pointee.n_unpacked_fixed64, c.pointee.unpacked_fixed64) }
+    }
+    package var unpackedSfixed32: [Int32] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.scalars(c.pointee.n_unpacked_sfixed32, c.pointee.unpacked_sfixed32) }
+    }
+    package var unpackedSfixed64: [Int64] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.scalars(c.pointee.n_unpacked_sfixed64, c.pointee.unpacked_sfixed64) }
+    }
+    package var unpackedFloat: [Float] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.scalars(c.pointee.n_unpacked_float, c.pointee.unpacked_float) }
+    }
+    package var unpackedDouble: [Double] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.scalars(c.pointee.n_unpacked_double, c.pointee.unpacked_double) }
+    }
+    package var unpackedBool: [Bool] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.bools(c.pointee.n_unpacked_bool, c.pointee.unpacked_bool) }
+    }
+    package var unpackedEnum: [Colour] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.enumerations(c.pointee.n_unpacked_enum, c.pointee.unpacked_enum) }
+    }
+    package var maybeInt32: Int32? {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.has_maybe_int32_case.rawValue == 321 ? c.pointee.maybe_int32 : nil }
+    }
+    package var maybeInt64: Int64? {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.has_maybe_int64_case.rawValue == 322 ? c.pointee.maybe_int64 : nil }
+    }
+    package var maybeUint32: UInt32? {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.has_maybe_uint32_case.rawValue == 323 ? c.pointee.maybe_uint32 : nil }
+    }
+    package var maybeUint64: UInt64? {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.has_maybe_uint64_case.rawValue == 324 ? c.pointee.maybe_uint64 : nil }
+    }
+    package var maybeSint32: Int32? {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.has_maybe_sint32_case.rawValue == 325 ? c.pointee.maybe_sint32 : nil }
+    }
+    package var maybeSint64: Int64? {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.has_maybe_sint64_case.rawValue == 326 ? c.pointee.maybe_sint64 : nil }
+    }
+    package var maybeFixed32: UInt32? {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.has_maybe_fixed32_case.rawValue == 327 ? c.pointee.maybe_fixed32 : nil }
+    }
+    package var maybeFixed64: UInt64? {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.has_maybe_fixed64_case.rawValue == 328 ? c.pointee.maybe_fixed64 : nil }
+    }
+    package var maybeSfixed32: Int32? {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.has_maybe_sfixed32_case.rawValue == 329 ? c.pointee.maybe_sfixed32 : nil }
+    }
+    package var maybeSfixed64: Int64? {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.has_maybe_sfixed64_case.rawValue == 330 ? c.pointee.maybe_sfixed64 : nil }
+    }
+    package var maybeFloat: Float? {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.has_maybe_float_case.rawValue == 331 ? c.pointee.maybe_float : nil }
+    }
+    package var maybeDouble: Double? {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.has_maybe_double_case.rawValue == 332 ? c.pointee.maybe_double : nil }
+    }
+    package var maybeBool: Bool? {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.has_maybe_bool_case.rawValue == 333 ? c.pointee.maybe_bool != 0 : nil }
+    }
+    package var maybeString: String? {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.has_maybe_string_case.rawValue == 334 ? CField.string(c.pointee.maybe_string) : nil }
+    }
+    package var maybeBytes: [UInt8]? {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.has_maybe_bytes_case.rawValue == 335 ? CField.bytes(c.pointee.maybe_bytes) : nil }
+    }
+    package var maybeEnum: Colour? {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee.has_maybe_enum_case.rawValue == 336 ? CField.enumeration(c.pointee.maybe_enum) : nil }
+    }
+    package var maybeMessage: Inner.View? {
+      decoded.submessage(decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in UnsafeRawPointer(c.pointee.maybe_message) }).map(Inner.View.init(decoded:))
+    }
+    package var anyKind: Everything.AnyKind? {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) {
+        c -> Everything.AnyKind? in
+        switch c.pointee.any_kind_case.rawValue {
+        case 341: return .kindInt32(c.pointee.kind_int32)
+        case 342: return .kindInt64(c.pointee.kind_int64)
+        case 343: return .kindUint32(c.pointee.kind_uint32)
+        case 344: return .kindUint64(c.pointee.kind_uint64)
+        case 345: return .kindSint32(c.pointee.kind_sint32)
+        case 346: return .kindSint64(c.pointee.kind_sint64)
+        case 347: return .kindFixed32(c.pointee.kind_fixed32)
+        case 348: return .kindFixed64(c.pointee.kind_fixed64)
+        case 349: return .kindSfixed32(c.pointee.kind_sfixed32)
+        case 350: return .kindSfixed64(c.pointee.kind_sfixed64)
+        case 351: return .kindFloat(c.pointee.kind_float)
+        case 352: return .kindDouble(c.pointee.kind_double)
+        case 353: return .kindBool(c.pointee.kind_bool != 0)
+        case 354: return .kindString(CField.string(c.pointee.kind_string))
+        case 355: return .kindBytes(CField.bytes(c.pointee.kind_bytes))
+        case 356: return .kindEnum(CField.enumeration(c.pointee.kind_enum))
+        case 357: return .kindMessage(CField.message(c.pointee.kind_message) ?? Inner())
+        default: return nil
+        }
+      }
+    }
+    package var sint32KeyMap: ProtoMap<Int32, Int32> {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.map(c.pointee.n_sint32_key_map, c.pointee.sint32_key_map) { ($0.pointee.key, $0.pointee.value) } }
+    }
+    package var sint64KeyMap: ProtoMap<Int64, Int64> {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.map(c.pointee.n_sint64_key_map, c.pointee.sint64_key_map) { ($0.pointee.key, $0.pointee.value) } }
+    }
+    package var fixed32KeyMap: ProtoMap<UInt32, UInt32> {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.map(c.pointee.n_fixed32_key_map, c.pointee.fixed32_key_map) { ($0.pointee.key, $0.pointee.value) } }
+    }
+    package var fixed64KeyMap: ProtoMap<UInt64, UInt64> {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.map(c.pointee.n_fixed64_key_map, c.pointee.fixed64_key_map) { ($0.pointee.key, $0.pointee.value) } }
+    }
+    package var sfixed64KeyMap: ProtoMap<Int64, Int64> {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.map(c.pointee.n_sfixed64_key_map, c.pointee.sfixed64_key_map) { ($0.pointee.key, $0.pointee.value) } }
+    }
+    package var boolWrappers: [Google_Protobuf_BoolValue] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.messages(c.pointee.n_bool_wrappers, c.pointee.bool_wrappers) }
+    }
+    package var int32Wrappers: [Google_Protobuf_Int32Value] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.messages(c.pointee.n_int32_wrappers, c.pointee.int32_wrappers) }
+    }
+    package var int64Wrappers: [Google_Protobuf_Int64Value] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.messages(c.pointee.n_int64_wrappers, c.pointee.int64_wrappers) }
+    }
+    package var uint32Wrappers: [Google_Protobuf_UInt32Value] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.messages(c.pointee.n_uint32_wrappers, c.pointee.uint32_wrappers) }
+    }
+    package var uint64Wrappers: [Google_Protobuf_UInt64Value] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.messages(c.pointee.n_uint64_wrappers, c.pointee.uint64_wrappers) }
+    }
+    package var floatWrappers: [Google_Protobuf_FloatValue] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.messages(c.pointee.n_float_wrappers, c.pointee.float_wrappers) }
+    }
+    package var doubleWrappers: [Google_Protobuf_DoubleValue] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.messages(c.pointee.n_double_wrappers, c.pointee.double_wrappers) }
+    }
+    package var stringWrappers: [Google_Protobuf_StringValue] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.messages(c.pointee.n_string_wrappers, c.pointee.string_wrappers) }
+    }
+    package var bytesWrappers: [Google_Protobuf_BytesValue] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.messages(c.pointee.n_bytes_wrappers, c.pointee.bytes_wrappers) }
+    }
+    package var durations: [Google_Protobuf_Duration] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.messages(c.pointee.n_durations, c.pointee.durations) }
+    }
+    package var fieldMasks: [Google_Protobuf_FieldMask] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.messages(c.pointee.n_field_masks, c.pointee.field_masks) }
+    }
+    package var structures: [Google_Protobuf_Struct] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.messages(c.pointee.n_structures, c.pointee.structures) }
+    }
+    package var anys: [Google_Protobuf_Any] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.messages(c.pointee.n_anys, c.pointee.anys) }
+    }
+    package var listValues: [Google_Protobuf_ListValue] {
+      decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in CField.messages(c.pointee.n_list_values, c.pointee.list_values) }
     }
     package var oddName1: Int32 {
       decoded.read(as: Spanwire__Codectest__V1__Everything.self) { c in c.pointee._odd_name1 }

@@ -33,6 +33,11 @@ typedef struct Spanwire__Codectest__V1__Everything__BytesMapEntry Spanwire__Code
 typedef struct Spanwire__Codectest__V1__Everything__EnumMapEntry Spanwire__Codectest__V1__Everything__EnumMapEntry;
 typedef struct Spanwire__Codectest__V1__Everything__InnerMapEntry Spanwire__Codectest__V1__Everything__InnerMapEntry;
 typedef struct Spanwire__Codectest__V1__Everything__Sfixed32MapEntry Spanwire__Codectest__V1__Everything__Sfixed32MapEntry;
+typedef struct Spanwire__Codectest__V1__Everything__Sint32KeyMapEntry Spanwire__Codectest__V1__Everything__Sint32KeyMapEntry;
+typedef struct Spanwire__Codectest__V1__Everything__Sint64KeyMapEntry Spanwire__Codectest__V1__Everything__Sint64KeyMapEntry;
+typedef struct Spanwire__Codectest__V1__Everything__Fixed32KeyMapEntry Spanwire__Codectest__V1__Everything__Fixed32KeyMapEntry;
+typedef struct Spanwire__Codectest__V1__Everything__Fixed64KeyMapEntry Spanwire__Codectest__V1__Everything__Fixed64KeyMapEntry;
+typedef struct Spanwire__Codectest__V1__Everything__Sfixed64KeyMapEntry Spanwire__Codectest__V1__Everything__Sfixed64KeyMapEntry;
 
 
 /* --- enums --- */
@@ -171,6 +176,61 @@ struct  Spanwire__Codectest__V1__Everything__Sfixed32MapEntry
     , 0, 0 }
 
 
+struct  Spanwire__Codectest__V1__Everything__Sint32KeyMapEntry
+{
+  ProtobufCMessage base;
+  int32_t key;
+  int32_t value;
+};
+#define SPANWIRE__CODECTEST__V1__EVERYTHING__SINT32_KEY_MAP_ENTRY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__codectest__v1__everything__sint32_key_map_entry__descriptor) \
+    , 0, 0 }
+
+
+struct  Spanwire__Codectest__V1__Everything__Sint64KeyMapEntry
+{
+  ProtobufCMessage base;
+  int64_t key;
+  int64_t value;
+};
+#define SPANWIRE__CODECTEST__V1__EVERYTHING__SINT64_KEY_MAP_ENTRY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__codectest__v1__everything__sint64_key_map_entry__descriptor) \
+    , 0, 0 }
+
+
+struct  Spanwire__Codectest__V1__Everything__Fixed32KeyMapEntry
+{
+  ProtobufCMessage base;
+  uint32_t key;
+  uint32_t value;
+};
+#define SPANWIRE__CODECTEST__V1__EVERYTHING__FIXED32_KEY_MAP_ENTRY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__codectest__v1__everything__fixed32_key_map_entry__descriptor) \
+    , 0, 0 }
+
+
+struct  Spanwire__Codectest__V1__Everything__Fixed64KeyMapEntry
+{
+  ProtobufCMessage base;
+  uint64_t key;
+  uint64_t value;
+};
+#define SPANWIRE__CODECTEST__V1__EVERYTHING__FIXED64_KEY_MAP_ENTRY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__codectest__v1__everything__fixed64_key_map_entry__descriptor) \
+    , 0, 0 }
+
+
+struct  Spanwire__Codectest__V1__Everything__Sfixed64KeyMapEntry
+{
+  ProtobufCMessage base;
+  int64_t key;
+  int64_t value;
+};
+#define SPANWIRE__CODECTEST__V1__EVERYTHING__SFIXED64_KEY_MAP_ENTRY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__codectest__v1__everything__sfixed64_key_map_entry__descriptor) \
+    , 0, 0 }
+
+
 typedef enum {
   SPANWIRE__CODECTEST__V1__EVERYTHING__CHOICE__NOT_SET = 0,
   SPANWIRE__CODECTEST__V1__EVERYTHING__CHOICE_CHOICE_UINT32 = 81,
@@ -181,6 +241,28 @@ typedef enum {
   SPANWIRE__CODECTEST__V1__EVERYTHING__CHOICE_CHOICE_NULL = 86
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__CODECTEST__V1__EVERYTHING__CHOICE__CASE)
 } Spanwire__Codectest__V1__Everything__ChoiceCase;
+
+typedef enum {
+  SPANWIRE__CODECTEST__V1__EVERYTHING__ANY_KIND__NOT_SET = 0,
+  SPANWIRE__CODECTEST__V1__EVERYTHING__ANY_KIND_KIND_INT32 = 341,
+  SPANWIRE__CODECTEST__V1__EVERYTHING__ANY_KIND_KIND_INT64 = 342,
+  SPANWIRE__CODECTEST__V1__EVERYTHING__ANY_KIND_KIND_UINT32 = 343,
+  SPANWIRE__CODECTEST__V1__EVERYTHING__ANY_KIND_KIND_UINT64 = 344,
+  SPANWIRE__CODECTEST__V1__EVERYTHING__ANY_KIND_KIND_SINT32 = 345,
+  SPANWIRE__CODECTEST__V1__EVERYTHING__ANY_KIND_KIND_SINT64 = 346,
+  SPANWIRE__CODECTEST__V1__EVERYTHING__ANY_KIND_KIND_FIXED32 = 347,
+  SPANWIRE__CODECTEST__V1__EVERYTHING__ANY_KIND_KIND_FIXED64 = 348,
+  SPANWIRE__CODECTEST__V1__EVERYTHING__ANY_KIND_KIND_SFIXED32 = 349,
+  SPANWIRE__CODECTEST__V1__EVERYTHING__ANY_KIND_KIND_SFIXED64 = 350,
+  SPANWIRE__CODECTEST__V1__EVERYTHING__ANY_KIND_KIND_FLOAT = 351,
+  SPANWIRE__CODECTEST__V1__EVERYTHING__ANY_KIND_KIND_DOUBLE = 352,
+  SPANWIRE__CODECTEST__V1__EVERYTHING__ANY_KIND_KIND_BOOL = 353,
+  SPANWIRE__CODECTEST__V1__EVERYTHING__ANY_KIND_KIND_STRING = 354,
+  SPANWIRE__CODECTEST__V1__EVERYTHING__ANY_KIND_KIND_BYTES = 355,
+  SPANWIRE__CODECTEST__V1__EVERYTHING__ANY_KIND_KIND_ENUM = 356,
+  SPANWIRE__CODECTEST__V1__EVERYTHING__ANY_KIND_KIND_MESSAGE = 357
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__CODECTEST__V1__EVERYTHING__ANY_KIND__CASE)
+} Spanwire__Codectest__V1__Everything__AnyKindCase;
 
 typedef enum {
   SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_OPTIONAL_INT32__NOT_SET = 0,
@@ -205,6 +287,102 @@ typedef enum {
   SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_OPTIONAL_ENUM_OPTIONAL_ENUM = 94
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_OPTIONAL_ENUM__CASE)
 } Spanwire__Codectest__V1__Everything__HasOptionalEnumCase;
+
+typedef enum {
+  SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_INT32__NOT_SET = 0,
+  SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_INT32_MAYBE_INT32 = 321
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_INT32__CASE)
+} Spanwire__Codectest__V1__Everything__HasMaybeInt32Case;
+
+typedef enum {
+  SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_INT64__NOT_SET = 0,
+  SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_INT64_MAYBE_INT64 = 322
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_INT64__CASE)
+} Spanwire__Codectest__V1__Everything__HasMaybeInt64Case;
+
+typedef enum {
+  SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_UINT32__NOT_SET = 0,
+  SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_UINT32_MAYBE_UINT32 = 323
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_UINT32__CASE)
+} Spanwire__Codectest__V1__Everything__HasMaybeUint32Case;
+
+typedef enum {
+  SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_UINT64__NOT_SET = 0,
+  SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_UINT64_MAYBE_UINT64 = 324
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_UINT64__CASE)
+} Spanwire__Codectest__V1__Everything__HasMaybeUint64Case;
+
+typedef enum {
+  SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_SINT32__NOT_SET = 0,
+  SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_SINT32_MAYBE_SINT32 = 325
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_SINT32__CASE)
+} Spanwire__Codectest__V1__Everything__HasMaybeSint32Case;
+
+typedef enum {
+  SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_SINT64__NOT_SET = 0,
+  SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_SINT64_MAYBE_SINT64 = 326
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_SINT64__CASE)
+} Spanwire__Codectest__V1__Everything__HasMaybeSint64Case;
+
+typedef enum {
+  SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_FIXED32__NOT_SET = 0,
+  SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_FIXED32_MAYBE_FIXED32 = 327
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_FIXED32__CASE)
+} Spanwire__Codectest__V1__Everything__HasMaybeFixed32Case;
+
+typedef enum {
+  SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_FIXED64__NOT_SET = 0,
+  SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_FIXED64_MAYBE_FIXED64 = 328
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_FIXED64__CASE)
+} Spanwire__Codectest__V1__Everything__HasMaybeFixed64Case;
+
+typedef enum {
+  SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_SFIXED32__NOT_SET = 0,
+  SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_SFIXED32_MAYBE_SFIXED32 = 329
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_SFIXED32__CASE)
+} Spanwire__Codectest__V1__Everything__HasMaybeSfixed32Case;
+
+typedef enum {
+  SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_SFIXED64__NOT_SET = 0,
+  SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_SFIXED64_MAYBE_SFIXED64 = 330
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_SFIXED64__CASE)
+} Spanwire__Codectest__V1__Everything__HasMaybeSfixed64Case;
+
+typedef enum {
+  SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_FLOAT__NOT_SET = 0,
+  SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_FLOAT_MAYBE_FLOAT = 331
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_FLOAT__CASE)
+} Spanwire__Codectest__V1__Everything__HasMaybeFloatCase;
+
+typedef enum {
+  SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_DOUBLE__NOT_SET = 0,
+  SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_DOUBLE_MAYBE_DOUBLE = 332
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_DOUBLE__CASE)
+} Spanwire__Codectest__V1__Everything__HasMaybeDoubleCase;
+
+typedef enum {
+  SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_BOOL__NOT_SET = 0,
+  SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_BOOL_MAYBE_BOOL = 333
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_BOOL__CASE)
+} Spanwire__Codectest__V1__Everything__HasMaybeBoolCase;
+
+typedef enum {
+  SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_STRING__NOT_SET = 0,
+  SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_STRING_MAYBE_STRING = 334
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_STRING__CASE)
+} Spanwire__Codectest__V1__Everything__HasMaybeStringCase;
+
+typedef enum {
+  SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_BYTES__NOT_SET = 0,
+  SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_BYTES_MAYBE_BYTES = 335
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_BYTES__CASE)
+} Spanwire__Codectest__V1__Everything__HasMaybeBytesCase;
+
+typedef enum {
+  SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_ENUM__NOT_SET = 0,
+  SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_ENUM_MAYBE_ENUM = 336
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_ENUM__CASE)
+} Spanwire__Codectest__V1__Everything__HasMaybeEnumCase;
 
 struct  Spanwire__Codectest__V1__Everything
 {
@@ -301,6 +479,73 @@ struct  Spanwire__Codectest__V1__Everything
   Google__Protobuf__Timestamp **timestamps;
   Google__Protobuf__FloatValue *float_wrapper;
   Google__Protobuf__UInt32Value *uint32_wrapper;
+  size_t n_unpacked_int32;
+  int32_t *unpacked_int32;
+  size_t n_unpacked_int64;
+  int64_t *unpacked_int64;
+  size_t n_unpacked_uint32;
+  uint32_t *unpacked_uint32;
+  size_t n_unpacked_uint64;
+  uint64_t *unpacked_uint64;
+  size_t n_unpacked_sint32;
+  int32_t *unpacked_sint32;
+  size_t n_unpacked_sint64;
+  int64_t *unpacked_sint64;
+  size_t n_unpacked_fixed32;
+  uint32_t *unpacked_fixed32;
+  size_t n_unpacked_fixed64;
+  uint64_t *unpacked_fixed64;
+  size_t n_unpacked_sfixed32;
+  int32_t *unpacked_sfixed32;
+  size_t n_unpacked_sfixed64;
+  int64_t *unpacked_sfixed64;
+  size_t n_unpacked_float;
+  float *unpacked_float;
+  size_t n_unpacked_double;
+  double *unpacked_double;
+  size_t n_unpacked_bool;
+  protobuf_c_boolean *unpacked_bool;
+  size_t n_unpacked_enum;
+  Spanwire__Codectest__V1__Colour *unpacked_enum;
+  Spanwire__Codectest__V1__Inner *maybe_message;
+  size_t n_sint32_key_map;
+  Spanwire__Codectest__V1__Everything__Sint32KeyMapEntry **sint32_key_map;
+  size_t n_sint64_key_map;
+  Spanwire__Codectest__V1__Everything__Sint64KeyMapEntry **sint64_key_map;
+  size_t n_fixed32_key_map;
+  Spanwire__Codectest__V1__Everything__Fixed32KeyMapEntry **fixed32_key_map;
+  size_t n_fixed64_key_map;
+  Spanwire__Codectest__V1__Everything__Fixed64KeyMapEntry **fixed64_key_map;
+  size_t n_sfixed64_key_map;
+  Spanwire__Codectest__V1__Everything__Sfixed64KeyMapEntry **sfixed64_key_map;
+  size_t n_bool_wrappers;
+  Google__Protobuf__BoolValue **bool_wrappers;
+  size_t n_int32_wrappers;
+  Google__Protobuf__Int32Value **int32_wrappers;
+  size_t n_int64_wrappers;
+  Google__Protobuf__Int64Value **int64_wrappers;
+  size_t n_uint32_wrappers;
+  Google__Protobuf__UInt32Value **uint32_wrappers;
+  size_t n_uint64_wrappers;
+  Google__Protobuf__UInt64Value **uint64_wrappers;
+  size_t n_float_wrappers;
+  Google__Protobuf__FloatValue **float_wrappers;
+  size_t n_double_wrappers;
+  Google__Protobuf__DoubleValue **double_wrappers;
+  size_t n_string_wrappers;
+  Google__Protobuf__StringValue **string_wrappers;
+  size_t n_bytes_wrappers;
+  Google__Protobuf__BytesValue **bytes_wrappers;
+  size_t n_durations;
+  Google__Protobuf__Duration **durations;
+  size_t n_field_masks;
+  Google__Protobuf__FieldMask **field_masks;
+  size_t n_structures;
+  Google__Protobuf__Struct **structures;
+  size_t n_anys;
+  Google__Protobuf__Any **anys;
+  size_t n_list_values;
+  Google__Protobuf__ListValue **list_values;
   int32_t _odd_name1;
   int32_t odd__name2_;
   int32_t oddname3;
@@ -313,6 +558,26 @@ struct  Spanwire__Codectest__V1__Everything
     double choice_double;
     Spanwire__Codectest__V1__Colour choice_enum;
     Google__Protobuf__NullValue choice_null;
+  };
+  Spanwire__Codectest__V1__Everything__AnyKindCase any_kind_case;
+  union {
+    int32_t kind_int32;
+    int64_t kind_int64;
+    uint32_t kind_uint32;
+    uint64_t kind_uint64;
+    int32_t kind_sint32;
+    int64_t kind_sint64;
+    uint32_t kind_fixed32;
+    uint64_t kind_fixed64;
+    int32_t kind_sfixed32;
+    int64_t kind_sfixed64;
+    float kind_float;
+    double kind_double;
+    protobuf_c_boolean kind_bool;
+    ProtobufCBinaryData kind_string;
+    ProtobufCBinaryData kind_bytes;
+    Spanwire__Codectest__V1__Colour kind_enum;
+    Spanwire__Codectest__V1__Inner *kind_message;
   };
   Spanwire__Codectest__V1__Everything__HasOptionalInt32Case has_optional_int32_case;
   union {
@@ -330,10 +595,74 @@ struct  Spanwire__Codectest__V1__Everything
   union {
     Spanwire__Codectest__V1__Colour optional_enum;
   };
+  Spanwire__Codectest__V1__Everything__HasMaybeInt32Case has_maybe_int32_case;
+  union {
+    int32_t maybe_int32;
+  };
+  Spanwire__Codectest__V1__Everything__HasMaybeInt64Case has_maybe_int64_case;
+  union {
+    int64_t maybe_int64;
+  };
+  Spanwire__Codectest__V1__Everything__HasMaybeUint32Case has_maybe_uint32_case;
+  union {
+    uint32_t maybe_uint32;
+  };
+  Spanwire__Codectest__V1__Everything__HasMaybeUint64Case has_maybe_uint64_case;
+  union {
+    uint64_t maybe_uint64;
+  };
+  Spanwire__Codectest__V1__Everything__HasMaybeSint32Case has_maybe_sint32_case;
+  union {
+    int32_t maybe_sint32;
+  };
+  Spanwire__Codectest__V1__Everything__HasMaybeSint64Case has_maybe_sint64_case;
+  union {
+    int64_t maybe_sint64;
+  };
+  Spanwire__Codectest__V1__Everything__HasMaybeFixed32Case has_maybe_fixed32_case;
+  union {
+    uint32_t maybe_fixed32;
+  };
+  Spanwire__Codectest__V1__Everything__HasMaybeFixed64Case has_maybe_fixed64_case;
+  union {
+    uint64_t maybe_fixed64;
+  };
+  Spanwire__Codectest__V1__Everything__HasMaybeSfixed32Case has_maybe_sfixed32_case;
+  union {
+    int32_t maybe_sfixed32;
+  };
+  Spanwire__Codectest__V1__Everything__HasMaybeSfixed64Case has_maybe_sfixed64_case;
+  union {
+    int64_t maybe_sfixed64;
+  };
+  Spanwire__Codectest__V1__Everything__HasMaybeFloatCase has_maybe_float_case;
+  union {
+    float maybe_float;
+  };
+  Spanwire__Codectest__V1__Everything__HasMaybeDoubleCase has_maybe_double_case;
+  union {
+    double maybe_double;
+  };
+  Spanwire__Codectest__V1__Everything__HasMaybeBoolCase has_maybe_bool_case;
+  union {
+    protobuf_c_boolean maybe_bool;
+  };
+  Spanwire__Codectest__V1__Everything__HasMaybeStringCase has_maybe_string_case;
+  union {
+    ProtobufCBinaryData maybe_string;
+  };
+  Spanwire__Codectest__V1__Everything__HasMaybeBytesCase has_maybe_bytes_case;
+  union {
+    ProtobufCBinaryData maybe_bytes;
+  };
+  Spanwire__Codectest__V1__Everything__HasMaybeEnumCase has_maybe_enum_case;
+  union {
+    Spanwire__Codectest__V1__Colour maybe_enum;
+  };
 };
 #define SPANWIRE__CODECTEST__V1__EVERYTHING__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__codectest__v1__everything__descriptor) \
-    , 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0,NULL}, {0,NULL}, SPANWIRE__CODECTEST__V1__COLOUR__COLOUR_UNSPECIFIED, NULL, NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0,NULL, 0,NULL, NULL, NULL, 0, 0, 0, 0, SPANWIRE__CODECTEST__V1__EVERYTHING__CHOICE__NOT_SET, {0}, SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_OPTIONAL_INT32__NOT_SET, {0}, SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_OPTIONAL_STRING__NOT_SET, {0}, SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_OPTIONAL_BOOL__NOT_SET, {0}, SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_OPTIONAL_ENUM__NOT_SET, {0} }
+    , 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0,NULL}, {0,NULL}, SPANWIRE__CODECTEST__V1__COLOUR__COLOUR_UNSPECIFIED, NULL, NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0,NULL, 0,NULL, NULL, NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0, 0, 0, 0, SPANWIRE__CODECTEST__V1__EVERYTHING__CHOICE__NOT_SET, {0}, SPANWIRE__CODECTEST__V1__EVERYTHING__ANY_KIND__NOT_SET, {0}, SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_OPTIONAL_INT32__NOT_SET, {0}, SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_OPTIONAL_STRING__NOT_SET, {0}, SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_OPTIONAL_BOOL__NOT_SET, {0}, SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_OPTIONAL_ENUM__NOT_SET, {0}, SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_INT32__NOT_SET, {0}, SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_INT64__NOT_SET, {0}, SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_UINT32__NOT_SET, {0}, SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_UINT64__NOT_SET, {0}, SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_SINT32__NOT_SET, {0}, SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_SINT64__NOT_SET, {0}, SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_FIXED32__NOT_SET, {0}, SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_FIXED64__NOT_SET, {0}, SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_SFIXED32__NOT_SET, {0}, SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_SFIXED64__NOT_SET, {0}, SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_FLOAT__NOT_SET, {0}, SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_DOUBLE__NOT_SET, {0}, SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_BOOL__NOT_SET, {0}, SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_STRING__NOT_SET, {0}, SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_BYTES__NOT_SET, {0}, SPANWIRE__CODECTEST__V1__EVERYTHING__HAS_MAYBE_ENUM__NOT_SET, {0} }
 
 
 /* Spanwire__Codectest__V1__Inner methods */
@@ -385,6 +714,21 @@ void   spanwire__codectest__v1__everything__inner_map_entry__init
 /* Spanwire__Codectest__V1__Everything__Sfixed32MapEntry methods */
 void   spanwire__codectest__v1__everything__sfixed32_map_entry__init
                      (Spanwire__Codectest__V1__Everything__Sfixed32MapEntry         *message);
+/* Spanwire__Codectest__V1__Everything__Sint32KeyMapEntry methods */
+void   spanwire__codectest__v1__everything__sint32_key_map_entry__init
+                     (Spanwire__Codectest__V1__Everything__Sint32KeyMapEntry         *message);
+/* Spanwire__Codectest__V1__Everything__Sint64KeyMapEntry methods */
+void   spanwire__codectest__v1__everything__sint64_key_map_entry__init
+                     (Spanwire__Codectest__V1__Everything__Sint64KeyMapEntry         *message);
+/* Spanwire__Codectest__V1__Everything__Fixed32KeyMapEntry methods */
+void   spanwire__codectest__v1__everything__fixed32_key_map_entry__init
+                     (Spanwire__Codectest__V1__Everything__Fixed32KeyMapEntry         *message);
+/* Spanwire__Codectest__V1__Everything__Fixed64KeyMapEntry methods */
+void   spanwire__codectest__v1__everything__fixed64_key_map_entry__init
+                     (Spanwire__Codectest__V1__Everything__Fixed64KeyMapEntry         *message);
+/* Spanwire__Codectest__V1__Everything__Sfixed64KeyMapEntry methods */
+void   spanwire__codectest__v1__everything__sfixed64_key_map_entry__init
+                     (Spanwire__Codectest__V1__Everything__Sfixed64KeyMapEntry         *message);
 /* Spanwire__Codectest__V1__Everything methods */
 void   spanwire__codectest__v1__everything__init
                      (Spanwire__Codectest__V1__Everything         *message);
@@ -439,6 +783,21 @@ typedef void (*Spanwire__Codectest__V1__Everything__InnerMapEntry_Closure)
 typedef void (*Spanwire__Codectest__V1__Everything__Sfixed32MapEntry_Closure)
                  (const Spanwire__Codectest__V1__Everything__Sfixed32MapEntry *message,
                   void *closure_data);
+typedef void (*Spanwire__Codectest__V1__Everything__Sint32KeyMapEntry_Closure)
+                 (const Spanwire__Codectest__V1__Everything__Sint32KeyMapEntry *message,
+                  void *closure_data);
+typedef void (*Spanwire__Codectest__V1__Everything__Sint64KeyMapEntry_Closure)
+                 (const Spanwire__Codectest__V1__Everything__Sint64KeyMapEntry *message,
+                  void *closure_data);
+typedef void (*Spanwire__Codectest__V1__Everything__Fixed32KeyMapEntry_Closure)
+                 (const Spanwire__Codectest__V1__Everything__Fixed32KeyMapEntry *message,
+                  void *closure_data);
+typedef void (*Spanwire__Codectest__V1__Everything__Fixed64KeyMapEntry_Closure)
+                 (const Spanwire__Codectest__V1__Everything__Fixed64KeyMapEntry *message,
+                  void *closure_data);
+typedef void (*Spanwire__Codectest__V1__Everything__Sfixed64KeyMapEntry_Closure)
+                 (const Spanwire__Codectest__V1__Everything__Sfixed64KeyMapEntry *message,
+                  void *closure_data);
 typedef void (*Spanwire__Codectest__V1__Everything_Closure)
                  (const Spanwire__Codectest__V1__Everything *message,
                   void *closure_data);
@@ -461,6 +820,11 @@ extern const ProtobufCMessageDescriptor spanwire__codectest__v1__everything__byt
 extern const ProtobufCMessageDescriptor spanwire__codectest__v1__everything__enum_map_entry__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__codectest__v1__everything__inner_map_entry__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__codectest__v1__everything__sfixed32_map_entry__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__codectest__v1__everything__sint32_key_map_entry__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__codectest__v1__everything__sint64_key_map_entry__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__codectest__v1__everything__fixed32_key_map_entry__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__codectest__v1__everything__fixed64_key_map_entry__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__codectest__v1__everything__sfixed64_key_map_entry__descriptor;
 
 PROTOBUF_C__END_DECLS
 
