@@ -77,7 +77,8 @@ func withCopy<Value>(_ bytes: UnsafeRawBufferPointer, _ body: (UnsafeRawBufferPo
 
 /// What must hold for every input does not: says so and ends the process, in release builds too.
 func violated(_ what: @autoclosure () -> String, line: UInt = #line, file: StaticString = #fileID) -> Never {
-  fputs("violated at \(file):\(line): \(what())\n", stderr)
+  let text = "violated at \(file):\(line): \(what())\n"
+  _ = write(2, text, text.utf8.count)
   abort()
 }
 

@@ -6,8 +6,8 @@ func fuzzMetadata(_ input: inout FuzzInput) {
   var pairs: [(name: [UInt8], value: [UInt8])] = []
   while !input.isEmpty, pairs.count < 64 {
     let isBinary = input.byte() & 1 == 1
-    // A transport gives lower-case names; what stands in them otherwise is its affair.
-    var name = input.bytes(Int(input.byte()) % 16).map { 0x41...0x5a ~= $0 ? $0 | 0x20 : $0 }
+    // A transport gives lower-case ASCII as names.
+    var name = input.bytes(Int(input.byte()) % 16).map { 0x41...0x5a ~= $0 & 0x7f ? $0 & 0x7f | 0x20 : $0 & 0x7f }
     if isBinary { name += Array("-bin".utf8) }
     pairs.append((name, Array(input.bytes(Int(input.byte())))))
   }

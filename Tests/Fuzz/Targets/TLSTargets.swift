@@ -27,7 +27,9 @@ func fuzzTLS(_ input: inout FuzzInput) {
   for _ in 0..<12 {
     for (from, to) in [(client, server), (server, client)] {
       var flight: [UInt8] = []
-      from.output { flight = Array($0); return $0.count }
+      from.output {
+        flight = Array($0); return $0.count
+      }
       while untilChange < flight.count, !input.isEmpty {
         switch input.byte() % 4 {
         case 0: flight[untilChange] ^= input.byte() | 1

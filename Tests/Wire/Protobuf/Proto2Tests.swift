@@ -100,7 +100,7 @@ struct Proto2Tests {
 
   @Test("Random messages are the same to values, dynamic messages and the judge", .enabled(if: Oracle.isAvailable))
   func random() throws {
-    var random = RandomMessages(generator: SeededGenerator(seed: 12))
+    var random = RandomMessages(generator: SeededGenerator(seed: DifferentialTests.seed &+ 12))
     let messages = (0..<200).map { _ in random.message(TestTypes.whole) }
     let wires = messages.map { $0.encoded() }
     for (message, answer) in zip(messages, Oracle.wire(wires, as: TestTypes.whole)) {
@@ -112,7 +112,7 @@ struct Proto2Tests {
 
   @Test("Damaged bytes get one verdict from values, dynamic messages and the judge", .enabled(if: Oracle.isAvailable))
   func damage() throws {
-    var random = RandomMessages(generator: SeededGenerator(seed: 77))
+    var random = RandomMessages(generator: SeededGenerator(seed: DifferentialTests.seed &+ 77))
     var inputs: [[UInt8]] = []
     for _ in 0..<100 {
       var bytes = random.message(TestTypes.whole).encoded()

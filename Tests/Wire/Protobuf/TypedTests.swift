@@ -11,7 +11,7 @@ import Testing
 struct TypedTests {
   @Test("Random messages are the same, typed and dynamic, and protobuf-c reads the same struct")
   func random() throws {
-    var random = RandomMessages(generator: SeededGenerator(seed: 4))
+    var random = RandomMessages(generator: SeededGenerator(seed: DifferentialTests.seed &+ 4))
     for _ in 0..<200 {
       let dynamic = random.message(TestTypes.everything)
       let bytes = dynamic.encoded()
@@ -51,7 +51,7 @@ struct TypedTests {
 
   @Test("Damaged bytes get one verdict from values, views and dynamic messages, and what passes settles after one round")
   func damage() throws {
-    var random = RandomMessages(generator: SeededGenerator(seed: 31))
+    var random = RandomMessages(generator: SeededGenerator(seed: DifferentialTests.seed &+ 31))
     for _ in 0..<60 {
       var bytes = random.message(TestTypes.everything).encoded()
       if bytes.isEmpty { continue }
