@@ -59,6 +59,7 @@ let library: [Target] = [
   .executableTarget(
     name: "spanwire-echo", dependencies: ["SpanwireRPCOverHTTP2", "SpanwireProtobuf", "SpanwireWellKnown", "CEcho"],
     path: "Sources/Apps/spanwire-echo", exclude: ["Protos"]),
+  .executableTarget(name: "spanwire-abuse", dependencies: ["SpanwireRawWire"], path: "Benchmarks/Abuse"),
   .executableTarget(
     name: "spanwire-interop", dependencies: ["SpanwireRPCOverHTTP2", "SpanwireProtobuf", "SpanwireWellKnown", "CInteropProtos"],
     path: "Sources/Apps/spanwire-interop"),
@@ -87,9 +88,11 @@ let library: [Target] = [
   tests("Wire/HTTP2"),
   .target(name: "SpanwireTestCertificates", path: "Tests/Wire/Certificates"),
   tests("Wire/TLS", ["SpanwireTestCertificates"]),
+  .target(name: "SpanwireRawWire", path: "Tests/RPC/RawWire"),
   .target(
     name: "SpanwireRPCTestSupport",
-    dependencies: ["SpanwireRPC", "SpanwireRPCOverHTTP2", "SpanwireWellKnown", "SpanwireTestCertificates"], path: "Tests/RPC/Support"),
+    dependencies: ["SpanwireRawWire", "SpanwireRPC", "SpanwireRPCOverHTTP2", "SpanwireWellKnown", "SpanwireTestCertificates"],
+    path: "Tests/RPC/Support"),
   tests("RPC/RPC", ["SpanwireRPCTestSupport"]),
   tests("RPC/RPCInProcess", ["SpanwireRPCTestSupport"]),
   tests(
@@ -163,8 +166,9 @@ let platform: [Target] = [
   // Tests
   tests("Apps/Platform", ["SpanwireRPCOverHTTP2"]),
   .testTarget(
-    name: "EndToEndTests", dependencies: ["spanwire", "SpanwireRPCOverHTTP2", "SpanwireSchema"], path: "Tests/EndToEnd",
-    exclude: ["bad_input.py", "surface.py"]),
+    name: "EndToEndTests",
+    dependencies: ["spanwire", "SpanwireRPCOverHTTP2", "SpanwireRPCServices", "SpanwireSchema", "SpanwireTestCertificates"],
+    path: "Tests/EndToEnd", exclude: ["bad_input.py", "surface.py"]),
 ]
 
 // SPANWIRE_ONLY=library leaves the platform out: quick builds of Wire and RPC, and those with sanitizers. SPANWIRE_ONLY=fuzz adds the fuzzer.

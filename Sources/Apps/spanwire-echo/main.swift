@@ -54,5 +54,6 @@ let tls =
 let server = try HTTP2Server(router, ServerConfiguration(port: port, tls: tls))
 run { [server] in
   for address in try await server.start() { print("serving on \(address)") }
+  fflush(nil)  // whoever waits for these lines reads them from a pipe
   await server.serveUntilTermination(grace: .seconds(1))
 }

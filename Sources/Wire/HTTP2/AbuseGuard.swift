@@ -10,6 +10,10 @@ struct AbuseGuard {
   private var idleFrames: TokenBucket
   private var lastPing: UInt64?
   private var pingStrikes = 0
+  /// Frames of headers and data that went out, and how many had at the last ping.
+  private var sentFrames = 0
+  private var sentAtPing = 0
+  private var windowUpdates = 0
   /// The size of the header list at hand, once it is too large.
   var refusedHeaderBytes = 0
 
@@ -42,6 +46,12 @@ struct AbuseGuard {
 
   /// The peer pings. Each ping costs it a strike that comes too soon after the one before, with nothing sent to it in between.
   mutating func allowsPing(isIdle: Bool) -> Bool {
+    if sentFrames != sentAtPing {
+      // Pings that measure or keep a connection on which something was sent are welcome.
+      sentAtPing = sentFrames
+      pingStrikes = 0
+      lastPing = nil
+    }
     defer { lastPing = now }
     let interval = isIdle ? minIdlePingInterval : minPingInterval
     guard let interval, let lastPing, now < lastPing || now - lastPing < interval else { return idleFrames.take(at: now) }
@@ -49,10 +59,13 @@ struct AbuseGuard {
     return pingStrikes <= maxPingStrikes && idleFrames.take(at: now)
   }
 
-  /// We sent headers or data: pings that measure or keep such a connection are welcome.
-  @inline(__always)
-  mutating func sentSomething() {
-    pingStrikes = 0
-    lastPing = nil
+  /// The peer makes room for more. Who reads does so for the stream and the connection as data comes; who does it for nothing is counted.
+  mutating func allowsWindowUpdate() -> Bool {
+    windowUpdates &+= 1
+    return windowUpdates &- 2 &* sentFrames <= HTTP2Limits.freeWindowUpdates || idleFrames.take(at: now)
   }
+
+  /// We sent headers or data.
+  @inline(__always)
+  mutating func sentSomething() { sentFrames &+= 1 }
 }

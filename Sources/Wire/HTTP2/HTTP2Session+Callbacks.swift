@@ -199,6 +199,8 @@ extension HTTP2Session {
       }
     case NGHTTP2_PRIORITY:
       if !guardian.allowsIdleFrame() { terminate(.enhanceYourCalm, debug: "too many priorities") }
+    case NGHTTP2_WINDOW_UPDATE:
+      if role == .server, !guardian.allowsWindowUpdate() { terminate(.enhanceYourCalm, debug: "too many window updates") }
     case NGHTTP2_PING:
       if head.flags & acknowledgement != 0 {
         let bytes = UnsafeRawPointer(spanwire_ping_bytes(frame)!)

@@ -119,7 +119,12 @@ public final class HTTP2Session {
     guardian.now = now
     let count = nghttp2_session_mem_recv(handle, bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), bytes.count)
     needsSend()
-    if count < 0 { throw HTTP2Error(code: count) }
+    if count < 0 {
+      let error = HTTP2Error(code: count)
+      // Whatever nghttp2 cuts off by itself is a flood; it leaves the word about it to us.
+      if !error.isBadPreface { terminate(.enhanceYourCalm, debug: "too many frames") }
+      throw error
+    }
   }
 
   /// Writes bytes for the connection into a buffer of at least `leastSendCapacity`; 0 when there are none for now.

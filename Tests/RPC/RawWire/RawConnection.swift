@@ -1,5 +1,4 @@
 import Glibc
-import SpanwireEventLoop
 
 /// A peer without a protocol: a socket that blocks, on which a test writes whatever bytes it likes and reads what frames come back.
 package final class RawConnection: @unchecked Sendable {
@@ -110,9 +109,4 @@ package struct RawConnectionError: Error, CustomStringConvertible {
   package let call: String
   package let code: Int32
   package var description: String { "\(call): \(String(cString: strerror(code)))" }
-}
-
-/// So many connections that have exchanged settings and do nothing else; opened where blocking does no harm.
-package func connections(_ count: Int, to port: UInt16) async throws -> [RawConnection] {
-  try await offload { try (0..<count).map { _ in try RawConnection(greeting: port) } }
 }

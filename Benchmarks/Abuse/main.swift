@@ -1,0 +1,68 @@
+import Glibc
+import SpanwireRawWire
+
+// What an attack costs those who are served meanwhile: latency in the calm and under each attack, and the server's memory before, at its
+// highest, and after.
+//
+//   spanwire-abuse SECONDS PORT PID
+//
+// A server of echo.proto listens on the port as that process. Attackers run at the lowest priority: theirs would be another machine's time.
+
+let arguments = CommandLine.arguments
+guard arguments.count == 4, let seconds = Double(arguments[1]), let port = UInt16(arguments[2]), let server = Int32(arguments[3]) else {
+  print("usage: spanwire-abuse SECONDS PORT PID")
+  exit(2)
+}
+
+/// Beyond this many times the calm p99 an attack has succeeded, unless the figure is below the floor: what a busy machine does by itself.
+let allowedRatio = 3.0
+let floorMilliseconds = 5.0
+/// Memory that may remain: the allocator's, not the attack's.
+let allowedGrowthKiB = 16 * 1024
+/// Connections that wait at a time, for attacks that work by waiting.
+let held = 300
+let attackers = 2
+
+var failures = 0
+print("attack                  calm p50   calm p99        p50        p99   ratio   RSS before    highest      after")
+let path = "/echo.Echo/Get"
+_ = try Victim(port: port, path: path).latencies(for: 0.2)
+for attack in Attack.all(path: path) {
+  let before = residentKiB(server)
+  let calm = try Victim(port: port, path: path).latencies(for: seconds)
+  let stop = Flag()
+  let threads = (0..<attackers).map { _ in
+    Thread {
+      if attack.holds {
+        var connections: [RawConnection] = []
+        while !stop.isSet {
+          if connections.count < held / attackers, let connection = try? attack.open(port: port) { connections.append(connection) }
+          if connections.count == held / attackers { usleep(10_000) }
+        }
+      } else {
+        while !stop.isSet { _ = try? attack.run(port: port, until: { stop.isSet }) }
+      }
+    }
+  }
+  let highest = Peak(server)
+  let hot = try Victim(port: port, path: path).latencies(for: seconds) { highest.look() }
+  stop.set()
+  for thread in threads { thread.join() }
+  // What was lingering goes within a second or two.
+  var after = residentKiB(server)
+  for _ in 0..<50 where after > before + allowedGrowthKiB {
+    usleep(100_000)
+    after = residentKiB(server)
+  }
+  let ratio = hot.p99 / calm.p99
+  let tooSlow = ratio > allowedRatio && hot.p99 > floorMilliseconds
+  let tooLarge = after > before + allowedGrowthKiB
+  if tooSlow || tooLarge { failures += 1 }
+  print(
+    pad(attack.name, 22), number(calm.p50), number(calm.p99), number(hot.p50), number(hot.p99), number(ratio, 2, 7),
+    mebibytes(before), mebibytes(highest.kiB), mebibytes(after), tooSlow ? " too slow" : "", tooLarge ? " memory stays" : "")
+}
+print(
+  "times in milliseconds of \(Victim.perSecond) calls a second; a ratio up to \(allowedRatio), or a p99 up to \(floorMilliseconds) ms, is well"
+)
+exit(failures == 0 ? 0 : 1)
