@@ -44,14 +44,15 @@ final class ServerProcess: @unchecked Sendable {
     try? FileManager.default.removeItem(at: data)
   }
 
-  /// Starts the server and returns once it listens; on the same address as before, if there was one.
-  func start(failpoint: String? = nil) throws {
+  /// Starts the server and returns once it listens; on the same address as before, if there was one. Options may follow.
+  func start(failpoint: String? = nil, listen: String? = nil, _ options: [String] = []) throws {
     process = Process()
     output = Pipe()
     process.executableURL = Checkout.spanwire
-    process.arguments = [
-      "serve", "--dev", "--data", data.path, "--listen", address.isEmpty ? "127.0.0.1:0" : address, "--clock", Self.clock,
-    ]
+    process.arguments =
+      [
+        "serve", "--dev", "--data", data.path, "--listen", listen ?? (address.isEmpty ? "127.0.0.1:0" : address), "--clock", Self.clock,
+      ] + options
     var environment = ProcessInfo.processInfo.environment
     environment["SPANWIRE_FAILPOINT"] = failpoint
     process.environment = environment
@@ -83,6 +84,9 @@ final class ServerProcess: @unchecked Sendable {
     Foundation.kill(process.processIdentifier, SIGKILL)
     process.waitUntilExit()
   }
+
+  /// Asks it to read its certificates again.
+  func hangUp() { Foundation.kill(process.processIdentifier, SIGHUP) }
 
   /// Asks it to drain and stop; the exit code.
   func terminate() -> Int32 {

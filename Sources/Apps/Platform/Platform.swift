@@ -20,7 +20,7 @@ import SpanwireTelemetry
 
 /// The composition root: which services there are, on which store, behind which port. Nothing else is decided here.
 public final class Platform: Sendable {
-  /// `HOST:PORT` where it listens.
+  /// `HOST:PORT`, or `unix:PATH`, where it listens.
   public let address: String
 
   private let server: HTTP2Server
@@ -51,18 +51,23 @@ public final class Platform: Sendable {
 
     let served = services.routes.map(\.descriptor)
     let health = HealthService(services: served)
-    let reflected = served + [Grpc_Health_V1_Health.descriptor]
+    let channelz = ChannelzService()
+    let inspection = channelz.routes(exposure: MethodExposure(surfaces: .ops, principals: .ops))
     let routes =
-      services.routes + [health.routes]
-      + ReflectionService.routes(services: reflected, files: SpanwireSchemaFiles.all + [Grpc_Health_V1_Health.file])
+      services.routes + [health.routes, inspection]
+      + ReflectionService.routes(
+        services: served + [Grpc_Health_V1_Health.descriptor, inspection.descriptor],
+        files: SpanwireSchemaFiles.all + [Grpc_Health_V1_Health.file, Grpc_Channelz_V1_Channelz.file])
     let open: Set<String> = Set(routes.map(\.descriptor.fullName)).subtracting(ServiceNames.byContract.keys)
-    let router = ServerRouter(
-      routes,
-      interceptors: [
-        CredentialInterceptor(acceptsDevelopmentTokens: options.isDevelopment),
-        ExposureGate(exposure: ExposureInterceptor(openServices: open), audit: RefusalAudit(environment: services.environment).record),
-      ],
-      observer: services.recorder)
+    var interceptors: [any ServerInterceptor] = [CredentialInterceptor(acceptsDevelopmentTokens: options.isDevelopment)]
+    if let rate = options.callsPerSecond {
+      let limit = RateLimit(burst: Int(max(1, min(2 * rate, 1e9))), perSecond: rate)
+      // What the services ask of each other is the work of a call that was let in.
+      interceptors.append(RateLimitInterceptor(limit) { $0.peer === Peer.inProcess ? nil : RateLimitInterceptor.caller($0) })
+    }
+    interceptors.append(
+      ExposureGate(exposure: ExposureInterceptor(openServices: open), audit: RefusalAudit(environment: services.environment).record))
+    let router = ServerRouter(routes, interceptors: interceptors, observer: services.recorder)
     services.local.connect(router)
     try await services.start()
 
@@ -70,16 +75,23 @@ public final class Platform: Sendable {
     if let certificate = options.certificateFile, let key = options.keyFile {
       configuration.tls = TLSServerConfiguration(
         certificateChain: .file(path: certificate), privateKey: .file(path: key),
-        clientCertificates: options.clientAuthoritiesFile.map { .verified(authorities: .file(path: $0)) } ?? .ignored)
+        clientCertificates: options.clientAuthoritiesFile.map {
+          options.requiresClientCertificate ? .required(authorities: .file(path: $0)) : .verified(authorities: .file(path: $0))
+        } ?? .ignored)
     }
     let server = try HTTP2Server(router, configuration)
-    let addresses = try await server.start()
-    guard case .ip(let host, let asked) = endpoint else { preconditionFailure("a platform listens on an address") }
-    let port = addresses[0].port ?? asked
-    return Platform(
-      address: host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)", server: server, health: health, services: services,
-      databases: [database, spans])
+    channelz.add(server)
+    let bound = try await server.start()[0]
+    let address =
+      switch endpoint {
+      case .ip(let host, let asked): "\(host.contains(":") ? "[\(host)]" : host):\(bound.port ?? asked)"
+      case .unix(let path, _): "unix:\(path)"
+      }
+    return Platform(address: address, server: server, health: health, services: services, databases: [database, spans])
   }
+
+  /// Reads the certificate files again: new connections see what they hold now. When they cannot be used it throws and nothing changes.
+  public func reloadCertificates() throws { try server.reloadCertificates() }
 
   /// Says NOT_SERVING, lets running calls finish within the grace, and closes the store.
   public func stop(grace: Duration) async {
@@ -91,8 +103,9 @@ public final class Platform: Sendable {
   }
 
   private static func endpoint(of options: PlatformOptions) throws -> ServerConfiguration.Endpoint {
+    if options.listen.hasPrefix("unix:") { return .unix(path: String(options.listen.dropFirst("unix:".count)), mode: 0o600) }
     guard let colon = options.listen.lastIndex(of: ":"), let port = UInt16(options.listen[options.listen.index(after: colon)...]) else {
-      throw PlatformError("--listen is HOST:PORT, not '\(options.listen)'")
+      throw PlatformError("--listen is HOST:PORT or unix:PATH, not '\(options.listen)'")
     }
     var host = String(options.listen[..<colon])
     if host == "localhost" || host.isEmpty { host = "127.0.0.1" }

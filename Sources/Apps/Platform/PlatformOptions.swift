@@ -4,26 +4,33 @@ import SpanwireServiceKit
 public struct PlatformOptions: Sendable {
   /// The folder of its databases. One process holds it at a time.
   public var dataFolder: String
-  /// `HOST:PORT`; port 0 takes a free one.
+  /// `HOST:PORT`, port 0 takes a free one; or `unix:PATH`, a socket that only its owner may use.
   public var listen: String
   /// PEM files; without them the port speaks cleartext.
   public var certificateFile: String?
   public var keyFile: String?
   /// PEM file of the authorities that client certificates are checked against; callers are then known by their certificates.
   public var clientAuthoritiesFile: String?
+  /// Whether a connection without a client certificate is refused; needs the authorities.
+  public var requiresClientCertificate: Bool
+  /// Calls a second that one caller may make in the long run, twice as many at once; nil for any number.
+  public var callsPerSecond: Double?
   /// Admits development tokens. Such a server listens on loopback only.
   public var isDevelopment: Bool
   public var clock: any WallClock
 
   public init(
     dataFolder: String, listen: String, certificateFile: String? = nil, keyFile: String? = nil, clientAuthoritiesFile: String? = nil,
-    isDevelopment: Bool = false, clock: any WallClock = SystemClock()
+    requiresClientCertificate: Bool = false, callsPerSecond: Double? = nil, isDevelopment: Bool = false,
+    clock: any WallClock = SystemClock()
   ) {
     self.dataFolder = dataFolder
     self.listen = listen
     self.certificateFile = certificateFile
     self.keyFile = keyFile
     self.clientAuthoritiesFile = clientAuthoritiesFile
+    self.requiresClientCertificate = requiresClientCertificate
+    self.callsPerSecond = callsPerSecond
     self.isDevelopment = isDevelopment
     self.clock = clock
   }

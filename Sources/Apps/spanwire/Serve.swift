@@ -9,14 +9,19 @@ struct Serve: AsyncParsableCommand {
     abstract: "Serve the platform from a data folder.",
     discussion: """
       Prints 'listening on HOST:PORT' once it serves. SIGTERM and SIGINT drain it: health says NOT_SERVING, new calls are sent \
-      elsewhere, running ones finish within --grace, and it exits with 0.
+      elsewhere, running ones finish within --grace, and it exits with 0. SIGHUP, or a change of the certificate files, makes new \
+      connections see the new certificates.
       """)
 
   @Option(help: "The folder of its databases; made if it isn't there.") var data: String
-  @Option(help: "HOST:PORT to listen on; port 0 takes a free one.") var listen = "127.0.0.1:7300"
+  @Option(help: "HOST:PORT to listen on, port 0 takes a free one; or unix:PATH.") var listen = "127.0.0.1:7300"
   @Option(name: .customLong("tls-cert"), help: "PEM file of the certificate chain; needs --tls-key.") var tlsCertificate: String?
   @Option(name: .customLong("tls-key"), help: "PEM file of the private key.") var tlsKey: String?
   @Option(name: .customLong("tls-client-ca"), help: "PEM file of the authorities of client certificates.") var tlsClientAuthorities: String?
+  @Flag(name: .customLong("tls-require-client-cert"), help: "Refuse connections without a client certificate; needs --tls-client-ca.")
+  var tlsRequiresClientCertificate = false
+  @Option(name: .customLong("rate-limit"), help: "Calls a second that one caller may make in the long run; twice as many at once.")
+  var callsPerSecond: Double?
   @Flag(help: "Admit development tokens; listens on loopback only.") var dev = false
   @Option(help: "Let the platform's clock begin at this moment, in RFC 3339.") var clock: String?
   @Option(help: "Seconds that running calls have to finish when it stops.") var grace: Double = 10
@@ -31,6 +36,10 @@ struct Serve: AsyncParsableCommand {
     _ = try chosenClock()
     if (tlsCertificate == nil) != (tlsKey == nil) { throw ValidationError("--tls-cert and --tls-key go together") }
     if tlsClientAuthorities != nil, tlsCertificate == nil { throw ValidationError("--tls-client-ca needs --tls-cert") }
+    if tlsRequiresClientCertificate, tlsClientAuthorities == nil {
+      throw ValidationError("--tls-require-client-cert needs --tls-client-ca")
+    }
+    if let callsPerSecond, !(callsPerSecond > 0) { throw ValidationError("--rate-limit must be more than 0") }
     if grace < 0 { throw ValidationError("--grace must not be negative") }
   }
 
@@ -46,9 +55,12 @@ struct Serve: AsyncParsableCommand {
       let platform = try await Platform.start(
         PlatformOptions(
           dataFolder: data, listen: listen, certificateFile: tlsCertificate, keyFile: tlsKey, clientAuthoritiesFile: tlsClientAuthorities,
-          isDevelopment: dev, clock: try chosenClock()))
+          requiresClientCertificate: tlsRequiresClientCertificate, callsPerSecond: callsPerSecond, isDevelopment: dev,
+          clock: try chosenClock()))
+      let watch = CertificateWatch([tlsCertificate, tlsKey, tlsClientAuthorities].compactMap { $0 }) { try platform.reloadCertificates() }
       print("listening on \(platform.address)\(dev ? " (development tokens are admitted)" : "")")
       await terminationRequest()
+      watch.end()
       print("draining")
       await platform.stop(grace: .milliseconds(Int64(min(grace, 3_600) * 1_000)))
       print("stopped")
