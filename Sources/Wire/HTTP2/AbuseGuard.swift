@@ -34,11 +34,12 @@ struct AbuseGuard {
   /// The peer reset a stream.
   mutating func allowsReset() -> Bool { resets.take(at: now) }
 
-  /// We reset a stream. Those that the peer did not provoke are not counted.
+  /// We reset a stream. Those that the peer did not provoke are not counted; those that it did weigh more than its own, since no honest one
+  /// breaks the rules by the hundred.
   mutating func allowsOwnReset(_ code: HTTP2ErrorCode) -> Bool {
     switch code {
     case .noError, .cancel, .refusedStream, .internalError: true
-    default: resets.take(at: now)
+    default: (0..<HTTP2Limits.provokedResetWeight).allSatisfy { _ in resets.take(at: now) }
     }
   }
 

@@ -22,6 +22,8 @@ public struct HTTP2Limits: Sendable {
   /// Impatient PINGs forgiven.
   public var maxPingStrikes = 2
 
+  /// What a reset that the peer provoked takes of `resets`.
+  static let provokedResetWeight = 10
   /// WINDOW_UPDATEs beyond two for each frame sent before they count as idle frames: a client may open the windows of its streams early.
   static let freeWindowUpdates = 2_000
   /// Gaps in the numbers of a client's streams that are watched: honest clients leave none.

@@ -163,7 +163,7 @@ extension HTTP2Session {
         return 0
       }
       refuse(stream, name.count + value.count + 32)
-      return 0
+      return verdict
     }
   }
 
@@ -176,6 +176,9 @@ extension HTTP2Session {
       terminate(.enhanceYourCalm, debug: "header list too large")
     }
   }
+
+  /// Nothing more of a client that was sent away is worth reading: what it has already sent may be a million frames.
+  private var verdict: Int32 { isCondemned ? NGHTTP2_ERR_CALLBACK_FAILURE.rawValue : 0 }
 
   fileprivate func received(_ frame: UnsafePointer<nghttp2_frame>) -> Int32 {
     let head = frame.pointee.hd
@@ -217,7 +220,7 @@ extension HTTP2Session {
     default:
       break
     }
-    return 0
+    return verdict
   }
 
   private func receivedHeaders(_ stream: HTTP2Stream, ends: Bool) {

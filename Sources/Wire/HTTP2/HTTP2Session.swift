@@ -45,6 +45,9 @@ public final class HTTP2Session {
   /// Whether a header block of the peer's has begun and not ended.
   public internal(set) var isInsideHeaders = false
 
+  /// Whether the connection was ended with an error: what still comes is not looked at.
+  private(set) var isCondemned = false
+
   /// The highest stream that a client has opened; -1 before the first.
   var lastStream: Int32 = -1
   /// Numbers that it left out.
@@ -114,12 +117,13 @@ public final class HTTP2Session {
   /// Throws when the connection is beyond repair; what `send` then gives (a GOAWAY) should still go out.
   public func receive(_ bytes: UnsafeRawBufferPointer, now: UInt64) throws(HTTP2Error) {
     precondition(!isBusy, "receive and send are not for callbacks")
+    if isCondemned { return }
     isBusy = true
     defer { isBusy = false }
     guardian.now = now
     let count = nghttp2_session_mem_recv(handle, bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), bytes.count)
     needsSend()
-    if count < 0 {
+    if count < 0, !isCondemned {
       let error = HTTP2Error(code: count)
       // Whatever nghttp2 cuts off by itself is a flood; it leaves the word about it to us.
       if !error.isBadPreface { terminate(.enhanceYourCalm, debug: "too many frames") }
@@ -283,6 +287,8 @@ public final class HTTP2Session {
 
   /// Ends the connection with an error, dropping its streams: `isOver` once the GOAWAY is out.
   public func terminate(_ code: HTTP2ErrorCode, debug: StaticString = "") {
+    if isCondemned { return }
+    isCondemned = true
     shutdown = .final
     nghttp2_submit_goaway(
       handle, UInt8(NGHTTP2_FLAG_NONE.rawValue), nghttp2_session_get_last_proc_stream_id(handle), code.rawValue,
