@@ -47,6 +47,9 @@ guard arguments.count == 2 || arguments.count == 4, let port = UInt16(arguments[
   print("usage: spanwire-echo PORT [CERTIFICATE KEY]")
   exit(2)
 }
+ProcessResources.raiseOpenFiles()
+ProcessResources.returnFreedMemory()
+
 let router = ServerRouter([Echo_Echo.routes(Echo())], observer: SpanRing.observer)
 let tls =
   arguments.count == 4

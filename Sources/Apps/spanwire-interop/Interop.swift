@@ -1,4 +1,6 @@
+import Dispatch
 import Glibc
+import SpanwireEventLoop
 import SpanwireRPC
 import SpanwireRPCOverHTTP2
 import SpanwireTLS
@@ -16,7 +18,8 @@ import SpanwireTLS
       switch arguments.first {
       case "server": try await serve(InteropFlags(rest, known: serverFlags))
       case "client": try await test(InteropFlags(rest, known: clientFlags))
-      case let other: throw InteropFlags.Misuse(description: "\(other ?? "") is neither server nor client")
+      case "load": try await load(InteropFlags(rest, known: clientFlags + loadFlags))
+      case let other: throw InteropFlags.Misuse(description: "\(other ?? "") is neither server nor client nor load")
       }
     } catch let error as InteropFlags.Misuse {
       complain("\(error)\n\n\(usage)")
@@ -46,10 +49,34 @@ import SpanwireTLS
         certificateChain: .file(path: flags["tls_cert_file"] ?? folder.path("server1.pem")),
         privateKey: .file(path: flags["tls_key_file"] ?? folder.path("server1.key")))
     }
+    ProcessResources.raiseOpenFiles()
+    ProcessResources.returnFreedMemory()
     let server = try HTTP2Server(InteropService.router(), configuration)
+    let sources = [
+      on(SIGHUP) {
+        // Bad certificates leave the old ones in place.
+        do { try server.reloadCertificates() } catch { complain("the certificates stay as they are: \(error)") }
+      },
+      on(SIGUSR1) {
+        Task {
+          let calls = await server.inspect().calls
+          print("connections \(server.connections) calls \(calls.started) open \(calls.started - calls.succeeded - calls.failed)")
+          fflush(nil)
+        }
+      },
+    ]
     for address in try await server.start() { print("serving on \(address)") }
     fflush(nil)
     await server.serveUntilTermination(grace: .seconds(1))
+    for source in sources { source.cancel() }
+  }
+
+  private static func on(_ number: Int32, _ handler: @escaping @Sendable () -> Void) -> any DispatchSourceSignal {
+    signal(number, SIG_IGN)
+    let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
+    source.setEventHandler(handler: handler)
+    source.resume()
+    return source
   }
 
   // MARK: The client
@@ -74,6 +101,15 @@ import SpanwireTLS
     }
     await client.connection.close()
     if failed > 0 { exit(1) }
+  }
+
+  // MARK: Load
+
+  static func load(_ flags: InteropFlags) async throws {
+    let load = Load(
+      connect: try connector(flags), workers: try flags.number("workers", default: 8), seconds: try flags.number("seconds", default: 10),
+      seed: UInt64(try flags.number("seed", default: 1)))
+    for (what, count) in try await load.run().all { print("\(count) \(what)") }
   }
 
   /// How the flags want the client to connect.

@@ -39,6 +39,12 @@ extension Interop {
     .init("service_account_key_file", "FILE", accounts),
   ]
 
+  static let loadFlags: [InteropFlags.Flag] = [
+    .init("workers", "NUMBER", "how many make calls, each one after the other; 8"),
+    .init("seconds", "NUMBER", "for how long; 10"),
+    .init("seed", "NUMBER", "what the calls are drawn from; 1"),
+  ]
+
   static var usage: String {
     func table(_ flags: [InteropFlags.Flag]) -> String {
       flags.map { "  --\($0.name)=\($0.value)\n      \($0.meaning)" }.joined(separator: "\n")
@@ -47,12 +53,16 @@ extension Interop {
       spanwire-interop server --port=PORT [flags]
       spanwire-interop client --server_port=PORT --test_case=NAME [flags]
 
+      spanwire-interop load --server_port=PORT [flags of the client] [flags]
+
       The server and the client of gRPC's public interoperability tests. Exits with 0 if the case went as it should, with 1 if not.
 
       server
       \(table(serverFlags))
       client
       \(table(clientFlags))
+      load
+      \(table(loadFlags))
       cases
         \(InteropCase.all.map(\.name).joined(separator: "\n  "))
       """

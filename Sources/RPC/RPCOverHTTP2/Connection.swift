@@ -72,7 +72,7 @@ package final class Connection: ReadinessHandler, RoundEndTarget, HTTP2SessionDe
     self.owner = owner
     lastReceived = loop.now
     buffers = loop.local(ConnectionBuffers.place) { ConnectionBuffers() }
-    session = HTTP2Session(role, limits: limits, delegate: self)
+    session = HTTP2Session(role, limits: limits, memory: buffers.memory, delegate: self)
   }
 
   /// Begins to read, and sends the first bytes. The socket must be connected.
@@ -320,6 +320,7 @@ final class ConnectionBuffers {
   /// A TLS record holds at most 16 KiB.
   let plaintext = UnsafeMutableRawBufferPointer.allocate(byteCount: 16 * 1024, alignment: 64)
   let sent = UnsafeMutableRawBufferPointer.allocate(byteCount: 192 * 1024, alignment: 64)
+  let memory = HTTP2Memory()
 
   deinit {
     received.deallocate()

@@ -8,7 +8,7 @@ public struct HoldReport: Sendable, Hashable {
   public let loop: String
   /// What kind of work it was: a task, a socket's handler, a timer.
   public let work: String
-  /// How long it was held.
+  /// How long it was held: of the processor, if it computed; else of the clock on the wall.
   public let duration: Duration
   /// Whether it slept in the kernel, rather than computed.
   public let slept: Bool
@@ -39,7 +39,7 @@ private struct Holds {
 
 private let holds = Mutex(Holds())
 
-/// Times the pieces of work of a loop. Nothing in release builds.
+/// Times the pieces of work of a loop, each for itself. Nothing in release builds.
 struct HoldWatch {
   #if DEBUG
     private var wall: UInt64 = 0
@@ -54,26 +54,22 @@ struct HoldWatch {
 
     /// Ends a piece of work and begins the next.
     mutating func check(_ loop: EventLoop, _ work: () -> String) {
-      let end = read(CLOCK_MONOTONIC)
+      let before = self
+      begin()
+      // A thread that another process kept off the processor has held nobody up by itself: what it computed counts, or that it slept.
       let limit = UInt64(EventLoop.holdLimit.components.attoseconds / 1_000_000_000)
-      guard end - wall > limit else {
-        wall = end
-        return
+      let computed = processor - before.processor
+      let slept = computed <= limit
+      guard !slept || wall - before.wall > limit && sleeps > before.sleeps else { return }
+      let report = HoldReport(
+        loop: loop.name, work: work(), duration: .nanoseconds(Int64(slept ? wall - before.wall : computed)), slept: slept)
+      let hook = holds.withLock { holds in
+        holds.count += 1
+        if holds.reports.count == EventLoop.holdReportLimit { holds.reports.removeFirst() }
+        holds.reports.append(report)
+        return holds.hook
       }
-      // A thread that another process kept off the processor has held nobody up by itself. The processor time is that since the last
-      // report or round, which is never too little.
-      let computed = read(CLOCK_THREAD_CPUTIME_ID) - processor > limit
-      let slept = spanwire_thread_sleeps() > sleeps
-      if computed || slept {
-        let report = HoldReport(loop: loop.name, work: work(), duration: .nanoseconds(Int64(end - wall)), slept: !computed)
-        let hook = holds.withLock { holds in
-          holds.count += 1
-          if holds.reports.count == EventLoop.holdReportLimit { holds.reports.removeFirst() }
-          holds.reports.append(report)
-          return holds.hook
-        }
-        hook?(report)
-      }
+      hook?(report)
       begin()
     }
 

@@ -18,6 +18,8 @@ public struct ByteQueue: ~Copyable {
   @usableFromInline let state: UnsafeMutablePointer<State>
 
   private static let firstCapacity = 512
+  /// Up to here it doubles, beyond it grows by a quarter: a queue that its reader leaves full should not take twice what it holds.
+  private static let steepCapacity = 64 * 1024
   /// What a queue keeps when it is emptied for its next user.
   private static let keptCapacity = 16 * 1024
 
@@ -84,10 +86,11 @@ public struct ByteQueue: ~Copyable {
   func makeRoom(_ wanted: Int) {
     let used = count
     let source = state.pointee.base + state.pointee.head
-    if used + wanted <= state.pointee.capacity, state.pointee.head >= used {
+    if used + wanted <= state.pointee.capacity, state.pointee.head >= state.pointee.capacity / 4 {
       state.pointee.base.copyMemory(from: source, byteCount: used)
     } else {
-      state.pointee.capacity = max(state.pointee.capacity * 2, used + wanted)
+      let growth = state.pointee.capacity < Self.steepCapacity ? state.pointee.capacity : state.pointee.capacity / 4
+      state.pointee.capacity = max(state.pointee.capacity + growth, used + wanted)
       let larger = UnsafeMutableRawPointer.allocate(byteCount: state.pointee.capacity, alignment: 8)
       larger.copyMemory(from: source, byteCount: used)
       state.pointee.base.deallocate()

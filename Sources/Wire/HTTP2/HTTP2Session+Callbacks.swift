@@ -60,12 +60,13 @@ final class SessionTables: @unchecked Sendable {
     nghttp2_session_callbacks_set_on_frame_send_callback(callbacks) { _, frame, user in
       session(user)._withUnsafeGuaranteedRef { $0.sent(frame!) }
     }
-    nghttp2_session_callbacks_set_send_data_callback(callbacks) { _, _, head, count, source, user in
+    nghttp2_session_callbacks_set_send_data_callback(callbacks) { _, frame, _, count, source, user in
       session(user)._withUnsafeGuaranteedRef { session in
         guard let target = session.target, session.written + 9 + count <= session.capacity else {
           return NGHTTP2_ERR_WOULDBLOCK.rawValue
         }
-        memcpy(target + session.written, head!, 9)
+        // The head that nghttp2 has packed may be gone since, when there was no room for the frame at first: its block is shared.
+        spanwire_frame_head(frame!, target + session.written)
         let place = target + session.written + 9
         session.written += 9 + count
         Unmanaged<HTTP2Stream>.fromOpaque(spanwire_data_source_pointer(source!))._withUnsafeGuaranteedRef { stream in

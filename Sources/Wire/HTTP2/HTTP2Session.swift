@@ -54,6 +54,7 @@ public final class HTTP2Session {
   var skippedStreams: [Range<Int32>] = []
 
   var handle: OpaquePointer!
+  private let memory: UnsafeMutablePointer<SessionMemory>
   /// Whose header block is being received: blocks never interleave.
   var openHeaders: Unmanaged<HTTP2Stream>?
   var firstOpen: HTTP2Stream?
@@ -78,19 +79,24 @@ public final class HTTP2Session {
   /// The payload of the ping whose answer ends the first phase of a shutdown.
   private static let shutdownPing: UInt64 = 0x7370_616e_7769_7265
 
-  /// A session that has sent nothing; its preface and settings go with the first output.
-  public init(_ role: Role, limits: HTTP2Limits = HTTP2Limits(), delegate: any HTTP2SessionDelegate) {
+  /// A session that has sent nothing; its preface and settings go with the first output. `memory` is what it shares with the other sessions
+  /// of its thread.
+  public init(
+    _ role: Role, limits: HTTP2Limits = HTTP2Limits(), memory: HTTP2Memory = HTTP2Memory(), delegate: any HTTP2SessionDelegate
+  ) {
     self.role = role
     self.limits = limits
     self.delegate = delegate
     guardian = AbuseGuard(limits)
     fields = .allocate(capacity: fieldCapacity)
+    self.memory = SessionMemory.make(memory, sharesFrame: role == .server)
     let itself = Unmanaged.passUnretained(self).toOpaque()
     let shared = SessionTables.shared
+    var allocator = SessionMemory.allocator(self.memory)
     let result =
       role == .server
-      ? nghttp2_session_server_new2(&handle, shared.callbacks, itself, shared.options)
-      : nghttp2_session_client_new2(&handle, shared.callbacks, itself, shared.options)
+      ? nghttp2_session_server_new3(&handle, shared.callbacks, itself, shared.options, &allocator)
+      : nghttp2_session_client_new3(&handle, shared.callbacks, itself, shared.options, &allocator)
     precondition(result == 0, "no memory for a session")
     var settings = [
       nghttp2_settings_entry(settings_id: Int32(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE.rawValue), value: UInt32(limits.streamWindow)),
@@ -107,6 +113,7 @@ public final class HTTP2Session {
 
   deinit {
     nghttp2_session_del(handle)
+    SessionMemory.destroy(memory)
     fields.deallocate()
   }
 

@@ -9,8 +9,8 @@ final class End: HTTP2SessionDelegate {
   /// Called for each stream that the peer opens.
   var onOpen: (RecordingStream) -> Void = { _ in }
 
-  init(_ role: HTTP2Session.Role, _ limits: HTTP2Limits = HTTP2Limits()) {
-    session = HTTP2Session(role, limits: limits, delegate: self)
+  init(_ role: HTTP2Session.Role, _ limits: HTTP2Limits = HTTP2Limits(), memory: HTTP2Memory = HTTP2Memory()) {
+    session = HTTP2Session(role, limits: limits, memory: memory, delegate: self)
   }
 
   func openedStream() -> HTTP2Stream {
@@ -27,10 +27,15 @@ final class End: HTTP2SessionDelegate {
   /// All bytes that the session has to send now.
   func take() -> [UInt8] {
     var all: [UInt8] = []
-    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 64 * 1024, alignment: 8)
-    defer { buffer.deallocate() }
-    while let count = try? session.send(into: buffer), count > 0 { all.append(contentsOf: buffer[..<count]) }
+    while case let bytes = takeSome(), !bytes.isEmpty { all.append(contentsOf: bytes) }
     return all
+  }
+
+  /// What one buffer of the least size takes of them.
+  func takeSome() -> [UInt8] {
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: HTTP2Session.leastSendCapacity, alignment: 8)
+    defer { buffer.deallocate() }
+    return (try? session.send(into: buffer)).map { Array(buffer[..<$0]) } ?? []
   }
 
   func give(_ bytes: [UInt8], now: UInt64 = 1) throws {

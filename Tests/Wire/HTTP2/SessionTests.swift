@@ -47,6 +47,45 @@ import Testing
     #expect(call.events.filter { $0 == .drained }.count == 1)
   }
 
+  @Test("sessions that share their memory write frames by turns, stopped in the middle of bodies and of large header blocks")
+  func sharedMemory() throws {
+    var limits = HTTP2Limits()
+    limits.streamWindow = 1 << 20
+    limits.maxHeaderListSize = 256 * 1024
+    let memory = HTTP2Memory()
+    let name = String(repeating: "n", count: 60_000)
+    let pairs = (0..<8).map { _ in (client: End(.client, limits, memory: memory), server: End(.server, limits, memory: memory)) }
+    var calls: [RecordingStream] = []
+    for (index, pair) in pairs.enumerated() {
+      try exchange(pair.client, pair.server)
+      let call = RecordingStream()
+      try pair.client.session.submitRequest(call, request([("x", name + "\(index)")]), hasBody: true)
+      call.write([UInt8](repeating: UInt8(index), count: 300_000))
+      call.finish()
+      calls.append(call)
+    }
+    var moved = true
+    while moved {
+      moved = false
+      for pair in pairs {
+        let some = pair.client.takeSome()
+        try pair.server.give(some)
+        try pair.client.give(pair.server.takeSome())
+        if !some.isEmpty { moved = true }
+      }
+    }
+    for (index, pair) in pairs.enumerated() {
+      let served = try #require(pair.server.accepted.first)
+      guard case .headers(let fields)? = served.events.first else {
+        Issue.record("no headers came")
+        continue
+      }
+      #expect(fields.last == "x: \(name)\(index)")
+      #expect(served.body == [UInt8](repeating: UInt8(index), count: 300_000))
+      #expect(served.hasReceivedEnd)
+    }
+  }
+
   @Test("a receiver that consumes nothing stops the sender at its window; a dead stream gives its share back")
   func backPressure() throws {
     var limits = HTTP2Limits()
