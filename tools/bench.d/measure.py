@@ -172,7 +172,7 @@ class Server:
         """Opens streams of many messages that nobody reads, and returns their sockets."""
         fields = b"\x83\x86\x04" + text("/echo.Echo/Expand") + b"\x01" + text("localhost")
         fields += b"\0" + text("content-type") + text("application/grpc") + b"\0" + text("te") + text("trailers")
-        body = frame(b"\x08" + varint(10_000_000))
+        body = frame(b"\x08" + varint(10_000))
         hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame_of(4, 0, 0, b"") + frame_of(1, 4, 1, fields) + frame_of(0, 1, 1, body)
         sockets = []
         for _ in range(SLOW_READERS):
