@@ -10,9 +10,13 @@ extension Checklist {
 
   private static let protocolError: UInt32 = 1, enhanceYourCalm: UInt32 = 11
 
-  /// Sends what an attacker sends: the server must end the connection, with this code if it can still say so, and serve others.
-  private static func flood(_ name: String, _ code: UInt32 = enhanceYourCalm, _ attack: @escaping @Sendable (RawConnection) -> Void) -> Case
-  {
+  /// Streams that wait for their resets may come to more than are allowed at a time before the resets do.
+  private static let tooMany: Set<UInt32> = [enhanceYourCalm, protocolError]
+
+  /// Sends what an attacker sends: the server must end the connection, with one of these codes if it can still say so, and serve others.
+  private static func flood(
+    _ name: String, _ answers: Set<UInt32> = [enhanceYourCalm], _ attack: @escaping @Sendable (RawConnection) -> Void
+  ) -> Case {
     .server(33, name) { echo in
       let honest = try echo.client()
       #expect(try honest.call().status == 0)
@@ -23,7 +27,7 @@ extension Checklist {
       let codes = events.compactMap { event -> UInt32? in
         if case .frame(let frame) = event, frame.type == .goAway { frame.number(at: 4) } else { nil }
       }
-      #expect(codes.contains(code), "\(name): \(codes)")
+      #expect(!answers.isDisjoint(with: codes), "\(name): \(codes)")
       #expect(try honest.call().status == 0, "an honest client suffers")
       // The attacker's connection and streams are gone.
       try honest.run { echo.server.server.connections == 1 }
@@ -47,15 +51,15 @@ extension Checklist {
     flood("rapid reset (CVE-2023-44487)") { attacker in
       for stream in streams(many) where !attacker.send(.headers(call, stream: stream, ends: false), .reset(stream)) { return }
     },
-    flood("windows of nothing", protocolError) { attacker in
+    flood("windows of nothing", [protocolError]) { attacker in
       for stream in streams(many) where !attacker.send(.headers(call, stream: stream, ends: false), .windowUpdate(stream, 0)) { return }
     },
-    flood("made you reset, by windows that overflow (CVE-2025-8671)") { attacker in
+    flood("made you reset, by windows that overflow (CVE-2025-8671)", tooMany) { attacker in
       for stream in streams(many) where !attacker.send(.headers(call, stream: stream, ends: false), .windowUpdate(stream, 0x7FFF_FFFF)) {
         return
       }
     },
-    flood("made you reset, by malformed requests") { attacker in
+    flood("made you reset, by malformed requests", tooMany) { attacker in
       for stream in streams(many) where !attacker.send(.headers(call + [("connection", "close")], stream: stream, ends: true)) { return }
     },
     flood("HPACK bomb") { attacker in attacker.send(.headers(1, RawFrame.block(call) + bomb(12_000))) },

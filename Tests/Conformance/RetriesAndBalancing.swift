@@ -153,6 +153,14 @@ extension Checklist {
   private static func freePath() -> String { "/tmp/spanwire-conformance-\(UInt64.random(in: 0...UInt64.max)).sock" }
 
   private static let waiting: [Case] = [
+    Case(row: 34, side: .client, name: "a call that waits for ready in vain is DEADLINE_EXCEEDED") {
+      let channel = try HTTP2Channel(.unix(path: freePath()), options: quick)
+      let echo = EchoClient(channel)
+      #expect(await failure { try await echo.get(Text()) }?.code == .unavailable)
+      let late = await failure { try await echo.get(Text(), options: CallOptions(timeout: .milliseconds(100), waitForReady: true)) }
+      #expect(late?.code == .deadlineExceeded, "\(late as Any)")
+      await channel.close()
+    },
     Case(row: 34, side: .client, name: "a call that does not wait fails, one that waits for ready is made when there is a server") {
       let path = freePath()
       let channel = try HTTP2Channel(.unix(path: path), options: quick)
@@ -164,7 +172,7 @@ extension Checklist {
       #expect(try await patient.value == "patient")
       await channel.close()
       await server.shutDown(grace: .zero)
-    }
+    },
   ]
 
   // MARK: 35
