@@ -18,6 +18,7 @@ public final class HTTP2Memory {
   private var tables: [UnsafeMutableRawPointer] = []
   private var blocks: [UnsafeMutableRawPointer] = []
 
+  /// Memory that nothing has been taken from.
   public init() {}
 
   deinit {
