@@ -21,7 +21,7 @@ func fuzzMetadata(_ input: inout FuzzInput) {
       name.withUnsafeBytes { name in value.withUnsafeBytes { records.append(name: name, value: $0) } }
     }
   }
-  require(filled == metadata && metadata.names.count == pairs.count)
+  require(filled == metadata && metadata.names.allSatisfy { Metadata.isLegal(name: $0) })
   var index = 0
   metadata.forEachRecord { record in
     require(Array(record.name) == pairs[index].name && Array(record.value) == pairs[index].value)
