@@ -193,3 +193,8 @@ let package = Package(
   ],
   targets: library + (whole ? platform : only == "fuzz" ? fuzzers : [])
 )
+
+// An async function runs where its caller does: a handler does not leave its loop, and asks for no executor on its way.
+for target in package.targets where target.type != .system {
+  target.swiftSettings = [.enableUpcomingFeature("NonisolatedNonsendingByDefault")]
+}

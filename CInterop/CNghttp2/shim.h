@@ -1,5 +1,6 @@
 #pragma once
 #include <nghttp2/nghttp2.h>
+#include "pool.h"
 
 // A data provider holds a union, which is written here.
 static inline nghttp2_data_provider spanwire_data_provider(void *stream, nghttp2_data_source_read_callback read) {

@@ -40,12 +40,15 @@ extension SwiftFile {
       out.block("\(access)static func routes(\(parameter) \(service.swiftName)Service) -> \(name("ServiceRoutes"))") { out in
         out.line("\(name("ServiceRoutes"))(descriptor, [")
         for method in methods {
-          let call =
+          let call = "implementation.\(method.swiftName)"
+          let handler =
             switch method.kind {
-            case "unary", "clientStreaming": "($0, context: $1)"
-            default: "($0, responses: $1, context: $2)"
+            case "unary": "try $0.respond(await \(call)($0.request(), context: $0.context))"
+            case "serverStreaming": "try await \(call)($0.request(), responses: $0.responses(), context: $0.context)"
+            case "clientStreaming": "try $0.respond(await \(call)($0.requests(), context: $0.context))"
+            default: "try await \(call)($0.requests(), responses: $0.responses(), context: $0.context)"
             }
-          out.line("  .\(method.kind)(Methods.\(method.swiftName)) { try await implementation.\(method.swiftName)\(call) },")
+          out.line("  \(name("MethodRoute"))(Methods.\(method.swiftName)) { \(handler) },")
         }
         out.line("])")
       }
@@ -69,7 +72,7 @@ extension SwiftFile {
           case "clientStreaming": "\(requests), \(context) -> \(method.output.swiftPath)"
           default: "\(requests), \(responses), \(context)"
           }
-        out.line("func \(SwiftName.declared(method.swiftName))(\(signature)")
+        out.line("nonisolated(nonsending) func \(SwiftName.declared(method.swiftName))(\(signature)")
       }
     }
     out.line()
@@ -96,14 +99,15 @@ extension SwiftFile {
             )
           case "clientStreaming":
             (
-              "\(options), _ send: (\(name("RequestWriter"))<\(input)>) async throws -> Void", output,
+              "\(options), _ send: nonisolated(nonsending) (\(name("RequestWriter"))<\(input)>) async throws -> Void", output,
               "clientStreaming(\(descriptor), options, send)"
             )
           default: (options, "\(name("BidirectionalCall"))<\(input), \(output)>", "bidirectional(\(descriptor), options)")
           }
         out.line()
         out.documentation(file.comments[method.path])
-        out.block("\(access)func \(SwiftName.declared(method.swiftName))(\(parameters)) async throws -> \(result)") { out in
+        out.block("\(access)nonisolated(nonsending) func \(SwiftName.declared(method.swiftName))(\(parameters)) async throws -> \(result)")
+        { out in
           out.line("try await channel.\(call)")
         }
       }

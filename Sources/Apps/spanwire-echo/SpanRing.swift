@@ -8,8 +8,8 @@ final class SpanRing {
   private static let place = LoopLocal<SpanRing>()
   private static let capacity = 4096
 
-  private var records: [CallRecord] = []
-  private var next = 0
+  @exclusivity(unchecked) private var records: [CallRecord] = []
+  @exclusivity(unchecked) private var next = 0
 
   private func add(_ record: CallRecord) {
     if records.count < Self.capacity {

@@ -26,21 +26,66 @@ public struct RPCError: Error, Sendable, Hashable {
     case unauthenticated = 16
   }
 
-  /// Which of the sixteen.
-  public var code: Code
-  /// For developers and logs; empty is allowed. Never carries internals of the callee that the caller may not see.
-  public var message: String
-  /// Machine-readable details, carried in `grpc-status-details-bin`.
-  public var details: [Google_Protobuf_Any]
-  /// Trailing metadata that goes with the status.
-  public var trailers: Metadata
+  /// One reference, so that an outcome that is no error costs a call a word.
+  private var parts: Parts
+
+  private final class Parts: @unchecked Sendable {
+    // Sendable: changed only while a single value refers to it.
+    var code: Code
+    var message: String
+    var details: [Google_Protobuf_Any]
+    var trailers: Metadata
+
+    init(_ code: Code, _ message: String, _ details: [Google_Protobuf_Any], _ trailers: Metadata) {
+      self.code = code
+      self.message = message
+      self.details = details
+      self.trailers = trailers
+    }
+  }
 
   /// An outcome; without message, details and trailers unless given.
   public init(_ code: Code, _ message: String = "", details: [Google_Protobuf_Any] = [], trailers: Metadata = Metadata()) {
-    self.code = code
-    self.message = message
-    self.details = details
-    self.trailers = trailers
+    parts = Parts(code, message, details, trailers)
+  }
+
+  /// Which of the sixteen.
+  public var code: Code {
+    get { parts.code }
+    set { own().code = newValue }
+  }
+  /// For developers and logs; empty is allowed. Never carries internals of the callee that the caller may not see.
+  public var message: String {
+    get { parts.message }
+    set { own().message = newValue }
+  }
+  /// Machine-readable details, carried in `grpc-status-details-bin`.
+  public var details: [Google_Protobuf_Any] {
+    get { parts.details }
+    set { own().details = newValue }
+  }
+  /// Trailing metadata that goes with the status.
+  public var trailers: Metadata {
+    get { parts.trailers }
+    set { own().trailers = newValue }
+  }
+
+  private mutating func own() -> Parts {
+    if !isKnownUniquelyReferenced(&parts) { parts = Parts(code, message, details, trailers) }
+    return parts
+  }
+
+  /// Equal when every part is.
+  public static func == (left: RPCError, right: RPCError) -> Bool {
+    left.code == right.code && left.message == right.message && left.details == right.details && left.trailers == right.trailers
+  }
+
+  /// Hashes every part.
+  public func hash(into hasher: inout Hasher) {
+    hasher.combine(code)
+    hasher.combine(message)
+    hasher.combine(details)
+    hasher.combine(trailers)
   }
 }
 

@@ -26,14 +26,22 @@ public struct ServiceRoutes: Sendable {
   }
 }
 
-/// One method and the code behind it.
-public struct MethodRoute: Sendable {
+/// One method and the code behind it. An object, because every call holds on to it.
+public final class MethodRoute: Sendable {
   /// What the method is.
   public let method: MethodDescriptor
   /// Runs the handler to its end: it takes requests from the call and sends responses into it. Throwing ends the call with an error.
-  let body: nonisolated(nonsending) @Sendable (any ServerCall) async throws -> Void
+  package let body: nonisolated(nonsending) @Sendable (any ServerCall) async throws -> Void
 
-  init(_ method: MethodDescriptor, _ body: nonisolated(nonsending) @escaping @Sendable (any ServerCall) async throws -> Void) {
+  /// The same method behind interceptors, the first outermost.
+  func intercepted(by interceptors: [any ServerInterceptor]) -> MethodRoute {
+    if interceptors.isEmpty { return self }
+    let next = NextServerHandler(interceptors: interceptors, index: 0, body: body)
+    return MethodRoute(method) { call in try await next(call) }
+  }
+
+  /// Generated code makes it so: the closure takes the requests from the call and sends the responses into it; what it throws ends the call.
+  public init(_ method: MethodDescriptor, _ body: nonisolated(nonsending) @escaping @Sendable (any ServerCall) async throws -> Void) {
     self.method = method
     self.body = body
   }
@@ -45,7 +53,7 @@ public struct MethodRoute: Sendable {
   ) -> MethodRoute {
     precondition(method.kind == .unary)
     return MethodRoute(method) { call in
-      _ = try call.send(try await handler(try call.takeRequest(Request.self), call.context))
+      try call.respond(await handler(call.request(), call.context))
     }
   }
 
@@ -56,7 +64,7 @@ public struct MethodRoute: Sendable {
   ) -> MethodRoute {
     precondition(method.kind == .serverStreaming)
     return MethodRoute(method) { call in
-      try await handler(try call.takeRequest(Request.self), ResponseWriter(call), call.context)
+      try await handler(call.request(), call.responses(), call.context)
     }
   }
 
@@ -67,7 +75,7 @@ public struct MethodRoute: Sendable {
   ) -> MethodRoute {
     precondition(method.kind == .clientStreaming)
     return MethodRoute(method) { call in
-      _ = try call.send(try await handler(RequestStream(call), call.context))
+      try call.respond(await handler(call.requests(), call.context))
     }
   }
 
@@ -79,7 +87,24 @@ public struct MethodRoute: Sendable {
   ) -> MethodRoute {
     precondition(method.kind == .bidirectional)
     return MethodRoute(method) { call in
-      try await handler(RequestStream(call), ResponseWriter(call), call.context)
+      try await handler(call.requests(), call.responses(), call.context)
     }
   }
+}
+
+/// A call as a handler of one of the four kinds takes it.
+extension ServerCall {
+  /// The one request of a call whose client sends one.
+  @inlinable
+  public func request<Request: IncomingMessage>() throws -> Request { try takeRequest(Request.self) }
+
+  /// The requests of a call whose client streams.
+  public func requests<Request: IncomingMessage>() -> RequestStream<Request> { RequestStream(self) }
+
+  /// Sends the one response of a call whose server sends one.
+  @inlinable
+  public func respond<Response: Message>(_ response: Response) throws { _ = try send(response) }
+
+  /// Where the responses of a call go whose server streams.
+  public func responses<Response: Message>() -> ResponseWriter<Response> { ResponseWriter(self) }
 }

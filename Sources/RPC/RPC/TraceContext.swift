@@ -89,17 +89,26 @@ extension TraceContext {
     self.state = state
   }
 
+  /// The value of each lower-case hex digit; 0xFF for every other byte.
+  private nonisolated(unsafe) static let hexDigits: UnsafePointer<UInt8> = {
+    let table = UnsafeMutablePointer<UInt8>.allocate(capacity: 256)
+    table.initialize(repeating: 0xFF, count: 256)
+    for (value, digit) in "0123456789abcdef".utf8.enumerated() { table[Int(digit)] = UInt8(value) }
+    return UnsafePointer(table)
+  }()
+
   package init?(traceparentBytes text: UnsafeRawBufferPointer) {
+    let digitValues = Self.hexDigits
+    // What is no digit leaves a mark above the low nibble: one check a number, none a digit.
     func number(_ offset: Int, _ digits: Int) -> UInt64? {
       var value: UInt64 = 0
+      var marks: UInt8 = 0
       for index in offset..<offset + digits {
-        switch text[index] {
-        case UInt8(ascii: "0")...UInt8(ascii: "9"): value = value << 4 | UInt64(text[index] - UInt8(ascii: "0"))
-        case UInt8(ascii: "a")...UInt8(ascii: "f"): value = value << 4 | UInt64(text[index] - UInt8(ascii: "a") + 10)
-        default: return nil
-        }
+        let digit = digitValues[Int(text[index])]
+        marks |= digit
+        value = value << 4 | UInt64(digit & 15)
       }
-      return value
+      return marks & 0xF0 == 0 ? value : nil
     }
     let dash = UInt8(ascii: "-")
     guard text.count >= 55, text[2] == dash, text[35] == dash, text[52] == dash,

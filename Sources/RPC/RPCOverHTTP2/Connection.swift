@@ -30,14 +30,14 @@ package final class Connection: ReadinessHandler, RoundEndTarget, HTTP2SessionDe
   package let loop: EventLoop
   package let socket: Socket
   package let role: HTTP2Session.Role
-  package private(set) var session: HTTP2Session!
+  @exclusivity(unchecked) package private(set) var session: HTTP2Session!
   package let tls: TLSConnection?
   /// Keeps its owner until it is closed, so that nothing it calls on the way can take the owner away under it.
   private var owner: (any ConnectionOwner)?
   /// When bytes last came, on the loop's clock.
-  package private(set) var lastReceived: UInt64
-  package private(set) var isReady = false
-  package private(set) var isClosed = false
+  @exclusivity(unchecked) package private(set) var lastReceived: UInt64
+  @exclusivity(unchecked) package private(set) var isReady = false
+  @exclusivity(unchecked) package private(set) var isClosed = false
 
   private var registration: Registration?
   private let buffers: ConnectionBuffers
@@ -136,6 +136,8 @@ package final class Connection: ReadinessHandler, RoundEndTarget, HTTP2SessionDe
     let wasQueued = isQueued
     isQueued = true
     readAll()
+    // Handlers that the requests began, while all they touch is at hand.
+    loop.runReadyTasks()
     isQueued = wasQueued
     if isClosed { return }
     flush()

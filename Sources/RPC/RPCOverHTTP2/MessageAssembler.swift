@@ -79,24 +79,29 @@ package struct MessageAssembler: ~Copyable {
     return (messages, compressed, true)
   }
 
-  /// Gives the first complete message to the closure and drops it; nil when there is none. `credit` gets the bytes to credit.
-  package mutating func take<Result>(
-    _ credit: inout Int, _ body: (Frame) throws -> Result
-  ) throws -> Result? {
+  /// The first complete message, valid until it is dropped; nil when there is none.
+  package var first: Frame? {
     guard hasMessage else { return nil }
-    let length = lengthAtHead
-    let frame = Frame(
+    return Frame(
       isCompressed: base!.load(fromByteOffset: head, as: UInt8.self) != 0,
-      bytes: UnsafeRawBufferPointer(start: base! + head + Self.prefix, count: length))
-    defer {
-      head += Self.prefix + length
-      if head == tail { reset() }
-      // The prefix of what follows is checked when its bytes come or when it becomes first.
-      let rest = hasMessage ? min(uncredited, buffered) : 0
-      credit += uncredited - rest
-      uncredited = rest
-    }
-    return try body(frame)
+      bytes: UnsafeRawBufferPointer(start: base! + head + Self.prefix, count: lengthAtHead))
+  }
+
+  /// Drops the first complete message, which there must be; the result is how many bytes to credit.
+  package mutating func dropFirst() -> Int {
+    head += Self.prefix + lengthAtHead
+    if head == tail { reset() }
+    // The prefix of what follows is checked when its bytes come or when it becomes first.
+    let rest = hasMessage ? min(uncredited, buffered) : 0
+    defer { uncredited = rest }
+    return uncredited - rest
+  }
+
+  /// Gives the first complete message to the closure and drops it; nil when there is none. `credit` gets the bytes to credit.
+  package mutating func take<Result>(_ credit: inout Int, _ body: (Frame) throws -> Result) throws -> Result? {
+    guard let first else { return nil }
+    defer { credit += dropFirst() }
+    return try body(first)
   }
 
   /// Throws if what now stands first announces too much, or what no prefix can say.

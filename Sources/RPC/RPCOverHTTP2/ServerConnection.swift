@@ -7,22 +7,22 @@ import SpanwireTLS
 final class ServerConnection: ConnectionOwner {
   let home: ServerLoop
   let host: String?
-  private(set) var connection: Connection!
+  @exclusivity(unchecked) private(set) var connection: Connection!
   private let address: SocketAddress
-  private var identity: Peer?
+  @exclusivity(unchecked) private var identity: Peer?
   private var watch: LoopTimer!
   /// When it is old; `.max` if it never is.
   private let ageEnd: UInt64
   /// When the last call ended, or the connection began.
-  private var idleSince: UInt64
+  @exclusivity(unchecked) private var idleSince: UInt64
   let inspectionID = InspectionID.next()
   /// When the last call began.
-  private(set) var lastOpened: UInt64 = 0
-  private(set) var callsSucceeded = 0
-  private(set) var callsFailed = 0
+  @exclusivity(unchecked) private(set) var lastOpened: UInt64 = 0
+  @exclusivity(unchecked) private(set) var callsSucceeded = 0
+  @exclusivity(unchecked) private(set) var callsFailed = 0
   /// Messages of calls that are over.
-  private(set) var messages = CallTraffic()
-  private(set) var keepalivesSent = 0
+  @exclusivity(unchecked) private(set) var messages = CallTraffic()
+  @exclusivity(unchecked) private(set) var keepalivesSent = 0
   private var isDraining = false
   /// When it is closed, whatever still runs, once it was told to go.
   private var drainEnd = UInt64.max

@@ -22,16 +22,21 @@ final class ServerLoop: RoundEndTarget, @unchecked Sendable {
   private(set) var connections: [ObjectIdentifier: ServerConnection] = [:]
   /// Calls of connections that are gone.
   private(set) var pastCalls = CallCounts()
-  /// Stream objects whose calls are over, for the calls to come.
-  private var spares: ServerStream?
+  /// Stream objects whose calls are over, for the calls to come; each chain holds its objects once.
+  private var spares: Unmanaged<ServerStream>?
   private var spareCount = 0
-  private var retiring: ServerStream?
+  private var retiring: Unmanaged<ServerStream>?
   private var isQueued = false
-  private(set) var isDraining = false
+  /// Tasks that have served a call and wait for the next.
+  private var idleTasks: HandlerTask?
+  private var idleTaskCount = 0
+  @exclusivity(unchecked) private(set) var isDraining = false
   private var drained: [CheckedContinuation<Void, Never>] = []
 
   /// What a busy loop has use for; more go back to the system.
   private static let maxSpares = 2048
+  /// As many handlers as a busy loop has waiting at a time; a task that waits holds about 2 KiB.
+  private static let maxIdleTasks = 256
 
   init(_ server: HTTP2Server, _ loop: EventLoop) {
     self.server = server
@@ -46,8 +51,7 @@ final class ServerLoop: RoundEndTarget, @unchecked Sendable {
   deinit {
     writer.deinitialize(count: 1)
     writer.deallocate()
-    // One after the other: the chain must not be let go in one recursion.
-    while let stream = spares { spares = stream.nextSpare }
+    while spares != nil { _ = takeSpare() }
   }
 
   // MARK: Connections
@@ -101,6 +105,8 @@ final class ServerLoop: RoundEndTarget, @unchecked Sendable {
 
   func shutDown(grace: Duration) async {
     isDraining = true
+    dismissIdleTasks()
+    while let stream = takeSpare() { stream.stopTimer() }
     for acceptor in acceptors { acceptor.close() }
     acceptors = []
     for connection in connections.values { connection.drain() }
@@ -119,14 +125,45 @@ final class ServerLoop: RoundEndTarget, @unchecked Sendable {
     for continuation in waiting { continuation.resume() }
   }
 
+  // MARK: Handlers
+
+  /// The task that will run the next handler.
+  func handlerTask() -> HandlerTask {
+    guard let task = idleTasks else { return HandlerTask(self) }
+    idleTasks = task.nextIdle
+    task.nextIdle = nil
+    idleTaskCount -= 1
+    return task
+  }
+
+  /// Whether a task that has served its call should wait for another; it must do so at once.
+  func keep(_ task: HandlerTask) -> Bool {
+    if isDraining || idleTaskCount == Self.maxIdleTasks { return false }
+    task.nextIdle = idleTasks
+    idleTasks = task
+    idleTaskCount += 1
+    return true
+  }
+
+  private func dismissIdleTasks() {
+    while let task = idleTasks {
+      idleTasks = task.nextIdle
+      task.nextIdle = nil
+      task.dismiss()
+    }
+    idleTaskCount = 0
+  }
+
   // MARK: Streams
 
-  func stream() -> ServerStream {
-    guard let spare = spares else { return ServerStream(self) }
-    spares = spare.nextSpare
-    spare.nextSpare = nil
+  func stream() -> ServerStream { takeSpare() ?? ServerStream(self) }
+
+  private func takeSpare() -> ServerStream? {
+    guard let stream = spares?.takeRetainedValue() else { return nil }
+    spares = stream.nextSpare
+    stream.nextSpare = nil
     spareCount -= 1
-    return spare
+    return stream
   }
 
   /// Takes back a stream whose call is over. Whoever still holds it keeps it: it is used again only if nobody does.
@@ -136,7 +173,7 @@ final class ServerLoop: RoundEndTarget, @unchecked Sendable {
       loop.atEndOfRound(self)
     }
     stream.nextSpare = retiring
-    retiring = stream
+    retiring = .passRetained(stream)
   }
 
   func roundEnded() {
@@ -146,14 +183,16 @@ final class ServerLoop: RoundEndTarget, @unchecked Sendable {
 
   /// The tasks of calls that are over have let go by now.
   func reclaim() {
-    while var stream = retiring {
+    while var stream = retiring?.takeRetainedValue() {
       retiring = stream.nextSpare
       stream.nextSpare = nil
-      if spareCount < Self.maxSpares, isKnownUniquelyReferenced(&stream) {
+      if !isDraining, spareCount < Self.maxSpares, isKnownUniquelyReferenced(&stream) {
         stream.prepareForReuse()
         stream.nextSpare = spares
-        spares = stream
+        spares = .passRetained(stream)
         spareCount += 1
+      } else {
+        stream.stopTimer()
       }
     }
   }

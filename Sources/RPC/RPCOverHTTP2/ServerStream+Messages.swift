@@ -15,8 +15,9 @@ extension ServerStream {
   // MARK: Requests
 
   func takeRequest<M: IncomingMessage>(_ type: M.Type) throws -> M {
-    guard let message = try take(type) else { throw RPCError.internal("a handler took its one request twice") }
-    return message
+    guard loop.isCurrent, let frame = assembler.first else { throw RPCError.internal("a handler took its one request twice") }
+    defer { dropFirst() }
+    return try decode(type, frame, assembler.limits)
   }
 
   func receive<M: IncomingMessage>(_ type: M.Type) async throws -> M? {
@@ -39,16 +40,18 @@ extension ServerStream {
     }
   }
 
-  /// The next complete message; the peer may send as many bytes more.
+  /// The next complete message.
   private func take<M: IncomingMessage>(_ type: M.Type) throws -> M? {
-    var credit = 0
-    defer { consume(credit) }
-    let limits = assembler.limits
-    let message = try assembler.take(&credit) { frame in try decode(type, frame, limits) }
-    guard let message else { return nil }
+    guard let frame = assembler.first else { return nil }
+    defer { dropFirst() }
+    return try decode(type, frame, assembler.limits)
+  }
+
+  /// The first message is dealt with; the peer may send as many bytes more.
+  private func dropFirst() {
     counts.messagesReceived += 1
+    consume(assembler.dropFirst())
     do throws(RPCError) { try assembler.checkNext() } catch { failRequests(error) }
-    return message
   }
 
   private func decode<M: IncomingMessage>(_ type: M.Type, _ frame: MessageAssembler.Frame, _ limits: MessageLimits) throws -> M {

@@ -12,8 +12,8 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
   // Sendable: everything mutable belongs to the loop, but what stands under "From other threads".
 
   let home: ServerLoop
-  private(set) var currentContext: ServerContext?
-  private(set) var route: MethodRoute?
+  @exclusivity(unchecked) private(set) var currentContext: ServerContext?
+  @exclusivity(unchecked) private(set) var route: MethodRoute?
   /// Behind a pointer, so that no access to it is checked for overlap at run time.
   private let assembly: UnsafeMutablePointer<MessageAssembler>
   var assembler: MessageAssembler {
@@ -21,7 +21,7 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
     unsafeMutableAddress { assembly }
   }
   /// Links the objects that wait for their next call.
-  var nextSpare: ServerStream?
+  var nextSpare: Unmanaged<ServerStream>?
   var requestEncoding = RequestEncoding.identity
   var responseCompression: Compression?
   var counts = CallTraffic()
@@ -31,9 +31,12 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
   var receiver: UnsafeContinuation<Void, Never>?
   var sender: UnsafeContinuation<Void, Never>?
 
-  private var connection: ServerConnection?
-  private var task: Task<Void, Never>?
+  /// Outlives its streams; not counted.
+  private var connection: Unmanaged<ServerConnection>?
+  private var task: HandlerTask?
   private var timer: LoopTimer!
+  /// When the call must have got further; the end of time if nothing limits it.
+  private var limit = UInt64.max
   private var phase = Phase.headers
   private var handlerRuns = false
   private var isRetired = false
@@ -77,7 +80,7 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
 
   var loop: EventLoop { home.loop }
 
-  func begin(_ connection: ServerConnection) { self.connection = connection }
+  func begin(_ connection: ServerConnection) { self.connection = .passUnretained(connection) }
 
   func prepareForReuse() {
     recycle()
@@ -106,7 +109,7 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
     case .plain(let answer):
       plain = (answer, withBody: !request.isHead)
       phase = .plain
-      timer.arm(at: loop.now &+ home.requestTimeout)
+      watch(until: loop.now &+ home.requestTimeout)
       return
     case .status(let error, let acceptsEncodings): return answer(error, acceptsEncodings: acceptsEncodings)
     }
@@ -115,7 +118,7 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
     requestEncoding = request.encoding
     responseCompression = request.responseCompression
     let context = ServerContext(
-      method: route.method, metadata: request.metadata, peer: connection.peer, deadline: request.deadline,
+      method: route.method, metadata: request.metadata, peer: connection._withUnsafeGuaranteedRef { $0.peer }, deadline: request.deadline,
       trace: request.trace ?? (home.router.observer == nil ? nil : .root()), executor: loop)
     currentContext = context
     if request.deadline != .never, request.deadline.nanoseconds <= loop.now { return answer(.deadlineExceeded()) }
@@ -123,7 +126,7 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
       startHandler()
     } else {
       phase = .request
-      timer.arm(at: min(request.deadline.nanoseconds, loop.now &+ home.requestTimeout))
+      watch(until: min(request.deadline.nanoseconds, loop.now &+ home.requestTimeout))
     }
   }
 
@@ -192,19 +195,14 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
   private func startHandler() {
     phase = .handling
     handlerRuns = true
-    timer.disarm()
-    let task = Task.immediate(executorPreference: loop) {
-      // Runs on this loop down to the service's own method.
-      let outcome = await self.home.router.serve(self.route!, self)
-      self.handlerEnded(outcome)
-    }
-    // Most handlers have ended by now, and need neither.
-    guard handlerRuns else { return }
+    let task = home.handlerTask()
     self.task = task
-    if phase == .handling, let deadline = currentContext?.deadline, deadline != .never { timer.arm(at: deadline.nanoseconds) }
+    watch(until: context.deadline.nanoseconds)
+    task.serve(self)
   }
 
-  private func handlerEnded(_ outcome: RPCError?) {
+  /// Takes what the handler's task came to.
+  func handlerEnded(_ outcome: RPCError?) {
     guard loop.isCurrent else {
       // The handler left by a task executor of its own.
       loop.execute { self.handlerEnded(outcome) }
@@ -213,7 +211,7 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
     task = nil
     if phase == .handling {
       phase = .ended
-      timer.disarm()
+      unwatch()
       var outcome = outcome
       if outcome == nil, !route!.method.kind.serverStreams, counts.messagesSent != 1 {
         outcome = .unimplemented("the handler gave \(counts.messagesSent) responses where it should give one")
@@ -229,7 +227,7 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
   private func answer(_ error: RPCError, acceptsEncodings: Bool = false) {
     let wasHandling = phase == .handling
     phase = .ended
-    timer.disarm()
+    unwatch()
     consume(assembler.discard())
     if wasHandling { cancelHandler(error.code) }
     sendStatus(error, acceptsEncodings: acceptsEncodings)
@@ -242,7 +240,23 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
     wakeSender()
   }
 
+  /// The timer goes on from call to call: one that is armed for an earlier moment is left, and when it goes off it is armed anew. So calls
+  /// that end in time, nearly all, neither arm nor disarm.
+  private func watch(until moment: UInt64) {
+    limit = moment
+    if moment < timer.moment { timer.arm(at: moment) }
+  }
+
+  private func unwatch() { limit = .max }
+
+  /// Before the object is let go.
+  func stopTimer() { timer.disarm() }
+
   private func timeIsUp() {
+    if loop.now < limit {
+      if limit != .max { timer.arm(at: limit) }
+      return
+    }
     if phase == .plain { return answerPlain() }
     guard phase == .request || phase == .handling, let context = currentContext else { return }
     if context.deadline == .never || context.deadline.nanoseconds > loop.now {
@@ -261,18 +275,18 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
 
   /// Sends the leading headers, once.
   func sendLeadingHeaders() {
-    guard !hasSentHeaders, let session, let context = currentContext else { return }
+    guard !hasSentHeaders, isOpen, let context = currentContext else { return }
     home.headers.removeAll()
     home.headers.add(":status", "200")
     home.headers.add("content-type", "application/grpc")
     if let responseCompression { home.headers.add("grpc-encoding", text: responseCompression.rawValue) }
     if requestEncoding != .identity { home.headers.add("grpc-accept-encoding", text: MessageCompression.accepted) }
     home.headers.add(metadata: context.responseMetadata)
-    session.submitResponse(self, home.headers, endsStream: false)
+    respond(home.headers, endsStream: false)
   }
 
   private func sendStatus(_ outcome: RPCError?, acceptsEncodings: Bool = false) {
-    guard let session, closeCode == nil else { return }
+    guard isOpen else { return }
     self.outcome = outcome
     if hasSentHeaders || outcome == nil {
       sendLeadingHeaders()
@@ -285,7 +299,7 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
     if acceptsEncodings { home.headers.add("grpc-accept-encoding", text: MessageCompression.accepted) }
     if let metadata = currentContext?.responseMetadata { home.headers.add(metadata: metadata) }
     addStatus(to: home.headers)
-    session.submitResponse(self, home.headers, endsStream: true)
+    respond(home.headers, endsStream: true)
   }
 
   override func addTrailers(to trailers: borrowing HTTP2Headers) {
@@ -302,9 +316,9 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
   }
 
   private func answerPlain() {
-    guard let session, let (answer, withBody) = plain else { return }
+    guard let (answer, withBody) = plain else { return }
     phase = .ended
-    timer.disarm()
+    unwatch()
     home.headers.removeAll()
     home.headers.add(":status", answer.status)
     home.headers.add("content-type", "text/plain; charset=utf-8")
@@ -313,7 +327,7 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
       output.append(UnsafeRawBufferPointer(start: answer.body.utf8Start, count: answer.body.utf8CodeUnitCount))
       finish()
     }
-    session.submitResponse(self, home.headers, endsStream: !withBody)
+    respond(home.headers, endsStream: !withBody)
   }
 
   override func outputDrained() { wakeSender() }
@@ -322,15 +336,18 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
 
   override func receivedTooLargeHeaders() {
     phase = .ended
-    timer.disarm()
+    unwatch()
   }
 
   override func closed(_ code: HTTP2ErrorCode) {
     let wasHandling = phase == .handling
     phase = .ended
-    timer.disarm()
+    unwatch()
     if wasHandling || handlerRuns { cancelHandler(.cancelled) }
-    connection?.streamEnded(counts, succeeded: code == .noError && outcome == nil && route != nil)
+    connection?._withUnsafeGuaranteedRef {
+      $0.streamEnded(counts, succeeded: code == .noError && outcome == nil && route != nil)
+    }
+    connection = nil
     retireIfOver()
   }
 

@@ -149,14 +149,14 @@ public enum Opentelemetry_Proto_Collector_Trace_V1_TraceService {
   /// The implementation, ready for a server or for calls in process.
   public static func routes(_ implementation: some Opentelemetry_Proto_Collector_Trace_V1_TraceServiceService) -> ServiceRoutes {
     ServiceRoutes(descriptor, [
-      .unary(Methods.export) { try await implementation.export($0, context: $1) },
+      MethodRoute(Methods.export) { try $0.respond(await implementation.export($0.request(), context: $0.context)) },
     ])
   }
 }
 
 /// What an implementation of `opentelemetry.proto.collector.trace.v1.TraceService` does.
 public protocol Opentelemetry_Proto_Collector_Trace_V1_TraceServiceService: Sendable {
-  func export(_ request: Opentelemetry_Proto_Collector_Trace_V1_ExportTraceServiceRequest, context: ServerContext) async throws -> Opentelemetry_Proto_Collector_Trace_V1_ExportTraceServiceResponse
+  nonisolated(nonsending) func export(_ request: Opentelemetry_Proto_Collector_Trace_V1_ExportTraceServiceRequest, context: ServerContext) async throws -> Opentelemetry_Proto_Collector_Trace_V1_ExportTraceServiceResponse
 }
 
 /// Calls `opentelemetry.proto.collector.trace.v1.TraceService` over a channel.
@@ -165,7 +165,7 @@ public struct Opentelemetry_Proto_Collector_Trace_V1_TraceServiceClient: Sendabl
 
   public init(_ channel: any Channel) { self.channel = channel }
 
-  public func export(_ request: Opentelemetry_Proto_Collector_Trace_V1_ExportTraceServiceRequest, options: CallOptions = CallOptions()) async throws -> Opentelemetry_Proto_Collector_Trace_V1_ExportTraceServiceResponse {
+  public nonisolated(nonsending) func export(_ request: Opentelemetry_Proto_Collector_Trace_V1_ExportTraceServiceRequest, options: CallOptions = CallOptions()) async throws -> Opentelemetry_Proto_Collector_Trace_V1_ExportTraceServiceResponse {
     try await channel.unary(request, Opentelemetry_Proto_Collector_Trace_V1_TraceService.Methods.export, options)
   }
 }

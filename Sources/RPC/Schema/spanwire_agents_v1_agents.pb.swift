@@ -1441,13 +1441,13 @@ public enum AgentOrchestrator {
   /// The implementation, ready for a server or for calls in process.
   public static func routes(_ implementation: some AgentOrchestratorService) -> ServiceRoutes {
     ServiceRoutes(descriptor, [
-      .serverStreaming(Methods.runTask) { try await implementation.runTask($0, responses: $1, context: $2) },
-      .unary(Methods.submitTask) { try await implementation.submitTask($0, context: $1) },
-      .unary(Methods.getTask) { try await implementation.getTask($0, context: $1) },
-      .unary(Methods.listTasks) { try await implementation.listTasks($0, context: $1) },
-      .unary(Methods.cancelTask) { try await implementation.cancelTask($0, context: $1) },
-      .unary(Methods.getProposal) { try await implementation.getProposal($0, context: $1) },
-      .unary(Methods.recordProposalDecision) { try await implementation.recordProposalDecision($0, context: $1) },
+      MethodRoute(Methods.runTask) { try await implementation.runTask($0.request(), responses: $0.responses(), context: $0.context) },
+      MethodRoute(Methods.submitTask) { try $0.respond(await implementation.submitTask($0.request(), context: $0.context)) },
+      MethodRoute(Methods.getTask) { try $0.respond(await implementation.getTask($0.request(), context: $0.context)) },
+      MethodRoute(Methods.listTasks) { try $0.respond(await implementation.listTasks($0.request(), context: $0.context)) },
+      MethodRoute(Methods.cancelTask) { try $0.respond(await implementation.cancelTask($0.request(), context: $0.context)) },
+      MethodRoute(Methods.getProposal) { try $0.respond(await implementation.getProposal($0.request(), context: $0.context)) },
+      MethodRoute(Methods.recordProposalDecision) { try $0.respond(await implementation.recordProposalDecision($0.request(), context: $0.context)) },
     ])
   }
 }
@@ -1455,14 +1455,14 @@ public enum AgentOrchestrator {
 /// What an implementation of `spanwire.agents.v1.AgentOrchestrator` does.
 public protocol AgentOrchestratorService: Sendable {
   /// Receipt, progress and partial output, proposals, result: in this order.
-  func runTask(_ request: RunTaskRequest, responses: ResponseWriter<AgentTaskUpdate>, context: ServerContext) async throws
+  nonisolated(nonsending) func runTask(_ request: RunTaskRequest, responses: ResponseWriter<AgentTaskUpdate>, context: ServerContext) async throws
   /// Answers at once; the task goes on, to be polled.
-  func submitTask(_ request: RunTaskRequest, context: ServerContext) async throws -> AgentTask
-  func getTask(_ request: GetTaskRequest, context: ServerContext) async throws -> AgentTask
-  func listTasks(_ request: ListTasksRequest, context: ServerContext) async throws -> ListTasksResponse
-  func cancelTask(_ request: CancelTaskRequest, context: ServerContext) async throws -> AgentTask
-  func getProposal(_ request: GetProposalRequest, context: ServerContext) async throws -> Proposal
-  func recordProposalDecision(_ request: RecordProposalDecisionRequest, context: ServerContext) async throws -> Proposal
+  nonisolated(nonsending) func submitTask(_ request: RunTaskRequest, context: ServerContext) async throws -> AgentTask
+  nonisolated(nonsending) func getTask(_ request: GetTaskRequest, context: ServerContext) async throws -> AgentTask
+  nonisolated(nonsending) func listTasks(_ request: ListTasksRequest, context: ServerContext) async throws -> ListTasksResponse
+  nonisolated(nonsending) func cancelTask(_ request: CancelTaskRequest, context: ServerContext) async throws -> AgentTask
+  nonisolated(nonsending) func getProposal(_ request: GetProposalRequest, context: ServerContext) async throws -> Proposal
+  nonisolated(nonsending) func recordProposalDecision(_ request: RecordProposalDecisionRequest, context: ServerContext) async throws -> Proposal
 }
 
 /// Calls `spanwire.agents.v1.AgentOrchestrator` over a channel.
@@ -1472,32 +1472,32 @@ public struct AgentOrchestratorClient: Sendable {
   public init(_ channel: any Channel) { self.channel = channel }
 
   /// Receipt, progress and partial output, proposals, result: in this order.
-  public func runTask(_ request: RunTaskRequest, options: CallOptions = CallOptions()) async throws -> ResponseStream<AgentTaskUpdate> {
+  public nonisolated(nonsending) func runTask(_ request: RunTaskRequest, options: CallOptions = CallOptions()) async throws -> ResponseStream<AgentTaskUpdate> {
     try await channel.serverStreaming(request, AgentOrchestrator.Methods.runTask, options)
   }
 
   /// Answers at once; the task goes on, to be polled.
-  public func submitTask(_ request: RunTaskRequest, options: CallOptions = CallOptions()) async throws -> AgentTask {
+  public nonisolated(nonsending) func submitTask(_ request: RunTaskRequest, options: CallOptions = CallOptions()) async throws -> AgentTask {
     try await channel.unary(request, AgentOrchestrator.Methods.submitTask, options)
   }
 
-  public func getTask(_ request: GetTaskRequest, options: CallOptions = CallOptions()) async throws -> AgentTask {
+  public nonisolated(nonsending) func getTask(_ request: GetTaskRequest, options: CallOptions = CallOptions()) async throws -> AgentTask {
     try await channel.unary(request, AgentOrchestrator.Methods.getTask, options)
   }
 
-  public func listTasks(_ request: ListTasksRequest, options: CallOptions = CallOptions()) async throws -> ListTasksResponse {
+  public nonisolated(nonsending) func listTasks(_ request: ListTasksRequest, options: CallOptions = CallOptions()) async throws -> ListTasksResponse {
     try await channel.unary(request, AgentOrchestrator.Methods.listTasks, options)
   }
 
-  public func cancelTask(_ request: CancelTaskRequest, options: CallOptions = CallOptions()) async throws -> AgentTask {
+  public nonisolated(nonsending) func cancelTask(_ request: CancelTaskRequest, options: CallOptions = CallOptions()) async throws -> AgentTask {
     try await channel.unary(request, AgentOrchestrator.Methods.cancelTask, options)
   }
 
-  public func getProposal(_ request: GetProposalRequest, options: CallOptions = CallOptions()) async throws -> Proposal {
+  public nonisolated(nonsending) func getProposal(_ request: GetProposalRequest, options: CallOptions = CallOptions()) async throws -> Proposal {
     try await channel.unary(request, AgentOrchestrator.Methods.getProposal, options)
   }
 
-  public func recordProposalDecision(_ request: RecordProposalDecisionRequest, options: CallOptions = CallOptions()) async throws -> Proposal {
+  public nonisolated(nonsending) func recordProposalDecision(_ request: RecordProposalDecisionRequest, options: CallOptions = CallOptions()) async throws -> Proposal {
     try await channel.unary(request, AgentOrchestrator.Methods.recordProposalDecision, options)
   }
 }

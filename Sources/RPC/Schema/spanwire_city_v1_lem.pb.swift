@@ -1198,27 +1198,27 @@ public enum Lem {
   /// The implementation, ready for a server or for calls in process.
   public static func routes(_ implementation: some LemService) -> ServiceRoutes {
     ServiceRoutes(descriptor, [
-      .unary(Methods.getServicePoint) { try await implementation.getServicePoint($0, context: $1) },
-      .unary(Methods.listServicePoints) { try await implementation.listServicePoints($0, context: $1) },
-      .unary(Methods.checkCoverage) { try await implementation.checkCoverage($0, context: $1) },
-      .unary(Methods.computeRoute) { try await implementation.computeRoute($0, context: $1) },
-      .unary(Methods.syncServicePoints) { try await implementation.syncServicePoints($0, context: $1) },
-      .unary(Methods.blockServicePoint) { try await implementation.blockServicePoint($0, context: $1) },
-      .unary(Methods.unblockServicePoint) { try await implementation.unblockServicePoint($0, context: $1) },
+      MethodRoute(Methods.getServicePoint) { try $0.respond(await implementation.getServicePoint($0.request(), context: $0.context)) },
+      MethodRoute(Methods.listServicePoints) { try $0.respond(await implementation.listServicePoints($0.request(), context: $0.context)) },
+      MethodRoute(Methods.checkCoverage) { try $0.respond(await implementation.checkCoverage($0.request(), context: $0.context)) },
+      MethodRoute(Methods.computeRoute) { try $0.respond(await implementation.computeRoute($0.request(), context: $0.context)) },
+      MethodRoute(Methods.syncServicePoints) { try $0.respond(await implementation.syncServicePoints($0.request(), context: $0.context)) },
+      MethodRoute(Methods.blockServicePoint) { try $0.respond(await implementation.blockServicePoint($0.request(), context: $0.context)) },
+      MethodRoute(Methods.unblockServicePoint) { try $0.respond(await implementation.unblockServicePoint($0.request(), context: $0.context)) },
     ])
   }
 }
 
 /// What an implementation of `spanwire.city.v1.Lem` does.
 public protocol LemService: Sendable {
-  func getServicePoint(_ request: GetServicePointRequest, context: ServerContext) async throws -> ServicePointStatus
-  func listServicePoints(_ request: ListServicePointsRequest, context: ServerContext) async throws -> ListServicePointsResponse
-  func checkCoverage(_ request: CheckCoverageRequest, context: ServerContext) async throws -> CheckCoverageResponse
-  func computeRoute(_ request: ComputeRouteRequest, context: ServerContext) async throws -> ComputeRouteResponse
+  nonisolated(nonsending) func getServicePoint(_ request: GetServicePointRequest, context: ServerContext) async throws -> ServicePointStatus
+  nonisolated(nonsending) func listServicePoints(_ request: ListServicePointsRequest, context: ServerContext) async throws -> ListServicePointsResponse
+  nonisolated(nonsending) func checkCoverage(_ request: CheckCoverageRequest, context: ServerContext) async throws -> CheckCoverageResponse
+  nonisolated(nonsending) func computeRoute(_ request: ComputeRouteRequest, context: ServerContext) async throws -> ComputeRouteResponse
   /// Takes over the service points of a registry revision.
-  func syncServicePoints(_ request: SyncServicePointsRequest, context: ServerContext) async throws -> SyncServicePointsResponse
-  func blockServicePoint(_ request: BlockServicePointRequest, context: ServerContext) async throws -> ServicePointStatus
-  func unblockServicePoint(_ request: UnblockServicePointRequest, context: ServerContext) async throws -> ServicePointStatus
+  nonisolated(nonsending) func syncServicePoints(_ request: SyncServicePointsRequest, context: ServerContext) async throws -> SyncServicePointsResponse
+  nonisolated(nonsending) func blockServicePoint(_ request: BlockServicePointRequest, context: ServerContext) async throws -> ServicePointStatus
+  nonisolated(nonsending) func unblockServicePoint(_ request: UnblockServicePointRequest, context: ServerContext) async throws -> ServicePointStatus
 }
 
 /// Calls `spanwire.city.v1.Lem` over a channel.
@@ -1227,32 +1227,32 @@ public struct LemClient: Sendable {
 
   public init(_ channel: any Channel) { self.channel = channel }
 
-  public func getServicePoint(_ request: GetServicePointRequest, options: CallOptions = CallOptions()) async throws -> ServicePointStatus {
+  public nonisolated(nonsending) func getServicePoint(_ request: GetServicePointRequest, options: CallOptions = CallOptions()) async throws -> ServicePointStatus {
     try await channel.unary(request, Lem.Methods.getServicePoint, options)
   }
 
-  public func listServicePoints(_ request: ListServicePointsRequest, options: CallOptions = CallOptions()) async throws -> ListServicePointsResponse {
+  public nonisolated(nonsending) func listServicePoints(_ request: ListServicePointsRequest, options: CallOptions = CallOptions()) async throws -> ListServicePointsResponse {
     try await channel.unary(request, Lem.Methods.listServicePoints, options)
   }
 
-  public func checkCoverage(_ request: CheckCoverageRequest, options: CallOptions = CallOptions()) async throws -> CheckCoverageResponse {
+  public nonisolated(nonsending) func checkCoverage(_ request: CheckCoverageRequest, options: CallOptions = CallOptions()) async throws -> CheckCoverageResponse {
     try await channel.unary(request, Lem.Methods.checkCoverage, options)
   }
 
-  public func computeRoute(_ request: ComputeRouteRequest, options: CallOptions = CallOptions()) async throws -> ComputeRouteResponse {
+  public nonisolated(nonsending) func computeRoute(_ request: ComputeRouteRequest, options: CallOptions = CallOptions()) async throws -> ComputeRouteResponse {
     try await channel.unary(request, Lem.Methods.computeRoute, options)
   }
 
   /// Takes over the service points of a registry revision.
-  public func syncServicePoints(_ request: SyncServicePointsRequest, options: CallOptions = CallOptions()) async throws -> SyncServicePointsResponse {
+  public nonisolated(nonsending) func syncServicePoints(_ request: SyncServicePointsRequest, options: CallOptions = CallOptions()) async throws -> SyncServicePointsResponse {
     try await channel.unary(request, Lem.Methods.syncServicePoints, options)
   }
 
-  public func blockServicePoint(_ request: BlockServicePointRequest, options: CallOptions = CallOptions()) async throws -> ServicePointStatus {
+  public nonisolated(nonsending) func blockServicePoint(_ request: BlockServicePointRequest, options: CallOptions = CallOptions()) async throws -> ServicePointStatus {
     try await channel.unary(request, Lem.Methods.blockServicePoint, options)
   }
 
-  public func unblockServicePoint(_ request: UnblockServicePointRequest, options: CallOptions = CallOptions()) async throws -> ServicePointStatus {
+  public nonisolated(nonsending) func unblockServicePoint(_ request: UnblockServicePointRequest, options: CallOptions = CallOptions()) async throws -> ServicePointStatus {
     try await channel.unary(request, Lem.Methods.unblockServicePoint, options)
   }
 }

@@ -1213,32 +1213,32 @@ public enum Trutta {
   /// The implementation, ready for a server or for calls in process.
   public static func routes(_ implementation: some TruttaService) -> ServiceRoutes {
     ServiceRoutes(descriptor, [
-      .unary(Methods.issue) { try await implementation.issue($0, context: $1) },
-      .unary(Methods.redeem) { try await implementation.redeem($0, context: $1) },
-      .unary(Methods.compensate) { try await implementation.compensate($0, context: $1) },
-      .unary(Methods.getEntitlement) { try await implementation.getEntitlement($0, context: $1) },
-      .unary(Methods.listEntitlements) { try await implementation.listEntitlements($0, context: $1) },
-      .unary(Methods.settle) { try await implementation.settle($0, context: $1) },
-      .unary(Methods.listSettlements) { try await implementation.listSettlements($0, context: $1) },
-      .unary(Methods.correctSettlement) { try await implementation.correctSettlement($0, context: $1) },
-      .unary(Methods.listLedger) { try await implementation.listLedger($0, context: $1) },
+      MethodRoute(Methods.issue) { try $0.respond(await implementation.issue($0.request(), context: $0.context)) },
+      MethodRoute(Methods.redeem) { try $0.respond(await implementation.redeem($0.request(), context: $0.context)) },
+      MethodRoute(Methods.compensate) { try $0.respond(await implementation.compensate($0.request(), context: $0.context)) },
+      MethodRoute(Methods.getEntitlement) { try $0.respond(await implementation.getEntitlement($0.request(), context: $0.context)) },
+      MethodRoute(Methods.listEntitlements) { try $0.respond(await implementation.listEntitlements($0.request(), context: $0.context)) },
+      MethodRoute(Methods.settle) { try $0.respond(await implementation.settle($0.request(), context: $0.context)) },
+      MethodRoute(Methods.listSettlements) { try $0.respond(await implementation.listSettlements($0.request(), context: $0.context)) },
+      MethodRoute(Methods.correctSettlement) { try $0.respond(await implementation.correctSettlement($0.request(), context: $0.context)) },
+      MethodRoute(Methods.listLedger) { try $0.respond(await implementation.listLedger($0.request(), context: $0.context)) },
     ])
   }
 }
 
 /// What an implementation of `spanwire.entitlements.v1.Trutta` does.
 public protocol TruttaService: Sendable {
-  func issue(_ request: IssueRequest, context: ServerContext) async throws -> Entitlement
+  nonisolated(nonsending) func issue(_ request: IssueRequest, context: ServerContext) async throws -> Entitlement
   /// Exactly once by its idempotency key: the same key answers with the same redemption.
-  func redeem(_ request: RedeemRequest, context: ServerContext) async throws -> Redemption
+  nonisolated(nonsending) func redeem(_ request: RedeemRequest, context: ServerContext) async throws -> Redemption
   /// Issues anew what a holder lost through no fault of theirs.
-  func compensate(_ request: CompensateRequest, context: ServerContext) async throws -> Entitlement
-  func getEntitlement(_ request: GetEntitlementRequest, context: ServerContext) async throws -> Entitlement
-  func listEntitlements(_ request: ListEntitlementsRequest, context: ServerContext) async throws -> ListEntitlementsResponse
-  func settle(_ request: SettleRequest, context: ServerContext) async throws -> SettleResponse
-  func listSettlements(_ request: ListSettlementsRequest, context: ServerContext) async throws -> ListSettlementsResponse
-  func correctSettlement(_ request: CorrectSettlementRequest, context: ServerContext) async throws -> Settlement
-  func listLedger(_ request: ListLedgerRequest, context: ServerContext) async throws -> ListLedgerResponse
+  nonisolated(nonsending) func compensate(_ request: CompensateRequest, context: ServerContext) async throws -> Entitlement
+  nonisolated(nonsending) func getEntitlement(_ request: GetEntitlementRequest, context: ServerContext) async throws -> Entitlement
+  nonisolated(nonsending) func listEntitlements(_ request: ListEntitlementsRequest, context: ServerContext) async throws -> ListEntitlementsResponse
+  nonisolated(nonsending) func settle(_ request: SettleRequest, context: ServerContext) async throws -> SettleResponse
+  nonisolated(nonsending) func listSettlements(_ request: ListSettlementsRequest, context: ServerContext) async throws -> ListSettlementsResponse
+  nonisolated(nonsending) func correctSettlement(_ request: CorrectSettlementRequest, context: ServerContext) async throws -> Settlement
+  nonisolated(nonsending) func listLedger(_ request: ListLedgerRequest, context: ServerContext) async throws -> ListLedgerResponse
 }
 
 /// Calls `spanwire.entitlements.v1.Trutta` over a channel.
@@ -1247,41 +1247,41 @@ public struct TruttaClient: Sendable {
 
   public init(_ channel: any Channel) { self.channel = channel }
 
-  public func issue(_ request: IssueRequest, options: CallOptions = CallOptions()) async throws -> Entitlement {
+  public nonisolated(nonsending) func issue(_ request: IssueRequest, options: CallOptions = CallOptions()) async throws -> Entitlement {
     try await channel.unary(request, Trutta.Methods.issue, options)
   }
 
   /// Exactly once by its idempotency key: the same key answers with the same redemption.
-  public func redeem(_ request: RedeemRequest, options: CallOptions = CallOptions()) async throws -> Redemption {
+  public nonisolated(nonsending) func redeem(_ request: RedeemRequest, options: CallOptions = CallOptions()) async throws -> Redemption {
     try await channel.unary(request, Trutta.Methods.redeem, options)
   }
 
   /// Issues anew what a holder lost through no fault of theirs.
-  public func compensate(_ request: CompensateRequest, options: CallOptions = CallOptions()) async throws -> Entitlement {
+  public nonisolated(nonsending) func compensate(_ request: CompensateRequest, options: CallOptions = CallOptions()) async throws -> Entitlement {
     try await channel.unary(request, Trutta.Methods.compensate, options)
   }
 
-  public func getEntitlement(_ request: GetEntitlementRequest, options: CallOptions = CallOptions()) async throws -> Entitlement {
+  public nonisolated(nonsending) func getEntitlement(_ request: GetEntitlementRequest, options: CallOptions = CallOptions()) async throws -> Entitlement {
     try await channel.unary(request, Trutta.Methods.getEntitlement, options)
   }
 
-  public func listEntitlements(_ request: ListEntitlementsRequest, options: CallOptions = CallOptions()) async throws -> ListEntitlementsResponse {
+  public nonisolated(nonsending) func listEntitlements(_ request: ListEntitlementsRequest, options: CallOptions = CallOptions()) async throws -> ListEntitlementsResponse {
     try await channel.unary(request, Trutta.Methods.listEntitlements, options)
   }
 
-  public func settle(_ request: SettleRequest, options: CallOptions = CallOptions()) async throws -> SettleResponse {
+  public nonisolated(nonsending) func settle(_ request: SettleRequest, options: CallOptions = CallOptions()) async throws -> SettleResponse {
     try await channel.unary(request, Trutta.Methods.settle, options)
   }
 
-  public func listSettlements(_ request: ListSettlementsRequest, options: CallOptions = CallOptions()) async throws -> ListSettlementsResponse {
+  public nonisolated(nonsending) func listSettlements(_ request: ListSettlementsRequest, options: CallOptions = CallOptions()) async throws -> ListSettlementsResponse {
     try await channel.unary(request, Trutta.Methods.listSettlements, options)
   }
 
-  public func correctSettlement(_ request: CorrectSettlementRequest, options: CallOptions = CallOptions()) async throws -> Settlement {
+  public nonisolated(nonsending) func correctSettlement(_ request: CorrectSettlementRequest, options: CallOptions = CallOptions()) async throws -> Settlement {
     try await channel.unary(request, Trutta.Methods.correctSettlement, options)
   }
 
-  public func listLedger(_ request: ListLedgerRequest, options: CallOptions = CallOptions()) async throws -> ListLedgerResponse {
+  public nonisolated(nonsending) func listLedger(_ request: ListLedgerRequest, options: CallOptions = CallOptions()) async throws -> ListLedgerResponse {
     try await channel.unary(request, Trutta.Methods.listLedger, options)
   }
 }

@@ -969,21 +969,21 @@ public enum Events {
   /// The implementation, ready for a server or for calls in process.
   public static func routes(_ implementation: some EventsService) -> ServiceRoutes {
     ServiceRoutes(descriptor, [
-      .serverStreaming(Methods.subscribe) { try await implementation.subscribe($0, responses: $1, context: $2) },
-      .unary(Methods.listEvents) { try await implementation.listEvents($0, context: $1) },
-      .unary(Methods.listEventTypes) { try await implementation.listEventTypes($0, context: $1) },
-      .serverStreaming(Methods.verify) { try await implementation.verify($0, responses: $1, context: $2) },
+      MethodRoute(Methods.subscribe) { try await implementation.subscribe($0.request(), responses: $0.responses(), context: $0.context) },
+      MethodRoute(Methods.listEvents) { try $0.respond(await implementation.listEvents($0.request(), context: $0.context)) },
+      MethodRoute(Methods.listEventTypes) { try $0.respond(await implementation.listEventTypes($0.request(), context: $0.context)) },
+      MethodRoute(Methods.verify) { try await implementation.verify($0.request(), responses: $0.responses(), context: $0.context) },
     ])
   }
 }
 
 /// What an implementation of `spanwire.events.v1.Events` does.
 public protocol EventsService: Sendable {
-  func subscribe(_ request: SubscribeRequest, responses: ResponseWriter<SubscribeResponse>, context: ServerContext) async throws
-  func listEvents(_ request: ListEventsRequest, context: ServerContext) async throws -> ListEventsResponse
-  func listEventTypes(_ request: ListEventTypesRequest, context: ServerContext) async throws -> ListEventTypesResponse
+  nonisolated(nonsending) func subscribe(_ request: SubscribeRequest, responses: ResponseWriter<SubscribeResponse>, context: ServerContext) async throws
+  nonisolated(nonsending) func listEvents(_ request: ListEventsRequest, context: ServerContext) async throws -> ListEventsResponse
+  nonisolated(nonsending) func listEventTypes(_ request: ListEventTypesRequest, context: ServerContext) async throws -> ListEventTypesResponse
   /// Proves that the log is whole and that every service's rows agree with it; one answer for each check.
-  func verify(_ request: VerifyRequest, responses: ResponseWriter<VerifyResponse>, context: ServerContext) async throws
+  nonisolated(nonsending) func verify(_ request: VerifyRequest, responses: ResponseWriter<VerifyResponse>, context: ServerContext) async throws
 }
 
 /// Calls `spanwire.events.v1.Events` over a channel.
@@ -992,20 +992,20 @@ public struct EventsClient: Sendable {
 
   public init(_ channel: any Channel) { self.channel = channel }
 
-  public func subscribe(_ request: SubscribeRequest, options: CallOptions = CallOptions()) async throws -> ResponseStream<SubscribeResponse> {
+  public nonisolated(nonsending) func subscribe(_ request: SubscribeRequest, options: CallOptions = CallOptions()) async throws -> ResponseStream<SubscribeResponse> {
     try await channel.serverStreaming(request, Events.Methods.subscribe, options)
   }
 
-  public func listEvents(_ request: ListEventsRequest, options: CallOptions = CallOptions()) async throws -> ListEventsResponse {
+  public nonisolated(nonsending) func listEvents(_ request: ListEventsRequest, options: CallOptions = CallOptions()) async throws -> ListEventsResponse {
     try await channel.unary(request, Events.Methods.listEvents, options)
   }
 
-  public func listEventTypes(_ request: ListEventTypesRequest, options: CallOptions = CallOptions()) async throws -> ListEventTypesResponse {
+  public nonisolated(nonsending) func listEventTypes(_ request: ListEventTypesRequest, options: CallOptions = CallOptions()) async throws -> ListEventTypesResponse {
     try await channel.unary(request, Events.Methods.listEventTypes, options)
   }
 
   /// Proves that the log is whole and that every service's rows agree with it; one answer for each check.
-  public func verify(_ request: VerifyRequest, options: CallOptions = CallOptions()) async throws -> ResponseStream<VerifyResponse> {
+  public nonisolated(nonsending) func verify(_ request: VerifyRequest, options: CallOptions = CallOptions()) async throws -> ResponseStream<VerifyResponse> {
     try await channel.serverStreaming(request, Events.Methods.verify, options)
   }
 }

@@ -1647,20 +1647,20 @@ public enum ProductRuntimeGateway {
   /// The implementation, ready for a server or for calls in process.
   public static func routes(_ implementation: some ProductRuntimeGatewayService) -> ServiceRoutes {
     ServiceRoutes(descriptor, [
-      .unary(Methods.openSession) { try await implementation.openSession($0, context: $1) },
-      .unary(Methods.getSession) { try await implementation.getSession($0, context: $1) },
-      .unary(Methods.listSessions) { try await implementation.listSessions($0, context: $1) },
-      .serverStreaming(Methods.watchSession) { try await implementation.watchSession($0, responses: $1, context: $2) },
-      .unary(Methods.purchase) { try await implementation.purchase($0, context: $1) },
-      .unary(Methods.startJourney) { try await implementation.startJourney($0, context: $1) },
-      .unary(Methods.getJourney) { try await implementation.getJourney($0, context: $1) },
-      .unary(Methods.advanceJourney) { try await implementation.advanceJourney($0, context: $1) },
-      .serverStreaming(Methods.askAgent) { try await implementation.askAgent($0, responses: $1, context: $2) },
-      .unary(Methods.acceptProposal) { try await implementation.acceptProposal($0, context: $1) },
-      .unary(Methods.rejectProposal) { try await implementation.rejectProposal($0, context: $1) },
-      .unary(Methods.closeSession) { try await implementation.closeSession($0, context: $1) },
-      .unary(Methods.getServicePoint) { try await implementation.getServicePoint($0, context: $1) },
-      .unary(Methods.applyControl) { try await implementation.applyControl($0, context: $1) },
+      MethodRoute(Methods.openSession) { try $0.respond(await implementation.openSession($0.request(), context: $0.context)) },
+      MethodRoute(Methods.getSession) { try $0.respond(await implementation.getSession($0.request(), context: $0.context)) },
+      MethodRoute(Methods.listSessions) { try $0.respond(await implementation.listSessions($0.request(), context: $0.context)) },
+      MethodRoute(Methods.watchSession) { try await implementation.watchSession($0.request(), responses: $0.responses(), context: $0.context) },
+      MethodRoute(Methods.purchase) { try $0.respond(await implementation.purchase($0.request(), context: $0.context)) },
+      MethodRoute(Methods.startJourney) { try $0.respond(await implementation.startJourney($0.request(), context: $0.context)) },
+      MethodRoute(Methods.getJourney) { try $0.respond(await implementation.getJourney($0.request(), context: $0.context)) },
+      MethodRoute(Methods.advanceJourney) { try $0.respond(await implementation.advanceJourney($0.request(), context: $0.context)) },
+      MethodRoute(Methods.askAgent) { try await implementation.askAgent($0.request(), responses: $0.responses(), context: $0.context) },
+      MethodRoute(Methods.acceptProposal) { try $0.respond(await implementation.acceptProposal($0.request(), context: $0.context)) },
+      MethodRoute(Methods.rejectProposal) { try $0.respond(await implementation.rejectProposal($0.request(), context: $0.context)) },
+      MethodRoute(Methods.closeSession) { try $0.respond(await implementation.closeSession($0.request(), context: $0.context)) },
+      MethodRoute(Methods.getServicePoint) { try $0.respond(await implementation.getServicePoint($0.request(), context: $0.context)) },
+      MethodRoute(Methods.applyControl) { try $0.respond(await implementation.applyControl($0.request(), context: $0.context)) },
     ])
   }
 }
@@ -1668,21 +1668,21 @@ public enum ProductRuntimeGateway {
 /// What an implementation of `spanwire.gateway.v1.ProductRuntimeGateway` does.
 public protocol ProductRuntimeGatewayService: Sendable {
   /// Opens a session and takes it through preflight: it answers ready, or failed with what stood against it.
-  func openSession(_ request: OpenSessionRequest, context: ServerContext) async throws -> ProductRuntimeSession
-  func getSession(_ request: GetSessionRequest, context: ServerContext) async throws -> ProductRuntimeSession
-  func listSessions(_ request: ListSessionsRequest, context: ServerContext) async throws -> ListSessionsResponse
-  func watchSession(_ request: WatchSessionRequest, responses: ResponseWriter<SubscribeResponse>, context: ServerContext) async throws
+  nonisolated(nonsending) func openSession(_ request: OpenSessionRequest, context: ServerContext) async throws -> ProductRuntimeSession
+  nonisolated(nonsending) func getSession(_ request: GetSessionRequest, context: ServerContext) async throws -> ProductRuntimeSession
+  nonisolated(nonsending) func listSessions(_ request: ListSessionsRequest, context: ServerContext) async throws -> ListSessionsResponse
+  nonisolated(nonsending) func watchSession(_ request: WatchSessionRequest, responses: ResponseWriter<SubscribeResponse>, context: ServerContext) async throws
   /// Issues what the variant grants. The payment itself happened elsewhere and is named by its reference.
-  func purchase(_ request: PurchaseRequest, context: ServerContext) async throws -> PurchaseResponse
-  func startJourney(_ request: StartSessionJourneyRequest, context: ServerContext) async throws -> JourneyInstance
-  func getJourney(_ request: GetSessionJourneyRequest, context: ServerContext) async throws -> JourneyInstance
-  func advanceJourney(_ request: AdvanceSessionJourneyRequest, context: ServerContext) async throws -> JourneyInstance
-  func askAgent(_ request: AskAgentRequest, responses: ResponseWriter<AgentTaskUpdate>, context: ServerContext) async throws
-  func acceptProposal(_ request: DecideProposalRequest, context: ServerContext) async throws -> DecideProposalResponse
-  func rejectProposal(_ request: DecideProposalRequest, context: ServerContext) async throws -> DecideProposalResponse
-  func closeSession(_ request: CloseSessionRequest, context: ServerContext) async throws -> ProductRuntimeSession
-  func getServicePoint(_ request: GetServicePointRequest, context: ServerContext) async throws -> ServicePointStatus
-  func applyControl(_ request: ApplyControlRequest, context: ServerContext) async throws -> ApplyControlResponse
+  nonisolated(nonsending) func purchase(_ request: PurchaseRequest, context: ServerContext) async throws -> PurchaseResponse
+  nonisolated(nonsending) func startJourney(_ request: StartSessionJourneyRequest, context: ServerContext) async throws -> JourneyInstance
+  nonisolated(nonsending) func getJourney(_ request: GetSessionJourneyRequest, context: ServerContext) async throws -> JourneyInstance
+  nonisolated(nonsending) func advanceJourney(_ request: AdvanceSessionJourneyRequest, context: ServerContext) async throws -> JourneyInstance
+  nonisolated(nonsending) func askAgent(_ request: AskAgentRequest, responses: ResponseWriter<AgentTaskUpdate>, context: ServerContext) async throws
+  nonisolated(nonsending) func acceptProposal(_ request: DecideProposalRequest, context: ServerContext) async throws -> DecideProposalResponse
+  nonisolated(nonsending) func rejectProposal(_ request: DecideProposalRequest, context: ServerContext) async throws -> DecideProposalResponse
+  nonisolated(nonsending) func closeSession(_ request: CloseSessionRequest, context: ServerContext) async throws -> ProductRuntimeSession
+  nonisolated(nonsending) func getServicePoint(_ request: GetServicePointRequest, context: ServerContext) async throws -> ServicePointStatus
+  nonisolated(nonsending) func applyControl(_ request: ApplyControlRequest, context: ServerContext) async throws -> ApplyControlResponse
 }
 
 /// Calls `spanwire.gateway.v1.ProductRuntimeGateway` over a channel.
@@ -1692,60 +1692,60 @@ public struct ProductRuntimeGatewayClient: Sendable {
   public init(_ channel: any Channel) { self.channel = channel }
 
   /// Opens a session and takes it through preflight: it answers ready, or failed with what stood against it.
-  public func openSession(_ request: OpenSessionRequest, options: CallOptions = CallOptions()) async throws -> ProductRuntimeSession {
+  public nonisolated(nonsending) func openSession(_ request: OpenSessionRequest, options: CallOptions = CallOptions()) async throws -> ProductRuntimeSession {
     try await channel.unary(request, ProductRuntimeGateway.Methods.openSession, options)
   }
 
-  public func getSession(_ request: GetSessionRequest, options: CallOptions = CallOptions()) async throws -> ProductRuntimeSession {
+  public nonisolated(nonsending) func getSession(_ request: GetSessionRequest, options: CallOptions = CallOptions()) async throws -> ProductRuntimeSession {
     try await channel.unary(request, ProductRuntimeGateway.Methods.getSession, options)
   }
 
-  public func listSessions(_ request: ListSessionsRequest, options: CallOptions = CallOptions()) async throws -> ListSessionsResponse {
+  public nonisolated(nonsending) func listSessions(_ request: ListSessionsRequest, options: CallOptions = CallOptions()) async throws -> ListSessionsResponse {
     try await channel.unary(request, ProductRuntimeGateway.Methods.listSessions, options)
   }
 
-  public func watchSession(_ request: WatchSessionRequest, options: CallOptions = CallOptions()) async throws -> ResponseStream<SubscribeResponse> {
+  public nonisolated(nonsending) func watchSession(_ request: WatchSessionRequest, options: CallOptions = CallOptions()) async throws -> ResponseStream<SubscribeResponse> {
     try await channel.serverStreaming(request, ProductRuntimeGateway.Methods.watchSession, options)
   }
 
   /// Issues what the variant grants. The payment itself happened elsewhere and is named by its reference.
-  public func purchase(_ request: PurchaseRequest, options: CallOptions = CallOptions()) async throws -> PurchaseResponse {
+  public nonisolated(nonsending) func purchase(_ request: PurchaseRequest, options: CallOptions = CallOptions()) async throws -> PurchaseResponse {
     try await channel.unary(request, ProductRuntimeGateway.Methods.purchase, options)
   }
 
-  public func startJourney(_ request: StartSessionJourneyRequest, options: CallOptions = CallOptions()) async throws -> JourneyInstance {
+  public nonisolated(nonsending) func startJourney(_ request: StartSessionJourneyRequest, options: CallOptions = CallOptions()) async throws -> JourneyInstance {
     try await channel.unary(request, ProductRuntimeGateway.Methods.startJourney, options)
   }
 
-  public func getJourney(_ request: GetSessionJourneyRequest, options: CallOptions = CallOptions()) async throws -> JourneyInstance {
+  public nonisolated(nonsending) func getJourney(_ request: GetSessionJourneyRequest, options: CallOptions = CallOptions()) async throws -> JourneyInstance {
     try await channel.unary(request, ProductRuntimeGateway.Methods.getJourney, options)
   }
 
-  public func advanceJourney(_ request: AdvanceSessionJourneyRequest, options: CallOptions = CallOptions()) async throws -> JourneyInstance {
+  public nonisolated(nonsending) func advanceJourney(_ request: AdvanceSessionJourneyRequest, options: CallOptions = CallOptions()) async throws -> JourneyInstance {
     try await channel.unary(request, ProductRuntimeGateway.Methods.advanceJourney, options)
   }
 
-  public func askAgent(_ request: AskAgentRequest, options: CallOptions = CallOptions()) async throws -> ResponseStream<AgentTaskUpdate> {
+  public nonisolated(nonsending) func askAgent(_ request: AskAgentRequest, options: CallOptions = CallOptions()) async throws -> ResponseStream<AgentTaskUpdate> {
     try await channel.serverStreaming(request, ProductRuntimeGateway.Methods.askAgent, options)
   }
 
-  public func acceptProposal(_ request: DecideProposalRequest, options: CallOptions = CallOptions()) async throws -> DecideProposalResponse {
+  public nonisolated(nonsending) func acceptProposal(_ request: DecideProposalRequest, options: CallOptions = CallOptions()) async throws -> DecideProposalResponse {
     try await channel.unary(request, ProductRuntimeGateway.Methods.acceptProposal, options)
   }
 
-  public func rejectProposal(_ request: DecideProposalRequest, options: CallOptions = CallOptions()) async throws -> DecideProposalResponse {
+  public nonisolated(nonsending) func rejectProposal(_ request: DecideProposalRequest, options: CallOptions = CallOptions()) async throws -> DecideProposalResponse {
     try await channel.unary(request, ProductRuntimeGateway.Methods.rejectProposal, options)
   }
 
-  public func closeSession(_ request: CloseSessionRequest, options: CallOptions = CallOptions()) async throws -> ProductRuntimeSession {
+  public nonisolated(nonsending) func closeSession(_ request: CloseSessionRequest, options: CallOptions = CallOptions()) async throws -> ProductRuntimeSession {
     try await channel.unary(request, ProductRuntimeGateway.Methods.closeSession, options)
   }
 
-  public func getServicePoint(_ request: GetServicePointRequest, options: CallOptions = CallOptions()) async throws -> ServicePointStatus {
+  public nonisolated(nonsending) func getServicePoint(_ request: GetServicePointRequest, options: CallOptions = CallOptions()) async throws -> ServicePointStatus {
     try await channel.unary(request, ProductRuntimeGateway.Methods.getServicePoint, options)
   }
 
-  public func applyControl(_ request: ApplyControlRequest, options: CallOptions = CallOptions()) async throws -> ApplyControlResponse {
+  public nonisolated(nonsending) func applyControl(_ request: ApplyControlRequest, options: CallOptions = CallOptions()) async throws -> ApplyControlResponse {
     try await channel.unary(request, ProductRuntimeGateway.Methods.applyControl, options)
   }
 }

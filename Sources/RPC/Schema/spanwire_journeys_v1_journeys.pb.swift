@@ -1347,37 +1347,37 @@ public enum JourneyRuntime {
   /// The implementation, ready for a server or for calls in process.
   public static func routes(_ implementation: some JourneyRuntimeService) -> ServiceRoutes {
     ServiceRoutes(descriptor, [
-      .unary(Methods.startJourney) { try await implementation.startJourney($0, context: $1) },
-      .unary(Methods.getJourney) { try await implementation.getJourney($0, context: $1) },
-      .unary(Methods.listJourneys) { try await implementation.listJourneys($0, context: $1) },
-      .unary(Methods.advanceJourney) { try await implementation.advanceJourney($0, context: $1) },
-      .unary(Methods.changeRoute) { try await implementation.changeRoute($0, context: $1) },
-      .unary(Methods.declineRecommendation) { try await implementation.declineRecommendation($0, context: $1) },
-      .unary(Methods.abandonJourney) { try await implementation.abandonJourney($0, context: $1) },
-      .unary(Methods.forceAbort) { try await implementation.forceAbort($0, context: $1) },
-      .unary(Methods.forceSkipNode) { try await implementation.forceSkipNode($0, context: $1) },
-      .unary(Methods.forceCompleteNode) { try await implementation.forceCompleteNode($0, context: $1) },
-      .unary(Methods.setServicePointBlock) { try await implementation.setServicePointBlock($0, context: $1) },
-      .unary(Methods.completeNodeWork) { try await implementation.completeNodeWork($0, context: $1) },
+      MethodRoute(Methods.startJourney) { try $0.respond(await implementation.startJourney($0.request(), context: $0.context)) },
+      MethodRoute(Methods.getJourney) { try $0.respond(await implementation.getJourney($0.request(), context: $0.context)) },
+      MethodRoute(Methods.listJourneys) { try $0.respond(await implementation.listJourneys($0.request(), context: $0.context)) },
+      MethodRoute(Methods.advanceJourney) { try $0.respond(await implementation.advanceJourney($0.request(), context: $0.context)) },
+      MethodRoute(Methods.changeRoute) { try $0.respond(await implementation.changeRoute($0.request(), context: $0.context)) },
+      MethodRoute(Methods.declineRecommendation) { try $0.respond(await implementation.declineRecommendation($0.request(), context: $0.context)) },
+      MethodRoute(Methods.abandonJourney) { try $0.respond(await implementation.abandonJourney($0.request(), context: $0.context)) },
+      MethodRoute(Methods.forceAbort) { try $0.respond(await implementation.forceAbort($0.request(), context: $0.context)) },
+      MethodRoute(Methods.forceSkipNode) { try $0.respond(await implementation.forceSkipNode($0.request(), context: $0.context)) },
+      MethodRoute(Methods.forceCompleteNode) { try $0.respond(await implementation.forceCompleteNode($0.request(), context: $0.context)) },
+      MethodRoute(Methods.setServicePointBlock) { try $0.respond(await implementation.setServicePointBlock($0.request(), context: $0.context)) },
+      MethodRoute(Methods.completeNodeWork) { try $0.respond(await implementation.completeNodeWork($0.request(), context: $0.context)) },
     ])
   }
 }
 
 /// What an implementation of `spanwire.journeys.v1.JourneyRuntime` does.
 public protocol JourneyRuntimeService: Sendable {
-  func startJourney(_ request: StartJourneyRequest, context: ServerContext) async throws -> JourneyInstance
-  func getJourney(_ request: GetJourneyRequest, context: ServerContext) async throws -> JourneyInstance
-  func listJourneys(_ request: ListJourneysRequest, context: ServerContext) async throws -> ListJourneysResponse
-  func advanceJourney(_ request: AdvanceJourneyRequest, context: ServerContext) async throws -> JourneyInstance
+  nonisolated(nonsending) func startJourney(_ request: StartJourneyRequest, context: ServerContext) async throws -> JourneyInstance
+  nonisolated(nonsending) func getJourney(_ request: GetJourneyRequest, context: ServerContext) async throws -> JourneyInstance
+  nonisolated(nonsending) func listJourneys(_ request: ListJourneysRequest, context: ServerContext) async throws -> ListJourneysResponse
+  nonisolated(nonsending) func advanceJourney(_ request: AdvanceJourneyRequest, context: ServerContext) async throws -> JourneyInstance
   /// The one way a recommendation changes a route: policy, then profiles and hours, then the change, then its events.
-  func changeRoute(_ request: ChangeRouteRequest, context: ServerContext) async throws -> JourneyInstance
-  func declineRecommendation(_ request: DeclineRecommendationRequest, context: ServerContext) async throws -> JourneyInstance
-  func abandonJourney(_ request: AbandonJourneyRequest, context: ServerContext) async throws -> JourneyInstance
-  func forceAbort(_ request: ForceAbortRequest, context: ServerContext) async throws -> JourneyInstance
-  func forceSkipNode(_ request: ForceNodeRequest, context: ServerContext) async throws -> JourneyInstance
-  func forceCompleteNode(_ request: ForceNodeRequest, context: ServerContext) async throws -> JourneyInstance
-  func setServicePointBlock(_ request: SetServicePointBlockRequest, context: ServerContext) async throws -> SetServicePointBlockResponse
-  func completeNodeWork(_ request: CompleteNodeWorkRequest, context: ServerContext) async throws -> JourneyInstance
+  nonisolated(nonsending) func changeRoute(_ request: ChangeRouteRequest, context: ServerContext) async throws -> JourneyInstance
+  nonisolated(nonsending) func declineRecommendation(_ request: DeclineRecommendationRequest, context: ServerContext) async throws -> JourneyInstance
+  nonisolated(nonsending) func abandonJourney(_ request: AbandonJourneyRequest, context: ServerContext) async throws -> JourneyInstance
+  nonisolated(nonsending) func forceAbort(_ request: ForceAbortRequest, context: ServerContext) async throws -> JourneyInstance
+  nonisolated(nonsending) func forceSkipNode(_ request: ForceNodeRequest, context: ServerContext) async throws -> JourneyInstance
+  nonisolated(nonsending) func forceCompleteNode(_ request: ForceNodeRequest, context: ServerContext) async throws -> JourneyInstance
+  nonisolated(nonsending) func setServicePointBlock(_ request: SetServicePointBlockRequest, context: ServerContext) async throws -> SetServicePointBlockResponse
+  nonisolated(nonsending) func completeNodeWork(_ request: CompleteNodeWorkRequest, context: ServerContext) async throws -> JourneyInstance
 }
 
 /// Calls `spanwire.journeys.v1.JourneyRuntime` over a channel.
@@ -1386,52 +1386,52 @@ public struct JourneyRuntimeClient: Sendable {
 
   public init(_ channel: any Channel) { self.channel = channel }
 
-  public func startJourney(_ request: StartJourneyRequest, options: CallOptions = CallOptions()) async throws -> JourneyInstance {
+  public nonisolated(nonsending) func startJourney(_ request: StartJourneyRequest, options: CallOptions = CallOptions()) async throws -> JourneyInstance {
     try await channel.unary(request, JourneyRuntime.Methods.startJourney, options)
   }
 
-  public func getJourney(_ request: GetJourneyRequest, options: CallOptions = CallOptions()) async throws -> JourneyInstance {
+  public nonisolated(nonsending) func getJourney(_ request: GetJourneyRequest, options: CallOptions = CallOptions()) async throws -> JourneyInstance {
     try await channel.unary(request, JourneyRuntime.Methods.getJourney, options)
   }
 
-  public func listJourneys(_ request: ListJourneysRequest, options: CallOptions = CallOptions()) async throws -> ListJourneysResponse {
+  public nonisolated(nonsending) func listJourneys(_ request: ListJourneysRequest, options: CallOptions = CallOptions()) async throws -> ListJourneysResponse {
     try await channel.unary(request, JourneyRuntime.Methods.listJourneys, options)
   }
 
-  public func advanceJourney(_ request: AdvanceJourneyRequest, options: CallOptions = CallOptions()) async throws -> JourneyInstance {
+  public nonisolated(nonsending) func advanceJourney(_ request: AdvanceJourneyRequest, options: CallOptions = CallOptions()) async throws -> JourneyInstance {
     try await channel.unary(request, JourneyRuntime.Methods.advanceJourney, options)
   }
 
   /// The one way a recommendation changes a route: policy, then profiles and hours, then the change, then its events.
-  public func changeRoute(_ request: ChangeRouteRequest, options: CallOptions = CallOptions()) async throws -> JourneyInstance {
+  public nonisolated(nonsending) func changeRoute(_ request: ChangeRouteRequest, options: CallOptions = CallOptions()) async throws -> JourneyInstance {
     try await channel.unary(request, JourneyRuntime.Methods.changeRoute, options)
   }
 
-  public func declineRecommendation(_ request: DeclineRecommendationRequest, options: CallOptions = CallOptions()) async throws -> JourneyInstance {
+  public nonisolated(nonsending) func declineRecommendation(_ request: DeclineRecommendationRequest, options: CallOptions = CallOptions()) async throws -> JourneyInstance {
     try await channel.unary(request, JourneyRuntime.Methods.declineRecommendation, options)
   }
 
-  public func abandonJourney(_ request: AbandonJourneyRequest, options: CallOptions = CallOptions()) async throws -> JourneyInstance {
+  public nonisolated(nonsending) func abandonJourney(_ request: AbandonJourneyRequest, options: CallOptions = CallOptions()) async throws -> JourneyInstance {
     try await channel.unary(request, JourneyRuntime.Methods.abandonJourney, options)
   }
 
-  public func forceAbort(_ request: ForceAbortRequest, options: CallOptions = CallOptions()) async throws -> JourneyInstance {
+  public nonisolated(nonsending) func forceAbort(_ request: ForceAbortRequest, options: CallOptions = CallOptions()) async throws -> JourneyInstance {
     try await channel.unary(request, JourneyRuntime.Methods.forceAbort, options)
   }
 
-  public func forceSkipNode(_ request: ForceNodeRequest, options: CallOptions = CallOptions()) async throws -> JourneyInstance {
+  public nonisolated(nonsending) func forceSkipNode(_ request: ForceNodeRequest, options: CallOptions = CallOptions()) async throws -> JourneyInstance {
     try await channel.unary(request, JourneyRuntime.Methods.forceSkipNode, options)
   }
 
-  public func forceCompleteNode(_ request: ForceNodeRequest, options: CallOptions = CallOptions()) async throws -> JourneyInstance {
+  public nonisolated(nonsending) func forceCompleteNode(_ request: ForceNodeRequest, options: CallOptions = CallOptions()) async throws -> JourneyInstance {
     try await channel.unary(request, JourneyRuntime.Methods.forceCompleteNode, options)
   }
 
-  public func setServicePointBlock(_ request: SetServicePointBlockRequest, options: CallOptions = CallOptions()) async throws -> SetServicePointBlockResponse {
+  public nonisolated(nonsending) func setServicePointBlock(_ request: SetServicePointBlockRequest, options: CallOptions = CallOptions()) async throws -> SetServicePointBlockResponse {
     try await channel.unary(request, JourneyRuntime.Methods.setServicePointBlock, options)
   }
 
-  public func completeNodeWork(_ request: CompleteNodeWorkRequest, options: CallOptions = CallOptions()) async throws -> JourneyInstance {
+  public nonisolated(nonsending) func completeNodeWork(_ request: CompleteNodeWorkRequest, options: CallOptions = CallOptions()) async throws -> JourneyInstance {
     try await channel.unary(request, JourneyRuntime.Methods.completeNodeWork, options)
   }
 }

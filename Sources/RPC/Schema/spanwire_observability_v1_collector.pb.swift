@@ -402,16 +402,16 @@ public enum Collector {
   /// The implementation, ready for a server or for calls in process.
   public static func routes(_ implementation: some CollectorService) -> ServiceRoutes {
     ServiceRoutes(descriptor, [
-      .unary(Methods.getTrace) { try await implementation.getTrace($0, context: $1) },
-      .unary(Methods.searchTraces) { try await implementation.searchTraces($0, context: $1) },
+      MethodRoute(Methods.getTrace) { try $0.respond(await implementation.getTrace($0.request(), context: $0.context)) },
+      MethodRoute(Methods.searchTraces) { try $0.respond(await implementation.searchTraces($0.request(), context: $0.context)) },
     ])
   }
 }
 
 /// What an implementation of `spanwire.observability.v1.Collector` does.
 public protocol CollectorService: Sendable {
-  func getTrace(_ request: GetTraceRequest, context: ServerContext) async throws -> Trace
-  func searchTraces(_ request: SearchTracesRequest, context: ServerContext) async throws -> SearchTracesResponse
+  nonisolated(nonsending) func getTrace(_ request: GetTraceRequest, context: ServerContext) async throws -> Trace
+  nonisolated(nonsending) func searchTraces(_ request: SearchTracesRequest, context: ServerContext) async throws -> SearchTracesResponse
 }
 
 /// Calls `spanwire.observability.v1.Collector` over a channel.
@@ -420,11 +420,11 @@ public struct CollectorClient: Sendable {
 
   public init(_ channel: any Channel) { self.channel = channel }
 
-  public func getTrace(_ request: GetTraceRequest, options: CallOptions = CallOptions()) async throws -> Trace {
+  public nonisolated(nonsending) func getTrace(_ request: GetTraceRequest, options: CallOptions = CallOptions()) async throws -> Trace {
     try await channel.unary(request, Collector.Methods.getTrace, options)
   }
 
-  public func searchTraces(_ request: SearchTracesRequest, options: CallOptions = CallOptions()) async throws -> SearchTracesResponse {
+  public nonisolated(nonsending) func searchTraces(_ request: SearchTracesRequest, options: CallOptions = CallOptions()) async throws -> SearchTracesResponse {
     try await channel.unary(request, Collector.Methods.searchTraces, options)
   }
 }

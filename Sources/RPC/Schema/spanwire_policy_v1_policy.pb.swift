@@ -686,18 +686,18 @@ public enum Policy {
   /// The implementation, ready for a server or for calls in process.
   public static func routes(_ implementation: some PolicyService) -> ServiceRoutes {
     ServiceRoutes(descriptor, [
-      .unary(Methods.checkAccess) { try await implementation.checkAccess($0, context: $1) },
-      .unary(Methods.checkSensitive) { try await implementation.checkSensitive($0, context: $1) },
-      .unary(Methods.checkAction) { try await implementation.checkAction($0, context: $1) },
+      MethodRoute(Methods.checkAccess) { try $0.respond(await implementation.checkAccess($0.request(), context: $0.context)) },
+      MethodRoute(Methods.checkSensitive) { try $0.respond(await implementation.checkSensitive($0.request(), context: $0.context)) },
+      MethodRoute(Methods.checkAction) { try $0.respond(await implementation.checkAction($0.request(), context: $0.context)) },
     ])
   }
 }
 
 /// What an implementation of `spanwire.policy.v1.Policy` does.
 public protocol PolicyService: Sendable {
-  func checkAccess(_ request: CheckAccessRequest, context: ServerContext) async throws -> AccessDecision
-  func checkSensitive(_ request: CheckAccessRequest, context: ServerContext) async throws -> AccessDecision
-  func checkAction(_ request: CheckActionRequest, context: ServerContext) async throws -> ActionDecision
+  nonisolated(nonsending) func checkAccess(_ request: CheckAccessRequest, context: ServerContext) async throws -> AccessDecision
+  nonisolated(nonsending) func checkSensitive(_ request: CheckAccessRequest, context: ServerContext) async throws -> AccessDecision
+  nonisolated(nonsending) func checkAction(_ request: CheckActionRequest, context: ServerContext) async throws -> ActionDecision
 }
 
 /// Calls `spanwire.policy.v1.Policy` over a channel.
@@ -706,15 +706,15 @@ public struct PolicyClient: Sendable {
 
   public init(_ channel: any Channel) { self.channel = channel }
 
-  public func checkAccess(_ request: CheckAccessRequest, options: CallOptions = CallOptions()) async throws -> AccessDecision {
+  public nonisolated(nonsending) func checkAccess(_ request: CheckAccessRequest, options: CallOptions = CallOptions()) async throws -> AccessDecision {
     try await channel.unary(request, Policy.Methods.checkAccess, options)
   }
 
-  public func checkSensitive(_ request: CheckAccessRequest, options: CallOptions = CallOptions()) async throws -> AccessDecision {
+  public nonisolated(nonsending) func checkSensitive(_ request: CheckAccessRequest, options: CallOptions = CallOptions()) async throws -> AccessDecision {
     try await channel.unary(request, Policy.Methods.checkSensitive, options)
   }
 
-  public func checkAction(_ request: CheckActionRequest, options: CallOptions = CallOptions()) async throws -> ActionDecision {
+  public nonisolated(nonsending) func checkAction(_ request: CheckActionRequest, options: CallOptions = CallOptions()) async throws -> ActionDecision {
     try await channel.unary(request, Policy.Methods.checkAction, options)
   }
 }

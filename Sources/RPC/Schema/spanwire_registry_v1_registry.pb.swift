@@ -992,13 +992,13 @@ public enum Registry {
   /// The implementation, ready for a server or for calls in process.
   public static func routes(_ implementation: some RegistryService) -> ServiceRoutes {
     ServiceRoutes(descriptor, [
-      .unary(Methods.apply) { try await implementation.apply($0, context: $1) },
-      .unary(Methods.diff) { try await implementation.diff($0, context: $1) },
-      .unary(Methods.getDefinition) { try await implementation.getDefinition($0, context: $1) },
-      .unary(Methods.listDefinitions) { try await implementation.listDefinitions($0, context: $1) },
-      .unary(Methods.resolveRuntimeConfig) { try await implementation.resolveRuntimeConfig($0, context: $1) },
-      .unary(Methods.getSnapshot) { try await implementation.getSnapshot($0, context: $1) },
-      .serverStreaming(Methods.watch) { try await implementation.watch($0, responses: $1, context: $2) },
+      MethodRoute(Methods.apply) { try $0.respond(await implementation.apply($0.request(), context: $0.context)) },
+      MethodRoute(Methods.diff) { try $0.respond(await implementation.diff($0.request(), context: $0.context)) },
+      MethodRoute(Methods.getDefinition) { try $0.respond(await implementation.getDefinition($0.request(), context: $0.context)) },
+      MethodRoute(Methods.listDefinitions) { try $0.respond(await implementation.listDefinitions($0.request(), context: $0.context)) },
+      MethodRoute(Methods.resolveRuntimeConfig) { try $0.respond(await implementation.resolveRuntimeConfig($0.request(), context: $0.context)) },
+      MethodRoute(Methods.getSnapshot) { try $0.respond(await implementation.getSnapshot($0.request(), context: $0.context)) },
+      MethodRoute(Methods.watch) { try await implementation.watch($0.request(), responses: $0.responses(), context: $0.context) },
     ])
   }
 }
@@ -1006,13 +1006,13 @@ public enum Registry {
 /// What an implementation of `spanwire.registry.v1.Registry` does.
 public protocol RegistryService: Sendable {
   /// Takes a bundle whole or not at all; every mistake in it is told at once.
-  func apply(_ request: ApplyRequest, context: ServerContext) async throws -> ApplyResponse
-  func diff(_ request: DiffRequest, context: ServerContext) async throws -> DiffResponse
-  func getDefinition(_ request: GetDefinitionRequest, context: ServerContext) async throws -> Definition
-  func listDefinitions(_ request: ListDefinitionsRequest, context: ServerContext) async throws -> ListDefinitionsResponse
-  func resolveRuntimeConfig(_ request: ResolveRuntimeConfigRequest, context: ServerContext) async throws -> RuntimeConfig
-  func getSnapshot(_ request: GetSnapshotRequest, context: ServerContext) async throws -> RuntimeConfig
-  func watch(_ request: WatchRequest, responses: ResponseWriter<RegistryChange>, context: ServerContext) async throws
+  nonisolated(nonsending) func apply(_ request: ApplyRequest, context: ServerContext) async throws -> ApplyResponse
+  nonisolated(nonsending) func diff(_ request: DiffRequest, context: ServerContext) async throws -> DiffResponse
+  nonisolated(nonsending) func getDefinition(_ request: GetDefinitionRequest, context: ServerContext) async throws -> Definition
+  nonisolated(nonsending) func listDefinitions(_ request: ListDefinitionsRequest, context: ServerContext) async throws -> ListDefinitionsResponse
+  nonisolated(nonsending) func resolveRuntimeConfig(_ request: ResolveRuntimeConfigRequest, context: ServerContext) async throws -> RuntimeConfig
+  nonisolated(nonsending) func getSnapshot(_ request: GetSnapshotRequest, context: ServerContext) async throws -> RuntimeConfig
+  nonisolated(nonsending) func watch(_ request: WatchRequest, responses: ResponseWriter<RegistryChange>, context: ServerContext) async throws
 }
 
 /// Calls `spanwire.registry.v1.Registry` over a channel.
@@ -1022,31 +1022,31 @@ public struct RegistryClient: Sendable {
   public init(_ channel: any Channel) { self.channel = channel }
 
   /// Takes a bundle whole or not at all; every mistake in it is told at once.
-  public func apply(_ request: ApplyRequest, options: CallOptions = CallOptions()) async throws -> ApplyResponse {
+  public nonisolated(nonsending) func apply(_ request: ApplyRequest, options: CallOptions = CallOptions()) async throws -> ApplyResponse {
     try await channel.unary(request, Registry.Methods.apply, options)
   }
 
-  public func diff(_ request: DiffRequest, options: CallOptions = CallOptions()) async throws -> DiffResponse {
+  public nonisolated(nonsending) func diff(_ request: DiffRequest, options: CallOptions = CallOptions()) async throws -> DiffResponse {
     try await channel.unary(request, Registry.Methods.diff, options)
   }
 
-  public func getDefinition(_ request: GetDefinitionRequest, options: CallOptions = CallOptions()) async throws -> Definition {
+  public nonisolated(nonsending) func getDefinition(_ request: GetDefinitionRequest, options: CallOptions = CallOptions()) async throws -> Definition {
     try await channel.unary(request, Registry.Methods.getDefinition, options)
   }
 
-  public func listDefinitions(_ request: ListDefinitionsRequest, options: CallOptions = CallOptions()) async throws -> ListDefinitionsResponse {
+  public nonisolated(nonsending) func listDefinitions(_ request: ListDefinitionsRequest, options: CallOptions = CallOptions()) async throws -> ListDefinitionsResponse {
     try await channel.unary(request, Registry.Methods.listDefinitions, options)
   }
 
-  public func resolveRuntimeConfig(_ request: ResolveRuntimeConfigRequest, options: CallOptions = CallOptions()) async throws -> RuntimeConfig {
+  public nonisolated(nonsending) func resolveRuntimeConfig(_ request: ResolveRuntimeConfigRequest, options: CallOptions = CallOptions()) async throws -> RuntimeConfig {
     try await channel.unary(request, Registry.Methods.resolveRuntimeConfig, options)
   }
 
-  public func getSnapshot(_ request: GetSnapshotRequest, options: CallOptions = CallOptions()) async throws -> RuntimeConfig {
+  public nonisolated(nonsending) func getSnapshot(_ request: GetSnapshotRequest, options: CallOptions = CallOptions()) async throws -> RuntimeConfig {
     try await channel.unary(request, Registry.Methods.getSnapshot, options)
   }
 
-  public func watch(_ request: WatchRequest, options: CallOptions = CallOptions()) async throws -> ResponseStream<RegistryChange> {
+  public nonisolated(nonsending) func watch(_ request: WatchRequest, options: CallOptions = CallOptions()) async throws -> ResponseStream<RegistryChange> {
     try await channel.serverStreaming(request, Registry.Methods.watch, options)
   }
 }

@@ -18,16 +18,16 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
   /// What tells it the time.
   public let clock: any LoopClock
   /// Milliseconds of the clock are cheap but not free: this is the moment the present batch of events began.
-  public private(set) var now: UInt64
+  @exclusivity(unchecked) public private(set) var now: UInt64
 
   let timers = TimerHeap()
-  var locals: [AnyObject?] = []
+  @exclusivity(unchecked) var locals: [AnyObject?] = []
 
   private let epoll: Int32
   private let wakeup: Int32
   private let thread = Mutex<pthread_t?>(nil)
   private let state = Atomic<UInt8>(State.created)
-  private var jobs = JobRing()
+  @exclusivity(unchecked) private var jobs = JobRing()
   private var closures: [@Sendable () -> Void] = []
   private let remote = Mutex(Remote())
   private var arrivedJobs: [UnownedJob] = []
@@ -123,8 +123,8 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
   /// Runs an async operation on the loop, starting at once if the caller is there.
   @discardableResult
   public func run(_ operation: @escaping @Sendable () async -> Void) -> Task<Void, Never> {
-    if isCurrent { return Task.immediate(executorPreference: self, operation: operation) }
-    return Task(executorPreference: self, operation: operation)
+    if isCurrent { return Task.immediate(executorPreference: self) { await operation() } }
+    return Task(executorPreference: self) { await operation() }
   }
 
   /// Makes the loop look at its clock and queues.
@@ -146,6 +146,12 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
   public func addRoundHook(_ hook: @escaping () -> Void) {
     assert(isCurrent)
     roundHooks.append(hook)
+  }
+
+  /// Runs the tasks that are ready, without waiting for the round to come to them: from a socket's handler, so that what it began can be
+  /// answered while its buffers are at hand. On the loop only, and not from a task.
+  public func runReadyTasks() {
+    if !jobs.isEmpty { runJobs() }
   }
 
   // MARK: Readiness
@@ -276,14 +282,18 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     arrivedClosures.removeAll(keepingCapacity: true)
   }
 
-  private func runTasks() {
+  private func runJobs() {
     let executor = asUnownedTaskExecutor()
-    var left = jobs.count  // those enqueued meanwhile wait for the next round
+    var left = jobs.count  // those enqueued meanwhile wait for the next time
     while left > 0 {
       jobs.removeFirst().runSynchronously(on: executor)
       watch.check(self) { "a task" }
       left -= 1
     }
+  }
+
+  private func runTasks() {
+    runJobs()
     if !closures.isEmpty {
       let batch = closures
       closures.removeAll(keepingCapacity: true)

@@ -18,6 +18,9 @@ public final class LoopTimer {
   /// Whether it is to fire.
   public var isArmed: Bool { position >= 0 }
 
+  /// What it is armed for; the end of time if it is not.
+  public var moment: UInt64 { position >= 0 ? loop.timers.moment(at: position) : .max }
+
   /// Calls the action once at a moment of the loop's clock, in place of what it was armed for before.
   public func arm(at moment: UInt64) {
     assert(loop.isCurrent)
@@ -72,6 +75,8 @@ final class TimerHeap {
     }
     entries.deallocate()
   }
+
+  func moment(at position: Int) -> UInt64 { entries[position].moment }
 
   var next: UInt64? { count > 0 ? entries[0].moment : nil }
 

@@ -5,7 +5,8 @@ import Glibc
 ///
 /// nghttp2 gives every session a block for the frame that it is writing, 16 KiB, and a table of its streams, 4 KiB. The frame is copied
 /// away before `send` returns, so one block serves all servers' sessions of a thread (a client's holds its preface from the beginning); the
-/// table comes from pages that cost nothing before a stream is opened. Whoever makes sessions on a thread keeps one of these there.
+/// table comes from pages that cost nothing before a stream is opened. The small objects of streams and frames, eight for each call, wait in
+/// lists by size for the next call. Whoever makes sessions on a thread keeps one of these there.
 public final class HTTP2Memory {
   /// Large enough for a frame of 16 KiB with its head: nghttp2 asks for a few bytes more than that.
   static let frameBytes = 20 * 1024
@@ -15,13 +16,18 @@ public final class HTTP2Memory {
   private static let tablesInBlock = 64
 
   fileprivate let frame = UnsafeMutableRawPointer.allocate(byteCount: frameBytes, alignment: 64)
+  fileprivate let pool: UnsafeMutablePointer<spanwire_pool>
   private var tables: [UnsafeMutableRawPointer] = []
   private var blocks: [UnsafeMutableRawPointer] = []
 
-  /// Memory that nothing has been taken from.
-  public init() {}
+  /// Empty: everything is made when it is first wanted.
+  public init() {
+    guard let pool = spanwire_pool_new() else { preconditionFailure("no memory for a pool") }
+    self.pool = pool
+  }
 
   deinit {
+    spanwire_pool_delete(pool)
     frame.deallocate()
     for block in blocks { munmap(block, Self.tablesInBlock * Self.tableBytes) }
   }
@@ -46,6 +52,7 @@ public final class HTTP2Memory {
 /// One session's view of it: nghttp2's allocator.
 struct SessionMemory {
   private let shared: Unmanaged<HTTP2Memory>
+  private let pool: UnsafeMutablePointer<spanwire_pool>
   private let sharesFrame: Bool
   private var hasFrame = false
   private var table: UnsafeMutableRawPointer?
@@ -59,6 +66,7 @@ struct SessionMemory {
 
   private init(_ shared: Unmanaged<HTTP2Memory>, _ sharesFrame: Bool) {
     self.shared = shared
+    pool = shared._withUnsafeGuaranteedRef { $0.pool }
     self.sharesFrame = sharesFrame
   }
 
@@ -78,13 +86,13 @@ struct SessionMemory {
 
   /// The first block for a frame is the shared one; what a header block beyond 16 KiB needs besides is the session's own.
   private mutating func allocate(_ size: Int) -> UnsafeMutableRawPointer? {
-    guard sharesFrame, !hasFrame, size > 16 * 1024, size <= HTTP2Memory.frameBytes else { return malloc(size) }
+    guard sharesFrame, !hasFrame, size > 16 * 1024, size <= HTTP2Memory.frameBytes else { return spanwire_pool_malloc(size, pool) }
     hasFrame = true
     return shared._withUnsafeGuaranteedRef { $0.frame }
   }
 
   private mutating func allocateZeros(_ count: Int, _ size: Int) -> UnsafeMutableRawPointer? {
-    guard table == nil, count * size == HTTP2Memory.tableBytes else { return calloc(count, size) }
+    guard table == nil, count * size == HTTP2Memory.tableBytes else { return spanwire_pool_calloc(count, size, pool) }
     table = shared._withUnsafeGuaranteedRef { $0.takeTable() }
     return table
   }
@@ -97,7 +105,7 @@ struct SessionMemory {
     } else if hasFrame, block == shared._withUnsafeGuaranteedRef({ $0.frame }) {
       hasFrame = false
     } else {
-      Glibc.free(block)
+      spanwire_pool_free(block, pool)
     }
   }
 
@@ -105,8 +113,8 @@ struct SessionMemory {
     guard let block else { return allocate(size) }
     let isTable = block == table
     let isFrame = hasFrame && block == shared._withUnsafeGuaranteedRef { $0.frame }
-    guard isTable || isFrame else { return realloc(block, size) }
-    guard let larger = malloc(size) else { return nil }
+    guard isTable || isFrame else { return spanwire_pool_realloc(block, size, pool) }
+    guard let larger = spanwire_pool_malloc(size, pool) else { return nil }
     larger.copyMemory(from: block, byteCount: min(size, isTable ? HTTP2Memory.tableBytes : HTTP2Memory.frameBytes))
     free(block)
     return larger

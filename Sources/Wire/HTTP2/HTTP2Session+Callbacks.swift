@@ -39,8 +39,8 @@ final class SessionTables: @unchecked Sendable {
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks) { _, frame, user in
       session(user)._withUnsafeGuaranteedRef { $0.received(frame!) }
     }
-    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks) { handle, _, id, bytes, count, _ in
-      if let stream = stream(handle, id) {
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks) { handle, _, id, bytes, count, user in
+      if let stream = session(user)._withUnsafeGuaranteedRef({ $0.stream(id) }) {
         stream._withUnsafeGuaranteedRef { stream in
           stream.state.pointee.unconsumed += count
           stream.receivedData(UnsafeRawBufferPointer(start: bytes, count: count))
@@ -51,9 +51,10 @@ final class SessionTables: @unchecked Sendable {
       return 0
     }
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks) { handle, id, code, user in
-      if let stream = stream(handle, id)?.takeUnretainedValue() {
+      session(user)._withUnsafeGuaranteedRef { session in
+        guard let stream = session.stream(id)?.takeUnretainedValue() else { return }
         nghttp2_session_set_stream_user_data(handle, id, nil)
-        session(user)._withUnsafeGuaranteedRef { $0.close(stream, HTTP2ErrorCode(rawValue: code)) }
+        session.close(stream, HTTP2ErrorCode(rawValue: code))
       }
       return 0
     }
@@ -109,16 +110,20 @@ private func session(_ user: UnsafeMutableRawPointer?) -> Unmanaged<HTTP2Session
   Unmanaged.fromOpaque(user!)
 }
 
-@inline(__always)
-private func stream(_ handle: OpaquePointer?, _ id: Int32) -> Unmanaged<HTTP2Stream>? {
-  guard let pointer = nghttp2_session_get_stream_user_data(handle, id) else { return nil }
-  return Unmanaged.fromOpaque(pointer)
-}
-
 private let endStream = UInt8(NGHTTP2_FLAG_END_STREAM.rawValue)
 private let acknowledgement = UInt8(NGHTTP2_FLAG_ACK.rawValue)
 
 extension HTTP2Session {
+  /// The open stream of a number. Frames of one stream often follow each other, and nghttp2 has to search.
+  @inline(__always)
+  fileprivate func stream(_ id: Int32) -> Unmanaged<HTTP2Stream>? {
+    if let recentStream, recentID == id { return recentStream }
+    guard let pointer = nghttp2_session_get_stream_user_data(handle, id) else { return nil }
+    recentID = id
+    recentStream = Unmanaged.fromOpaque(pointer)
+    return recentStream
+  }
+
   /// A client must not go back to a number that it left out (RFC 9113, 5.1.1). nghttp2 takes it for a stream that is closed, and is silent.
   @inline(__always)
   fileprivate func checkNumber(_ id: Int32) {
@@ -143,9 +148,11 @@ extension HTTP2Session {
       link(stream)
       nghttp2_session_set_stream_user_data(handle, id, Unmanaged.passUnretained(stream).toOpaque())
       openHeaders = .passUnretained(stream)
+      recentID = id
+      recentStream = openHeaders
       return 0
     }
-    openHeaders = stream(handle, id)
+    openHeaders = stream(id)
     openHeaders?._withUnsafeGuaranteedRef { stream in
       stream.headers.removeAll()
       stream.state.pointee.headersAreTooLarge = false
@@ -187,12 +194,10 @@ extension HTTP2Session {
     case NGHTTP2_HEADERS:
       isInsideHeaders = false
       openHeaders = nil
-      if let stream = stream(handle, head.stream_id)?.takeUnretainedValue() {
-        receivedHeaders(stream, ends: head.flags & endStream != 0)
-      }
+      stream(head.stream_id)?._withUnsafeGuaranteedRef { receivedHeaders($0, ends: head.flags & endStream != 0) }
     case NGHTTP2_DATA:
       if head.flags & endStream != 0 {
-        if let stream = stream(handle, head.stream_id)?.takeUnretainedValue() { receivedEnd(stream) }
+        stream(head.stream_id)?._withUnsafeGuaranteedRef { receivedEnd($0) }
       } else if head.length == 0, !guardian.allowsIdleFrame() {
         terminate(.enhanceYourCalm, debug: "too many empty frames")
       }
@@ -258,6 +263,7 @@ extension HTTP2Session {
   private func receivedEnd(_ stream: HTTP2Stream) {
     guard !stream.hasReceivedEnd, stream.closeCode == nil else { return }
     stream.state.pointee.hasReceivedEnd = true
+    endedByPeer += 1
     if !stream.state.pointee.headersAreTooLarge { stream.receivedEnd() }
   }
 
@@ -268,7 +274,9 @@ extension HTTP2Session {
       guardian.sentSomething()
       if role == .client, head.stream_id > lastStreamSent { lastStreamSent = head.stream_id }
       // A server that has said everything before the client has: the client need not go on.
-      if role == .server, head.flags & endStream != 0, nghttp2_session_get_stream_remote_close(handle, head.stream_id) == 0 {
+      if role == .server, head.flags & endStream != 0, endedByPeer < openStreams,
+        nghttp2_session_get_stream_remote_close(handle, head.stream_id) == 0
+      {
         nghttp2_submit_rst_stream(
           handle, UInt8(NGHTTP2_FLAG_NONE.rawValue), head.stream_id, HTTP2ErrorCode.noError.rawValue)
       }

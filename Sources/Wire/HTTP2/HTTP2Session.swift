@@ -23,6 +23,8 @@ public final class HTTP2Session {
   /// Which end of the connection this is.
   public enum Role: Sendable { case client, server }
 
+  // `@exclusivity(unchecked)`: touched several times a frame, by one thread, and never through `inout` across a callback.
+
   /// Which end of the connection this is.
   public let role: Role
   /// What the peer may ask.
@@ -30,46 +32,53 @@ public final class HTTP2Session {
   /// Who learns what arrives; it must outlive the session.
   public unowned(unsafe) let delegate: any HTTP2SessionDelegate
   /// Streams open now.
-  public internal(set) var openStreams = 0
+  @exclusivity(unchecked) public internal(set) var openStreams = 0
   /// What the peer's GOAWAY said, if one came.
-  public internal(set) var goAway: (lastStream: Int32, code: HTTP2ErrorCode)?
+  @exclusivity(unchecked) public internal(set) var goAway: (lastStream: Int32, code: HTTP2ErrorCode)?
   /// The highest stream of ours whose request has left for the peer. Clients only.
-  public internal(set) var lastStreamSent: Int32 = 0
+  @exclusivity(unchecked) public internal(set) var lastStreamSent: Int32 = 0
   /// Streams of the peer's that we began to serve, ever.
-  public internal(set) var acceptedStreams = 0
+  @exclusivity(unchecked) public internal(set) var acceptedStreams = 0
   /// Streams that both sides ended, ever, and those that were reset.
-  public private(set) var streamsEnded = 0
+  @exclusivity(unchecked) public private(set) var streamsEnded = 0
   /// Streams that ended with an error code of either side.
-  public private(set) var streamsBroken = 0
+  @exclusivity(unchecked) public private(set) var streamsBroken = 0
 
   /// Whether a header block of the peer's has begun and not ended.
-  public internal(set) var isInsideHeaders = false
+  @exclusivity(unchecked) public internal(set) var isInsideHeaders = false
 
   /// Whether the connection was ended with an error: what still comes is not looked at.
-  private(set) var isCondemned = false
+  @exclusivity(unchecked) private(set) var isCondemned = false
 
   /// The highest stream that a client has opened; -1 before the first.
-  var lastStream: Int32 = -1
+  @exclusivity(unchecked) var lastStream: Int32 = -1
   /// Numbers that it left out.
   var skippedStreams: [Range<Int32>] = []
 
-  var handle: OpaquePointer!
+  @exclusivity(unchecked) var handle: OpaquePointer!
   private let memory: UnsafeMutablePointer<SessionMemory>
   /// Whose header block is being received: blocks never interleave.
-  var openHeaders: Unmanaged<HTTP2Stream>?
-  var firstOpen: HTTP2Stream?
-  var guardian: AbuseGuard
+  @exclusivity(unchecked) var openHeaders: Unmanaged<HTTP2Stream>?
+  @exclusivity(unchecked) var firstOpen: Unmanaged<HTTP2Stream>?
+  @exclusivity(unchecked) var guardian: AbuseGuard
+  /// The open stream that was last looked up.
+  @exclusivity(unchecked) var recentStream: Unmanaged<HTTP2Stream>?
+  @exclusivity(unchecked) var recentID: Int32 = 0
+  /// Open streams whose peer has ended its side.
+  @exclusivity(unchecked) var endedByPeer = 0
+  /// Bytes that streams which expect no more have dealt with: room for others on the connection, given at the next `send`.
+  @exclusivity(unchecked) var connectionCredit = 0
   let scratchHeaders = HTTP2Headers()
-  private var fields: UnsafeMutablePointer<nghttp2_nv>
-  private var fieldCapacity = 8
-  private var isBusy = false
-  private var sendIsAsked = false
-  private var shutdown = Shutdown.none
+  @exclusivity(unchecked) private var fields: UnsafeMutablePointer<nghttp2_nv>
+  @exclusivity(unchecked) private var fieldCapacity = 8
+  @exclusivity(unchecked) private var isBusy = false
+  @exclusivity(unchecked) private var sendIsAsked = false
+  @exclusivity(unchecked) private var shutdown = Shutdown.none
 
   // While bytes are being written out.
-  var target: UnsafeMutableRawPointer?
-  var written = 0
-  var capacity = 0
+  @exclusivity(unchecked) var target: UnsafeMutableRawPointer?
+  @exclusivity(unchecked) var written = 0
+  @exclusivity(unchecked) var capacity = 0
 
   private enum Shutdown { case none, announced, final }
 
@@ -148,6 +157,10 @@ public final class HTTP2Session {
     capacity = buffer.count
     written = 0
     sendIsAsked = false
+    if connectionCredit > 0 {
+      nghttp2_session_consume_connection(handle, connectionCredit)
+      connectionCredit = 0
+    }
     while capacity - written >= Self.sendMargin {
       var block: UnsafePointer<UInt8>?
       let before = written
@@ -180,7 +193,7 @@ public final class HTTP2Session {
   ///
   /// Throws when no stream can be opened on this connection any more.
   public func submitRequest(_ stream: HTTP2Stream, _ headers: borrowing HTTP2Headers, hasBody: Bool) throws(HTTP2Error) {
-    precondition(stream.session == nil)
+    precondition(stream.state.pointee.session == nil)
     if goAway != nil || shutdown != .none { throw HTTP2Error(code: NGHTTP2_ERR_START_STREAM_NOT_ALLOWED.rawValue) }
     let count = fill(headers)
     let pointer = Unmanaged.passUnretained(stream).toOpaque()
@@ -257,7 +270,7 @@ public final class HTTP2Session {
   /// Visits the streams that are open now, the youngest first.
   public func forEachOpenStream(_ body: (HTTP2Stream) -> Void) {
     var next = firstOpen
-    while let stream = next {
+    while let stream = next?.takeUnretainedValue() {
       body(stream)
       next = stream.state.pointee.nextOpen
     }
@@ -306,7 +319,7 @@ public final class HTTP2Session {
 
   /// Tells every open stream that the connection is gone. nghttp2 does not when its session is deleted.
   public func abandon(_ code: HTTP2ErrorCode) {
-    while let stream = firstOpen { close(stream, code) }
+    while let stream = firstOpen { close(stream.takeUnretainedValue(), code) }
   }
 
   func sentGoAway() {
@@ -320,30 +333,35 @@ public final class HTTP2Session {
   // MARK: Open streams
 
   func link(_ stream: HTTP2Stream) {
-    stream.state.pointee.session = self
+    let link = Unmanaged.passRetained(stream)
+    stream.state.pointee.session = .passUnretained(self)
     stream.state.pointee.previousOpen = nil
     stream.state.pointee.nextOpen = firstOpen
-    firstOpen?.state.pointee.previousOpen = stream
-    firstOpen = stream
+    firstOpen?._withUnsafeGuaranteedRef { $0.state.pointee.previousOpen = link }
+    firstOpen = link
     openStreams += 1
   }
 
   func close(_ stream: HTTP2Stream, _ code: HTTP2ErrorCode) {
-    let next = stream.state.pointee.nextOpen
-    next?.state.pointee.previousOpen = stream.state.pointee.previousOpen
-    if let previous = stream.state.pointee.previousOpen { previous.state.pointee.nextOpen = next } else { firstOpen = next }
+    let (next, previous) = (stream.state.pointee.nextOpen, stream.state.pointee.previousOpen)
+    next?._withUnsafeGuaranteedRef { $0.state.pointee.previousOpen = previous }
+    if let previous { previous._withUnsafeGuaranteedRef { $0.state.pointee.nextOpen = next } } else { firstOpen = next }
     stream.state.pointee.nextOpen = nil
     stream.state.pointee.previousOpen = nil
     openStreams -= 1
+    recentStream = nil
+    if stream.state.pointee.hasReceivedEnd { endedByPeer -= 1 }
     if code == .noError { streamsEnded &+= 1 } else { streamsBroken &+= 1 }
     stream.state.pointee.closeCode = code
     openHeaders = nil
     // What nobody took any more still counts against the window of the connection.
     if stream.state.pointee.unconsumed > 0 {
-      nghttp2_session_consume_connection(handle, stream.state.pointee.unconsumed)
+      connectionCredit += stream.state.pointee.unconsumed
       stream.state.pointee.unconsumed = 0
+      needsSend()
     }
     stream.closed(code)
     stream.state.pointee.session = nil
+    Unmanaged.passUnretained(stream).release()
   }
 }

@@ -9,8 +9,8 @@ open class HTTP2Stream {
   /// the access.
   @usableFromInline struct State {
     @usableFromInline var id: Int32 = 0
-    /// The session outlives its open streams: it takes leave of each.
-    @usableFromInline unowned(unsafe) var session: HTTP2Session?
+    /// The session outlives its open streams: it takes leave of each. Not counted, also not while it is called from here.
+    @usableFromInline var session: Unmanaged<HTTP2Session>?
     @usableFromInline var drainMark: Int?
     @usableFromInline var hasSentHeaders = false
     @usableFromInline var isFinished = false
@@ -21,9 +21,9 @@ open class HTTP2Stream {
     var isDeferred = false
     /// Bytes of DATA that were handed over and not consumed.
     var unconsumed = 0
-    /// The session's list of open streams; next is retained by the list.
-    var nextOpen: HTTP2Stream?
-    unowned(unsafe) var previousOpen: HTTP2Stream?
+    /// The session's list of open streams. It holds each once; the links count nothing.
+    var nextOpen: Unmanaged<HTTP2Stream>?
+    var previousOpen: Unmanaged<HTTP2Stream>?
   }
 
   @usableFromInline final let state: UnsafeMutablePointer<State>
@@ -47,7 +47,7 @@ open class HTTP2Stream {
   /// 0 before it is opened.
   @inlinable public final var id: Int32 { state.pointee.id }
   /// nil before it is opened and after it was closed.
-  @inlinable public final var session: HTTP2Session? { state.pointee.session }
+  @inlinable public final var session: HTTP2Session? { state.pointee.session?.takeUnretainedValue() }
   /// Tells `outputDrained` to be called, once, when the queue is at or below this.
   @inlinable public final var drainMark: Int? {
     get { state.pointee.drainMark }
@@ -64,7 +64,7 @@ open class HTTP2Stream {
 
   /// Readies the object for another stream. Subclasses that are reused call it after their own state is gone.
   public final func recycle() {
-    precondition(session == nil, "only closed streams are reused")
+    precondition(state.pointee.session == nil, "only closed streams are reused")
     headers.removeAll()
     output.removeAll()
     state.pointee = State()
@@ -92,7 +92,7 @@ open class HTTP2Stream {
   // MARK: Actions
 
   /// Whether the stream is in a session and not closed.
-  public final var isOpen: Bool { session != nil && closeCode == nil }
+  public final var isOpen: Bool { state.pointee.session != nil && closeCode == nil }
 
   /// Whether the peer's windows let nothing of the body leave: not its end either, nor trailers after it.
   public final var isStalled: Bool {
@@ -104,12 +104,14 @@ open class HTTP2Stream {
   /// Makes the session look at the queue.
   @inline(__always)
   public final func outputChanged() {
-    guard let session, closeCode == nil else { return }
-    if state.pointee.isDeferred {
-      state.pointee.isDeferred = false
-      nghttp2_session_resume_data(session.handle, id)
+    guard let session = state.pointee.session, closeCode == nil else { return }
+    session._withUnsafeGuaranteedRef { session in
+      if state.pointee.isDeferred {
+        state.pointee.isDeferred = false
+        nghttp2_session_resume_data(session.handle, id)
+      }
+      session.needsSend()
     }
-    session.needsSend()
   }
 
   /// Says that no more output will come: trailers follow what is queued.
@@ -122,11 +124,20 @@ open class HTTP2Stream {
   /// Says that bytes of the body are dealt with, so that the peer may send as many more.
   @inline(__always)
   public final func consume(_ count: Int) {
-    guard let session, closeCode == nil, count > 0 else { return }
+    guard let session = state.pointee.session, closeCode == nil, count > 0 else { return }
     let count = min(count, state.pointee.unconsumed)
     state.pointee.unconsumed -= count
-    nghttp2_session_consume(session.handle, id, count)
-    session.needsSend()
+    session._withUnsafeGuaranteedRef { session in
+      // A peer that has ended its side needs no room on the stream.
+      if hasReceivedEnd { session.connectionCredit += count } else { nghttp2_session_consume(session.handle, id, count) }
+      session.needsSend()
+    }
+  }
+
+  /// Answers with these fields; unless they end the stream, the body is `output` and `finish()` ends it. Servers only.
+  public final func respond(_ headers: borrowing HTTP2Headers, endsStream: Bool) {
+    guard let session = state.pointee.session else { return }
+    session._withUnsafeGuaranteedRef { $0.submitResponse(self, headers, endsStream: endsStream) }
   }
 
   /// Ends the stream at once. `closed` follows when the frame is sent.

@@ -28,7 +28,7 @@ public enum Echo {
     ServiceRoutes(
       descriptor,
       [
-        .unary(Methods.get) { try await implementation.get($0, context: $1) },
+        MethodRoute(Methods.get) { try $0.respond(await implementation.get($0.request(), context: $0.context)) },
         .serverStreaming(Methods.expand) { try await implementation.expand($0, responses: $1, context: $2) },
         .clientStreaming(Methods.collect) { try await implementation.collect($0, context: $1) },
         .bidirectional(Methods.chat) { try await implementation.chat($0, responses: $1, context: $2) },

@@ -95,7 +95,7 @@ public enum Greeter {
   /// The implementation, ready for a server or for calls in process.
   public static func routes(_ implementation: some GreeterService) -> ServiceRoutes {
     ServiceRoutes(descriptor, [
-      .unary(Methods.greet) { try await implementation.greet($0, context: $1) },
+      MethodRoute(Methods.greet) { try $0.respond(await implementation.greet($0.request(), context: $0.context)) },
     ])
   }
 }
@@ -103,7 +103,7 @@ public enum Greeter {
 /// What an implementation of `greeting.Greeter` does.
 public protocol GreeterService: Sendable {
   /// Greets somebody.
-  func greet(_ request: Hello, context: ServerContext) async throws -> Welcome
+  nonisolated(nonsending) func greet(_ request: Hello, context: ServerContext) async throws -> Welcome
 }
 
 /// Calls `greeting.Greeter` over a channel.
@@ -113,7 +113,7 @@ public struct GreeterClient: Sendable {
   public init(_ channel: any Channel) { self.channel = channel }
 
   /// Greets somebody.
-  public func greet(_ request: Hello, options: CallOptions = CallOptions()) async throws -> Welcome {
+  public nonisolated(nonsending) func greet(_ request: Hello, options: CallOptions = CallOptions()) async throws -> Welcome {
     try await channel.unary(request, Greeter.Methods.greet, options)
   }
 }

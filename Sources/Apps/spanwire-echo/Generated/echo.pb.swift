@@ -166,8 +166,8 @@ enum Echo_Echo {
   /// The implementation, ready for a server or for calls in process.
   static func routes(_ implementation: some Echo_EchoService) -> ServiceRoutes {
     ServiceRoutes(descriptor, [
-      .unary(Methods.get) { try await implementation.get($0, context: $1) },
-      .serverStreaming(Methods.expand) { try await implementation.expand($0, responses: $1, context: $2) },
+      MethodRoute(Methods.get) { try $0.respond(await implementation.get($0.request(), context: $0.context)) },
+      MethodRoute(Methods.expand) { try await implementation.expand($0.request(), responses: $0.responses(), context: $0.context) },
     ])
   }
 }
@@ -175,9 +175,9 @@ enum Echo_Echo {
 /// What an implementation of `echo.Echo` does.
 protocol Echo_EchoService: Sendable {
   /// Answers with the request's text.
-  func get(_ request: Echo_EchoRequest, context: ServerContext) async throws -> Echo_EchoResponse
+  nonisolated(nonsending) func get(_ request: Echo_EchoRequest, context: ServerContext) async throws -> Echo_EchoResponse
   /// Streams `count` messages of 98 data bytes each, 100 on the wire.
-  func expand(_ request: Echo_ExpandRequest, responses: ResponseWriter<Echo_ExpandResponse>, context: ServerContext) async throws
+  nonisolated(nonsending) func expand(_ request: Echo_ExpandRequest, responses: ResponseWriter<Echo_ExpandResponse>, context: ServerContext) async throws
 }
 
 /// Calls `echo.Echo` over a channel.
@@ -187,12 +187,12 @@ struct Echo_EchoClient: Sendable {
   init(_ channel: any Channel) { self.channel = channel }
 
   /// Answers with the request's text.
-  func get(_ request: Echo_EchoRequest, options: CallOptions = CallOptions()) async throws -> Echo_EchoResponse {
+  nonisolated(nonsending) func get(_ request: Echo_EchoRequest, options: CallOptions = CallOptions()) async throws -> Echo_EchoResponse {
     try await channel.unary(request, Echo_Echo.Methods.get, options)
   }
 
   /// Streams `count` messages of 98 data bytes each, 100 on the wire.
-  func expand(_ request: Echo_ExpandRequest, options: CallOptions = CallOptions()) async throws -> ResponseStream<Echo_ExpandResponse> {
+  nonisolated(nonsending) func expand(_ request: Echo_ExpandRequest, options: CallOptions = CallOptions()) async throws -> ResponseStream<Echo_ExpandResponse> {
     try await channel.serverStreaming(request, Echo_Echo.Methods.expand, options)
   }
 }

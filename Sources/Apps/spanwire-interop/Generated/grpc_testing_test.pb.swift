@@ -59,35 +59,35 @@ enum Grpc_Testing_TestService {
   /// The implementation, ready for a server or for calls in process.
   static func routes(_ implementation: some Grpc_Testing_TestServiceService) -> ServiceRoutes {
     ServiceRoutes(descriptor, [
-      .unary(Methods.emptyCall) { try await implementation.emptyCall($0, context: $1) },
-      .unary(Methods.unaryCall) { try await implementation.unaryCall($0, context: $1) },
-      .unary(Methods.cacheableUnaryCall) { try await implementation.cacheableUnaryCall($0, context: $1) },
-      .serverStreaming(Methods.streamingOutputCall) { try await implementation.streamingOutputCall($0, responses: $1, context: $2) },
-      .clientStreaming(Methods.streamingInputCall) { try await implementation.streamingInputCall($0, context: $1) },
-      .bidirectional(Methods.fullDuplexCall) { try await implementation.fullDuplexCall($0, responses: $1, context: $2) },
-      .bidirectional(Methods.halfDuplexCall) { try await implementation.halfDuplexCall($0, responses: $1, context: $2) },
-      .unary(Methods.unimplementedCall) { try await implementation.unimplementedCall($0, context: $1) },
+      MethodRoute(Methods.emptyCall) { try $0.respond(await implementation.emptyCall($0.request(), context: $0.context)) },
+      MethodRoute(Methods.unaryCall) { try $0.respond(await implementation.unaryCall($0.request(), context: $0.context)) },
+      MethodRoute(Methods.cacheableUnaryCall) { try $0.respond(await implementation.cacheableUnaryCall($0.request(), context: $0.context)) },
+      MethodRoute(Methods.streamingOutputCall) { try await implementation.streamingOutputCall($0.request(), responses: $0.responses(), context: $0.context) },
+      MethodRoute(Methods.streamingInputCall) { try $0.respond(await implementation.streamingInputCall($0.requests(), context: $0.context)) },
+      MethodRoute(Methods.fullDuplexCall) { try await implementation.fullDuplexCall($0.requests(), responses: $0.responses(), context: $0.context) },
+      MethodRoute(Methods.halfDuplexCall) { try await implementation.halfDuplexCall($0.requests(), responses: $0.responses(), context: $0.context) },
+      MethodRoute(Methods.unimplementedCall) { try $0.respond(await implementation.unimplementedCall($0.request(), context: $0.context)) },
     ])
   }
 }
 
 /// What an implementation of `grpc.testing.TestService` does.
 protocol Grpc_Testing_TestServiceService: Sendable {
-  func emptyCall(_ request: Grpc_Testing_Empty, context: ServerContext) async throws -> Grpc_Testing_Empty
+  nonisolated(nonsending) func emptyCall(_ request: Grpc_Testing_Empty, context: ServerContext) async throws -> Grpc_Testing_Empty
   /// One response as the request wants it.
-  func unaryCall(_ request: Grpc_Testing_SimpleRequest, context: ServerContext) async throws -> Grpc_Testing_SimpleResponse
+  nonisolated(nonsending) func unaryCall(_ request: Grpc_Testing_SimpleRequest, context: ServerContext) async throws -> Grpc_Testing_SimpleResponse
   /// Answers with the time and says for how long that may be cached.
-  func cacheableUnaryCall(_ request: Grpc_Testing_SimpleRequest, context: ServerContext) async throws -> Grpc_Testing_SimpleResponse
+  nonisolated(nonsending) func cacheableUnaryCall(_ request: Grpc_Testing_SimpleRequest, context: ServerContext) async throws -> Grpc_Testing_SimpleResponse
   /// The responses that the request wants, in order.
-  func streamingOutputCall(_ request: Grpc_Testing_StreamingOutputCallRequest, responses: ResponseWriter<Grpc_Testing_StreamingOutputCallResponse>, context: ServerContext) async throws
+  nonisolated(nonsending) func streamingOutputCall(_ request: Grpc_Testing_StreamingOutputCallRequest, responses: ResponseWriter<Grpc_Testing_StreamingOutputCallResponse>, context: ServerContext) async throws
   /// Adds up the sizes of all payloads.
-  func streamingInputCall(_ requests: RequestStream<Grpc_Testing_StreamingInputCallRequest>, context: ServerContext) async throws -> Grpc_Testing_StreamingInputCallResponse
+  nonisolated(nonsending) func streamingInputCall(_ requests: RequestStream<Grpc_Testing_StreamingInputCallRequest>, context: ServerContext) async throws -> Grpc_Testing_StreamingInputCallResponse
   /// Answers each request, as it comes, with the responses that it wants.
-  func fullDuplexCall(_ requests: RequestStream<Grpc_Testing_StreamingOutputCallRequest>, responses: ResponseWriter<Grpc_Testing_StreamingOutputCallResponse>, context: ServerContext) async throws
+  nonisolated(nonsending) func fullDuplexCall(_ requests: RequestStream<Grpc_Testing_StreamingOutputCallRequest>, responses: ResponseWriter<Grpc_Testing_StreamingOutputCallResponse>, context: ServerContext) async throws
   /// Answers all requests once the last has come.
-  func halfDuplexCall(_ requests: RequestStream<Grpc_Testing_StreamingOutputCallRequest>, responses: ResponseWriter<Grpc_Testing_StreamingOutputCallResponse>, context: ServerContext) async throws
+  nonisolated(nonsending) func halfDuplexCall(_ requests: RequestStream<Grpc_Testing_StreamingOutputCallRequest>, responses: ResponseWriter<Grpc_Testing_StreamingOutputCallResponse>, context: ServerContext) async throws
   /// Servers do not implement it.
-  func unimplementedCall(_ request: Grpc_Testing_Empty, context: ServerContext) async throws -> Grpc_Testing_Empty
+  nonisolated(nonsending) func unimplementedCall(_ request: Grpc_Testing_Empty, context: ServerContext) async throws -> Grpc_Testing_Empty
 }
 
 /// Calls `grpc.testing.TestService` over a channel.
@@ -96,42 +96,42 @@ struct Grpc_Testing_TestServiceClient: Sendable {
 
   init(_ channel: any Channel) { self.channel = channel }
 
-  func emptyCall(_ request: Grpc_Testing_Empty, options: CallOptions = CallOptions()) async throws -> Grpc_Testing_Empty {
+  nonisolated(nonsending) func emptyCall(_ request: Grpc_Testing_Empty, options: CallOptions = CallOptions()) async throws -> Grpc_Testing_Empty {
     try await channel.unary(request, Grpc_Testing_TestService.Methods.emptyCall, options)
   }
 
   /// One response as the request wants it.
-  func unaryCall(_ request: Grpc_Testing_SimpleRequest, options: CallOptions = CallOptions()) async throws -> Grpc_Testing_SimpleResponse {
+  nonisolated(nonsending) func unaryCall(_ request: Grpc_Testing_SimpleRequest, options: CallOptions = CallOptions()) async throws -> Grpc_Testing_SimpleResponse {
     try await channel.unary(request, Grpc_Testing_TestService.Methods.unaryCall, options)
   }
 
   /// Answers with the time and says for how long that may be cached.
-  func cacheableUnaryCall(_ request: Grpc_Testing_SimpleRequest, options: CallOptions = CallOptions()) async throws -> Grpc_Testing_SimpleResponse {
+  nonisolated(nonsending) func cacheableUnaryCall(_ request: Grpc_Testing_SimpleRequest, options: CallOptions = CallOptions()) async throws -> Grpc_Testing_SimpleResponse {
     try await channel.unary(request, Grpc_Testing_TestService.Methods.cacheableUnaryCall, options)
   }
 
   /// The responses that the request wants, in order.
-  func streamingOutputCall(_ request: Grpc_Testing_StreamingOutputCallRequest, options: CallOptions = CallOptions()) async throws -> ResponseStream<Grpc_Testing_StreamingOutputCallResponse> {
+  nonisolated(nonsending) func streamingOutputCall(_ request: Grpc_Testing_StreamingOutputCallRequest, options: CallOptions = CallOptions()) async throws -> ResponseStream<Grpc_Testing_StreamingOutputCallResponse> {
     try await channel.serverStreaming(request, Grpc_Testing_TestService.Methods.streamingOutputCall, options)
   }
 
   /// Adds up the sizes of all payloads.
-  func streamingInputCall(options: CallOptions = CallOptions(), _ send: (RequestWriter<Grpc_Testing_StreamingInputCallRequest>) async throws -> Void) async throws -> Grpc_Testing_StreamingInputCallResponse {
+  nonisolated(nonsending) func streamingInputCall(options: CallOptions = CallOptions(), _ send: nonisolated(nonsending) (RequestWriter<Grpc_Testing_StreamingInputCallRequest>) async throws -> Void) async throws -> Grpc_Testing_StreamingInputCallResponse {
     try await channel.clientStreaming(Grpc_Testing_TestService.Methods.streamingInputCall, options, send)
   }
 
   /// Answers each request, as it comes, with the responses that it wants.
-  func fullDuplexCall(options: CallOptions = CallOptions()) async throws -> BidirectionalCall<Grpc_Testing_StreamingOutputCallRequest, Grpc_Testing_StreamingOutputCallResponse> {
+  nonisolated(nonsending) func fullDuplexCall(options: CallOptions = CallOptions()) async throws -> BidirectionalCall<Grpc_Testing_StreamingOutputCallRequest, Grpc_Testing_StreamingOutputCallResponse> {
     try await channel.bidirectional(Grpc_Testing_TestService.Methods.fullDuplexCall, options)
   }
 
   /// Answers all requests once the last has come.
-  func halfDuplexCall(options: CallOptions = CallOptions()) async throws -> BidirectionalCall<Grpc_Testing_StreamingOutputCallRequest, Grpc_Testing_StreamingOutputCallResponse> {
+  nonisolated(nonsending) func halfDuplexCall(options: CallOptions = CallOptions()) async throws -> BidirectionalCall<Grpc_Testing_StreamingOutputCallRequest, Grpc_Testing_StreamingOutputCallResponse> {
     try await channel.bidirectional(Grpc_Testing_TestService.Methods.halfDuplexCall, options)
   }
 
   /// Servers do not implement it.
-  func unimplementedCall(_ request: Grpc_Testing_Empty, options: CallOptions = CallOptions()) async throws -> Grpc_Testing_Empty {
+  nonisolated(nonsending) func unimplementedCall(_ request: Grpc_Testing_Empty, options: CallOptions = CallOptions()) async throws -> Grpc_Testing_Empty {
     try await channel.unary(request, Grpc_Testing_TestService.Methods.unimplementedCall, options)
   }
 }
@@ -153,14 +153,14 @@ enum Grpc_Testing_UnimplementedService {
   /// The implementation, ready for a server or for calls in process.
   static func routes(_ implementation: some Grpc_Testing_UnimplementedServiceService) -> ServiceRoutes {
     ServiceRoutes(descriptor, [
-      .unary(Methods.unimplementedCall) { try await implementation.unimplementedCall($0, context: $1) },
+      MethodRoute(Methods.unimplementedCall) { try $0.respond(await implementation.unimplementedCall($0.request(), context: $0.context)) },
     ])
   }
 }
 
 /// What an implementation of `grpc.testing.UnimplementedService` does.
 protocol Grpc_Testing_UnimplementedServiceService: Sendable {
-  func unimplementedCall(_ request: Grpc_Testing_Empty, context: ServerContext) async throws -> Grpc_Testing_Empty
+  nonisolated(nonsending) func unimplementedCall(_ request: Grpc_Testing_Empty, context: ServerContext) async throws -> Grpc_Testing_Empty
 }
 
 /// Calls `grpc.testing.UnimplementedService` over a channel.
@@ -169,7 +169,7 @@ struct Grpc_Testing_UnimplementedServiceClient: Sendable {
 
   init(_ channel: any Channel) { self.channel = channel }
 
-  func unimplementedCall(_ request: Grpc_Testing_Empty, options: CallOptions = CallOptions()) async throws -> Grpc_Testing_Empty {
+  nonisolated(nonsending) func unimplementedCall(_ request: Grpc_Testing_Empty, options: CallOptions = CallOptions()) async throws -> Grpc_Testing_Empty {
     try await channel.unary(request, Grpc_Testing_UnimplementedService.Methods.unimplementedCall, options)
   }
 }

@@ -78,7 +78,7 @@ enum Xds_Service_Orca_V3_OpenRcaService {
   /// The implementation, ready for a server or for calls in process.
   static func routes(_ implementation: some Xds_Service_Orca_V3_OpenRcaServiceService) -> ServiceRoutes {
     ServiceRoutes(descriptor, [
-      .serverStreaming(Methods.streamCoreMetrics) { try await implementation.streamCoreMetrics($0, responses: $1, context: $2) },
+      MethodRoute(Methods.streamCoreMetrics) { try await implementation.streamCoreMetrics($0.request(), responses: $0.responses(), context: $0.context) },
     ])
   }
 }
@@ -86,7 +86,7 @@ enum Xds_Service_Orca_V3_OpenRcaService {
 /// What an implementation of `xds.service.orca.v3.OpenRcaService` does.
 protocol Xds_Service_Orca_V3_OpenRcaServiceService: Sendable {
   /// A report now and after every interval.
-  func streamCoreMetrics(_ request: Xds_Service_Orca_V3_OrcaLoadReportRequest, responses: ResponseWriter<Xds_Data_Orca_V3_OrcaLoadReport>, context: ServerContext) async throws
+  nonisolated(nonsending) func streamCoreMetrics(_ request: Xds_Service_Orca_V3_OrcaLoadReportRequest, responses: ResponseWriter<Xds_Data_Orca_V3_OrcaLoadReport>, context: ServerContext) async throws
 }
 
 /// Calls `xds.service.orca.v3.OpenRcaService` over a channel.
@@ -96,7 +96,7 @@ struct Xds_Service_Orca_V3_OpenRcaServiceClient: Sendable {
   init(_ channel: any Channel) { self.channel = channel }
 
   /// A report now and after every interval.
-  func streamCoreMetrics(_ request: Xds_Service_Orca_V3_OrcaLoadReportRequest, options: CallOptions = CallOptions()) async throws -> ResponseStream<Xds_Data_Orca_V3_OrcaLoadReport> {
+  nonisolated(nonsending) func streamCoreMetrics(_ request: Xds_Service_Orca_V3_OrcaLoadReportRequest, options: CallOptions = CallOptions()) async throws -> ResponseStream<Xds_Data_Orca_V3_OrcaLoadReport> {
     try await channel.serverStreaming(request, Xds_Service_Orca_V3_OpenRcaService.Methods.streamCoreMetrics, options)
   }
 }

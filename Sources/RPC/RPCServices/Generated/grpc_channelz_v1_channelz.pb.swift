@@ -1920,26 +1920,26 @@ public enum Grpc_Channelz_V1_Channelz {
   /// The implementation, ready for a server or for calls in process.
   public static func routes(_ implementation: some Grpc_Channelz_V1_ChannelzService) -> ServiceRoutes {
     ServiceRoutes(descriptor, [
-      .unary(Methods.getTopChannels) { try await implementation.getTopChannels($0, context: $1) },
-      .unary(Methods.getServers) { try await implementation.getServers($0, context: $1) },
-      .unary(Methods.getServer) { try await implementation.getServer($0, context: $1) },
-      .unary(Methods.getServerSockets) { try await implementation.getServerSockets($0, context: $1) },
-      .unary(Methods.getChannel) { try await implementation.getChannel($0, context: $1) },
-      .unary(Methods.getSubchannel) { try await implementation.getSubchannel($0, context: $1) },
-      .unary(Methods.getSocket) { try await implementation.getSocket($0, context: $1) },
+      MethodRoute(Methods.getTopChannels) { try $0.respond(await implementation.getTopChannels($0.request(), context: $0.context)) },
+      MethodRoute(Methods.getServers) { try $0.respond(await implementation.getServers($0.request(), context: $0.context)) },
+      MethodRoute(Methods.getServer) { try $0.respond(await implementation.getServer($0.request(), context: $0.context)) },
+      MethodRoute(Methods.getServerSockets) { try $0.respond(await implementation.getServerSockets($0.request(), context: $0.context)) },
+      MethodRoute(Methods.getChannel) { try $0.respond(await implementation.getChannel($0.request(), context: $0.context)) },
+      MethodRoute(Methods.getSubchannel) { try $0.respond(await implementation.getSubchannel($0.request(), context: $0.context)) },
+      MethodRoute(Methods.getSocket) { try $0.respond(await implementation.getSocket($0.request(), context: $0.context)) },
     ])
   }
 }
 
 /// What an implementation of `grpc.channelz.v1.Channelz` does.
 public protocol Grpc_Channelz_V1_ChannelzService: Sendable {
-  func getTopChannels(_ request: Grpc_Channelz_V1_GetTopChannelsRequest, context: ServerContext) async throws -> Grpc_Channelz_V1_GetTopChannelsResponse
-  func getServers(_ request: Grpc_Channelz_V1_GetServersRequest, context: ServerContext) async throws -> Grpc_Channelz_V1_GetServersResponse
-  func getServer(_ request: Grpc_Channelz_V1_GetServerRequest, context: ServerContext) async throws -> Grpc_Channelz_V1_GetServerResponse
-  func getServerSockets(_ request: Grpc_Channelz_V1_GetServerSocketsRequest, context: ServerContext) async throws -> Grpc_Channelz_V1_GetServerSocketsResponse
-  func getChannel(_ request: Grpc_Channelz_V1_GetChannelRequest, context: ServerContext) async throws -> Grpc_Channelz_V1_GetChannelResponse
-  func getSubchannel(_ request: Grpc_Channelz_V1_GetSubchannelRequest, context: ServerContext) async throws -> Grpc_Channelz_V1_GetSubchannelResponse
-  func getSocket(_ request: Grpc_Channelz_V1_GetSocketRequest, context: ServerContext) async throws -> Grpc_Channelz_V1_GetSocketResponse
+  nonisolated(nonsending) func getTopChannels(_ request: Grpc_Channelz_V1_GetTopChannelsRequest, context: ServerContext) async throws -> Grpc_Channelz_V1_GetTopChannelsResponse
+  nonisolated(nonsending) func getServers(_ request: Grpc_Channelz_V1_GetServersRequest, context: ServerContext) async throws -> Grpc_Channelz_V1_GetServersResponse
+  nonisolated(nonsending) func getServer(_ request: Grpc_Channelz_V1_GetServerRequest, context: ServerContext) async throws -> Grpc_Channelz_V1_GetServerResponse
+  nonisolated(nonsending) func getServerSockets(_ request: Grpc_Channelz_V1_GetServerSocketsRequest, context: ServerContext) async throws -> Grpc_Channelz_V1_GetServerSocketsResponse
+  nonisolated(nonsending) func getChannel(_ request: Grpc_Channelz_V1_GetChannelRequest, context: ServerContext) async throws -> Grpc_Channelz_V1_GetChannelResponse
+  nonisolated(nonsending) func getSubchannel(_ request: Grpc_Channelz_V1_GetSubchannelRequest, context: ServerContext) async throws -> Grpc_Channelz_V1_GetSubchannelResponse
+  nonisolated(nonsending) func getSocket(_ request: Grpc_Channelz_V1_GetSocketRequest, context: ServerContext) async throws -> Grpc_Channelz_V1_GetSocketResponse
 }
 
 /// Calls `grpc.channelz.v1.Channelz` over a channel.
@@ -1948,31 +1948,31 @@ public struct Grpc_Channelz_V1_ChannelzClient: Sendable {
 
   public init(_ channel: any Channel) { self.channel = channel }
 
-  public func getTopChannels(_ request: Grpc_Channelz_V1_GetTopChannelsRequest, options: CallOptions = CallOptions()) async throws -> Grpc_Channelz_V1_GetTopChannelsResponse {
+  public nonisolated(nonsending) func getTopChannels(_ request: Grpc_Channelz_V1_GetTopChannelsRequest, options: CallOptions = CallOptions()) async throws -> Grpc_Channelz_V1_GetTopChannelsResponse {
     try await channel.unary(request, Grpc_Channelz_V1_Channelz.Methods.getTopChannels, options)
   }
 
-  public func getServers(_ request: Grpc_Channelz_V1_GetServersRequest, options: CallOptions = CallOptions()) async throws -> Grpc_Channelz_V1_GetServersResponse {
+  public nonisolated(nonsending) func getServers(_ request: Grpc_Channelz_V1_GetServersRequest, options: CallOptions = CallOptions()) async throws -> Grpc_Channelz_V1_GetServersResponse {
     try await channel.unary(request, Grpc_Channelz_V1_Channelz.Methods.getServers, options)
   }
 
-  public func getServer(_ request: Grpc_Channelz_V1_GetServerRequest, options: CallOptions = CallOptions()) async throws -> Grpc_Channelz_V1_GetServerResponse {
+  public nonisolated(nonsending) func getServer(_ request: Grpc_Channelz_V1_GetServerRequest, options: CallOptions = CallOptions()) async throws -> Grpc_Channelz_V1_GetServerResponse {
     try await channel.unary(request, Grpc_Channelz_V1_Channelz.Methods.getServer, options)
   }
 
-  public func getServerSockets(_ request: Grpc_Channelz_V1_GetServerSocketsRequest, options: CallOptions = CallOptions()) async throws -> Grpc_Channelz_V1_GetServerSocketsResponse {
+  public nonisolated(nonsending) func getServerSockets(_ request: Grpc_Channelz_V1_GetServerSocketsRequest, options: CallOptions = CallOptions()) async throws -> Grpc_Channelz_V1_GetServerSocketsResponse {
     try await channel.unary(request, Grpc_Channelz_V1_Channelz.Methods.getServerSockets, options)
   }
 
-  public func getChannel(_ request: Grpc_Channelz_V1_GetChannelRequest, options: CallOptions = CallOptions()) async throws -> Grpc_Channelz_V1_GetChannelResponse {
+  public nonisolated(nonsending) func getChannel(_ request: Grpc_Channelz_V1_GetChannelRequest, options: CallOptions = CallOptions()) async throws -> Grpc_Channelz_V1_GetChannelResponse {
     try await channel.unary(request, Grpc_Channelz_V1_Channelz.Methods.getChannel, options)
   }
 
-  public func getSubchannel(_ request: Grpc_Channelz_V1_GetSubchannelRequest, options: CallOptions = CallOptions()) async throws -> Grpc_Channelz_V1_GetSubchannelResponse {
+  public nonisolated(nonsending) func getSubchannel(_ request: Grpc_Channelz_V1_GetSubchannelRequest, options: CallOptions = CallOptions()) async throws -> Grpc_Channelz_V1_GetSubchannelResponse {
     try await channel.unary(request, Grpc_Channelz_V1_Channelz.Methods.getSubchannel, options)
   }
 
-  public func getSocket(_ request: Grpc_Channelz_V1_GetSocketRequest, options: CallOptions = CallOptions()) async throws -> Grpc_Channelz_V1_GetSocketResponse {
+  public nonisolated(nonsending) func getSocket(_ request: Grpc_Channelz_V1_GetSocketRequest, options: CallOptions = CallOptions()) async throws -> Grpc_Channelz_V1_GetSocketResponse {
     try await channel.unary(request, Grpc_Channelz_V1_Channelz.Methods.getSocket, options)
   }
 }

@@ -199,18 +199,18 @@ public enum Grpc_Health_V1_Health {
   /// The implementation, ready for a server or for calls in process.
   public static func routes(_ implementation: some Grpc_Health_V1_HealthService) -> ServiceRoutes {
     ServiceRoutes(descriptor, [
-      .unary(Methods.check) { try await implementation.check($0, context: $1) },
-      .unary(Methods.list) { try await implementation.list($0, context: $1) },
-      .serverStreaming(Methods.watch) { try await implementation.watch($0, responses: $1, context: $2) },
+      MethodRoute(Methods.check) { try $0.respond(await implementation.check($0.request(), context: $0.context)) },
+      MethodRoute(Methods.list) { try $0.respond(await implementation.list($0.request(), context: $0.context)) },
+      MethodRoute(Methods.watch) { try await implementation.watch($0.request(), responses: $0.responses(), context: $0.context) },
     ])
   }
 }
 
 /// What an implementation of `grpc.health.v1.Health` does.
 public protocol Grpc_Health_V1_HealthService: Sendable {
-  func check(_ request: Grpc_Health_V1_HealthCheckRequest, context: ServerContext) async throws -> Grpc_Health_V1_HealthCheckResponse
-  func list(_ request: Grpc_Health_V1_HealthListRequest, context: ServerContext) async throws -> Grpc_Health_V1_HealthListResponse
-  func watch(_ request: Grpc_Health_V1_HealthCheckRequest, responses: ResponseWriter<Grpc_Health_V1_HealthCheckResponse>, context: ServerContext) async throws
+  nonisolated(nonsending) func check(_ request: Grpc_Health_V1_HealthCheckRequest, context: ServerContext) async throws -> Grpc_Health_V1_HealthCheckResponse
+  nonisolated(nonsending) func list(_ request: Grpc_Health_V1_HealthListRequest, context: ServerContext) async throws -> Grpc_Health_V1_HealthListResponse
+  nonisolated(nonsending) func watch(_ request: Grpc_Health_V1_HealthCheckRequest, responses: ResponseWriter<Grpc_Health_V1_HealthCheckResponse>, context: ServerContext) async throws
 }
 
 /// Calls `grpc.health.v1.Health` over a channel.
@@ -219,15 +219,15 @@ public struct Grpc_Health_V1_HealthClient: Sendable {
 
   public init(_ channel: any Channel) { self.channel = channel }
 
-  public func check(_ request: Grpc_Health_V1_HealthCheckRequest, options: CallOptions = CallOptions()) async throws -> Grpc_Health_V1_HealthCheckResponse {
+  public nonisolated(nonsending) func check(_ request: Grpc_Health_V1_HealthCheckRequest, options: CallOptions = CallOptions()) async throws -> Grpc_Health_V1_HealthCheckResponse {
     try await channel.unary(request, Grpc_Health_V1_Health.Methods.check, options)
   }
 
-  public func list(_ request: Grpc_Health_V1_HealthListRequest, options: CallOptions = CallOptions()) async throws -> Grpc_Health_V1_HealthListResponse {
+  public nonisolated(nonsending) func list(_ request: Grpc_Health_V1_HealthListRequest, options: CallOptions = CallOptions()) async throws -> Grpc_Health_V1_HealthListResponse {
     try await channel.unary(request, Grpc_Health_V1_Health.Methods.list, options)
   }
 
-  public func watch(_ request: Grpc_Health_V1_HealthCheckRequest, options: CallOptions = CallOptions()) async throws -> ResponseStream<Grpc_Health_V1_HealthCheckResponse> {
+  public nonisolated(nonsending) func watch(_ request: Grpc_Health_V1_HealthCheckRequest, options: CallOptions = CallOptions()) async throws -> ResponseStream<Grpc_Health_V1_HealthCheckResponse> {
     try await channel.serverStreaming(request, Grpc_Health_V1_Health.Methods.watch, options)
   }
 }

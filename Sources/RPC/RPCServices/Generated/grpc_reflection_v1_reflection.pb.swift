@@ -403,14 +403,14 @@ public enum Grpc_Reflection_V1_ServerReflection {
   /// The implementation, ready for a server or for calls in process.
   public static func routes(_ implementation: some Grpc_Reflection_V1_ServerReflectionService) -> ServiceRoutes {
     ServiceRoutes(descriptor, [
-      .bidirectional(Methods.serverReflectionInfo) { try await implementation.serverReflectionInfo($0, responses: $1, context: $2) },
+      MethodRoute(Methods.serverReflectionInfo) { try await implementation.serverReflectionInfo($0.requests(), responses: $0.responses(), context: $0.context) },
     ])
   }
 }
 
 /// What an implementation of `grpc.reflection.v1.ServerReflection` does.
 public protocol Grpc_Reflection_V1_ServerReflectionService: Sendable {
-  func serverReflectionInfo(_ requests: RequestStream<Grpc_Reflection_V1_ServerReflectionRequest>, responses: ResponseWriter<Grpc_Reflection_V1_ServerReflectionResponse>, context: ServerContext) async throws
+  nonisolated(nonsending) func serverReflectionInfo(_ requests: RequestStream<Grpc_Reflection_V1_ServerReflectionRequest>, responses: ResponseWriter<Grpc_Reflection_V1_ServerReflectionResponse>, context: ServerContext) async throws
 }
 
 /// Calls `grpc.reflection.v1.ServerReflection` over a channel.
@@ -419,7 +419,7 @@ public struct Grpc_Reflection_V1_ServerReflectionClient: Sendable {
 
   public init(_ channel: any Channel) { self.channel = channel }
 
-  public func serverReflectionInfo(options: CallOptions = CallOptions()) async throws -> BidirectionalCall<Grpc_Reflection_V1_ServerReflectionRequest, Grpc_Reflection_V1_ServerReflectionResponse> {
+  public nonisolated(nonsending) func serverReflectionInfo(options: CallOptions = CallOptions()) async throws -> BidirectionalCall<Grpc_Reflection_V1_ServerReflectionRequest, Grpc_Reflection_V1_ServerReflectionResponse> {
     try await channel.bidirectional(Grpc_Reflection_V1_ServerReflection.Methods.serverReflectionInfo, options)
   }
 }

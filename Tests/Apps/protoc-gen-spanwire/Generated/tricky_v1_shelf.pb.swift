@@ -216,19 +216,19 @@ enum Shelf {
   /// The implementation, ready for a server or for calls in process.
   static func routes(_ implementation: some ShelfService) -> ServiceRoutes {
     ServiceRoutes(descriptor, [
-      .unary(Methods.count) { try await implementation.count($0, context: $1) },
-      .clientStreaming(Methods.sum) { try await implementation.sum($0, context: $1) },
-      .unary(Methods.plain) { try await implementation.plain($0, context: $1) },
+      MethodRoute(Methods.count) { try $0.respond(await implementation.count($0.request(), context: $0.context)) },
+      MethodRoute(Methods.sum) { try $0.respond(await implementation.sum($0.requests(), context: $0.context)) },
+      MethodRoute(Methods.plain) { try $0.respond(await implementation.plain($0.request(), context: $0.context)) },
     ])
   }
 }
 
 /// What an implementation of `tricky.v1.Shelf` does.
 protocol ShelfService: Sendable {
-  func count(_ request: Books.View, context: ServerContext) async throws -> Tally
-  func sum(_ requests: RequestStream<Books.View>, context: ServerContext) async throws -> Tally
+  nonisolated(nonsending) func count(_ request: Books.View, context: ServerContext) async throws -> Tally
+  nonisolated(nonsending) func sum(_ requests: RequestStream<Books.View>, context: ServerContext) async throws -> Tally
   /// Takes a value, as methods do by themselves.
-  func plain(_ request: Books, context: ServerContext) async throws -> Tally
+  nonisolated(nonsending) func plain(_ request: Books, context: ServerContext) async throws -> Tally
 }
 
 /// Calls `tricky.v1.Shelf` over a channel.
@@ -237,16 +237,16 @@ struct ShelfClient: Sendable {
 
   init(_ channel: any Channel) { self.channel = channel }
 
-  func count(_ request: Books, options: CallOptions = CallOptions()) async throws -> Tally {
+  nonisolated(nonsending) func count(_ request: Books, options: CallOptions = CallOptions()) async throws -> Tally {
     try await channel.unary(request, Shelf.Methods.count, options)
   }
 
-  func sum(options: CallOptions = CallOptions(), _ send: (RequestWriter<Books>) async throws -> Void) async throws -> Tally {
+  nonisolated(nonsending) func sum(options: CallOptions = CallOptions(), _ send: nonisolated(nonsending) (RequestWriter<Books>) async throws -> Void) async throws -> Tally {
     try await channel.clientStreaming(Shelf.Methods.sum, options, send)
   }
 
   /// Takes a value, as methods do by themselves.
-  func plain(_ request: Books, options: CallOptions = CallOptions()) async throws -> Tally {
+  nonisolated(nonsending) func plain(_ request: Books, options: CallOptions = CallOptions()) async throws -> Tally {
     try await channel.unary(request, Shelf.Methods.plain, options)
   }
 }
