@@ -11,7 +11,7 @@ final class SpanRing {
   @exclusivity(unchecked) private var records: [CallRecord] = []
   @exclusivity(unchecked) private var next = 0
 
-  private func add(_ record: CallRecord) {
+  private func add(_ record: consuming CallRecord) {
     if records.count < Self.capacity {
       records.append(record)
     } else {
@@ -23,7 +23,7 @@ final class SpanRing {
   private struct Observer: CallObserver {
     func callStarted(_ call: CallStart) {}
 
-    func callEnded(_ call: CallRecord) {
+    func callEnded(_ call: consuming CallRecord) {
       EventLoop.current?.local(SpanRing.place) { SpanRing() }.add(call)
     }
   }

@@ -3,7 +3,7 @@
 /// Both methods run inline on the path of every call, on a transport's loop often: they must neither block nor wait.
 public protocol CallObserver: Sendable {
   func callStarted(_ call: CallStart)
-  func callEnded(_ call: CallRecord)
+  func callEnded(_ call: consuming CallRecord)
 }
 
 /// Which end of a call observes it.

@@ -12,6 +12,8 @@ public final class ServerContext: CallContext, @unchecked Sendable {
   public let peer: Peer
 
   private let response = Mutex(Response())
+  /// Whether a handler ever set one of them; most don't, and the transport needs no lock to see that.
+  private let hasResponse = Atomic<Bool>(false)
   private let compresses = Atomic<Bool>(true)
 
   private struct Response {
@@ -32,14 +34,20 @@ public final class ServerContext: CallContext, @unchecked Sendable {
 
   /// Leading metadata of the response. What is set after the first response message was written goes nowhere.
   public var responseMetadata: Metadata {
-    get { response.withLock { $0.metadata } }
-    set { response.withLock { $0.metadata = newValue } }
+    get { hasResponse.load(ordering: .acquiring) ? response.withLock { $0.metadata } : Metadata() }
+    set {
+      response.withLock { $0.metadata = newValue }
+      hasResponse.store(true, ordering: .releasing)
+    }
   }
 
   /// Metadata that follows the last message, beside the status.
   public var trailers: Metadata {
-    get { response.withLock { $0.trailers } }
-    set { response.withLock { $0.trailers = newValue } }
+    get { hasResponse.load(ordering: .acquiring) ? response.withLock { $0.trailers } : Metadata() }
+    set {
+      response.withLock { $0.trailers = newValue }
+      hasResponse.store(true, ordering: .releasing)
+    }
   }
 
   /// Whether response messages sent from now on are compressed, if the server does so at all and the client accepts it; true to begin with.

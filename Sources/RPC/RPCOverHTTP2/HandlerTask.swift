@@ -67,7 +67,8 @@ final class HandlerTask: @unchecked Sendable {
       }
       // Off its loop after a handler that left by a task executor of its own, it must not touch the loop's state.
       guard home.loop.isCurrent, !isCancelled, home.keep(self) else { break }
-      await withUnsafeContinuation { idle = $0 }
+      // The spelling that stays where it is: the plain one asks the task for its executor before and after.
+      await _unsafeInheritExecutor_withUnsafeContinuation { idle = $0 }
     }
     task = nil
   }

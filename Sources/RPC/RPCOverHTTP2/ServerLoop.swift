@@ -14,6 +14,8 @@ final class ServerLoop: RoundEndTarget, @unchecked Sendable {
   let writer: UnsafeMutablePointer<MessageWriter>
   /// Response headers are put together here.
   let headers = HTTP2Headers()
+  /// Those of nearly every call.
+  let plainHeaders = HTTP2Headers()
 
   /// The configuration's `requestTimeout`, in nanoseconds.
   let requestTimeout: UInt64
@@ -46,6 +48,8 @@ final class ServerLoop: RoundEndTarget, @unchecked Sendable {
     requestTimeout = min(Deadline(nanoseconds: 0).advanced(by: server.configuration.requestTimeout).nanoseconds, .max / 2)
     writer = .allocate(capacity: 1)
     writer.initialize(to: MessageWriter(capacity: 4096))
+    plainHeaders.add(":status", "200")
+    plainHeaders.add("content-type", "application/grpc")
   }
 
   deinit {

@@ -81,7 +81,8 @@ struct RequestHeaders: ~Copyable {
     stream.headers.forEach { name, value in
       switch name.first {
       case UInt8(ascii: ":"):
-        if name == ":path" { findRoute(value, stream.home.router) } else if name == ":method" { method = value }
+        // HTTP/2 has let only the four through, and none twice: their lengths tell them apart, and `m` from `s`.
+        if name.count == 5 { findRoute(value, stream.home.router) } else if name.count == 7, name[1] == UInt8(ascii: "m") { method = value }
       case UInt8(ascii: "c") where name == "content-type": contentType = ContentType(value)
       case UInt8(ascii: "t") where name == "te": break
       case UInt8(ascii: "t") where name == "traceparent":

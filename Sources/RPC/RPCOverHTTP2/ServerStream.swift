@@ -113,7 +113,7 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
       return
     case .status(let error, let acceptsEncodings): return answer(error, acceptsEncodings: acceptsEncodings)
     }
-    guard let route = request.route, let connection else { preconditionFailure("headers without a route were not refused") }
+    guard let route = request.route.take(), let connection else { preconditionFailure("headers without a route were not refused") }
     self.route = route
     requestEncoding = request.encoding
     responseCompression = request.responseCompression
@@ -276,12 +276,16 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
   /// Sends the leading headers, once.
   func sendLeadingHeaders() {
     guard !hasSentHeaders, isOpen, let context = currentContext else { return }
+    let metadata = context.responseMetadata
+    if responseCompression == nil, requestEncoding == .identity, metadata.isEmpty {
+      return respond(home.plainHeaders, endsStream: false)
+    }
     home.headers.removeAll()
     home.headers.add(":status", "200")
     home.headers.add("content-type", "application/grpc")
     if let responseCompression { home.headers.add("grpc-encoding", text: responseCompression.rawValue) }
     if requestEncoding != .identity { home.headers.add("grpc-accept-encoding", text: MessageCompression.accepted) }
-    home.headers.add(metadata: context.responseMetadata)
+    home.headers.add(metadata: metadata)
     respond(home.headers, endsStream: false)
   }
 

@@ -18,7 +18,9 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
   /// What tells it the time.
   public let clock: any LoopClock
   /// Milliseconds of the clock are cheap but not free: this is the moment the present batch of events began.
-  @exclusivity(unchecked) public private(set) var now: UInt64
+  @inlinable public var now: UInt64 { present.pointee }
+  /// Behind a pointer: read several times a call, and every read of a class's own would be checked for overlap.
+  @usableFromInline let present: UnsafeMutablePointer<UInt64>
 
   let timers = TimerHeap()
   @exclusivity(unchecked) var locals: [AnyObject?] = []
@@ -56,7 +58,8 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
   public init(name: String = "loop", clock: any LoopClock = SystemLoopClock()) {
     self.name = name
     self.clock = clock
-    now = clock.now()
+    present = .allocate(capacity: 1)
+    present.initialize(to: clock.now())
     epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
     wakeup = eventfd(0, Int32(EFD_NONBLOCK | EFD_CLOEXEC))
     precondition(epoll >= 0 && wakeup >= 0, "no file descriptors left for a loop")
@@ -64,6 +67,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
   }
 
   deinit {
+    present.deallocate()
     close(epoll)
     close(wakeup)
   }
@@ -234,7 +238,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
 
   private func round(_ events: UnsafeMutablePointer<epoll_event>) {
     let count = epoll_wait(epoll, events, Int32(Self.eventBatch), waitMilliseconds())
-    now = clock.now()
+    present.pointee = clock.now()
     watch.begin()
     for index in 0..<max(0, count) {
       let token = spanwire_epoll_token(events, index)

@@ -53,6 +53,8 @@ public final class HTTP2Memory {
 struct SessionMemory {
   private let shared: Unmanaged<HTTP2Memory>
   private let pool: UnsafeMutablePointer<spanwire_pool>
+  /// The shared frame, whether it is in use here or not.
+  private let frame: UnsafeMutableRawPointer
   private let sharesFrame: Bool
   private var hasFrame = false
   private var table: UnsafeMutableRawPointer?
@@ -67,6 +69,7 @@ struct SessionMemory {
   private init(_ shared: Unmanaged<HTTP2Memory>, _ sharesFrame: Bool) {
     self.shared = shared
     pool = shared._withUnsafeGuaranteedRef { $0.pool }
+    frame = shared._withUnsafeGuaranteedRef { $0.frame }
     self.sharesFrame = sharesFrame
   }
 
@@ -85,10 +88,11 @@ struct SessionMemory {
   }
 
   /// The first block for a frame is the shared one; what a header block beyond 16 KiB needs besides is the session's own.
+  @inline(__always)
   private mutating func allocate(_ size: Int) -> UnsafeMutableRawPointer? {
-    guard sharesFrame, !hasFrame, size > 16 * 1024, size <= HTTP2Memory.frameBytes else { return spanwire_pool_malloc(size, pool) }
+    guard size > 16 * 1024, size <= HTTP2Memory.frameBytes, sharesFrame, !hasFrame else { return spanwire_pool_malloc(size, pool) }
     hasFrame = true
-    return shared._withUnsafeGuaranteedRef { $0.frame }
+    return frame
   }
 
   private mutating func allocateZeros(_ count: Int, _ size: Int) -> UnsafeMutableRawPointer? {
@@ -97,22 +101,22 @@ struct SessionMemory {
     return table
   }
 
+  @inline(__always)
   private mutating func free(_ block: UnsafeMutableRawPointer?) {
+    if block != table, block != frame { return spanwire_pool_free(block, pool) }
     guard let block else { return }
     if block == table {
       table = nil
       shared._withUnsafeGuaranteedRef { $0.giveBack(table: block) }
-    } else if hasFrame, block == shared._withUnsafeGuaranteedRef({ $0.frame }) {
-      hasFrame = false
     } else {
-      spanwire_pool_free(block, pool)
+      hasFrame = false
     }
   }
 
   private mutating func reallocate(_ block: UnsafeMutableRawPointer?, _ size: Int) -> UnsafeMutableRawPointer? {
     guard let block else { return allocate(size) }
     let isTable = block == table
-    let isFrame = hasFrame && block == shared._withUnsafeGuaranteedRef { $0.frame }
+    let isFrame = block == frame
     guard isTable || isFrame else { return spanwire_pool_realloc(block, size, pool) }
     guard let larger = spanwire_pool_malloc(size, pool) else { return nil }
     larger.copyMemory(from: block, byteCount: min(size, isTable ? HTTP2Memory.tableBytes : HTTP2Memory.frameBytes))
