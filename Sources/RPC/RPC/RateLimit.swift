@@ -34,6 +34,7 @@ public final class RateLimitInterceptor: ServerInterceptor {
   private let debts = Mutex<[String: UInt64]>([:])
 
   /// - Parameters:
+  ///   - limit: how many calls each caller may make, and how fast.
   ///   - key: what tells callers apart; by default the principal, and of callers without a credential the address.
   ///   - now: the monotonic clock, for tests to set.
   public init(
