@@ -121,6 +121,14 @@ public final class HTTP2Session {
   }
 
   deinit {
+    // `abandon` takes leave of the streams; what is open all the same is let go without a word.
+    while let stream = firstOpen {
+      firstOpen = stream._withUnsafeGuaranteedRef { stream in
+        stream.state.pointee.session = nil
+        return stream.state.pointee.nextOpen
+      }
+      stream.release()
+    }
     nghttp2_session_del(handle)
     SessionMemory.destroy(memory)
     fields.deallocate()
