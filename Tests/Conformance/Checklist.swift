@@ -77,12 +77,7 @@ enum Checklist {
   }()
 
   /// What we do otherwise than the checklist says, case by case, and why.
-  static let deviations: [Deviation] = [
-    Deviation(
-      row: 34, side: .client, name: "a call that waits for ready in vain is DEADLINE_EXCEEDED",
-      reason: "where connecting fails at once, as to a unix socket that is not there, the call ends with that failure; over TCP it is right"
-    )
-  ]
+  static let deviations: [Deviation] = []
 }
 
 /// One thing to try, and what must come of it.

@@ -84,6 +84,10 @@ extension RawMessage {
       default: break
       }
     }
+    var numbers: Set<UInt32> = []
+    for field in fields where !numbers.insert(field.number).inserted {
+      throw MalformedDescriptor(problem: "message \(name) has two fields of the number \(field.number)")
+    }
   }
 }
 
