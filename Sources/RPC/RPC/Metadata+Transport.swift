@@ -12,11 +12,6 @@ extension Metadata {
     var isBinaryName: Bool { name.count > 4 && name.suffix(4).elementsEqual("-bin".utf8) }
   }
 
-  /// Room for this many bytes of names and values, so that filling allocates once.
-  package mutating func reserve(pairs: Int, bytes: Int) {
-    block.reserveCapacity(block.count + bytes + pairs * Self.recordHeader)
-  }
-
   /// Adds a pair as it came off the wire, unchecked: HTTP/2 has seen to the name, and any legal HTTP value is kept.
   package mutating func appendWire(name: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer) {
     append(form: .text, name: name, value: value)
