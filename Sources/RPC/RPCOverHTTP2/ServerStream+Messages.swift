@@ -108,11 +108,10 @@ extension ServerStream {
   }
 
   private func frame(_ bytes: UnsafeRawBufferPointer, isCompressed: Bool) {
-    let place = output.reserve(5 + bytes.count)
-    place.storeBytes(of: isCompressed ? 1 : 0, as: UInt8.self)
-    place.storeBytes(of: UInt32(truncatingIfNeeded: bytes.count).bigEndian, toByteOffset: 1, as: UInt32.self)
-    if let source = bytes.baseAddress { (place + 5).copyMemory(from: source, byteCount: bytes.count) }
-    output.commit(5 + bytes.count)
+    let place = output.reserve(MessageAssembler.prefix + bytes.count)
+    MessageAssembler.writePrefix(to: place, count: bytes.count, isCompressed: isCompressed)
+    if let source = bytes.baseAddress { (place + MessageAssembler.prefix).copyMemory(from: source, byteCount: bytes.count) }
+    output.commit(MessageAssembler.prefix + bytes.count)
   }
 
   /// A task that does not run on the loop writes through it; what is on its way there counts as queued.
