@@ -9,15 +9,14 @@ import argparse
 import json
 import os
 import signal
-import socket
 import struct
 import subprocess
 import sys
 import tempfile
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 from count import count, per_operation
+from serving import await_serving, free_port
 
 # Shape, path, fewer and more operations.
 CODEC = [
@@ -46,20 +45,11 @@ def number(field, value):
 
 def serve(echo, path, message, connections, streams, calls):
     """What the server does while it answers that many calls."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
 
     def load(process):
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                if process.poll() is not None or time.monotonic() > deadline:
-                    sys.exit("spanwire-echo does not serve under callgrind")
-                time.sleep(0.1)
+        if not await_serving(port, process):
+            sys.exit("spanwire-echo does not serve under callgrind")
         with tempfile.NamedTemporaryFile() as body:
             body.write(frame(message))
             body.flush()

@@ -9,11 +9,11 @@ connections, slow streams that do not grow, and a fresh unary call (on a connect
 import argparse
 import os
 import resource
-import socket
 import subprocess
 import sys
 import time
 
+from serving import await_serving, free_port
 from wire import Connection, request, window
 
 IDLE_MIB = 100
@@ -65,15 +65,14 @@ def main():
     wanted = options.connections + options.streams // STREAMS_EACH + 100
     if hard < wanted:
         sys.exit(f"idle: {wanted} descriptors are needed, and the hard limit is {hard}")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     # The server raises its own limit; it starts with the usual one.
     server = subprocess.Popen([options.server, str(port)], stdout=subprocess.DEVNULL)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
     missed = []
     try:
-        wait_for(port)
+        if not await_serving(port, server):
+            sys.exit("idle: the server does not serve")
         median(port)
         calm, base = median(port), resident(server.pid)
         print(f"calm: a fresh call takes {calm:.0f} us at the median, {base:.1f} MiB resident")
@@ -131,15 +130,6 @@ def main():
     for miss in missed:
         print(f"idle: {miss}", file=sys.stderr)
     sys.exit(1 if missed else 0)
-
-
-def wait_for(port):
-    for _ in range(300):
-        try:
-            return socket.create_connection(("127.0.0.1", port), 0.2).close()
-        except OSError:
-            time.sleep(0.1)
-    sys.exit("idle: the server does not serve")
 
 
 def read_some(connections):

@@ -15,7 +15,8 @@ import struct
 import subprocess
 import sys
 import tempfile
-import time
+
+from serving import await_serving, free_port
 
 HEADERS = [
     "content-type: application/grpc",
@@ -85,21 +86,12 @@ def on_processor(number):
 
 class Server:
     def __init__(self, name, program, credentials=()):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.name, self.program = name, program
         self.scheme = "https" if credentials else "http"
         self.process = subprocess.Popen(on_processor(0) + [program, str(self.port), *credentials], stdout=subprocess.DEVNULL)
-        for _ in range(300):
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 0.2).close()
-                return
-            except OSError:
-                if self.process.poll() is not None:
-                    break
-                time.sleep(0.1)
-        sys.exit(f"{name} does not serve")
+        if not await_serving(self.port, self.process):
+            sys.exit(f"{name} does not serve")
 
     def __enter__(self):
         return self

@@ -4,20 +4,18 @@ import argparse
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 from peers import BUILD, CASES, PEERS, ours
+from serving import await_serving, free_port
 
 # The name that the certificate of every server here bears.
 SERVER_NAME = "foo.test.google.fr"
 # A case that has not ended by then hangs.
 CASE_SECONDS = 60
-# Until a server listens: an interpreter must load first, on a machine that may be busy.
-START_SECONDS = 30
 # What servers printed.
 LOGS = f"{BUILD}/logs"
 # For clients that take more than the public flags: enough calls at a time to fill a connection, and soaks that stand a busy machine.
@@ -28,9 +26,7 @@ class Server:
     """A server's process, from when it listens until the end of the block."""
 
     def __init__(self, peer, tls, certificates, log):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         command = peer.server + [f"--port={self.port}", f"--use_tls={str(tls).lower()}"]
         if tls and not peer.is_public:
             command += [f"--tls_cert_file={certificates}/server1.pem", f"--tls_key_file={certificates}/server1.key"]
@@ -40,12 +36,8 @@ class Server:
                 command, env=os.environ | peer.environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
 
     def __enter__(self):
-        end = time.monotonic() + START_SECONDS
-        while time.monotonic() < end and self.process.poll() is None:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return self
-            time.sleep(0.05)
+        if await_serving(self.port, self.process):
+            return self
         self.__exit__()
         raise RuntimeError(f"the server did not start: {self.log}")
 

@@ -18,8 +18,7 @@ import tempfile
 import threading
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "bench.d"))
-from wire import DATA, HEADERS, PREFACE, RST_STREAM, Connection, frame, request  # noqa: E402
+from wire import HEADERS, RST_STREAM, Connection, frame, request
 
 # Above what the server held after a tenth of the run: pools of stream objects and the allocator fill up as the load has its peaks, for some
 # minutes. A leak of a hundred bytes a call is three times as much in half an hour.

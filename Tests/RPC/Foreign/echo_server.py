@@ -1,7 +1,8 @@
 """An obedient echo (see ObedientEcho.swift) on stock grpcio, for our client to talk to.
 
-Usage: echo_server.py [--certificate FILE --key FILE] [--streams N]
-Prints `port N` once it listens, then what its handlers notice, a line each; ends when its standard input does.
+Usage: echo_server.py [--certificate FILE --key FILE] [--streams N] [--port N] [--unavailable N] [--grace SECONDS]
+Prints `port N` once it listens, then what its handlers notice, a line each; ends when its standard input does, and lets calls end for as
+long as it has grace. The first calls of Get, as many as it is told, find it unavailable.
 """
 
 import argparse
@@ -26,9 +27,9 @@ def text(value):
 
 
 class Echo:
-    def __init__(self):
-        self.port = None
+    def __init__(self, unavailable):
         self.loopback = None
+        self.unavailable = unavailable
 
     async def reflect(self, context):
         own = [pair for pair in context.invocation_metadata() if pair[0].startswith("x-")]
@@ -82,6 +83,9 @@ class Echo:
             say(f"{who}: cancelled")
 
     async def get(self, request, context):
+        if self.unavailable > 0:
+            self.unavailable -= 1
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "not yet")
         await context.send_initial_metadata(await self.reflect(context))
         return text(await self.answer(request.value, context))
 
@@ -128,9 +132,12 @@ async def main():
     arguments.add_argument("--certificate")
     arguments.add_argument("--key")
     arguments.add_argument("--streams", type=int, default=100)
+    arguments.add_argument("--port", type=int, default=0)
+    arguments.add_argument("--unavailable", type=int, default=0)
+    arguments.add_argument("--grace", type=float)
     options = arguments.parse_args()
 
-    echo = Echo()
+    echo = Echo(options.unavailable)
     server = grpc.aio.server(options=[("grpc.max_concurrent_streams", options.streams)])
     coding = dict(request_deserializer=Text.FromString, response_serializer=Text.SerializeToString)
     handlers = {
@@ -144,17 +151,17 @@ async def main():
         with open(options.certificate, "rb") as certificate, open(options.key, "rb") as key:
             pair = (key.read(), certificate.read())
         credentials = grpc.ssl_server_credentials([pair])
-        port = server.add_secure_port("127.0.0.1:0", credentials)
+        port = server.add_secure_port(f"127.0.0.1:{options.port}", credentials)
         channel = grpc.aio.secure_channel(f"localhost:{port}", grpc.ssl_channel_credentials(pair[1]))
     else:
-        port = server.add_insecure_port("127.0.0.1:0")
+        port = server.add_insecure_port(f"127.0.0.1:{options.port}")
         channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
     echo.loopback = channel.unary_unary(
         "/spanwire.test.Echo/Get", request_serializer=Text.SerializeToString, response_deserializer=Text.FromString)
     await server.start()
     say(f"port {port}")
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-    await server.stop(None)
+    await server.stop(options.grace)
 
 
 asyncio.run(main())

@@ -26,12 +26,9 @@ import Testing
         + (isSecure ? ["--certificate", certificates.server.certificate, "--key", certificates.server.key] : []))
     defer { server.terminate() }
     let listener = Listener()
-    var lines = server.lines.makeAsyncIterator()
-    let first = try #require(await lines.next())
-    let port = try #require(first.split(separator: " ").last.flatMap { UInt16($0) }, "the server says \(first)")
-    let listening = Task { [lines] in
-      var lines = lines
-      while let line = await lines.next() { listener.log.withLock { $0 }.add(line) }
+    let port = try await server.port()
+    let listening = Task {
+      for await line in server.lines { listener.log.withLock { $0 }.add(line) }
     }
     let tls = isSecure ? TLSClientConfiguration(trust: .authorities(.file(path: certificates.authority))) : nil
     let channel = try HTTP2Channel(.host(isSecure ? "localhost" : "127.0.0.1", port: port), tls: tls, options: options)

@@ -41,9 +41,26 @@ public final class ForeignProcess: Sendable {
     try process.run()
   }
 
-  /// Ends its standard input, which our programs take as a wish to end, and waits for them.
+  /// The number that ends its next line: with it our servers say that they listen, and where.
+  public func port() async throws -> UInt16 {
+    var next = lines.makeAsyncIterator()
+    let line = await next.next() ?? "nothing"
+    guard let port = line.split(separator: " ").last.flatMap({ UInt16($0) }) else { throw NoPort(line: line) }
+    return port
+  }
+
+  /// A server said something else instead of where it listens.
+  public struct NoPort: Error, CustomStringConvertible {
+    public let line: String
+    public var description: String { "the server says \(line)" }
+  }
+
+  /// Ends its standard input, which our programs take as a wish to end.
+  public func endInput() { try? input.fileHandleForWriting.close() }
+
+  /// Ends its standard input, and waits for its end.
   public func finish() {
-    try? input.fileHandleForWriting.close()
+    endInput()
     process.waitUntilExit()
   }
 
