@@ -5,7 +5,7 @@ import Testing
 
 /// Our client with several servers of stock grpcio, which fail, or go away and come back.
 @Suite(.timeLimit(.minutes(3)), .serialized) struct ForeignFleetTests {
-  /// An obedient echo in Python, killed when nobody has it any more.
+  /// An obedient echo in Python.
   final class Server: Sendable {
     let process: ForeignProcess
     let port: UInt16
@@ -15,8 +15,6 @@ import Testing
       process = try ForeignProcess("echo_server.py", arguments)
       port = try await process.port()
     }
-
-    deinit { process.terminate() }
   }
 
   /// A channel to all of them; what fails with UNAVAILABLE is made again, three times at most.
@@ -71,7 +69,7 @@ import Testing
     let turns = try await Self.answering(channel, observer, calls: 10)
     #expect(servers.map { server in turns.count { $0 == server.peer } } == [5, 5])
 
-    servers[0].process.terminate()
+    servers[0].process.kill()
     #expect(servers[0].process.status != 0)
     try await Self.reach([servers[1]], channel, observer)
     let returned = try await Server(["--port", "\(servers[0].port)"])

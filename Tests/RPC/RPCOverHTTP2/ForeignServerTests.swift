@@ -24,7 +24,7 @@ import Testing
       "echo_server.py",
       ["--streams", "\(streams)"]
         + (isSecure ? ["--certificate", certificates.server.certificate, "--key", certificates.server.key] : []))
-    defer { server.terminate() }
+    defer { server.kill() }
     let listener = Listener()
     let port = try await server.port()
     let listening = Task {

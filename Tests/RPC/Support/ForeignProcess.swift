@@ -7,6 +7,7 @@ public final class ForeignProcess: Sendable {
   public let lines: AsyncStream<String>
   private let process: Process
   private let input = Pipe()
+  private let output = Pipe()
 
   /// `SPANWIRE_PYTHON`, the environment that `tools/setup` made, or whatever `python3` is.
   public static let interpreter: String = {
@@ -21,7 +22,6 @@ public final class ForeignProcess: Sendable {
     process.executableURL = URL(filePath: Self.interpreter)
     process.arguments =
       (Self.interpreter == "/usr/bin/env" ? ["python3"] : []) + [folder.appending(path: script).path] + arguments
-    let output = Pipe()
     process.standardInput = input
     process.standardOutput = output
     process.standardError = output
@@ -70,7 +70,13 @@ public final class ForeignProcess: Sendable {
     return process.terminationStatus
   }
 
-  public func terminate() { if process.isRunning { process.terminate() } }
+  /// Kills it. It would not hear of SIGTERM: it has the mask of signals of the thread that started it, and Dispatch's threads block all.
+  public func kill() { if process.isRunning { Foundation.kill(process.processIdentifier, SIGKILL) } }
+
+  deinit {
+    output.fileHandleForReading.readabilityHandler = nil
+    kill()
+  }
 
   /// The unfinished last line.
   private final class Rest: Sendable {
