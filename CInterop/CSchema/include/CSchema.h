@@ -692,6 +692,9 @@ static inline const ProtobufCMessageDescriptor *spanwire__events__v1__recording_
 static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__journey_instance__table(void) {
   return &spanwire__journeys__v1__journey_instance__descriptor;
 }
+static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__place_block__table(void) {
+  return &spanwire__journeys__v1__place_block__descriptor;
+}
 static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__node_status__table(void) {
   return &spanwire__journeys__v1__node_status__descriptor;
 }
@@ -706,6 +709,9 @@ static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__list_jou
 }
 static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__list_journeys_response__table(void) {
   return &spanwire__journeys__v1__list_journeys_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__watch_journey_request__table(void) {
+  return &spanwire__journeys__v1__watch_journey_request__descriptor;
 }
 static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__advance_journey_request__table(void) {
   return &spanwire__journeys__v1__advance_journey_request__descriptor;
@@ -781,6 +787,9 @@ static inline const ProtobufCMessageDescriptor *spanwire__gateway__v1__get_sessi
 }
 static inline const ProtobufCMessageDescriptor *spanwire__gateway__v1__advance_session_journey_request__table(void) {
   return &spanwire__gateway__v1__advance_session_journey_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__gateway__v1__abandon_session_journey_request__table(void) {
+  return &spanwire__gateway__v1__abandon_session_journey_request__descriptor;
 }
 static inline const ProtobufCMessageDescriptor *spanwire__gateway__v1__ask_agent_request__table(void) {
   return &spanwire__gateway__v1__ask_agent_request__descriptor;
@@ -862,6 +871,12 @@ static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__message_
 }
 static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__end_node__table(void) {
   return &spanwire__journeys__v1__end_node__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__split_node__table(void) {
+  return &spanwire__journeys__v1__split_node__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__join_node__table(void) {
+  return &spanwire__journeys__v1__join_node__descriptor;
 }
 static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__journey_edge__table(void) {
   return &spanwire__journeys__v1__journey_edge__descriptor;

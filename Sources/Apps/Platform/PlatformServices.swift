@@ -129,6 +129,7 @@ final class PlatformServices: Sendable {
     try await environment.log.start()
     environment.effects.start()
     gateway.start()
+    journeys.start()
     try await orchestrator.start()
     background.withLock {
       $0.append(Task { [collector] in await collector.run() })
@@ -153,6 +154,7 @@ final class PlatformServices: Sendable {
   func stop() async {
     environment.effects.stop()
     await gateway.stop()
+    await journeys.stop()
     await orchestrator.stop()
     for task in background.withLock({ $0 }) { task.cancel() }
     try? await collector.flush()

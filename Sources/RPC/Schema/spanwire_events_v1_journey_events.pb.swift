@@ -9,42 +9,44 @@ public let spanwireEventsV1JourneyEventsFile: GeneratedFile = GeneratedFile(
   name: "spanwire/events/v1/journey_events.proto",
   base64: """
     CidzcGFud2lyZS9ldmVudHMvdjEvam91cm5leV9ldmVudHMucHJvdG8SEnNwYW53aXJlLmV2ZW50cy52MRofZ29vZ2xlL3Byb3RvYnVmL3RpbWVzdGFtcC5w\
-    cm90bxohc3BhbndpcmUvb3B0aW9ucy92MS9vcHRpb25zLnByb3RvIuIBCg5Kb3VybmV5U3RhcnRlZBIkCg5qb3VybmV5X2RvY19pZBgBIAEoCVIMam91cm5l\
+    cm90bxohc3BhbndpcmUvb3B0aW9ucy92MS9vcHRpb25zLnByb3RvIq4CCg5Kb3VybmV5U3RhcnRlZBIkCg5qb3VybmV5X2RvY19pZBgBIAEoCVIMam91cm5l\
     eURvY0lkEh8KC2VudHJ5X3BvaW50GAIgASgJUgplbnRyeVBvaW50EiEKDHNuYXBzaG90X3JlZhgDIAEoCVILc25hcHNob3RSZWYSGgoIcmV2aXNpb24YBCAB\
-    KARSCHJldmlzaW9uOkqyuxhGCg9qb3VybmV5LnN0YXJ0ZWQQAhgBIhpwcm9kdWN0X3J1bnRpbWVfc2Vzc2lvbl9pZCITam91cm5leV9pbnN0YW5jZV9pZCKc\
-    AQoQSm91cm5leUNvbXBsZXRlZBIeCgtlbmRfbm9kZV9pZBgBIAEoCVIJZW5kTm9kZUlkEhoKCHJldmlzaW9uGAIgASgEUghyZXZpc2lvbjpMsrsYSAoRam91\
-    cm5leS5jb21wbGV0ZWQQAhgBIhpwcm9kdWN0X3J1bnRpbWVfc2Vzc2lvbl9pZCITam91cm5leV9pbnN0YW5jZV9pZCKUAQoQSm91cm5leUFiYW5kb25lZBIW\
-    CgZyZWFzb24YASABKAlSBnJlYXNvbhIaCghyZXZpc2lvbhgCIAEoBFIIcmV2aXNpb246TLK7GEgKEWpvdXJuZXkuYWJhbmRvbmVkEAIYASIacHJvZHVjdF9y\
-    dW50aW1lX3Nlc3Npb25faWQiE2pvdXJuZXlfaW5zdGFuY2VfaWQipgEKDkpvdXJuZXlBYm9ydGVkEhYKBnJlYXNvbhgBIAEoCVIGcmVhc29uEhQKBWFjdG9y\
-    GAIgASgJUgVhY3RvchIaCghyZXZpc2lvbhgDIAEoBFIIcmV2aXNpb246SrK7GEYKD2pvdXJuZXkuYWJvcnRlZBABGAEiGnByb2R1Y3RfcnVudGltZV9zZXNz\
-    aW9uX2lkIhNqb3VybmV5X2luc3RhbmNlX2lkIqcBCg1Kb3VybmV5RmFpbGVkEhcKB25vZGVfaWQYASABKAlSBm5vZGVJZBIWCgZyZWFzb24YAiABKAlSBnJl\
-    YXNvbhIaCghyZXZpc2lvbhgDIAEoBFIIcmV2aXNpb246SbK7GEUKDmpvdXJuZXkuZmFpbGVkEAEYASIacHJvZHVjdF9ydW50aW1lX3Nlc3Npb25faWQiE2pv\
-    dXJuZXlfaW5zdGFuY2VfaWQi+wEKEkpvdXJuZXlOb2RlRW50ZXJlZBIXCgdub2RlX2lkGAEgASgJUgZub2RlSWQSEgoEa2luZBgCIAEoCVIEa2luZBIoChBz\
-    ZXJ2aWNlX3BvaW50X2lkGAMgASgJUg5zZXJ2aWNlUG9pbnRJZBIhCgx2aXNpdF9udW1iZXIYBCABKA1SC3Zpc2l0TnVtYmVyEhoKCHJldmlzaW9uGAUgASgE\
-    UghyZXZpc2lvbjpPsrsYSwoUam91cm5leS5ub2RlLmVudGVyZWQQAhgBIhpwcm9kdWN0X3J1bnRpbWVfc2Vzc2lvbl9pZCITam91cm5leV9pbnN0YW5jZV9p\
-    ZCKoAgoUSm91cm5leU5vZGVDb21wbGV0ZWQSFwoHbm9kZV9pZBgBIAEoCVIGbm9kZUlkEhgKB291dGNvbWUYAiABKAlSB291dGNvbWUSKAoQc2VydmljZV9w\
-    b2ludF9pZBgDIAEoCVIOc2VydmljZVBvaW50SWQSFgoGZm9yY2VkGAQgASgIUgZmb3JjZWQSFAoFYWN0b3IYBSABKAlSBWFjdG9yEhYKBnJlYXNvbhgGIAEo\
-    CVIGcmVhc29uEhoKCHJldmlzaW9uGAcgASgEUghyZXZpc2lvbjpRsrsYTQoWam91cm5leS5ub2RlLmNvbXBsZXRlZBACGAEiGnByb2R1Y3RfcnVudGltZV9z\
-    ZXNzaW9uX2lkIhNqb3VybmV5X2luc3RhbmNlX2lkIuABChJKb3VybmV5Tm9kZVNraXBwZWQSFwoHbm9kZV9pZBgBIAEoCVIGbm9kZUlkEhYKBnJlYXNvbhgC\
-    IAEoCVIGcmVhc29uEhYKBmZvcmNlZBgDIAEoCFIGZm9yY2VkEhQKBWFjdG9yGAQgASgJUgVhY3RvchIaCghyZXZpc2lvbhgFIAEoBFIIcmV2aXNpb246T7K7\
-    GEsKFGpvdXJuZXkubm9kZS5za2lwcGVkEAIYASIacHJvZHVjdF9ydW50aW1lX3Nlc3Npb25faWQiE2pvdXJuZXlfaW5zdGFuY2VfaWQisAEKEUpvdXJuZXlO\
-    b2RlRmFpbGVkEhcKB25vZGVfaWQYASABKAlSBm5vZGVJZBIWCgZyZWFzb24YAiABKAlSBnJlYXNvbhIaCghyZXZpc2lvbhgDIAEoBFIIcmV2aXNpb246TrK7\
-    GEoKE2pvdXJuZXkubm9kZS5mYWlsZWQQAhgBIhpwcm9kdWN0X3J1bnRpbWVfc2Vzc2lvbl9pZCITam91cm5leV9pbnN0YW5jZV9pZCKOAgoSSm91cm5leU5v\
-    ZGVCbG9ja2VkEhcKB25vZGVfaWQYASABKAlSBm5vZGVJZBIoChBzZXJ2aWNlX3BvaW50X2lkGAIgASgJUg5zZXJ2aWNlUG9pbnRJZBIWCgZyZWFzb24YAyAB\
-    KAlSBnJlYXNvbhIwCgV1bnRpbBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSBXVudGlsEhoKCHJldmlzaW9uGAUgASgEUghyZXZpc2lvbjpP\
-    srsYSwoUam91cm5leS5ub2RlLmJsb2NrZWQQAhgBIhpwcm9kdWN0X3J1bnRpbWVfc2Vzc2lvbl9pZCITam91cm5leV9pbnN0YW5jZV9pZCLIAQoUSm91cm5l\
-    eU5vZGVVbmJsb2NrZWQSFwoHbm9kZV9pZBgBIAEoCVIGbm9kZUlkEigKEHNlcnZpY2VfcG9pbnRfaWQYAiABKAlSDnNlcnZpY2VQb2ludElkEhoKCHJldmlz\
-    aW9uGAMgASgEUghyZXZpc2lvbjpRsrsYTQoWam91cm5leS5ub2RlLnVuYmxvY2tlZBACGAEiGnByb2R1Y3RfcnVudGltZV9zZXNzaW9uX2lkIhNqb3VybmV5\
-    X2luc3RhbmNlX2lkIugBChNKb3VybmV5Um91dGVDaGFuZ2VkEioKEXNlcnZpY2VfcG9pbnRfaWRzGAEgAygJUg9zZXJ2aWNlUG9pbnRJZHMSHwoLcHJvcG9z\
-    YWxfaWQYAiABKAlSCnByb3Bvc2FsSWQSFgoGcmVhc29uGAMgASgJUgZyZWFzb24SGgoIcmV2aXNpb24YBCABKARSCHJldmlzaW9uOlCyuxhMChVqb3VybmV5\
-    LnJvdXRlLmNoYW5nZWQQAhgBIhpwcm9kdWN0X3J1bnRpbWVfc2Vzc2lvbl9pZCITam91cm5leV9pbnN0YW5jZV9pZCKwAQoRSm91cm5leUNob2ljZU1hZGUS\
-    FwoHbm9kZV9pZBgBIAEoCVIGbm9kZUlkEhYKBm9wdGlvbhgCIAEoCVIGb3B0aW9uEhoKCHJldmlzaW9uGAMgASgEUghyZXZpc2lvbjpOsrsYSgoTam91cm5l\
-    eS5jaG9pY2UubWFkZRACGAEiGnByb2R1Y3RfcnVudGltZV9zZXNzaW9uX2lkIhNqb3VybmV5X2luc3RhbmNlX2lkIrEBChVKb3VybmV5U2lnbmFsUmVjZWl2\
-    ZWQSEgoEbmFtZRgBIAEoCVIEbmFtZRIUCgV2YWx1ZRgCIAEoCVIFdmFsdWUSGgoIcmV2aXNpb24YAyABKARSCHJldmlzaW9uOlKyuxhOChdqb3VybmV5LnNp\
-    Z25hbC5yZWNlaXZlZBACGAEiGnByb2R1Y3RfcnVudGltZV9zZXNzaW9uX2lkIhNqb3VybmV5X2luc3RhbmNlX2lkIuEBChFKb3VybmV5VGltZXJGaXJlZBIX\
-    Cgdub2RlX2lkGAEgASgJUgZub2RlSWQSGQoIdGltZXJfaWQYAiABKAlSB3RpbWVySWQSLAoDZHVlGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFt\
-    cFIDZHVlEhoKCHJldmlzaW9uGAQgASgEUghyZXZpc2lvbjpOsrsYSgoTam91cm5leS50aW1lci5maXJlZBACGAEiGnByb2R1Y3RfcnVudGltZV9zZXNzaW9u\
-    X2lkIhNqb3VybmV5X2luc3RhbmNlX2lkQgO6AgBiBnByb3RvMw==
+    KARSCHJldmlzaW9uEi4KE2pvdXJuZXlfZG9jX3ZlcnNpb24YBSABKAlSEWpvdXJuZXlEb2NWZXJzaW9uEhoKCHNlZ21lbnRzGAYgAygJUghzZWdtZW50czpK\
+    srsYRgoPam91cm5leS5zdGFydGVkEAIYASIacHJvZHVjdF9ydW50aW1lX3Nlc3Npb25faWQiE2pvdXJuZXlfaW5zdGFuY2VfaWQinAEKEEpvdXJuZXlDb21w\
+    bGV0ZWQSHgoLZW5kX25vZGVfaWQYASABKAlSCWVuZE5vZGVJZBIaCghyZXZpc2lvbhgCIAEoBFIIcmV2aXNpb246TLK7GEgKEWpvdXJuZXkuY29tcGxldGVk\
+    EAIYASIacHJvZHVjdF9ydW50aW1lX3Nlc3Npb25faWQiE2pvdXJuZXlfaW5zdGFuY2VfaWQilAEKEEpvdXJuZXlBYmFuZG9uZWQSFgoGcmVhc29uGAEgASgJ\
+    UgZyZWFzb24SGgoIcmV2aXNpb24YAiABKARSCHJldmlzaW9uOkyyuxhIChFqb3VybmV5LmFiYW5kb25lZBACGAEiGnByb2R1Y3RfcnVudGltZV9zZXNzaW9u\
+    X2lkIhNqb3VybmV5X2luc3RhbmNlX2lkIqYBCg5Kb3VybmV5QWJvcnRlZBIWCgZyZWFzb24YASABKAlSBnJlYXNvbhIUCgVhY3RvchgCIAEoCVIFYWN0b3IS\
+    GgoIcmV2aXNpb24YAyABKARSCHJldmlzaW9uOkqyuxhGCg9qb3VybmV5LmFib3J0ZWQQARgBIhpwcm9kdWN0X3J1bnRpbWVfc2Vzc2lvbl9pZCITam91cm5l\
+    eV9pbnN0YW5jZV9pZCKnAQoNSm91cm5leUZhaWxlZBIXCgdub2RlX2lkGAEgASgJUgZub2RlSWQSFgoGcmVhc29uGAIgASgJUgZyZWFzb24SGgoIcmV2aXNp\
+    b24YAyABKARSCHJldmlzaW9uOkmyuxhFCg5qb3VybmV5LmZhaWxlZBABGAEiGnByb2R1Y3RfcnVudGltZV9zZXNzaW9uX2lkIhNqb3VybmV5X2luc3RhbmNl\
+    X2lkItACChJKb3VybmV5Tm9kZUVudGVyZWQSFwoHbm9kZV9pZBgBIAEoCVIGbm9kZUlkEhIKBGtpbmQYAiABKAlSBGtpbmQSKAoQc2VydmljZV9wb2ludF9p\
+    ZBgDIAEoCVIOc2VydmljZVBvaW50SWQSIQoMdmlzaXRfbnVtYmVyGAQgASgNUgt2aXNpdE51bWJlchIaCghyZXZpc2lvbhgFIAEoBFIIcmV2aXNpb24SIAoM\
+    ZnJvbV9ub2RlX2lkGAYgASgJUgpmcm9tTm9kZUlkEjEKBmR1ZV9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSBWR1ZUF0Ok+yuxhLChRq\
+    b3VybmV5Lm5vZGUuZW50ZXJlZBACGAEiGnByb2R1Y3RfcnVudGltZV9zZXNzaW9uX2lkIhNqb3VybmV5X2luc3RhbmNlX2lkIqgCChRKb3VybmV5Tm9kZUNv\
+    bXBsZXRlZBIXCgdub2RlX2lkGAEgASgJUgZub2RlSWQSGAoHb3V0Y29tZRgCIAEoCVIHb3V0Y29tZRIoChBzZXJ2aWNlX3BvaW50X2lkGAMgASgJUg5zZXJ2\
+    aWNlUG9pbnRJZBIWCgZmb3JjZWQYBCABKAhSBmZvcmNlZBIUCgVhY3RvchgFIAEoCVIFYWN0b3ISFgoGcmVhc29uGAYgASgJUgZyZWFzb24SGgoIcmV2aXNp\
+    b24YByABKARSCHJldmlzaW9uOlGyuxhNChZqb3VybmV5Lm5vZGUuY29tcGxldGVkEAIYASIacHJvZHVjdF9ydW50aW1lX3Nlc3Npb25faWQiE2pvdXJuZXlf\
+    aW5zdGFuY2VfaWQi4AEKEkpvdXJuZXlOb2RlU2tpcHBlZBIXCgdub2RlX2lkGAEgASgJUgZub2RlSWQSFgoGcmVhc29uGAIgASgJUgZyZWFzb24SFgoGZm9y\
+    Y2VkGAMgASgIUgZmb3JjZWQSFAoFYWN0b3IYBCABKAlSBWFjdG9yEhoKCHJldmlzaW9uGAUgASgEUghyZXZpc2lvbjpPsrsYSwoUam91cm5leS5ub2RlLnNr\
+    aXBwZWQQAhgBIhpwcm9kdWN0X3J1bnRpbWVfc2Vzc2lvbl9pZCITam91cm5leV9pbnN0YW5jZV9pZCKwAQoRSm91cm5leU5vZGVGYWlsZWQSFwoHbm9kZV9p\
+    ZBgBIAEoCVIGbm9kZUlkEhYKBnJlYXNvbhgCIAEoCVIGcmVhc29uEhoKCHJldmlzaW9uGAMgASgEUghyZXZpc2lvbjpOsrsYSgoTam91cm5leS5ub2RlLmZh\
+    aWxlZBACGAEiGnByb2R1Y3RfcnVudGltZV9zZXNzaW9uX2lkIhNqb3VybmV5X2luc3RhbmNlX2lkIo4CChJKb3VybmV5Tm9kZUJsb2NrZWQSFwoHbm9kZV9p\
+    ZBgBIAEoCVIGbm9kZUlkEigKEHNlcnZpY2VfcG9pbnRfaWQYAiABKAlSDnNlcnZpY2VQb2ludElkEhYKBnJlYXNvbhgDIAEoCVIGcmVhc29uEjAKBXVudGls\
+    GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIFdW50aWwSGgoIcmV2aXNpb24YBSABKARSCHJldmlzaW9uOk+yuxhLChRqb3VybmV5Lm5vZGUu\
+    YmxvY2tlZBACGAEiGnByb2R1Y3RfcnVudGltZV9zZXNzaW9uX2lkIhNqb3VybmV5X2luc3RhbmNlX2lkIsgBChRKb3VybmV5Tm9kZVVuYmxvY2tlZBIXCgdu\
+    b2RlX2lkGAEgASgJUgZub2RlSWQSKAoQc2VydmljZV9wb2ludF9pZBgCIAEoCVIOc2VydmljZVBvaW50SWQSGgoIcmV2aXNpb24YAyABKARSCHJldmlzaW9u\
+    OlGyuxhNChZqb3VybmV5Lm5vZGUudW5ibG9ja2VkEAIYASIacHJvZHVjdF9ydW50aW1lX3Nlc3Npb25faWQiE2pvdXJuZXlfaW5zdGFuY2VfaWQi6AEKE0pv\
+    dXJuZXlSb3V0ZUNoYW5nZWQSKgoRc2VydmljZV9wb2ludF9pZHMYASADKAlSD3NlcnZpY2VQb2ludElkcxIfCgtwcm9wb3NhbF9pZBgCIAEoCVIKcHJvcG9z\
+    YWxJZBIWCgZyZWFzb24YAyABKAlSBnJlYXNvbhIaCghyZXZpc2lvbhgEIAEoBFIIcmV2aXNpb246ULK7GEwKFWpvdXJuZXkucm91dGUuY2hhbmdlZBACGAEi\
+    GnByb2R1Y3RfcnVudGltZV9zZXNzaW9uX2lkIhNqb3VybmV5X2luc3RhbmNlX2lkIrABChFKb3VybmV5Q2hvaWNlTWFkZRIXCgdub2RlX2lkGAEgASgJUgZu\
+    b2RlSWQSFgoGb3B0aW9uGAIgASgJUgZvcHRpb24SGgoIcmV2aXNpb24YAyABKARSCHJldmlzaW9uOk6yuxhKChNqb3VybmV5LmNob2ljZS5tYWRlEAIYASIa\
+    cHJvZHVjdF9ydW50aW1lX3Nlc3Npb25faWQiE2pvdXJuZXlfaW5zdGFuY2VfaWQisQEKFUpvdXJuZXlTaWduYWxSZWNlaXZlZBISCgRuYW1lGAEgASgJUgRu\
+    YW1lEhQKBXZhbHVlGAIgASgJUgV2YWx1ZRIaCghyZXZpc2lvbhgDIAEoBFIIcmV2aXNpb246UrK7GE4KF2pvdXJuZXkuc2lnbmFsLnJlY2VpdmVkEAIYASIa\
+    cHJvZHVjdF9ydW50aW1lX3Nlc3Npb25faWQiE2pvdXJuZXlfaW5zdGFuY2VfaWQi4QEKEUpvdXJuZXlUaW1lckZpcmVkEhcKB25vZGVfaWQYASABKAlSBm5v\
+    ZGVJZBIZCgh0aW1lcl9pZBgCIAEoCVIHdGltZXJJZBIsCgNkdWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgNkdWUSGgoIcmV2aXNpb24Y\
+    BCABKARSCHJldmlzaW9uOk6yuxhKChNqb3VybmV5LnRpbWVyLmZpcmVkEAIYASIacHJvZHVjdF9ydW50aW1lX3Nlc3Npb25faWQiE2pvdXJuZXlfaW5zdGFu\
+    Y2VfaWRCA7oCAGIGcHJvdG8z
     """,
   dependencies: { [googleProtobufTimestampFile, spanwireOptionsV1OptionsFile] })
 
@@ -54,6 +56,8 @@ public struct JourneyStarted: Message {
   public var entryPoint: String
   public var snapshotRef: String
   public var revision: UInt64
+  public var journeyDocVersion: String
+  public var segments: [String]
   public var unknownFields: UnknownFields
 
   public init() {
@@ -61,6 +65,8 @@ public struct JourneyStarted: Message {
     self.entryPoint = ""
     self.snapshotRef = ""
     self.revision = 0
+    self.journeyDocVersion = ""
+    self.segments = []
     self.unknownFields = UnknownFields()
   }
 
@@ -68,18 +74,22 @@ public struct JourneyStarted: Message {
     journeyDocID: String = "",
     entryPoint: String = "",
     snapshotRef: String = "",
-    revision: UInt64 = 0
+    revision: UInt64 = 0,
+    journeyDocVersion: String = "",
+    segments: [String] = []
   ) {
     self.journeyDocID = journeyDocID
     self.entryPoint = entryPoint
     self.snapshotRef = snapshotRef
     self.revision = revision
+    self.journeyDocVersion = journeyDocVersion
+    self.segments = segments
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.events.v1.JourneyStarted"
   public static var file: GeneratedFile { spanwireEventsV1JourneyEventsFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__journey_started__table(), strings: [1, 2, 3])
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__journey_started__table(), strings: [1, 2, 3, 5, 6])
 
   public init(cStruct: UnsafeRawPointer) {
     let c = cStruct.assumingMemoryBound(to: Spanwire__Events__V1__JourneyStarted.self)
@@ -87,11 +97,15 @@ public struct JourneyStarted: Message {
     self.entryPoint = CField.string(c.pointee.entry_point)
     self.snapshotRef = CField.string(c.pointee.snapshot_ref)
     self.revision = c.pointee.revision
+    self.journeyDocVersion = CField.string(c.pointee.journey_doc_version)
+    self.segments = CField.strings(c.pointee.n_segments, c.pointee.segments)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.string(6, repeated: self.segments)
+    writer.string(5, self.journeyDocVersion)
     writer.uint64(4, self.revision)
     writer.string(3, self.snapshotRef)
     writer.string(2, self.entryPoint)
@@ -274,6 +288,10 @@ public struct JourneyNodeEntered: Message {
   public var servicePointID: String
   public var visitNumber: UInt32
   public var revision: UInt64
+  /// empty: by an entry point
+  public var fromNodeID: String
+  /// of a timer
+  public var dueAt: Google_Protobuf_Timestamp?
   public var unknownFields: UnknownFields
 
   public init() {
@@ -282,6 +300,8 @@ public struct JourneyNodeEntered: Message {
     self.servicePointID = ""
     self.visitNumber = 0
     self.revision = 0
+    self.fromNodeID = ""
+    self.dueAt = nil
     self.unknownFields = UnknownFields()
   }
 
@@ -290,19 +310,27 @@ public struct JourneyNodeEntered: Message {
     kind: String = "",
     servicePointID: String = "",
     visitNumber: UInt32 = 0,
-    revision: UInt64 = 0
+    revision: UInt64 = 0,
+    fromNodeID: String = "",
+    dueAt: Google_Protobuf_Timestamp? = nil
   ) {
     self.nodeID = nodeID
     self.kind = kind
     self.servicePointID = servicePointID
     self.visitNumber = visitNumber
     self.revision = revision
+    self.fromNodeID = fromNodeID
+    self.dueAt = dueAt
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.events.v1.JourneyNodeEntered"
   public static var file: GeneratedFile { spanwireEventsV1JourneyEventsFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__journey_node_entered__table(), strings: [1, 2, 3])
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__journey_node_entered__table(), strings: [1, 2, 3, 6]) {
+    [
+      .message(7, Google_Protobuf_Timestamp.table),
+    ]
+  }
 
   public init(cStruct: UnsafeRawPointer) {
     let c = cStruct.assumingMemoryBound(to: Spanwire__Events__V1__JourneyNodeEntered.self)
@@ -311,11 +339,15 @@ public struct JourneyNodeEntered: Message {
     self.servicePointID = CField.string(c.pointee.service_point_id)
     self.visitNumber = c.pointee.visit_number
     self.revision = c.pointee.revision
+    self.fromNodeID = CField.string(c.pointee.from_node_id)
+    self.dueAt = CField.message(c.pointee.due_at)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.message(7, optional: self.dueAt)
+    writer.string(6, self.fromNodeID)
     writer.uint64(5, self.revision)
     writer.uint32(4, self.visitNumber)
     writer.string(3, self.servicePointID)
@@ -497,6 +529,7 @@ public struct JourneyNodeFailed: Message {
 
 /// `spanwire.events.v1.JourneyNodeBlocked`
 public struct JourneyNodeBlocked: Message {
+  /// empty: a place ahead
   public var nodeID: String
   public var servicePointID: String
   public var reason: String
@@ -558,6 +591,7 @@ public struct JourneyNodeBlocked: Message {
 
 /// `spanwire.events.v1.JourneyNodeUnblocked`
 public struct JourneyNodeUnblocked: Message {
+  /// empty: a place ahead
   public var nodeID: String
   public var servicePointID: String
   public var revision: UInt64

@@ -44,63 +44,66 @@ public let spanwireGatewayV1GatewayFile: GeneratedFile = GeneratedFile(
     ZWQYBCABKAsyHS5zcGFud2lyZS5qb3VybmV5cy52MS5BcnJpdmVkSABSB2Fycml2ZWQSNgoGY2hvb3NlGAUgASgLMhwuc3BhbndpcmUuam91cm5leXMudjEu\
     Q2hvb3NlSABSBmNob29zZRJFCgthY2tub3dsZWRnZRgGIAEoCzIhLnNwYW53aXJlLmpvdXJuZXlzLnYxLkFja25vd2xlZGdlSABSC2Fja25vd2xlZGdlEjYK\
     BnNpZ25hbBgHIAEoCzIcLnNwYW53aXJlLmpvdXJuZXlzLnYxLlNpZ25hbEgAUgZzaWduYWwSNgoGcmVkZWVtGAggASgLMhwuc3BhbndpcmUuam91cm5leXMu\
-    djEuUmVkZWVtSABSBnJlZGVlbUIGCgRzdGVwIp8CCg9Bc2tBZ2VudFJlcXVlc3QSJwoPaWRlbXBvdGVuY3lfa2V5GAEgASgJUg5pZGVtcG90ZW5jeUtleRI7\
-    Chpwcm9kdWN0X3J1bnRpbWVfc2Vzc2lvbl9pZBgCIAEoCVIXcHJvZHVjdFJ1bnRpbWVTZXNzaW9uSWQSNQoEdGFzaxgDIAEoCzIhLnNwYW53aXJlLmFnZW50\
-    cy52MS5BZ2VudFRhc2tTcGVjUgR0YXNrEjYKCHBvc2l0aW9uGAQgASgLMhouc3BhbndpcmUuY2l0eS52MS5HZW9Qb2ludFIIcG9zaXRpb24SNwoJZmluaXNo\
-    X2J5GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIIZmluaXNoQnkitgEKFURlY2lkZVByb3Bvc2FsUmVxdWVzdBInCg9pZGVtcG90ZW5jeV9r\
-    ZXkYASABKAlSDmlkZW1wb3RlbmN5S2V5EjsKGnByb2R1Y3RfcnVudGltZV9zZXNzaW9uX2lkGAIgASgJUhdwcm9kdWN0UnVudGltZVNlc3Npb25JZBIfCgtw\
-    cm9wb3NhbF9pZBgDIAEoCVIKcHJvcG9zYWxJZBIWCgZyZWFzb24YBCABKAlSBnJlYXNvbiKTAQoWRGVjaWRlUHJvcG9zYWxSZXNwb25zZRI4Cghwcm9wb3Nh\
-    bBgBIAEoCzIcLnNwYW53aXJlLmFnZW50cy52MS5Qcm9wb3NhbFIIcHJvcG9zYWwSPwoHam91cm5leRgCIAEoCzIlLnNwYW53aXJlLmpvdXJuZXlzLnYxLkpv\
-    dXJuZXlJbnN0YW5jZVIHam91cm5leSKTAQoTQ2xvc2VTZXNzaW9uUmVxdWVzdBInCg9pZGVtcG90ZW5jeV9rZXkYASABKAlSDmlkZW1wb3RlbmN5S2V5EjsK\
-    GnByb2R1Y3RfcnVudGltZV9zZXNzaW9uX2lkGAIgASgJUhdwcm9kdWN0UnVudGltZVNlc3Npb25JZBIWCgZyZWFzb24YAyABKAlSBnJlYXNvbiL/BwoTQXBw\
-    bHlDb250cm9sUmVxdWVzdBInCg9pZGVtcG90ZW5jeV9rZXkYASABKAlSDmlkZW1wb3RlbmN5S2V5EhYKBnJlYXNvbhgCIAEoCVIGcmVhc29uEh8KC2luY2lk\
-    ZW50X2lkGAMgASgJUgppbmNpZGVudElkEksKDmNhbmNlbF9zZXNzaW9uGAogASgLMiIuc3BhbndpcmUuZ2F0ZXdheS52MS5DYW5jZWxTZXNzaW9uSABSDWNh\
-    bmNlbFNlc3Npb24SYQoWZm9yY2VfY29tcGxldGVfc2Vzc2lvbhgLIAEoCzIpLnNwYW53aXJlLmdhdGV3YXkudjEuRm9yY2VDb21wbGV0ZVNlc3Npb25IAFIU\
-    Zm9yY2VDb21wbGV0ZVNlc3Npb24SUgoRZmxhZ19zZXNzaW9uX3Jpc2sYDCABKAsyJC5zcGFud2lyZS5nYXRld2F5LnYxLkZsYWdTZXNzaW9uUmlza0gAUg9m\
-    bGFnU2Vzc2lvblJpc2sSWAoTZm9yY2VfYWJvcnRfam91cm5leRgNIAEoCzImLnNwYW53aXJlLmdhdGV3YXkudjEuRm9yY2VBYm9ydEpvdXJuZXlIAFIRZm9y\
-    Y2VBYm9ydEpvdXJuZXkSTAoPZm9yY2Vfc2tpcF9ub2RlGA4gASgLMiIuc3BhbndpcmUuZ2F0ZXdheS52MS5Gb3JjZVNraXBOb2RlSABSDWZvcmNlU2tpcE5v\
-    ZGUSWAoTZm9yY2VfY29tcGxldGVfbm9kZRgPIAEoCzImLnNwYW53aXJlLmdhdGV3YXkudjEuRm9yY2VDb21wbGV0ZU5vZGVIAFIRZm9yY2VDb21wbGV0ZU5v\
-    ZGUSWAoTYmxvY2tfc2VydmljZV9wb2ludBgQIAEoCzImLnNwYW53aXJlLmdhdGV3YXkudjEuQmxvY2tTZXJ2aWNlUG9pbnRIAFIRYmxvY2tTZXJ2aWNlUG9p\
-    bnQSXgoVdW5ibG9ja19zZXJ2aWNlX3BvaW50GBEgASgLMiguc3BhbndpcmUuZ2F0ZXdheS52MS5VbmJsb2NrU2VydmljZVBvaW50SABSE3VuYmxvY2tTZXJ2\
-    aWNlUG9pbnQSYwoWY29tcGVuc2F0ZV9lbnRpdGxlbWVudBgSIAEoCzIqLnNwYW53aXJlLmdhdGV3YXkudjEuQ29tcGVuc2F0ZUVudGl0bGVtZW50SABSFWNv\
-    bXBlbnNhdGVFbnRpdGxlbWVudBJXChJjb3JyZWN0X3NldHRsZW1lbnQYEyABKAsyJi5zcGFud2lyZS5nYXRld2F5LnYxLkNvcnJlY3RTZXR0bGVtZW50SABS\
-    EWNvcnJlY3RTZXR0bGVtZW50QggKBmFjdGlvbiJMCg1DYW5jZWxTZXNzaW9uEjsKGnByb2R1Y3RfcnVudGltZV9zZXNzaW9uX2lkGAEgASgJUhdwcm9kdWN0\
-    UnVudGltZVNlc3Npb25JZCJTChRGb3JjZUNvbXBsZXRlU2Vzc2lvbhI7Chpwcm9kdWN0X3J1bnRpbWVfc2Vzc2lvbl9pZBgBIAEoCVIXcHJvZHVjdFJ1bnRp\
-    bWVTZXNzaW9uSWQiaAoPRmxhZ1Nlc3Npb25SaXNrEjsKGnByb2R1Y3RfcnVudGltZV9zZXNzaW9uX2lkGAEgASgJUhdwcm9kdWN0UnVudGltZVNlc3Npb25J\
-    ZBIYCgdmbGFnZ2VkGAIgASgIUgdmbGFnZ2VkIlAKEUZvcmNlQWJvcnRKb3VybmV5EjsKGnByb2R1Y3RfcnVudGltZV9zZXNzaW9uX2lkGAEgASgJUhdwcm9k\
-    dWN0UnVudGltZVNlc3Npb25JZCJlCg1Gb3JjZVNraXBOb2RlEjsKGnByb2R1Y3RfcnVudGltZV9zZXNzaW9uX2lkGAEgASgJUhdwcm9kdWN0UnVudGltZVNl\
-    c3Npb25JZBIXCgdub2RlX2lkGAIgASgJUgZub2RlSWQiaQoRRm9yY2VDb21wbGV0ZU5vZGUSOwoacHJvZHVjdF9ydW50aW1lX3Nlc3Npb25faWQYASABKAlS\
-    F3Byb2R1Y3RSdW50aW1lU2Vzc2lvbklkEhcKB25vZGVfaWQYAiABKAlSBm5vZGVJZCJvChFCbG9ja1NlcnZpY2VQb2ludBIoChBzZXJ2aWNlX3BvaW50X2lk\
-    GAEgASgJUg5zZXJ2aWNlUG9pbnRJZBIwCgV1bnRpbBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSBXVudGlsIj8KE1VuYmxvY2tTZXJ2aWNl\
-    UG9pbnQSKAoQc2VydmljZV9wb2ludF9pZBgBIAEoCVIOc2VydmljZVBvaW50SWQiWgoVQ29tcGVuc2F0ZUVudGl0bGVtZW50EiUKDmVudGl0bGVtZW50X2lk\
-    GAEgASgJUg1lbnRpdGxlbWVudElkEhoKCHF1YW50aXR5GAIgASgDUghxdWFudGl0eSJdChFDb3JyZWN0U2V0dGxlbWVudBIjCg1zZXR0bGVtZW50X2lkGAEg\
-    ASgJUgxzZXR0bGVtZW50SWQSIwoNYW1vdW50X21pY3JvcxgCIAEoA1IMYW1vdW50TWljcm9zIo8DChRBcHBseUNvbnRyb2xSZXNwb25zZRIfCgtpbmNpZGVu\
-    dF9pZBgBIAEoCVIKaW5jaWRlbnRJZBIkCg5hdWRpdF9ldmVudF9pZBgCIAEoCVIMYXVkaXRFdmVudElkEh8KC3BvbGljeV9ydWxlGAMgASgJUgpwb2xpY3lS\
-    dWxlEkQKB3Nlc3Npb24YBCABKAsyKi5zcGFud2lyZS5nYXRld2F5LnYxLlByb2R1Y3RSdW50aW1lU2Vzc2lvblIHc2Vzc2lvbhI/Cgdqb3VybmV5GAUgASgL\
-    MiUuc3BhbndpcmUuam91cm5leXMudjEuSm91cm5leUluc3RhbmNlUgdqb3VybmV5Ej8KHHRvdWNoZWRfam91cm5leV9pbnN0YW5jZV9pZHMYBiADKAlSGXRv\
-    dWNoZWRKb3VybmV5SW5zdGFuY2VJZHMSRwoLZW50aXRsZW1lbnQYByABKAsyJS5zcGFud2lyZS5lbnRpdGxlbWVudHMudjEuRW50aXRsZW1lbnRSC2VudGl0\
-    bGVtZW50KowCCgxTZXNzaW9uU3RhdGUSHQoZU0VTU0lPTl9TVEFURV9VTlNQRUNJRklFRBAAEhkKFVNFU1NJT05fU1RBVEVfQ1JFQVRFRBABEhsKF1NFU1NJ\
-    T05fU1RBVEVfUFJFRkxJR0hUEAISFwoTU0VTU0lPTl9TVEFURV9SRUFEWRADEhgKFFNFU1NJT05fU1RBVEVfQUNUSVZFEAQSHgoaU0VTU0lPTl9TVEFURV9Q\
-    T1NUX0pPVVJORVkQBRIbChdTRVNTSU9OX1NUQVRFX0NPTVBMRVRFRBAGEhsKF1NFU1NJT05fU1RBVEVfQ0FOQ0VMTEVEEAcSGAoUU0VTU0lPTl9TVEFURV9G\
-    QUlMRUQQCDL+DAoVUHJvZHVjdFJ1bnRpbWVHYXRld2F5EnIKC09wZW5TZXNzaW9uEicuc3BhbndpcmUuZ2F0ZXdheS52MS5PcGVuU2Vzc2lvblJlcXVlc3Qa\
-    Ki5zcGFud2lyZS5nYXRld2F5LnYxLlByb2R1Y3RSdW50aW1lU2Vzc2lvbiIOqrsYCgoDAQIEEgMCBQYScwoKR2V0U2Vzc2lvbhImLnNwYW53aXJlLmdhdGV3\
-    YXkudjEuR2V0U2Vzc2lvblJlcXVlc3QaKi5zcGFud2lyZS5nYXRld2F5LnYxLlByb2R1Y3RSdW50aW1lU2Vzc2lvbiIRkAIBqrsYCgoDAQIEEgMCBQYSdgoM\
-    TGlzdFNlc3Npb25zEiguc3BhbndpcmUuZ2F0ZXdheS52MS5MaXN0U2Vzc2lvbnNSZXF1ZXN0Gikuc3BhbndpcmUuZ2F0ZXdheS52MS5MaXN0U2Vzc2lvbnNS\
-    ZXNwb25zZSIRkAIBqrsYCgoDAQIEEgMCBQYSdAoMV2F0Y2hTZXNzaW9uEiguc3BhbndpcmUuZ2F0ZXdheS52MS5XYXRjaFNlc3Npb25SZXF1ZXN0GiUuc3Bh\
-    bndpcmUuZXZlbnRzLnYxLlN1YnNjcmliZVJlc3BvbnNlIhGQAgGquxgKCgMBAgQSAwIFBjABEmcKCFB1cmNoYXNlEiQuc3BhbndpcmUuZ2F0ZXdheS52MS5Q\
-    dXJjaGFzZVJlcXVlc3QaJS5zcGFud2lyZS5nYXRld2F5LnYxLlB1cmNoYXNlUmVzcG9uc2UiDqq7GAoKAwECBBIDAgUGEnYKDFN0YXJ0Sm91cm5leRIvLnNw\
-    YW53aXJlLmdhdGV3YXkudjEuU3RhcnRTZXNzaW9uSm91cm5leVJlcXVlc3QaJS5zcGFud2lyZS5qb3VybmV5cy52MS5Kb3VybmV5SW5zdGFuY2UiDqq7GAoK\
-    AwECBBIDAgUGEnUKCkdldEpvdXJuZXkSLS5zcGFud2lyZS5nYXRld2F5LnYxLkdldFNlc3Npb25Kb3VybmV5UmVxdWVzdBolLnNwYW53aXJlLmpvdXJuZXlz\
-    LnYxLkpvdXJuZXlJbnN0YW5jZSIRkAIBqrsYCgoDAQIEEgMCBQYSegoOQWR2YW5jZUpvdXJuZXkSMS5zcGFud2lyZS5nYXRld2F5LnYxLkFkdmFuY2VTZXNz\
-    aW9uSm91cm5leVJlcXVlc3QaJS5zcGFud2lyZS5qb3VybmV5cy52MS5Kb3VybmV5SW5zdGFuY2UiDqq7GAoKAwECBBIDAgUGEmcKCEFza0FnZW50EiQuc3Bh\
-    bndpcmUuZ2F0ZXdheS52MS5Bc2tBZ2VudFJlcXVlc3QaIy5zcGFud2lyZS5hZ2VudHMudjEuQWdlbnRUYXNrVXBkYXRlIg6quxgKCgMBAgQSAwIFBjABEnkK\
-    DkFjY2VwdFByb3Bvc2FsEiouc3BhbndpcmUuZ2F0ZXdheS52MS5EZWNpZGVQcm9wb3NhbFJlcXVlc3QaKy5zcGFud2lyZS5nYXRld2F5LnYxLkRlY2lkZVBy\
-    b3Bvc2FsUmVzcG9uc2UiDqq7GAoKAwECBBIDAgUGEnkKDlJlamVjdFByb3Bvc2FsEiouc3BhbndpcmUuZ2F0ZXdheS52MS5EZWNpZGVQcm9wb3NhbFJlcXVl\
-    c3QaKy5zcGFud2lyZS5nYXRld2F5LnYxLkRlY2lkZVByb3Bvc2FsUmVzcG9uc2UiDqq7GAoKAwECBBIDAgUGEnQKDENsb3NlU2Vzc2lvbhIoLnNwYW53aXJl\
-    LmdhdGV3YXkudjEuQ2xvc2VTZXNzaW9uUmVxdWVzdBoqLnNwYW53aXJlLmdhdGV3YXkudjEuUHJvZHVjdFJ1bnRpbWVTZXNzaW9uIg6quxgKCgMBAgQSAwIF\
-    BhJ0Cg9HZXRTZXJ2aWNlUG9pbnQSKC5zcGFud2lyZS5jaXR5LnYxLkdldFNlcnZpY2VQb2ludFJlcXVlc3QaJC5zcGFud2lyZS5jaXR5LnYxLlNlcnZpY2VQ\
-    b2ludFN0YXR1cyIRkAIBqrsYCgoDAQIEEgMCBQYSbwoMQXBwbHlDb250cm9sEiguc3BhbndpcmUuZ2F0ZXdheS52MS5BcHBseUNvbnRyb2xSZXF1ZXN0Giku\
-    c3BhbndpcmUuZ2F0ZXdheS52MS5BcHBseUNvbnRyb2xSZXNwb25zZSIKqrsYBgoBAhIBBUIDugIAYgZwcm90bzM=
+    djEuUmVkZWVtSABSBnJlZGVlbUIGCgRzdGVwIpwBChxBYmFuZG9uU2Vzc2lvbkpvdXJuZXlSZXF1ZXN0EicKD2lkZW1wb3RlbmN5X2tleRgBIAEoCVIOaWRl\
+    bXBvdGVuY3lLZXkSOwoacHJvZHVjdF9ydW50aW1lX3Nlc3Npb25faWQYAiABKAlSF3Byb2R1Y3RSdW50aW1lU2Vzc2lvbklkEhYKBnJlYXNvbhgDIAEoCVIG\
+    cmVhc29uIp8CCg9Bc2tBZ2VudFJlcXVlc3QSJwoPaWRlbXBvdGVuY3lfa2V5GAEgASgJUg5pZGVtcG90ZW5jeUtleRI7Chpwcm9kdWN0X3J1bnRpbWVfc2Vz\
+    c2lvbl9pZBgCIAEoCVIXcHJvZHVjdFJ1bnRpbWVTZXNzaW9uSWQSNQoEdGFzaxgDIAEoCzIhLnNwYW53aXJlLmFnZW50cy52MS5BZ2VudFRhc2tTcGVjUgR0\
+    YXNrEjYKCHBvc2l0aW9uGAQgASgLMhouc3BhbndpcmUuY2l0eS52MS5HZW9Qb2ludFIIcG9zaXRpb24SNwoJZmluaXNoX2J5GAUgASgLMhouZ29vZ2xlLnBy\
+    b3RvYnVmLlRpbWVzdGFtcFIIZmluaXNoQnkitgEKFURlY2lkZVByb3Bvc2FsUmVxdWVzdBInCg9pZGVtcG90ZW5jeV9rZXkYASABKAlSDmlkZW1wb3RlbmN5\
+    S2V5EjsKGnByb2R1Y3RfcnVudGltZV9zZXNzaW9uX2lkGAIgASgJUhdwcm9kdWN0UnVudGltZVNlc3Npb25JZBIfCgtwcm9wb3NhbF9pZBgDIAEoCVIKcHJv\
+    cG9zYWxJZBIWCgZyZWFzb24YBCABKAlSBnJlYXNvbiKTAQoWRGVjaWRlUHJvcG9zYWxSZXNwb25zZRI4Cghwcm9wb3NhbBgBIAEoCzIcLnNwYW53aXJlLmFn\
+    ZW50cy52MS5Qcm9wb3NhbFIIcHJvcG9zYWwSPwoHam91cm5leRgCIAEoCzIlLnNwYW53aXJlLmpvdXJuZXlzLnYxLkpvdXJuZXlJbnN0YW5jZVIHam91cm5l\
+    eSKTAQoTQ2xvc2VTZXNzaW9uUmVxdWVzdBInCg9pZGVtcG90ZW5jeV9rZXkYASABKAlSDmlkZW1wb3RlbmN5S2V5EjsKGnByb2R1Y3RfcnVudGltZV9zZXNz\
+    aW9uX2lkGAIgASgJUhdwcm9kdWN0UnVudGltZVNlc3Npb25JZBIWCgZyZWFzb24YAyABKAlSBnJlYXNvbiL/BwoTQXBwbHlDb250cm9sUmVxdWVzdBInCg9p\
+    ZGVtcG90ZW5jeV9rZXkYASABKAlSDmlkZW1wb3RlbmN5S2V5EhYKBnJlYXNvbhgCIAEoCVIGcmVhc29uEh8KC2luY2lkZW50X2lkGAMgASgJUgppbmNpZGVu\
+    dElkEksKDmNhbmNlbF9zZXNzaW9uGAogASgLMiIuc3BhbndpcmUuZ2F0ZXdheS52MS5DYW5jZWxTZXNzaW9uSABSDWNhbmNlbFNlc3Npb24SYQoWZm9yY2Vf\
+    Y29tcGxldGVfc2Vzc2lvbhgLIAEoCzIpLnNwYW53aXJlLmdhdGV3YXkudjEuRm9yY2VDb21wbGV0ZVNlc3Npb25IAFIUZm9yY2VDb21wbGV0ZVNlc3Npb24S\
+    UgoRZmxhZ19zZXNzaW9uX3Jpc2sYDCABKAsyJC5zcGFud2lyZS5nYXRld2F5LnYxLkZsYWdTZXNzaW9uUmlza0gAUg9mbGFnU2Vzc2lvblJpc2sSWAoTZm9y\
+    Y2VfYWJvcnRfam91cm5leRgNIAEoCzImLnNwYW53aXJlLmdhdGV3YXkudjEuRm9yY2VBYm9ydEpvdXJuZXlIAFIRZm9yY2VBYm9ydEpvdXJuZXkSTAoPZm9y\
+    Y2Vfc2tpcF9ub2RlGA4gASgLMiIuc3BhbndpcmUuZ2F0ZXdheS52MS5Gb3JjZVNraXBOb2RlSABSDWZvcmNlU2tpcE5vZGUSWAoTZm9yY2VfY29tcGxldGVf\
+    bm9kZRgPIAEoCzImLnNwYW53aXJlLmdhdGV3YXkudjEuRm9yY2VDb21wbGV0ZU5vZGVIAFIRZm9yY2VDb21wbGV0ZU5vZGUSWAoTYmxvY2tfc2VydmljZV9w\
+    b2ludBgQIAEoCzImLnNwYW53aXJlLmdhdGV3YXkudjEuQmxvY2tTZXJ2aWNlUG9pbnRIAFIRYmxvY2tTZXJ2aWNlUG9pbnQSXgoVdW5ibG9ja19zZXJ2aWNl\
+    X3BvaW50GBEgASgLMiguc3BhbndpcmUuZ2F0ZXdheS52MS5VbmJsb2NrU2VydmljZVBvaW50SABSE3VuYmxvY2tTZXJ2aWNlUG9pbnQSYwoWY29tcGVuc2F0\
+    ZV9lbnRpdGxlbWVudBgSIAEoCzIqLnNwYW53aXJlLmdhdGV3YXkudjEuQ29tcGVuc2F0ZUVudGl0bGVtZW50SABSFWNvbXBlbnNhdGVFbnRpdGxlbWVudBJX\
+    ChJjb3JyZWN0X3NldHRsZW1lbnQYEyABKAsyJi5zcGFud2lyZS5nYXRld2F5LnYxLkNvcnJlY3RTZXR0bGVtZW50SABSEWNvcnJlY3RTZXR0bGVtZW50QggK\
+    BmFjdGlvbiJMCg1DYW5jZWxTZXNzaW9uEjsKGnByb2R1Y3RfcnVudGltZV9zZXNzaW9uX2lkGAEgASgJUhdwcm9kdWN0UnVudGltZVNlc3Npb25JZCJTChRG\
+    b3JjZUNvbXBsZXRlU2Vzc2lvbhI7Chpwcm9kdWN0X3J1bnRpbWVfc2Vzc2lvbl9pZBgBIAEoCVIXcHJvZHVjdFJ1bnRpbWVTZXNzaW9uSWQiaAoPRmxhZ1Nl\
+    c3Npb25SaXNrEjsKGnByb2R1Y3RfcnVudGltZV9zZXNzaW9uX2lkGAEgASgJUhdwcm9kdWN0UnVudGltZVNlc3Npb25JZBIYCgdmbGFnZ2VkGAIgASgIUgdm\
+    bGFnZ2VkIlAKEUZvcmNlQWJvcnRKb3VybmV5EjsKGnByb2R1Y3RfcnVudGltZV9zZXNzaW9uX2lkGAEgASgJUhdwcm9kdWN0UnVudGltZVNlc3Npb25JZCJl\
+    Cg1Gb3JjZVNraXBOb2RlEjsKGnByb2R1Y3RfcnVudGltZV9zZXNzaW9uX2lkGAEgASgJUhdwcm9kdWN0UnVudGltZVNlc3Npb25JZBIXCgdub2RlX2lkGAIg\
+    ASgJUgZub2RlSWQiaQoRRm9yY2VDb21wbGV0ZU5vZGUSOwoacHJvZHVjdF9ydW50aW1lX3Nlc3Npb25faWQYASABKAlSF3Byb2R1Y3RSdW50aW1lU2Vzc2lv\
+    bklkEhcKB25vZGVfaWQYAiABKAlSBm5vZGVJZCJvChFCbG9ja1NlcnZpY2VQb2ludBIoChBzZXJ2aWNlX3BvaW50X2lkGAEgASgJUg5zZXJ2aWNlUG9pbnRJ\
+    ZBIwCgV1bnRpbBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSBXVudGlsIj8KE1VuYmxvY2tTZXJ2aWNlUG9pbnQSKAoQc2VydmljZV9wb2lu\
+    dF9pZBgBIAEoCVIOc2VydmljZVBvaW50SWQiWgoVQ29tcGVuc2F0ZUVudGl0bGVtZW50EiUKDmVudGl0bGVtZW50X2lkGAEgASgJUg1lbnRpdGxlbWVudElk\
+    EhoKCHF1YW50aXR5GAIgASgDUghxdWFudGl0eSJdChFDb3JyZWN0U2V0dGxlbWVudBIjCg1zZXR0bGVtZW50X2lkGAEgASgJUgxzZXR0bGVtZW50SWQSIwoN\
+    YW1vdW50X21pY3JvcxgCIAEoA1IMYW1vdW50TWljcm9zIo8DChRBcHBseUNvbnRyb2xSZXNwb25zZRIfCgtpbmNpZGVudF9pZBgBIAEoCVIKaW5jaWRlbnRJ\
+    ZBIkCg5hdWRpdF9ldmVudF9pZBgCIAEoCVIMYXVkaXRFdmVudElkEh8KC3BvbGljeV9ydWxlGAMgASgJUgpwb2xpY3lSdWxlEkQKB3Nlc3Npb24YBCABKAsy\
+    Ki5zcGFud2lyZS5nYXRld2F5LnYxLlByb2R1Y3RSdW50aW1lU2Vzc2lvblIHc2Vzc2lvbhI/Cgdqb3VybmV5GAUgASgLMiUuc3BhbndpcmUuam91cm5leXMu\
+    djEuSm91cm5leUluc3RhbmNlUgdqb3VybmV5Ej8KHHRvdWNoZWRfam91cm5leV9pbnN0YW5jZV9pZHMYBiADKAlSGXRvdWNoZWRKb3VybmV5SW5zdGFuY2VJ\
+    ZHMSRwoLZW50aXRsZW1lbnQYByABKAsyJS5zcGFud2lyZS5lbnRpdGxlbWVudHMudjEuRW50aXRsZW1lbnRSC2VudGl0bGVtZW50KowCCgxTZXNzaW9uU3Rh\
+    dGUSHQoZU0VTU0lPTl9TVEFURV9VTlNQRUNJRklFRBAAEhkKFVNFU1NJT05fU1RBVEVfQ1JFQVRFRBABEhsKF1NFU1NJT05fU1RBVEVfUFJFRkxJR0hUEAIS\
+    FwoTU0VTU0lPTl9TVEFURV9SRUFEWRADEhgKFFNFU1NJT05fU1RBVEVfQUNUSVZFEAQSHgoaU0VTU0lPTl9TVEFURV9QT1NUX0pPVVJORVkQBRIbChdTRVNT\
+    SU9OX1NUQVRFX0NPTVBMRVRFRBAGEhsKF1NFU1NJT05fU1RBVEVfQ0FOQ0VMTEVEEAcSGAoUU0VTU0lPTl9TVEFURV9GQUlMRUQQCDL6DQoVUHJvZHVjdFJ1\
+    bnRpbWVHYXRld2F5EnIKC09wZW5TZXNzaW9uEicuc3BhbndpcmUuZ2F0ZXdheS52MS5PcGVuU2Vzc2lvblJlcXVlc3QaKi5zcGFud2lyZS5nYXRld2F5LnYx\
+    LlByb2R1Y3RSdW50aW1lU2Vzc2lvbiIOqrsYCgoDAQIEEgMCBQYScwoKR2V0U2Vzc2lvbhImLnNwYW53aXJlLmdhdGV3YXkudjEuR2V0U2Vzc2lvblJlcXVl\
+    c3QaKi5zcGFud2lyZS5nYXRld2F5LnYxLlByb2R1Y3RSdW50aW1lU2Vzc2lvbiIRkAIBqrsYCgoDAQIEEgMCBQYSdgoMTGlzdFNlc3Npb25zEiguc3Bhbndp\
+    cmUuZ2F0ZXdheS52MS5MaXN0U2Vzc2lvbnNSZXF1ZXN0Gikuc3BhbndpcmUuZ2F0ZXdheS52MS5MaXN0U2Vzc2lvbnNSZXNwb25zZSIRkAIBqrsYCgoDAQIE\
+    EgMCBQYSdAoMV2F0Y2hTZXNzaW9uEiguc3BhbndpcmUuZ2F0ZXdheS52MS5XYXRjaFNlc3Npb25SZXF1ZXN0GiUuc3BhbndpcmUuZXZlbnRzLnYxLlN1YnNj\
+    cmliZVJlc3BvbnNlIhGQAgGquxgKCgMBAgQSAwIFBjABEmcKCFB1cmNoYXNlEiQuc3BhbndpcmUuZ2F0ZXdheS52MS5QdXJjaGFzZVJlcXVlc3QaJS5zcGFu\
+    d2lyZS5nYXRld2F5LnYxLlB1cmNoYXNlUmVzcG9uc2UiDqq7GAoKAwECBBIDAgUGEnYKDFN0YXJ0Sm91cm5leRIvLnNwYW53aXJlLmdhdGV3YXkudjEuU3Rh\
+    cnRTZXNzaW9uSm91cm5leVJlcXVlc3QaJS5zcGFud2lyZS5qb3VybmV5cy52MS5Kb3VybmV5SW5zdGFuY2UiDqq7GAoKAwECBBIDAgUGEnUKCkdldEpvdXJu\
+    ZXkSLS5zcGFud2lyZS5nYXRld2F5LnYxLkdldFNlc3Npb25Kb3VybmV5UmVxdWVzdBolLnNwYW53aXJlLmpvdXJuZXlzLnYxLkpvdXJuZXlJbnN0YW5jZSIR\
+    kAIBqrsYCgoDAQIEEgMCBQYSegoOQWR2YW5jZUpvdXJuZXkSMS5zcGFud2lyZS5nYXRld2F5LnYxLkFkdmFuY2VTZXNzaW9uSm91cm5leVJlcXVlc3QaJS5z\
+    cGFud2lyZS5qb3VybmV5cy52MS5Kb3VybmV5SW5zdGFuY2UiDqq7GAoKAwECBBIDAgUGEnoKDkFiYW5kb25Kb3VybmV5EjEuc3BhbndpcmUuZ2F0ZXdheS52\
+    MS5BYmFuZG9uU2Vzc2lvbkpvdXJuZXlSZXF1ZXN0GiUuc3BhbndpcmUuam91cm5leXMudjEuSm91cm5leUluc3RhbmNlIg6quxgKCgMBAgQSAwIFBhJnCghB\
+    c2tBZ2VudBIkLnNwYW53aXJlLmdhdGV3YXkudjEuQXNrQWdlbnRSZXF1ZXN0GiMuc3BhbndpcmUuYWdlbnRzLnYxLkFnZW50VGFza1VwZGF0ZSIOqrsYCgoD\
+    AQIEEgMCBQYwARJ5Cg5BY2NlcHRQcm9wb3NhbBIqLnNwYW53aXJlLmdhdGV3YXkudjEuRGVjaWRlUHJvcG9zYWxSZXF1ZXN0Gisuc3BhbndpcmUuZ2F0ZXdh\
+    eS52MS5EZWNpZGVQcm9wb3NhbFJlc3BvbnNlIg6quxgKCgMBAgQSAwIFBhJ5Cg5SZWplY3RQcm9wb3NhbBIqLnNwYW53aXJlLmdhdGV3YXkudjEuRGVjaWRl\
+    UHJvcG9zYWxSZXF1ZXN0Gisuc3BhbndpcmUuZ2F0ZXdheS52MS5EZWNpZGVQcm9wb3NhbFJlc3BvbnNlIg6quxgKCgMBAgQSAwIFBhJ0CgxDbG9zZVNlc3Np\
+    b24SKC5zcGFud2lyZS5nYXRld2F5LnYxLkNsb3NlU2Vzc2lvblJlcXVlc3QaKi5zcGFud2lyZS5nYXRld2F5LnYxLlByb2R1Y3RSdW50aW1lU2Vzc2lvbiIO\
+    qrsYCgoDAQIEEgMCBQYSdAoPR2V0U2VydmljZVBvaW50Eiguc3BhbndpcmUuY2l0eS52MS5HZXRTZXJ2aWNlUG9pbnRSZXF1ZXN0GiQuc3BhbndpcmUuY2l0\
+    eS52MS5TZXJ2aWNlUG9pbnRTdGF0dXMiEZACAaq7GAoKAwECBBIDAgUGEm8KDEFwcGx5Q29udHJvbBIoLnNwYW53aXJlLmdhdGV3YXkudjEuQXBwbHlDb250\
+    cm9sUmVxdWVzdBopLnNwYW53aXJlLmdhdGV3YXkudjEuQXBwbHlDb250cm9sUmVzcG9uc2UiCqq7GAYKAQISAQVCA7oCAGIGcHJvdG8z
     """,
   dependencies: { [googleProtobufTimestampFile, spanwireAgentsV1AgentsFile, spanwireCityV1LemFile, spanwireEntitlementsV1TruttaFile, spanwireEventsV1EventsFile, spanwireJourneysV1JourneysFile, spanwireOptionsV1OptionsFile] })
 
@@ -747,6 +750,7 @@ public struct GetSessionJourneyRequest: Message {
 public struct AdvanceSessionJourneyRequest: Message {
   public var idempotencyKey: String
   public var productRuntimeSessionID: String
+  /// a signal needs none
   public var nodeID: String
   public var step: Step?
   public var unknownFields: UnknownFields
@@ -819,6 +823,51 @@ public struct AdvanceSessionJourneyRequest: Message {
     default: break
     }
     writer.string(3, self.nodeID)
+    writer.string(2, self.productRuntimeSessionID)
+    writer.string(1, self.idempotencyKey)
+  }
+}
+
+/// `spanwire.gateway.v1.AbandonSessionJourneyRequest`
+public struct AbandonSessionJourneyRequest: Message {
+  public var idempotencyKey: String
+  public var productRuntimeSessionID: String
+  public var reason: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.idempotencyKey = ""
+    self.productRuntimeSessionID = ""
+    self.reason = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    idempotencyKey: String = "",
+    productRuntimeSessionID: String = "",
+    reason: String = ""
+  ) {
+    self.idempotencyKey = idempotencyKey
+    self.productRuntimeSessionID = productRuntimeSessionID
+    self.reason = reason
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.gateway.v1.AbandonSessionJourneyRequest"
+  public static var file: GeneratedFile { spanwireGatewayV1GatewayFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__gateway__v1__abandon_session_journey_request__table(), strings: [1, 2, 3])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Gateway__V1__AbandonSessionJourneyRequest.self)
+    self.idempotencyKey = CField.string(c.pointee.idempotency_key)
+    self.productRuntimeSessionID = CField.string(c.pointee.product_runtime_session_id)
+    self.reason = CField.string(c.pointee.reason)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(3, self.reason)
     writer.string(2, self.productRuntimeSessionID)
     writer.string(1, self.idempotencyKey)
   }
@@ -1583,7 +1632,7 @@ public enum ProductRuntimeGateway {
   public static var file: GeneratedFile { spanwireGatewayV1GatewayFile }
   public static let descriptor = ServiceDescriptor(
     fullName: "spanwire.gateway.v1.ProductRuntimeGateway",
-    methods: [Methods.openSession, Methods.getSession, Methods.listSessions, Methods.watchSession, Methods.purchase, Methods.startJourney, Methods.getJourney, Methods.advanceJourney, Methods.askAgent, Methods.acceptProposal, Methods.rejectProposal, Methods.closeSession, Methods.getServicePoint, Methods.applyControl])
+    methods: [Methods.openSession, Methods.getSession, Methods.listSessions, Methods.watchSession, Methods.purchase, Methods.startJourney, Methods.getJourney, Methods.advanceJourney, Methods.abandonJourney, Methods.askAgent, Methods.acceptProposal, Methods.rejectProposal, Methods.closeSession, Methods.getServicePoint, Methods.applyControl])
 
   public enum Methods {
     public static let openSession = MethodDescriptor(
@@ -1617,6 +1666,10 @@ public enum ProductRuntimeGateway {
     public static let advanceJourney = MethodDescriptor(
       service: "spanwire.gateway.v1.ProductRuntimeGateway", name: "AdvanceJourney", kind: .unary,
       inputType: "spanwire.gateway.v1.AdvanceSessionJourneyRequest", outputType: "spanwire.journeys.v1.JourneyInstance",
+      exposure: MethodExposure(surfaces: [.edge, .ops, .internal], principals: [.user, .ops, .service]))
+    public static let abandonJourney = MethodDescriptor(
+      service: "spanwire.gateway.v1.ProductRuntimeGateway", name: "AbandonJourney", kind: .unary,
+      inputType: "spanwire.gateway.v1.AbandonSessionJourneyRequest", outputType: "spanwire.journeys.v1.JourneyInstance",
       exposure: MethodExposure(surfaces: [.edge, .ops, .internal], principals: [.user, .ops, .service]))
     public static let askAgent = MethodDescriptor(
       service: "spanwire.gateway.v1.ProductRuntimeGateway", name: "AskAgent", kind: .serverStreaming,
@@ -1655,6 +1708,7 @@ public enum ProductRuntimeGateway {
       MethodRoute(Methods.startJourney) { try $0.respond(await implementation.startJourney($0.request(), context: $0.context)) },
       MethodRoute(Methods.getJourney) { try $0.respond(await implementation.getJourney($0.request(), context: $0.context)) },
       MethodRoute(Methods.advanceJourney) { try $0.respond(await implementation.advanceJourney($0.request(), context: $0.context)) },
+      MethodRoute(Methods.abandonJourney) { try $0.respond(await implementation.abandonJourney($0.request(), context: $0.context)) },
       MethodRoute(Methods.askAgent) { try await implementation.askAgent($0.request(), responses: $0.responses(), context: $0.context) },
       MethodRoute(Methods.acceptProposal) { try $0.respond(await implementation.acceptProposal($0.request(), context: $0.context)) },
       MethodRoute(Methods.rejectProposal) { try $0.respond(await implementation.rejectProposal($0.request(), context: $0.context)) },
@@ -1677,6 +1731,8 @@ public protocol ProductRuntimeGatewayService: Sendable {
   nonisolated(nonsending) func startJourney(_ request: StartSessionJourneyRequest, context: ServerContext) async throws -> JourneyInstance
   nonisolated(nonsending) func getJourney(_ request: GetSessionJourneyRequest, context: ServerContext) async throws -> JourneyInstance
   nonisolated(nonsending) func advanceJourney(_ request: AdvanceSessionJourneyRequest, context: ServerContext) async throws -> JourneyInstance
+  /// The traveller gives her journey up; the session goes on to what follows a journey.
+  nonisolated(nonsending) func abandonJourney(_ request: AbandonSessionJourneyRequest, context: ServerContext) async throws -> JourneyInstance
   nonisolated(nonsending) func askAgent(_ request: AskAgentRequest, responses: ResponseWriter<AgentTaskUpdate>, context: ServerContext) async throws
   nonisolated(nonsending) func acceptProposal(_ request: DecideProposalRequest, context: ServerContext) async throws -> DecideProposalResponse
   nonisolated(nonsending) func rejectProposal(_ request: DecideProposalRequest, context: ServerContext) async throws -> DecideProposalResponse
@@ -1723,6 +1779,11 @@ public struct ProductRuntimeGatewayClient: Sendable {
 
   public nonisolated(nonsending) func advanceJourney(_ request: AdvanceSessionJourneyRequest, options: CallOptions = CallOptions()) async throws -> JourneyInstance {
     try await channel.unary(request, ProductRuntimeGateway.Methods.advanceJourney, options)
+  }
+
+  /// The traveller gives her journey up; the session goes on to what follows a journey.
+  public nonisolated(nonsending) func abandonJourney(_ request: AbandonSessionJourneyRequest, options: CallOptions = CallOptions()) async throws -> JourneyInstance {
+    try await channel.unary(request, ProductRuntimeGateway.Methods.abandonJourney, options)
   }
 
   public nonisolated(nonsending) func askAgent(_ request: AskAgentRequest, options: CallOptions = CallOptions()) async throws -> ResponseStream<AgentTaskUpdate> {

@@ -13,18 +13,20 @@ public let spanwireJourneysV1DocumentFile: GeneratedFile = GeneratedFile(
     aXRsZRgDIAEoCVIFdGl0bGUSNwoFbm9kZXMYBCADKAsyIS5zcGFud2lyZS5qb3VybmV5cy52MS5Kb3VybmV5Tm9kZVIFbm9kZXMSNwoFZWRnZXMYBSADKAsy\
     IS5zcGFud2lyZS5qb3VybmV5cy52MS5Kb3VybmV5RWRnZVIFZWRnZXMSSgoMZW50cnlfcG9pbnRzGAYgAygLMicuc3BhbndpcmUuam91cm5leXMudjEuSm91\
     cm5leUVudHJ5UG9pbnRSC2VudHJ5UG9pbnRzIkAKEUpvdXJuZXlFbnRyeVBvaW50EhIKBG5hbWUYASABKAlSBG5hbWUSFwoHbm9kZV9pZBgCIAEoCVIGbm9k\
-    ZUlkIpIECgtKb3VybmV5Tm9kZRIXCgdub2RlX2lkGAEgASgJUgZub2RlSWQSFAoFdGl0bGUYAiABKAlSBXRpdGxlEjcKBXN0YXJ0GAogASgLMh8uc3Bhbndp\
+    ZUlkIoEFCgtKb3VybmV5Tm9kZRIXCgdub2RlX2lkGAEgASgJUgZub2RlSWQSFAoFdGl0bGUYAiABKAlSBXRpdGxlEjcKBXN0YXJ0GAogASgLMh8uc3Bhbndp\
     cmUuam91cm5leXMudjEuU3RhcnROb2RlSABSBXN0YXJ0EjcKBXZpc2l0GAsgASgLMh8uc3BhbndpcmUuam91cm5leXMudjEuVmlzaXROb2RlSABSBXZpc2l0\
     EjoKBnJlZGVlbRgMIAEoCzIgLnNwYW53aXJlLmpvdXJuZXlzLnYxLlJlZGVlbU5vZGVIAFIGcmVkZWVtEjoKBmNob2ljZRgNIAEoCzIgLnNwYW53aXJlLmpv\
     dXJuZXlzLnYxLkNob2ljZU5vZGVIAFIGY2hvaWNlEjcKBWFnZW50GA4gASgLMh8uc3BhbndpcmUuam91cm5leXMudjEuQWdlbnROb2RlSABSBWFnZW50EjcK\
     BXRpbWVyGA8gASgLMh8uc3BhbndpcmUuam91cm5leXMudjEuVGltZXJOb2RlSABSBXRpbWVyEj0KB21lc3NhZ2UYECABKAsyIS5zcGFud2lyZS5qb3VybmV5\
-    cy52MS5NZXNzYWdlTm9kZUgAUgdtZXNzYWdlEjEKA2VuZBgRIAEoCzIdLnNwYW53aXJlLmpvdXJuZXlzLnYxLkVuZE5vZGVIAFIDZW5kQgYKBGtpbmQiCwoJ\
-    U3RhcnROb2RlIjUKCVZpc2l0Tm9kZRIoChBzZXJ2aWNlX3BvaW50X2lkGAEgASgJUg5zZXJ2aWNlUG9pbnRJZCJDCgpSZWRlZW1Ob2RlEhkKCHRva2VuX2lk\
-    GAEgASgJUgd0b2tlbklkEhoKCHF1YW50aXR5GAIgASgDUghxdWFudGl0eSJCCgpDaG9pY2VOb2RlEhoKCHF1ZXN0aW9uGAEgASgJUghxdWVzdGlvbhIYCgdv\
-    cHRpb25zGAIgAygJUgdvcHRpb25zIm4KCUFnZW50Tm9kZRIdCgphZ2VudF90eXBlGAEgASgJUglhZ2VudFR5cGUSFgoGaW50ZW50GAIgASgJUgZpbnRlbnQS\
-    KgoRd2FpdF9mb3JfZGVjaXNpb24YAyABKAhSD3dhaXRGb3JEZWNpc2lvbiI8CglUaW1lck5vZGUSLwoFYWZ0ZXIYASABKAsyGS5nb29nbGUucHJvdG9idWYu\
-    RHVyYXRpb25SBWFmdGVyIiEKC01lc3NhZ2VOb2RlEhIKBHRleHQYASABKAlSBHRleHQiCQoHRW5kTm9kZSJVCgtKb3VybmV5RWRnZRISCgRmcm9tGAEgASgJ\
-    UgRmcm9tEg4KAnRvGAIgASgJUgJ0bxIOCgJvbhgDIAEoCVICb24SEgoEd2hlbhgEIAEoCVIEd2hlbkIDugIAYgZwcm90bzM=
+    cy52MS5NZXNzYWdlTm9kZUgAUgdtZXNzYWdlEjEKA2VuZBgRIAEoCzIdLnNwYW53aXJlLmpvdXJuZXlzLnYxLkVuZE5vZGVIAFIDZW5kEjcKBXNwbGl0GBIg\
+    ASgLMh8uc3BhbndpcmUuam91cm5leXMudjEuU3BsaXROb2RlSABSBXNwbGl0EjQKBGpvaW4YEyABKAsyHi5zcGFud2lyZS5qb3VybmV5cy52MS5Kb2luTm9k\
+    ZUgAUgRqb2luQgYKBGtpbmQiCwoJU3RhcnROb2RlIjUKCVZpc2l0Tm9kZRIoChBzZXJ2aWNlX3BvaW50X2lkGAEgASgJUg5zZXJ2aWNlUG9pbnRJZCJDCgpS\
+    ZWRlZW1Ob2RlEhkKCHRva2VuX2lkGAEgASgJUgd0b2tlbklkEhoKCHF1YW50aXR5GAIgASgDUghxdWFudGl0eSJCCgpDaG9pY2VOb2RlEhoKCHF1ZXN0aW9u\
+    GAEgASgJUghxdWVzdGlvbhIYCgdvcHRpb25zGAIgAygJUgdvcHRpb25zIm4KCUFnZW50Tm9kZRIdCgphZ2VudF90eXBlGAEgASgJUglhZ2VudFR5cGUSFgoG\
+    aW50ZW50GAIgASgJUgZpbnRlbnQSKgoRd2FpdF9mb3JfZGVjaXNpb24YAyABKAhSD3dhaXRGb3JEZWNpc2lvbiI8CglUaW1lck5vZGUSLwoFYWZ0ZXIYASAB\
+    KAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25SBWFmdGVyIiEKC01lc3NhZ2VOb2RlEhIKBHRleHQYASABKAlSBHRleHQiCQoHRW5kTm9kZSIfCglTcGxp\
+    dE5vZGUSEgoEam9pbhgBIAEoCVIEam9pbiIgCghKb2luTm9kZRIUCgVuZWVkcxgBIAEoDVIFbmVlZHMiVQoLSm91cm5leUVkZ2USEgoEZnJvbRgBIAEoCVIE\
+    ZnJvbRIOCgJ0bxgCIAEoCVICdG8SDgoCb24YAyABKAlSAm9uEhIKBHdoZW4YBCABKAlSBHdoZW5CA7oCAGIGcHJvdG8z
     """,
   dependencies: { [googleProtobufDurationFile] })
 
@@ -153,6 +155,8 @@ public struct JourneyNode: Message {
     case timer(TimerNode)
     case message(MessageNode)
     case end(EndNode)
+    case split(SplitNode)
+    case join(JoinNode)
   }
 
   public init() {
@@ -185,6 +189,8 @@ public struct JourneyNode: Message {
       .message(15, TimerNode.table),
       .message(16, MessageNode.table),
       .message(17, EndNode.table),
+      .message(18, SplitNode.table),
+      .message(19, JoinNode.table),
     ]
   }
 
@@ -201,6 +207,8 @@ public struct JourneyNode: Message {
     case 15: self.kind = .timer(CField.message(c.pointee.timer) ?? TimerNode())
     case 16: self.kind = .message(CField.message(c.pointee.message) ?? MessageNode())
     case 17: self.kind = .end(CField.message(c.pointee.end) ?? EndNode())
+    case 18: self.kind = .split(CField.message(c.pointee.split) ?? SplitNode())
+    case 19: self.kind = .join(CField.message(c.pointee.join) ?? JoinNode())
     default: self.kind = nil
     }
     self.unknownFields = CField.unknownFields(cStruct)
@@ -209,6 +217,8 @@ public struct JourneyNode: Message {
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
     switch self.kind {
+    case .join(let value)?: writer.message(19, always: value)
+    case .split(let value)?: writer.message(18, always: value)
     case .end(let value)?: writer.message(17, always: value)
     case .message(let value)?: writer.message(16, always: value)
     case .timer(let value)?: writer.message(15, always: value)
@@ -493,14 +503,83 @@ public struct EndNode: Message {
   }
 }
 
+/// Goes on by all of its edges that match, at the same time: each opens a branch, which leads to the join and nowhere else.
+public struct SplitNode: Message {
+  /// the join's node_id
+  public var join: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.join = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    join: String = ""
+  ) {
+    self.join = join
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.journeys.v1.SplitNode"
+  public static var file: GeneratedFile { spanwireJourneysV1DocumentFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__journeys__v1__split_node__table(), strings: [1])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Journeys__V1__SplitNode.self)
+    self.join = CField.string(c.pointee.join)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(1, self.join)
+  }
+}
+
+/// Waits for the branches of its split.
+public struct JoinNode: Message {
+  /// how many must have come; the others are then skipped. 0 waits for all that were opened.
+  public var needs: UInt32
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.needs = 0
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    needs: UInt32 = 0
+  ) {
+    self.needs = needs
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.journeys.v1.JoinNode"
+  public static var file: GeneratedFile { spanwireJourneysV1DocumentFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__journeys__v1__join_node__table())
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Journeys__V1__JoinNode.self)
+    self.needs = c.pointee.needs
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.uint32(1, self.needs)
+  }
+}
+
 /// Leads from a node that is done to the next. Of the edges that match, the first in the document is taken.
 public struct JourneyEdge: Message {
   public var from: String
   public var to: String
-  /// The outcome of `from` this edge is for: "completed", "skipped", "failed", "accepted", "declined" or a choice's option;
-  /// empty matches any.
+  /// The outcome of `from` this edge is for: "completed", "skipped", "failed", "accepted", "declined", a choice's option, or
+  /// "signal:NAME", which ends the node when that signal comes; empty matches any.
   public var on: String
-  /// A condition on the journey's state: "route_has_more", "route_done", "tokens_left", "no_tokens_left"; empty is true.
+  /// A condition on the journey's state; empty is true. Tests joined by " and ", each perhaps after "not ": route_has_more,
+  /// route_done, tokens_left, no_tokens_left, visited:SERVICE_POINT_ID, signalled:NAME, segment:NAME, outcome:NODE_ID=OUTCOME.
   public var when: String
   public var unknownFields: UnknownFields
 

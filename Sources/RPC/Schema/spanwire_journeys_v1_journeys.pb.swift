@@ -10,75 +10,87 @@ public let spanwireJourneysV1JourneysFile: GeneratedFile = GeneratedFile(
   name: "spanwire/journeys/v1/journeys.proto",
   base64: """
     CiNzcGFud2lyZS9qb3VybmV5cy92MS9qb3VybmV5cy5wcm90bxIUc3BhbndpcmUuam91cm5leXMudjEaH2dvb2dsZS9wcm90b2J1Zi90aW1lc3RhbXAucHJv\
-    dG8aIXNwYW53aXJlL29wdGlvbnMvdjEvb3B0aW9ucy5wcm90byKjBQoPSm91cm5leUluc3RhbmNlEi4KE2pvdXJuZXlfaW5zdGFuY2VfaWQYASABKAlSEWpv\
-    dXJuZXlJbnN0YW5jZUlkEhsKCXRlbmFudF9pZBgCIAEoCVIIdGVuYW50SWQSOwoacHJvZHVjdF9ydW50aW1lX3Nlc3Npb25faWQYAyABKAlSF3Byb2R1Y3RS\
-    dW50aW1lU2Vzc2lvbklkEiQKDmpvdXJuZXlfZG9jX2lkGAQgASgJUgxqb3VybmV5RG9jSWQSOAoFc3RhdGUYBSABKA4yIi5zcGFud2lyZS5qb3VybmV5cy52\
-    MS5Kb3VybmV5U3RhdGVSBXN0YXRlEjYKBW5vZGVzGAYgAygLMiAuc3BhbndpcmUuam91cm5leXMudjEuTm9kZVN0YXR1c1IFbm9kZXMSFAoFcm91dGUYByAD\
-    KAlSBXJvdXRlEhsKCW5leHRfc3RvcBgIIAEoDVIIbmV4dFN0b3ASNwoYY3VycmVudF9zZXJ2aWNlX3BvaW50X2lkGAkgASgJUhVjdXJyZW50U2VydmljZVBv\
-    aW50SWQSGgoIcmV2aXNpb24YCiABKARSCHJldmlzaW9uEjkKCnN0YXJ0ZWRfYXQYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUglzdGFydGVk\
-    QXQSNQoIZW5kZWRfYXQYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgdlbmRlZEF0EjkKGWJsb2NrZWRfc2VydmljZV9wb2ludF9pZHMYDSAD\
-    KAlSFmJsb2NrZWRTZXJ2aWNlUG9pbnRJZHMSOQoZdmlzaXRlZF9zZXJ2aWNlX3BvaW50X2lkcxgOIAMoCVIWdmlzaXRlZFNlcnZpY2VQb2ludElkcyLzAgoK\
-    Tm9kZVN0YXR1cxIXCgdub2RlX2lkGAEgASgJUgZub2RlSWQSEgoEa2luZBgCIAEoCVIEa2luZBI1CgVzdGF0ZRgDIAEoDjIfLnNwYW53aXJlLmpvdXJuZXlz\
-    LnYxLk5vZGVTdGF0ZVIFc3RhdGUSGAoHb3V0Y29tZRgEIAEoCVIHb3V0Y29tZRIoChBzZXJ2aWNlX3BvaW50X2lkGAUgASgJUg5zZXJ2aWNlUG9pbnRJZBIh\
-    Cgx2aXNpdF9udW1iZXIYBiABKA1SC3Zpc2l0TnVtYmVyEjkKCmVudGVyZWRfYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgllbnRlcmVk\
-    QXQSMQoGZHVlX2F0GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIFZHVlQXQSGAoHb3B0aW9ucxgJIAMoCVIHb3B0aW9ucxISCgR0ZXh0GAog\
-    ASgJUgR0ZXh0Ir4DChNTdGFydEpvdXJuZXlSZXF1ZXN0EicKD2lkZW1wb3RlbmN5X2tleRgBIAEoCVIOaWRlbXBvdGVuY3lLZXkSGwoJdGVuYW50X2lkGAIg\
-    ASgJUgh0ZW5hbnRJZBI7Chpwcm9kdWN0X3J1bnRpbWVfc2Vzc2lvbl9pZBgDIAEoCVIXcHJvZHVjdFJ1bnRpbWVTZXNzaW9uSWQSLAoScHJvZHVjdF92ZXJz\
-    aW9uX2lkGAQgASgJUhBwcm9kdWN0VmVyc2lvbklkEiQKDmpvdXJuZXlfZG9jX2lkGAUgASgJUgxqb3VybmV5RG9jSWQSHwoLZW50cnlfcG9pbnQYBiABKAlS\
-    CmVudHJ5UG9pbnQSMAoUcnVudGltZV9zbmFwc2hvdF9yZWYYByABKAlSEnJ1bnRpbWVTbmFwc2hvdFJlZhIXCgd1c2VyX2lkGAggASgJUgZ1c2VySWQSGgoI\
-    c2VnbWVudHMYCSADKAlSCHNlZ21lbnRzEh8KC21hcmtldF9jb2RlGAogASgJUgptYXJrZXRDb2RlEicKD2VudGl0bGVtZW50X2lkcxgLIAMoCVIOZW50aXRs\
-    ZW1lbnRJZHMiQwoRR2V0Sm91cm5leVJlcXVlc3QSLgoTam91cm5leV9pbnN0YW5jZV9pZBgBIAEoCVIRam91cm5leUluc3RhbmNlSWQiyAEKE0xpc3RKb3Vy\
-    bmV5c1JlcXVlc3QSOwoacHJvZHVjdF9ydW50aW1lX3Nlc3Npb25faWQYASABKAlSF3Byb2R1Y3RSdW50aW1lU2Vzc2lvbklkEjgKBXN0YXRlGAIgASgOMiIu\
-    c3BhbndpcmUuam91cm5leXMudjEuSm91cm5leVN0YXRlUgVzdGF0ZRIbCglwYWdlX3NpemUYAyABKA1SCHBhZ2VTaXplEh0KCnBhZ2VfdG9rZW4YBCABKAlS\
-    CXBhZ2VUb2tlbiKBAQoUTGlzdEpvdXJuZXlzUmVzcG9uc2USQQoIam91cm5leXMYASADKAsyJS5zcGFud2lyZS5qb3VybmV5cy52MS5Kb3VybmV5SW5zdGFu\
-    Y2VSCGpvdXJuZXlzEiYKD25leHRfcGFnZV90b2tlbhgCIAEoCVINbmV4dFBhZ2VUb2tlbiK7AwoVQWR2YW5jZUpvdXJuZXlSZXF1ZXN0EicKD2lkZW1wb3Rl\
-    bmN5X2tleRgBIAEoCVIOaWRlbXBvdGVuY3lLZXkSLgoTam91cm5leV9pbnN0YW5jZV9pZBgCIAEoCVIRam91cm5leUluc3RhbmNlSWQSFwoHbm9kZV9pZBgD\
-    IAEoCVIGbm9kZUlkEjkKB2Fycml2ZWQYBCABKAsyHS5zcGFud2lyZS5qb3VybmV5cy52MS5BcnJpdmVkSABSB2Fycml2ZWQSNgoGY2hvb3NlGAUgASgLMhwu\
-    c3BhbndpcmUuam91cm5leXMudjEuQ2hvb3NlSABSBmNob29zZRJFCgthY2tub3dsZWRnZRgGIAEoCzIhLnNwYW53aXJlLmpvdXJuZXlzLnYxLkFja25vd2xl\
-    ZGdlSABSC2Fja25vd2xlZGdlEjYKBnNpZ25hbBgHIAEoCzIcLnNwYW53aXJlLmpvdXJuZXlzLnYxLlNpZ25hbEgAUgZzaWduYWwSNgoGcmVkZWVtGAggASgL\
-    Mhwuc3BhbndpcmUuam91cm5leXMudjEuUmVkZWVtSABSBnJlZGVlbUIGCgRzdGVwIjMKB0Fycml2ZWQSKAoQc2VydmljZV9wb2ludF9pZBgBIAEoCVIOc2Vy\
-    dmljZVBvaW50SWQiIAoGQ2hvb3NlEhYKBm9wdGlvbhgBIAEoCVIGb3B0aW9uIg0KC0Fja25vd2xlZGdlIggKBlJlZGVlbSIyCgZTaWduYWwSEgoEbmFtZRgB\
-    IAEoCVIEbmFtZRIUCgV2YWx1ZRgCIAEoCVIFdmFsdWUijAIKEkNoYW5nZVJvdXRlUmVxdWVzdBInCg9pZGVtcG90ZW5jeV9rZXkYASABKAlSDmlkZW1wb3Rl\
-    bmN5S2V5Ei4KE2pvdXJuZXlfaW5zdGFuY2VfaWQYAiABKAlSEWpvdXJuZXlJbnN0YW5jZUlkEioKEXNlcnZpY2VfcG9pbnRfaWRzGAMgAygJUg9zZXJ2aWNl\
-    UG9pbnRJZHMSHwoLcHJvcG9zYWxfaWQYBCABKAlSCnByb3Bvc2FsSWQSIgoNYWdlbnRfdGFza19pZBgFIAEoCVILYWdlbnRUYXNrSWQSFAoFYWN0b3IYBiAB\
-    KAlSBWFjdG9yEhYKBnJlYXNvbhgHIAEoCVIGcmVhc29uIrABChxEZWNsaW5lUmVjb21tZW5kYXRpb25SZXF1ZXN0EicKD2lkZW1wb3RlbmN5X2tleRgBIAEo\
-    CVIOaWRlbXBvdGVuY3lLZXkSLgoTam91cm5leV9pbnN0YW5jZV9pZBgCIAEoCVIRam91cm5leUluc3RhbmNlSWQSHwoLcHJvcG9zYWxfaWQYAyABKAlSCnBy\
-    b3Bvc2FsSWQSFgoGcmVhc29uGAQgASgJUgZyZWFzb24iiAEKFUFiYW5kb25Kb3VybmV5UmVxdWVzdBInCg9pZGVtcG90ZW5jeV9rZXkYASABKAlSDmlkZW1w\
-    b3RlbmN5S2V5Ei4KE2pvdXJuZXlfaW5zdGFuY2VfaWQYAiABKAlSEWpvdXJuZXlJbnN0YW5jZUlkEhYKBnJlYXNvbhgDIAEoCVIGcmVhc29uIpoBChFGb3Jj\
-    ZUFib3J0UmVxdWVzdBInCg9pZGVtcG90ZW5jeV9rZXkYASABKAlSDmlkZW1wb3RlbmN5S2V5Ei4KE2pvdXJuZXlfaW5zdGFuY2VfaWQYAiABKAlSEWpvdXJu\
-    ZXlJbnN0YW5jZUlkEhYKBnJlYXNvbhgDIAEoCVIGcmVhc29uEhQKBWFjdG9yGAQgASgJUgVhY3RvciKyAQoQRm9yY2VOb2RlUmVxdWVzdBInCg9pZGVtcG90\
-    ZW5jeV9rZXkYASABKAlSDmlkZW1wb3RlbmN5S2V5Ei4KE2pvdXJuZXlfaW5zdGFuY2VfaWQYAiABKAlSEWpvdXJuZXlJbnN0YW5jZUlkEhcKB25vZGVfaWQY\
-    AyABKAlSBm5vZGVJZBIWCgZyZWFzb24YBCABKAlSBnJlYXNvbhIUCgVhY3RvchgFIAEoCVIFYWN0b3IihwIKG1NldFNlcnZpY2VQb2ludEJsb2NrUmVxdWVz\
-    dBInCg9pZGVtcG90ZW5jeV9rZXkYASABKAlSDmlkZW1wb3RlbmN5S2V5EhsKCXRlbmFudF9pZBgCIAEoCVIIdGVuYW50SWQSKAoQc2VydmljZV9wb2ludF9p\
-    ZBgDIAEoCVIOc2VydmljZVBvaW50SWQSGAoHYmxvY2tlZBgEIAEoCFIHYmxvY2tlZBIWCgZyZWFzb24YBSABKAlSBnJlYXNvbhIUCgVhY3RvchgGIAEoCVIF\
-    YWN0b3ISMAoFdW50aWwYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgV1bnRpbCJQChxTZXRTZXJ2aWNlUG9pbnRCbG9ja1Jlc3BvbnNlEjAK\
-    FGpvdXJuZXlfaW5zdGFuY2VfaWRzGAEgAygJUhJqb3VybmV5SW5zdGFuY2VJZHMikQIKF0NvbXBsZXRlTm9kZVdvcmtSZXF1ZXN0EicKD2lkZW1wb3RlbmN5\
-    X2tleRgBIAEoCVIOaWRlbXBvdGVuY3lLZXkSLgoTam91cm5leV9pbnN0YW5jZV9pZBgCIAEoCVIRam91cm5leUluc3RhbmNlSWQSFwoHbm9kZV9pZBgDIAEo\
-    CVIGbm9kZUlkEiEKDHZpc2l0X251bWJlchgEIAEoDVILdmlzaXROdW1iZXISDgoCb2sYBSABKAhSAm9rEhgKB291dGNvbWUYBiABKAlSB291dGNvbWUSFgoG\
-    cmVhc29uGAcgASgJUgZyZWFzb24SHwoLdG9rZW5zX2xlZnQYCCABKANSCnRva2Vuc0xlZnQq0gEKDEpvdXJuZXlTdGF0ZRIdChlKT1VSTkVZX1NUQVRFX1VO\
-    U1BFQ0lGSUVEEAASGQoVSk9VUk5FWV9TVEFURV9DUkVBVEVEEAESGQoVSk9VUk5FWV9TVEFURV9SVU5OSU5HEAISGwoXSk9VUk5FWV9TVEFURV9DT01QTEVU\
-    RUQQAxIbChdKT1VSTkVZX1NUQVRFX0FCQU5ET05FRBAEEhkKFUpPVVJORVlfU1RBVEVfQUJPUlRFRBAFEhgKFEpPVVJORVlfU1RBVEVfRkFJTEVEEAYqtwEK\
-    CU5vZGVTdGF0ZRIaChZOT0RFX1NUQVRFX1VOU1BFQ0lGSUVEEAASFgoSTk9ERV9TVEFURV9QRU5ESU5HEAESFQoRTk9ERV9TVEFURV9BQ1RJVkUQAhIYChRO\
-    T0RFX1NUQVRFX0NPTVBMRVRFRBADEhYKEk5PREVfU1RBVEVfU0tJUFBFRBAEEhUKEU5PREVfU1RBVEVfRkFJTEVEEAUSFgoSTk9ERV9TVEFURV9CTE9DS0VE\
-    EAYysAsKDkpvdXJuZXlSdW50aW1lEnEKDFN0YXJ0Sm91cm5leRIpLnNwYW53aXJlLmpvdXJuZXlzLnYxLlN0YXJ0Sm91cm5leVJlcXVlc3QaJS5zcGFud2ly\
-    ZS5qb3VybmV5cy52MS5Kb3VybmV5SW5zdGFuY2UiD6q7GAsKAQQSAQYaA3ByZxJtCgpHZXRKb3VybmV5Eicuc3BhbndpcmUuam91cm5leXMudjEuR2V0Sm91\
-    cm5leVJlcXVlc3QaJS5zcGFud2lyZS5qb3VybmV5cy52MS5Kb3VybmV5SW5zdGFuY2UiD5ACAaq7GAgKAgIEEgIFBhJ2CgxMaXN0Sm91cm5leXMSKS5zcGFu\
-    d2lyZS5qb3VybmV5cy52MS5MaXN0Sm91cm5leXNSZXF1ZXN0Giouc3BhbndpcmUuam91cm5leXMudjEuTGlzdEpvdXJuZXlzUmVzcG9uc2UiD5ACAaq7GAgK\
-    AgIEEgIFBhJ1Cg5BZHZhbmNlSm91cm5leRIrLnNwYW53aXJlLmpvdXJuZXlzLnYxLkFkdmFuY2VKb3VybmV5UmVxdWVzdBolLnNwYW53aXJlLmpvdXJuZXlz\
-    LnYxLkpvdXJuZXlJbnN0YW5jZSIPqrsYCwoBBBIBBhoDcHJnEm8KC0NoYW5nZVJvdXRlEiguc3BhbndpcmUuam91cm5leXMudjEuQ2hhbmdlUm91dGVSZXF1\
-    ZXN0GiUuc3BhbndpcmUuam91cm5leXMudjEuSm91cm5leUluc3RhbmNlIg+quxgLCgEEEgEGGgNwcmcSgwEKFURlY2xpbmVSZWNvbW1lbmRhdGlvbhIyLnNw\
-    YW53aXJlLmpvdXJuZXlzLnYxLkRlY2xpbmVSZWNvbW1lbmRhdGlvblJlcXVlc3QaJS5zcGFud2lyZS5qb3VybmV5cy52MS5Kb3VybmV5SW5zdGFuY2UiD6q7\
-    GAsKAQQSAQYaA3ByZxJ1Cg5BYmFuZG9uSm91cm5leRIrLnNwYW53aXJlLmpvdXJuZXlzLnYxLkFiYW5kb25Kb3VybmV5UmVxdWVzdBolLnNwYW53aXJlLmpv\
-    dXJuZXlzLnYxLkpvdXJuZXlJbnN0YW5jZSIPqrsYCwoBBBIBBhoDcHJnEm0KCkZvcmNlQWJvcnQSJy5zcGFud2lyZS5qb3VybmV5cy52MS5Gb3JjZUFib3J0\
-    UmVxdWVzdBolLnNwYW53aXJlLmpvdXJuZXlzLnYxLkpvdXJuZXlJbnN0YW5jZSIPqrsYCwoBBBIBBhoDcHJnEm8KDUZvcmNlU2tpcE5vZGUSJi5zcGFud2ly\
-    ZS5qb3VybmV5cy52MS5Gb3JjZU5vZGVSZXF1ZXN0GiUuc3BhbndpcmUuam91cm5leXMudjEuSm91cm5leUluc3RhbmNlIg+quxgLCgEEEgEGGgNwcmcScwoR\
-    Rm9yY2VDb21wbGV0ZU5vZGUSJi5zcGFud2lyZS5qb3VybmV5cy52MS5Gb3JjZU5vZGVSZXF1ZXN0GiUuc3BhbndpcmUuam91cm5leXMudjEuSm91cm5leUlu\
-    c3RhbmNlIg+quxgLCgEEEgEGGgNwcmcSjgEKFFNldFNlcnZpY2VQb2ludEJsb2NrEjEuc3BhbndpcmUuam91cm5leXMudjEuU2V0U2VydmljZVBvaW50Qmxv\
-    Y2tSZXF1ZXN0GjIuc3BhbndpcmUuam91cm5leXMudjEuU2V0U2VydmljZVBvaW50QmxvY2tSZXNwb25zZSIPqrsYCwoBBBIBBhoDcHJnEnkKEENvbXBsZXRl\
-    Tm9kZVdvcmsSLS5zcGFud2lyZS5qb3VybmV5cy52MS5Db21wbGV0ZU5vZGVXb3JrUmVxdWVzdBolLnNwYW53aXJlLmpvdXJuZXlzLnYxLkpvdXJuZXlJbnN0\
-    YW5jZSIPqrsYCwoBBBIBBhoDdGptQgO6AgBiBnByb3RvMw==
+    dG8aH3NwYW53aXJlL2V2ZW50cy92MS9ldmVudHMucHJvdG8aIXNwYW53aXJlL29wdGlvbnMvdjEvb3B0aW9ucy5wcm90byLLCAoPSm91cm5leUluc3RhbmNl\
+    Ei4KE2pvdXJuZXlfaW5zdGFuY2VfaWQYASABKAlSEWpvdXJuZXlJbnN0YW5jZUlkEhsKCXRlbmFudF9pZBgCIAEoCVIIdGVuYW50SWQSOwoacHJvZHVjdF9y\
+    dW50aW1lX3Nlc3Npb25faWQYAyABKAlSF3Byb2R1Y3RSdW50aW1lU2Vzc2lvbklkEiQKDmpvdXJuZXlfZG9jX2lkGAQgASgJUgxqb3VybmV5RG9jSWQSOAoF\
+    c3RhdGUYBSABKA4yIi5zcGFud2lyZS5qb3VybmV5cy52MS5Kb3VybmV5U3RhdGVSBXN0YXRlEjYKBW5vZGVzGAYgAygLMiAuc3BhbndpcmUuam91cm5leXMu\
+    djEuTm9kZVN0YXR1c1IFbm9kZXMSFAoFcm91dGUYByADKAlSBXJvdXRlEhsKCW5leHRfc3RvcBgIIAEoDVIIbmV4dFN0b3ASNwoYY3VycmVudF9zZXJ2aWNl\
+    X3BvaW50X2lkGAkgASgJUhVjdXJyZW50U2VydmljZVBvaW50SWQSGgoIcmV2aXNpb24YCiABKARSCHJldmlzaW9uEjkKCnN0YXJ0ZWRfYXQYCyABKAsyGi5n\
+    b29nbGUucHJvdG9idWYuVGltZXN0YW1wUglzdGFydGVkQXQSNQoIZW5kZWRfYXQYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgdlbmRlZEF0\
+    EjgKBmJsb2NrcxgNIAMoCzIgLnNwYW53aXJlLmpvdXJuZXlzLnYxLlBsYWNlQmxvY2tSBmJsb2NrcxI5Chl2aXNpdGVkX3NlcnZpY2VfcG9pbnRfaWRzGA4g\
+    AygJUhZ2aXNpdGVkU2VydmljZVBvaW50SWRzEi4KE2pvdXJuZXlfZG9jX3ZlcnNpb24YDyABKAlSEWpvdXJuZXlEb2NWZXJzaW9uEiwKEnByb2R1Y3RfdmVy\
+    c2lvbl9pZBgQIAEoCVIQcHJvZHVjdFZlcnNpb25JZBIwChRydW50aW1lX3NuYXBzaG90X3JlZhgRIAEoCVIScnVudGltZVNuYXBzaG90UmVmEh8KC21hcmtl\
+    dF9jb2RlGBIgASgJUgptYXJrZXRDb2RlEhcKB3VzZXJfaWQYEyABKAlSBnVzZXJJZBIaCghzZWdtZW50cxgUIAMoCVIIc2VnbWVudHMSJwoPZW50aXRsZW1l\
+    bnRfaWRzGBUgAygJUg5lbnRpdGxlbWVudElkcxIqChFzdGFuZGluZ19ub2RlX2lkcxgWIAMoCVIPc3RhbmRpbmdOb2RlSWRzEiQKC3Rva2Vuc19sZWZ0GBcg\
+    ASgDSABSCnRva2Vuc0xlZnSIAQESNgoHc2lnbmFscxgYIAMoCzIcLnNwYW53aXJlLmpvdXJuZXlzLnYxLlNpZ25hbFIHc2lnbmFsc0IOCgxfdG9rZW5zX2xl\
+    ZnQigAEKClBsYWNlQmxvY2sSKAoQc2VydmljZV9wb2ludF9pZBgBIAEoCVIOc2VydmljZVBvaW50SWQSFgoGcmVhc29uGAIgASgJUgZyZWFzb24SMAoFdW50\
+    aWwYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgV1bnRpbCLIAwoKTm9kZVN0YXR1cxIXCgdub2RlX2lkGAEgASgJUgZub2RlSWQSEgoEa2lu\
+    ZBgCIAEoCVIEa2luZBI1CgVzdGF0ZRgDIAEoDjIfLnNwYW53aXJlLmpvdXJuZXlzLnYxLk5vZGVTdGF0ZVIFc3RhdGUSGAoHb3V0Y29tZRgEIAEoCVIHb3V0\
+    Y29tZRIoChBzZXJ2aWNlX3BvaW50X2lkGAUgASgJUg5zZXJ2aWNlUG9pbnRJZBIhCgx2aXNpdF9udW1iZXIYBiABKA1SC3Zpc2l0TnVtYmVyEjkKCmVudGVy\
+    ZWRfYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgllbnRlcmVkQXQSMQoGZHVlX2F0GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVz\
+    dGFtcFIFZHVlQXQSGAoHb3B0aW9ucxgJIAMoCVIHb3B0aW9ucxISCgR0ZXh0GAogASgJUgR0ZXh0Eh8KC2F3YWl0c193b3JrGAsgASgIUgphd2FpdHNXb3Jr\
+    EhYKBnJlYXNvbhgMIAEoCVIGcmVhc29uEhoKCGJyYW5jaGVzGA0gASgNUghicmFuY2hlcyK+AwoTU3RhcnRKb3VybmV5UmVxdWVzdBInCg9pZGVtcG90ZW5j\
+    eV9rZXkYASABKAlSDmlkZW1wb3RlbmN5S2V5EhsKCXRlbmFudF9pZBgCIAEoCVIIdGVuYW50SWQSOwoacHJvZHVjdF9ydW50aW1lX3Nlc3Npb25faWQYAyAB\
+    KAlSF3Byb2R1Y3RSdW50aW1lU2Vzc2lvbklkEiwKEnByb2R1Y3RfdmVyc2lvbl9pZBgEIAEoCVIQcHJvZHVjdFZlcnNpb25JZBIkCg5qb3VybmV5X2RvY19p\
+    ZBgFIAEoCVIMam91cm5leURvY0lkEh8KC2VudHJ5X3BvaW50GAYgASgJUgplbnRyeVBvaW50EjAKFHJ1bnRpbWVfc25hcHNob3RfcmVmGAcgASgJUhJydW50\
+    aW1lU25hcHNob3RSZWYSFwoHdXNlcl9pZBgIIAEoCVIGdXNlcklkEhoKCHNlZ21lbnRzGAkgAygJUghzZWdtZW50cxIfCgttYXJrZXRfY29kZRgKIAEoCVIK\
+    bWFya2V0Q29kZRInCg9lbnRpdGxlbWVudF9pZHMYCyADKAlSDmVudGl0bGVtZW50SWRzIkMKEUdldEpvdXJuZXlSZXF1ZXN0Ei4KE2pvdXJuZXlfaW5zdGFu\
+    Y2VfaWQYASABKAlSEWpvdXJuZXlJbnN0YW5jZUlkIvACChNMaXN0Sm91cm5leXNSZXF1ZXN0EjsKGnByb2R1Y3RfcnVudGltZV9zZXNzaW9uX2lkGAEgASgJ\
+    Uhdwcm9kdWN0UnVudGltZVNlc3Npb25JZBI4CgVzdGF0ZRgCIAEoDjIiLnNwYW53aXJlLmpvdXJuZXlzLnYxLkpvdXJuZXlTdGF0ZVIFc3RhdGUSGwoJcGFn\
+    ZV9zaXplGAMgASgNUghwYWdlU2l6ZRIdCgpwYWdlX3Rva2VuGAQgASgJUglwYWdlVG9rZW4SJAoOam91cm5leV9kb2NfaWQYBSABKAlSDGpvdXJuZXlEb2NJ\
+    ZBI9CgxzdGFydGVkX2Zyb20YBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgtzdGFydGVkRnJvbRJBCg5zdGFydGVkX2JlZm9yZRgHIAEoCzIa\
+    Lmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSDXN0YXJ0ZWRCZWZvcmUigQEKFExpc3RKb3VybmV5c1Jlc3BvbnNlEkEKCGpvdXJuZXlzGAEgAygLMiUuc3Bh\
+    bndpcmUuam91cm5leXMudjEuSm91cm5leUluc3RhbmNlUghqb3VybmV5cxImCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAlSDW5leHRQYWdlVG9rZW4ikAEKE1dh\
+    dGNoSm91cm5leVJlcXVlc3QSLgoTam91cm5leV9pbnN0YW5jZV9pZBgBIAEoCVIRam91cm5leUluc3RhbmNlSWQSFgoGY3Vyc29yGAIgASgJUgZjdXJzb3IS\
+    FAoFdHlwZXMYAyADKAlSBXR5cGVzEhsKCXVudGlsX2VuZBgEIAEoCFIIdW50aWxFbmQiuwMKFUFkdmFuY2VKb3VybmV5UmVxdWVzdBInCg9pZGVtcG90ZW5j\
+    eV9rZXkYASABKAlSDmlkZW1wb3RlbmN5S2V5Ei4KE2pvdXJuZXlfaW5zdGFuY2VfaWQYAiABKAlSEWpvdXJuZXlJbnN0YW5jZUlkEhcKB25vZGVfaWQYAyAB\
+    KAlSBm5vZGVJZBI5CgdhcnJpdmVkGAQgASgLMh0uc3BhbndpcmUuam91cm5leXMudjEuQXJyaXZlZEgAUgdhcnJpdmVkEjYKBmNob29zZRgFIAEoCzIcLnNw\
+    YW53aXJlLmpvdXJuZXlzLnYxLkNob29zZUgAUgZjaG9vc2USRQoLYWNrbm93bGVkZ2UYBiABKAsyIS5zcGFud2lyZS5qb3VybmV5cy52MS5BY2tub3dsZWRn\
+    ZUgAUgthY2tub3dsZWRnZRI2CgZzaWduYWwYByABKAsyHC5zcGFud2lyZS5qb3VybmV5cy52MS5TaWduYWxIAFIGc2lnbmFsEjYKBnJlZGVlbRgIIAEoCzIc\
+    LnNwYW53aXJlLmpvdXJuZXlzLnYxLlJlZGVlbUgAUgZyZWRlZW1CBgoEc3RlcCIzCgdBcnJpdmVkEigKEHNlcnZpY2VfcG9pbnRfaWQYASABKAlSDnNlcnZp\
+    Y2VQb2ludElkIiAKBkNob29zZRIWCgZvcHRpb24YASABKAlSBm9wdGlvbiINCgtBY2tub3dsZWRnZSIICgZSZWRlZW0iMgoGU2lnbmFsEhIKBG5hbWUYASAB\
+    KAlSBG5hbWUSFAoFdmFsdWUYAiABKAlSBXZhbHVlIowCChJDaGFuZ2VSb3V0ZVJlcXVlc3QSJwoPaWRlbXBvdGVuY3lfa2V5GAEgASgJUg5pZGVtcG90ZW5j\
+    eUtleRIuChNqb3VybmV5X2luc3RhbmNlX2lkGAIgASgJUhFqb3VybmV5SW5zdGFuY2VJZBIqChFzZXJ2aWNlX3BvaW50X2lkcxgDIAMoCVIPc2VydmljZVBv\
+    aW50SWRzEh8KC3Byb3Bvc2FsX2lkGAQgASgJUgpwcm9wb3NhbElkEiIKDWFnZW50X3Rhc2tfaWQYBSABKAlSC2FnZW50VGFza0lkEhQKBWFjdG9yGAYgASgJ\
+    UgVhY3RvchIWCgZyZWFzb24YByABKAlSBnJlYXNvbiKwAQocRGVjbGluZVJlY29tbWVuZGF0aW9uUmVxdWVzdBInCg9pZGVtcG90ZW5jeV9rZXkYASABKAlS\
+    DmlkZW1wb3RlbmN5S2V5Ei4KE2pvdXJuZXlfaW5zdGFuY2VfaWQYAiABKAlSEWpvdXJuZXlJbnN0YW5jZUlkEh8KC3Byb3Bvc2FsX2lkGAMgASgJUgpwcm9w\
+    b3NhbElkEhYKBnJlYXNvbhgEIAEoCVIGcmVhc29uIogBChVBYmFuZG9uSm91cm5leVJlcXVlc3QSJwoPaWRlbXBvdGVuY3lfa2V5GAEgASgJUg5pZGVtcG90\
+    ZW5jeUtleRIuChNqb3VybmV5X2luc3RhbmNlX2lkGAIgASgJUhFqb3VybmV5SW5zdGFuY2VJZBIWCgZyZWFzb24YAyABKAlSBnJlYXNvbiKaAQoRRm9yY2VB\
+    Ym9ydFJlcXVlc3QSJwoPaWRlbXBvdGVuY3lfa2V5GAEgASgJUg5pZGVtcG90ZW5jeUtleRIuChNqb3VybmV5X2luc3RhbmNlX2lkGAIgASgJUhFqb3VybmV5\
+    SW5zdGFuY2VJZBIWCgZyZWFzb24YAyABKAlSBnJlYXNvbhIUCgVhY3RvchgEIAEoCVIFYWN0b3IisgEKEEZvcmNlTm9kZVJlcXVlc3QSJwoPaWRlbXBvdGVu\
+    Y3lfa2V5GAEgASgJUg5pZGVtcG90ZW5jeUtleRIuChNqb3VybmV5X2luc3RhbmNlX2lkGAIgASgJUhFqb3VybmV5SW5zdGFuY2VJZBIXCgdub2RlX2lkGAMg\
+    ASgJUgZub2RlSWQSFgoGcmVhc29uGAQgASgJUgZyZWFzb24SFAoFYWN0b3IYBSABKAlSBWFjdG9yIokCChtTZXRTZXJ2aWNlUG9pbnRCbG9ja1JlcXVlc3QS\
+    JwoPaWRlbXBvdGVuY3lfa2V5GAEgASgJUg5pZGVtcG90ZW5jeUtleRIbCgl0ZW5hbnRfaWQYAiABKAlSCHRlbmFudElkEioKEXNlcnZpY2VfcG9pbnRfaWRz\
+    GAMgAygJUg9zZXJ2aWNlUG9pbnRJZHMSGAoHYmxvY2tlZBgEIAEoCFIHYmxvY2tlZBIWCgZyZWFzb24YBSABKAlSBnJlYXNvbhIUCgVhY3RvchgGIAEoCVIF\
+    YWN0b3ISMAoFdW50aWwYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgV1bnRpbCJqChxTZXRTZXJ2aWNlUG9pbnRCbG9ja1Jlc3BvbnNlEjAK\
+    FGpvdXJuZXlfaW5zdGFuY2VfaWRzGAEgAygJUhJqb3VybmV5SW5zdGFuY2VJZHMSGAoHdG91Y2hlZBgCIAEoDVIHdG91Y2hlZCKRAgoXQ29tcGxldGVOb2Rl\
+    V29ya1JlcXVlc3QSJwoPaWRlbXBvdGVuY3lfa2V5GAEgASgJUg5pZGVtcG90ZW5jeUtleRIuChNqb3VybmV5X2luc3RhbmNlX2lkGAIgASgJUhFqb3VybmV5\
+    SW5zdGFuY2VJZBIXCgdub2RlX2lkGAMgASgJUgZub2RlSWQSIQoMdmlzaXRfbnVtYmVyGAQgASgNUgt2aXNpdE51bWJlchIOCgJvaxgFIAEoCFICb2sSGAoH\
+    b3V0Y29tZRgGIAEoCVIHb3V0Y29tZRIWCgZyZWFzb24YByABKAlSBnJlYXNvbhIfCgt0b2tlbnNfbGVmdBgIIAEoA1IKdG9rZW5zTGVmdCrSAQoMSm91cm5l\
+    eVN0YXRlEh0KGUpPVVJORVlfU1RBVEVfVU5TUEVDSUZJRUQQABIZChVKT1VSTkVZX1NUQVRFX0NSRUFURUQQARIZChVKT1VSTkVZX1NUQVRFX1JVTk5JTkcQ\
+    AhIbChdKT1VSTkVZX1NUQVRFX0NPTVBMRVRFRBADEhsKF0pPVVJORVlfU1RBVEVfQUJBTkRPTkVEEAQSGQoVSk9VUk5FWV9TVEFURV9BQk9SVEVEEAUSGAoU\
+    Sk9VUk5FWV9TVEFURV9GQUlMRUQQBiq3AQoJTm9kZVN0YXRlEhoKFk5PREVfU1RBVEVfVU5TUEVDSUZJRUQQABIWChJOT0RFX1NUQVRFX1BFTkRJTkcQARIV\
+    ChFOT0RFX1NUQVRFX0FDVElWRRACEhgKFE5PREVfU1RBVEVfQ09NUExFVEVEEAMSFgoSTk9ERV9TVEFURV9TS0lQUEVEEAQSFQoRTk9ERV9TVEFURV9GQUlM\
+    RUQQBRIWChJOT0RFX1NUQVRFX0JMT0NLRUQQBjKlDAoOSm91cm5leVJ1bnRpbWUScQoMU3RhcnRKb3VybmV5Eikuc3BhbndpcmUuam91cm5leXMudjEuU3Rh\
+    cnRKb3VybmV5UmVxdWVzdBolLnNwYW53aXJlLmpvdXJuZXlzLnYxLkpvdXJuZXlJbnN0YW5jZSIPqrsYCwoBBBIBBhoDcHJnEm0KCkdldEpvdXJuZXkSJy5z\
+    cGFud2lyZS5qb3VybmV5cy52MS5HZXRKb3VybmV5UmVxdWVzdBolLnNwYW53aXJlLmpvdXJuZXlzLnYxLkpvdXJuZXlJbnN0YW5jZSIPkAIBqrsYCAoCAgQS\
+    AgUGEnYKDExpc3RKb3VybmV5cxIpLnNwYW53aXJlLmpvdXJuZXlzLnYxLkxpc3RKb3VybmV5c1JlcXVlc3QaKi5zcGFud2lyZS5qb3VybmV5cy52MS5MaXN0\
+    Sm91cm5leXNSZXNwb25zZSIPkAIBqrsYCAoCAgQSAgUGEnMKDFdhdGNoSm91cm5leRIpLnNwYW53aXJlLmpvdXJuZXlzLnYxLldhdGNoSm91cm5leVJlcXVl\
+    c3QaJS5zcGFud2lyZS5ldmVudHMudjEuU3Vic2NyaWJlUmVzcG9uc2UiD5ACAaq7GAgKAgIEEgIFBjABEnUKDkFkdmFuY2VKb3VybmV5Eisuc3BhbndpcmUu\
+    am91cm5leXMudjEuQWR2YW5jZUpvdXJuZXlSZXF1ZXN0GiUuc3BhbndpcmUuam91cm5leXMudjEuSm91cm5leUluc3RhbmNlIg+quxgLCgEEEgEGGgNwcmcS\
+    bwoLQ2hhbmdlUm91dGUSKC5zcGFud2lyZS5qb3VybmV5cy52MS5DaGFuZ2VSb3V0ZVJlcXVlc3QaJS5zcGFud2lyZS5qb3VybmV5cy52MS5Kb3VybmV5SW5z\
+    dGFuY2UiD6q7GAsKAQQSAQYaA3ByZxKDAQoVRGVjbGluZVJlY29tbWVuZGF0aW9uEjIuc3BhbndpcmUuam91cm5leXMudjEuRGVjbGluZVJlY29tbWVuZGF0\
+    aW9uUmVxdWVzdBolLnNwYW53aXJlLmpvdXJuZXlzLnYxLkpvdXJuZXlJbnN0YW5jZSIPqrsYCwoBBBIBBhoDcHJnEnUKDkFiYW5kb25Kb3VybmV5Eisuc3Bh\
+    bndpcmUuam91cm5leXMudjEuQWJhbmRvbkpvdXJuZXlSZXF1ZXN0GiUuc3BhbndpcmUuam91cm5leXMudjEuSm91cm5leUluc3RhbmNlIg+quxgLCgEEEgEG\
+    GgNwcmcSbQoKRm9yY2VBYm9ydBInLnNwYW53aXJlLmpvdXJuZXlzLnYxLkZvcmNlQWJvcnRSZXF1ZXN0GiUuc3BhbndpcmUuam91cm5leXMudjEuSm91cm5l\
+    eUluc3RhbmNlIg+quxgLCgEEEgEGGgNwcmcSbwoNRm9yY2VTa2lwTm9kZRImLnNwYW53aXJlLmpvdXJuZXlzLnYxLkZvcmNlTm9kZVJlcXVlc3QaJS5zcGFu\
+    d2lyZS5qb3VybmV5cy52MS5Kb3VybmV5SW5zdGFuY2UiD6q7GAsKAQQSAQYaA3ByZxJzChFGb3JjZUNvbXBsZXRlTm9kZRImLnNwYW53aXJlLmpvdXJuZXlz\
+    LnYxLkZvcmNlTm9kZVJlcXVlc3QaJS5zcGFud2lyZS5qb3VybmV5cy52MS5Kb3VybmV5SW5zdGFuY2UiD6q7GAsKAQQSAQYaA3ByZxKOAQoUU2V0U2Vydmlj\
+    ZVBvaW50QmxvY2sSMS5zcGFud2lyZS5qb3VybmV5cy52MS5TZXRTZXJ2aWNlUG9pbnRCbG9ja1JlcXVlc3QaMi5zcGFud2lyZS5qb3VybmV5cy52MS5TZXRT\
+    ZXJ2aWNlUG9pbnRCbG9ja1Jlc3BvbnNlIg+quxgLCgEEEgEGGgNwcmcSeQoQQ29tcGxldGVOb2RlV29yaxItLnNwYW53aXJlLmpvdXJuZXlzLnYxLkNvbXBs\
+    ZXRlTm9kZVdvcmtSZXF1ZXN0GiUuc3BhbndpcmUuam91cm5leXMudjEuSm91cm5leUluc3RhbmNlIg+quxgLCgEEEgEGGgN0am1CA7oCAGIGcHJvdG8z
     """,
-  dependencies: { [googleProtobufTimestampFile, spanwireOptionsV1OptionsFile] })
+  dependencies: { [googleProtobufTimestampFile, spanwireEventsV1EventsFile, spanwireOptionsV1OptionsFile] })
 
 /// `spanwire.journeys.v1.JourneyState`
 public enum JourneyState: MessageEnum, CaseIterable {
@@ -180,8 +192,24 @@ public struct JourneyInstance: Message {
   public var revision: UInt64
   public var startedAt: Google_Protobuf_Timestamp?
   public var endedAt: Google_Protobuf_Timestamp?
-  public var blockedServicePointIds: [String]
+  /// of places the journey may come to
+  public var blocks: [PlaceBlock]
   public var visitedServicePointIds: [String]
+  public var journeyDocVersion: String
+  public var productVersionID: String
+  /// what it runs on, frozen when it started
+  public var runtimeSnapshotRef: String
+  public var marketCode: String
+  public var userID: String
+  public var segments: [String]
+  /// what redeem nodes draw on, in this order
+  public var entitlementIds: [String]
+  /// where the traveller stands: one node, or one of every open branch
+  public var standingNodeIds: [String]
+  /// what was last known to be left to redeem
+  public var tokensLeft: Int64?
+  /// that came, each with its last value
+  public var signals: [Signal]
   public var unknownFields: UnknownFields
 
   public init() {
@@ -197,8 +225,18 @@ public struct JourneyInstance: Message {
     self.revision = 0
     self.startedAt = nil
     self.endedAt = nil
-    self.blockedServicePointIds = []
+    self.blocks = []
     self.visitedServicePointIds = []
+    self.journeyDocVersion = ""
+    self.productVersionID = ""
+    self.runtimeSnapshotRef = ""
+    self.marketCode = ""
+    self.userID = ""
+    self.segments = []
+    self.entitlementIds = []
+    self.standingNodeIds = []
+    self.tokensLeft = nil
+    self.signals = []
     self.unknownFields = UnknownFields()
   }
 
@@ -215,8 +253,18 @@ public struct JourneyInstance: Message {
     revision: UInt64 = 0,
     startedAt: Google_Protobuf_Timestamp? = nil,
     endedAt: Google_Protobuf_Timestamp? = nil,
-    blockedServicePointIds: [String] = [],
-    visitedServicePointIds: [String] = []
+    blocks: [PlaceBlock] = [],
+    visitedServicePointIds: [String] = [],
+    journeyDocVersion: String = "",
+    productVersionID: String = "",
+    runtimeSnapshotRef: String = "",
+    marketCode: String = "",
+    userID: String = "",
+    segments: [String] = [],
+    entitlementIds: [String] = [],
+    standingNodeIds: [String] = [],
+    tokensLeft: Int64? = nil,
+    signals: [Signal] = []
   ) {
     self.journeyInstanceID = journeyInstanceID
     self.tenantID = tenantID
@@ -230,18 +278,30 @@ public struct JourneyInstance: Message {
     self.revision = revision
     self.startedAt = startedAt
     self.endedAt = endedAt
-    self.blockedServicePointIds = blockedServicePointIds
+    self.blocks = blocks
     self.visitedServicePointIds = visitedServicePointIds
+    self.journeyDocVersion = journeyDocVersion
+    self.productVersionID = productVersionID
+    self.runtimeSnapshotRef = runtimeSnapshotRef
+    self.marketCode = marketCode
+    self.userID = userID
+    self.segments = segments
+    self.entitlementIds = entitlementIds
+    self.standingNodeIds = standingNodeIds
+    self.tokensLeft = tokensLeft
+    self.signals = signals
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.journeys.v1.JourneyInstance"
   public static var file: GeneratedFile { spanwireJourneysV1JourneysFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__journeys__v1__journey_instance__table(), strings: [1, 2, 3, 4, 7, 9, 13, 14]) {
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__journeys__v1__journey_instance__table(), strings: [1, 2, 3, 4, 7, 9, 14, 15, 16, 17, 18, 19, 20, 21, 22]) {
     [
       .message(6, NodeStatus.table),
       .message(11, Google_Protobuf_Timestamp.table),
       .message(12, Google_Protobuf_Timestamp.table),
+      .message(13, PlaceBlock.table),
+      .message(24, Signal.table),
     ]
   }
 
@@ -259,15 +319,35 @@ public struct JourneyInstance: Message {
     self.revision = c.pointee.revision
     self.startedAt = CField.message(c.pointee.started_at)
     self.endedAt = CField.message(c.pointee.ended_at)
-    self.blockedServicePointIds = CField.strings(c.pointee.n_blocked_service_point_ids, c.pointee.blocked_service_point_ids)
+    self.blocks = CField.messages(c.pointee.n_blocks, c.pointee.blocks)
     self.visitedServicePointIds = CField.strings(c.pointee.n_visited_service_point_ids, c.pointee.visited_service_point_ids)
+    self.journeyDocVersion = CField.string(c.pointee.journey_doc_version)
+    self.productVersionID = CField.string(c.pointee.product_version_id)
+    self.runtimeSnapshotRef = CField.string(c.pointee.runtime_snapshot_ref)
+    self.marketCode = CField.string(c.pointee.market_code)
+    self.userID = CField.string(c.pointee.user_id)
+    self.segments = CField.strings(c.pointee.n_segments, c.pointee.segments)
+    self.entitlementIds = CField.strings(c.pointee.n_entitlement_ids, c.pointee.entitlement_ids)
+    self.standingNodeIds = CField.strings(c.pointee.n_standing_node_ids, c.pointee.standing_node_ids)
+    self.tokensLeft = c.pointee.has_tokens_left_case.rawValue == 23 ? c.pointee.tokens_left : nil
+    self.signals = CField.messages(c.pointee.n_signals, c.pointee.signals)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.message(24, repeated: self.signals)
+    writer.int64(23, optional: self.tokensLeft)
+    writer.string(22, repeated: self.standingNodeIds)
+    writer.string(21, repeated: self.entitlementIds)
+    writer.string(20, repeated: self.segments)
+    writer.string(19, self.userID)
+    writer.string(18, self.marketCode)
+    writer.string(17, self.runtimeSnapshotRef)
+    writer.string(16, self.productVersionID)
+    writer.string(15, self.journeyDocVersion)
     writer.string(14, repeated: self.visitedServicePointIds)
-    writer.string(13, repeated: self.blockedServicePointIds)
+    writer.message(13, repeated: self.blocks)
     writer.message(12, optional: self.endedAt)
     writer.message(11, optional: self.startedAt)
     writer.uint64(10, self.revision)
@@ -280,6 +360,56 @@ public struct JourneyInstance: Message {
     writer.string(3, self.productRuntimeSessionID)
     writer.string(2, self.tenantID)
     writer.string(1, self.journeyInstanceID)
+  }
+}
+
+/// A place that operators took out of journeys.
+public struct PlaceBlock: Message {
+  public var servicePointID: String
+  public var reason: String
+  /// empty: until it is lifted
+  public var until: Google_Protobuf_Timestamp?
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.servicePointID = ""
+    self.reason = ""
+    self.until = nil
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    servicePointID: String = "",
+    reason: String = "",
+    until: Google_Protobuf_Timestamp? = nil
+  ) {
+    self.servicePointID = servicePointID
+    self.reason = reason
+    self.until = until
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.journeys.v1.PlaceBlock"
+  public static var file: GeneratedFile { spanwireJourneysV1JourneysFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__journeys__v1__place_block__table(), strings: [1, 2]) {
+    [
+      .message(3, Google_Protobuf_Timestamp.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Journeys__V1__PlaceBlock.self)
+    self.servicePointID = CField.string(c.pointee.service_point_id)
+    self.reason = CField.string(c.pointee.reason)
+    self.until = CField.message(c.pointee.until)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.message(3, optional: self.until)
+    writer.string(2, self.reason)
+    writer.string(1, self.servicePointID)
   }
 }
 
@@ -298,6 +428,12 @@ public struct NodeStatus: Message {
   public var options: [String]
   /// of a message or a choice's question
   public var text: String
+  /// another service was asked, and has not answered yet
+  public var awaitsWork: Bool
+  /// why it was skipped, failed or is blocked
+  public var reason: String
+  /// of a split: how many it opened; of a join: how many have come
+  public var branches: UInt32
   public var unknownFields: UnknownFields
 
   public init() {
@@ -311,6 +447,9 @@ public struct NodeStatus: Message {
     self.dueAt = nil
     self.options = []
     self.text = ""
+    self.awaitsWork = false
+    self.reason = ""
+    self.branches = 0
     self.unknownFields = UnknownFields()
   }
 
@@ -324,7 +463,10 @@ public struct NodeStatus: Message {
     enteredAt: Google_Protobuf_Timestamp? = nil,
     dueAt: Google_Protobuf_Timestamp? = nil,
     options: [String] = [],
-    text: String = ""
+    text: String = "",
+    awaitsWork: Bool = false,
+    reason: String = "",
+    branches: UInt32 = 0
   ) {
     self.nodeID = nodeID
     self.kind = kind
@@ -336,12 +478,15 @@ public struct NodeStatus: Message {
     self.dueAt = dueAt
     self.options = options
     self.text = text
+    self.awaitsWork = awaitsWork
+    self.reason = reason
+    self.branches = branches
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.journeys.v1.NodeStatus"
   public static var file: GeneratedFile { spanwireJourneysV1JourneysFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__journeys__v1__node_status__table(), strings: [1, 2, 4, 5, 9, 10]) {
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__journeys__v1__node_status__table(), strings: [1, 2, 4, 5, 9, 10, 12]) {
     [
       .message(7, Google_Protobuf_Timestamp.table),
       .message(8, Google_Protobuf_Timestamp.table),
@@ -360,11 +505,17 @@ public struct NodeStatus: Message {
     self.dueAt = CField.message(c.pointee.due_at)
     self.options = CField.strings(c.pointee.n_options, c.pointee.options)
     self.text = CField.string(c.pointee.text)
+    self.awaitsWork = c.pointee.awaits_work != 0
+    self.reason = CField.string(c.pointee.reason)
+    self.branches = c.pointee.branches
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.uint32(13, self.branches)
+    writer.string(12, self.reason)
+    writer.bool(11, self.awaitsWork)
     writer.string(10, self.text)
     writer.string(9, repeated: self.options)
     writer.message(8, optional: self.dueAt)
@@ -506,12 +657,16 @@ public struct GetJourneyRequest: Message {
   }
 }
 
-/// `spanwire.journeys.v1.ListJourneysRequest`
+/// Newest first. What is empty admits everything; what is given must all match.
 public struct ListJourneysRequest: Message {
   public var productRuntimeSessionID: String
   public var state: JourneyState
+  /// 0 reads as 50; at most 500
   public var pageSize: UInt32
   public var pageToken: String
+  public var journeyDocID: String
+  public var startedFrom: Google_Protobuf_Timestamp?
+  public var startedBefore: Google_Protobuf_Timestamp?
   public var unknownFields: UnknownFields
 
   public init() {
@@ -519,6 +674,9 @@ public struct ListJourneysRequest: Message {
     self.state = .unspecified
     self.pageSize = 0
     self.pageToken = ""
+    self.journeyDocID = ""
+    self.startedFrom = nil
+    self.startedBefore = nil
     self.unknownFields = UnknownFields()
   }
 
@@ -526,18 +684,29 @@ public struct ListJourneysRequest: Message {
     productRuntimeSessionID: String = "",
     state: JourneyState = .unspecified,
     pageSize: UInt32 = 0,
-    pageToken: String = ""
+    pageToken: String = "",
+    journeyDocID: String = "",
+    startedFrom: Google_Protobuf_Timestamp? = nil,
+    startedBefore: Google_Protobuf_Timestamp? = nil
   ) {
     self.productRuntimeSessionID = productRuntimeSessionID
     self.state = state
     self.pageSize = pageSize
     self.pageToken = pageToken
+    self.journeyDocID = journeyDocID
+    self.startedFrom = startedFrom
+    self.startedBefore = startedBefore
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.journeys.v1.ListJourneysRequest"
   public static var file: GeneratedFile { spanwireJourneysV1JourneysFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__journeys__v1__list_journeys_request__table(), strings: [1, 4])
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__journeys__v1__list_journeys_request__table(), strings: [1, 4, 5]) {
+    [
+      .message(6, Google_Protobuf_Timestamp.table),
+      .message(7, Google_Protobuf_Timestamp.table),
+    ]
+  }
 
   public init(cStruct: UnsafeRawPointer) {
     let c = cStruct.assumingMemoryBound(to: Spanwire__Journeys__V1__ListJourneysRequest.self)
@@ -545,11 +714,17 @@ public struct ListJourneysRequest: Message {
     self.state = CField.enumeration(c.pointee.state)
     self.pageSize = c.pointee.page_size
     self.pageToken = CField.string(c.pointee.page_token)
+    self.journeyDocID = CField.string(c.pointee.journey_doc_id)
+    self.startedFrom = CField.message(c.pointee.started_from)
+    self.startedBefore = CField.message(c.pointee.started_before)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.message(7, optional: self.startedBefore)
+    writer.message(6, optional: self.startedFrom)
+    writer.string(5, self.journeyDocID)
     writer.string(4, self.pageToken)
     writer.uint32(3, self.pageSize)
     writer.enumeration(2, self.state)
@@ -600,11 +775,64 @@ public struct ListJourneysResponse: Message {
   }
 }
 
-/// One step by the traveller: `outcome` ends the active node.
+/// `spanwire.journeys.v1.WatchJourneyRequest`
+public struct WatchJourneyRequest: Message {
+  public var journeyInstanceID: String
+  /// resume after this log_position; empty: from the journey's beginning
+  public var cursor: String
+  public var types: [String]
+  /// stop at the log's present end
+  public var untilEnd: Bool
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.journeyInstanceID = ""
+    self.cursor = ""
+    self.types = []
+    self.untilEnd = false
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    journeyInstanceID: String = "",
+    cursor: String = "",
+    types: [String] = [],
+    untilEnd: Bool = false
+  ) {
+    self.journeyInstanceID = journeyInstanceID
+    self.cursor = cursor
+    self.types = types
+    self.untilEnd = untilEnd
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.journeys.v1.WatchJourneyRequest"
+  public static var file: GeneratedFile { spanwireJourneysV1JourneysFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__journeys__v1__watch_journey_request__table(), strings: [1, 2, 3])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Journeys__V1__WatchJourneyRequest.self)
+    self.journeyInstanceID = CField.string(c.pointee.journey_instance_id)
+    self.cursor = CField.string(c.pointee.cursor)
+    self.types = CField.strings(c.pointee.n_types, c.pointee.types)
+    self.untilEnd = c.pointee.until_end != 0
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.bool(4, self.untilEnd)
+    writer.string(3, repeated: self.types)
+    writer.string(2, self.cursor)
+    writer.string(1, self.journeyInstanceID)
+  }
+}
+
+/// One step by the traveller, at a node where she stands.
 public struct AdvanceJourneyRequest: Message {
   public var idempotencyKey: String
   public var journeyInstanceID: String
-  /// must be active
+  /// a signal needs none
   public var nodeID: String
   public var step: Step?
   public var unknownFields: UnknownFields
@@ -1103,21 +1331,22 @@ public struct ForceNodeRequest: Message {
   }
 }
 
-/// Blocks or unblocks a service point for every running journey of the tenant.
+/// Blocks or unblocks service points for every journey of the tenant that may come there, running or yet to start.
 public struct SetServicePointBlockRequest: Message {
   public var idempotencyKey: String
   public var tenantID: String
-  public var servicePointID: String
+  public var servicePointIds: [String]
   public var blocked: Bool
   public var reason: String
   public var `actor`: String
+  /// empty: until it is unblocked
   public var until: Google_Protobuf_Timestamp?
   public var unknownFields: UnknownFields
 
   public init() {
     self.idempotencyKey = ""
     self.tenantID = ""
-    self.servicePointID = ""
+    self.servicePointIds = []
     self.blocked = false
     self.reason = ""
     self.`actor` = ""
@@ -1128,7 +1357,7 @@ public struct SetServicePointBlockRequest: Message {
   public init(
     idempotencyKey: String = "",
     tenantID: String = "",
-    servicePointID: String = "",
+    servicePointIds: [String] = [],
     blocked: Bool = false,
     reason: String = "",
     `actor`: String = "",
@@ -1136,7 +1365,7 @@ public struct SetServicePointBlockRequest: Message {
   ) {
     self.idempotencyKey = idempotencyKey
     self.tenantID = tenantID
-    self.servicePointID = servicePointID
+    self.servicePointIds = servicePointIds
     self.blocked = blocked
     self.reason = reason
     self.`actor` = `actor`
@@ -1156,7 +1385,7 @@ public struct SetServicePointBlockRequest: Message {
     let c = cStruct.assumingMemoryBound(to: Spanwire__Journeys__V1__SetServicePointBlockRequest.self)
     self.idempotencyKey = CField.string(c.pointee.idempotency_key)
     self.tenantID = CField.string(c.pointee.tenant_id)
-    self.servicePointID = CField.string(c.pointee.service_point_id)
+    self.servicePointIds = CField.strings(c.pointee.n_service_point_ids, c.pointee.service_point_ids)
     self.blocked = c.pointee.blocked != 0
     self.reason = CField.string(c.pointee.reason)
     self.`actor` = CField.string(c.pointee.actor)
@@ -1170,7 +1399,7 @@ public struct SetServicePointBlockRequest: Message {
     writer.string(6, self.`actor`)
     writer.string(5, self.reason)
     writer.bool(4, self.blocked)
-    writer.string(3, self.servicePointID)
+    writer.string(3, repeated: self.servicePointIds)
     writer.string(2, self.tenantID)
     writer.string(1, self.idempotencyKey)
   }
@@ -1178,19 +1407,24 @@ public struct SetServicePointBlockRequest: Message {
 
 /// `spanwire.journeys.v1.SetServicePointBlockResponse`
 public struct SetServicePointBlockResponse: Message {
-  /// those it touched
+  /// those it touched, the first 1,000
   public var journeyInstanceIds: [String]
+  /// how many in all
+  public var touched: UInt32
   public var unknownFields: UnknownFields
 
   public init() {
     self.journeyInstanceIds = []
+    self.touched = 0
     self.unknownFields = UnknownFields()
   }
 
   public init(
-    journeyInstanceIds: [String] = []
+    journeyInstanceIds: [String] = [],
+    touched: UInt32 = 0
   ) {
     self.journeyInstanceIds = journeyInstanceIds
+    self.touched = touched
     self.unknownFields = UnknownFields()
   }
 
@@ -1201,11 +1435,13 @@ public struct SetServicePointBlockResponse: Message {
   public init(cStruct: UnsafeRawPointer) {
     let c = cStruct.assumingMemoryBound(to: Spanwire__Journeys__V1__SetServicePointBlockResponse.self)
     self.journeyInstanceIds = CField.strings(c.pointee.n_journey_instance_ids, c.pointee.journey_instance_ids)
+    self.touched = c.pointee.touched
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.uint32(2, self.touched)
     writer.string(1, repeated: self.journeyInstanceIds)
   }
 }
@@ -1291,7 +1527,7 @@ public enum JourneyRuntime {
   public static var file: GeneratedFile { spanwireJourneysV1JourneysFile }
   public static let descriptor = ServiceDescriptor(
     fullName: "spanwire.journeys.v1.JourneyRuntime",
-    methods: [Methods.startJourney, Methods.getJourney, Methods.listJourneys, Methods.advanceJourney, Methods.changeRoute, Methods.declineRecommendation, Methods.abandonJourney, Methods.forceAbort, Methods.forceSkipNode, Methods.forceCompleteNode, Methods.setServicePointBlock, Methods.completeNodeWork])
+    methods: [Methods.startJourney, Methods.getJourney, Methods.listJourneys, Methods.watchJourney, Methods.advanceJourney, Methods.changeRoute, Methods.declineRecommendation, Methods.abandonJourney, Methods.forceAbort, Methods.forceSkipNode, Methods.forceCompleteNode, Methods.setServicePointBlock, Methods.completeNodeWork])
 
   public enum Methods {
     public static let startJourney = MethodDescriptor(
@@ -1305,6 +1541,10 @@ public enum JourneyRuntime {
     public static let listJourneys = MethodDescriptor(
       service: "spanwire.journeys.v1.JourneyRuntime", name: "ListJourneys", kind: .unary,
       inputType: "spanwire.journeys.v1.ListJourneysRequest", outputType: "spanwire.journeys.v1.ListJourneysResponse",
+      exposure: MethodExposure(surfaces: [.ops, .internal], principals: [.ops, .service]), noSideEffects: true)
+    public static let watchJourney = MethodDescriptor(
+      service: "spanwire.journeys.v1.JourneyRuntime", name: "WatchJourney", kind: .serverStreaming,
+      inputType: "spanwire.journeys.v1.WatchJourneyRequest", outputType: "spanwire.events.v1.SubscribeResponse",
       exposure: MethodExposure(surfaces: [.ops, .internal], principals: [.ops, .service]), noSideEffects: true)
     public static let advanceJourney = MethodDescriptor(
       service: "spanwire.journeys.v1.JourneyRuntime", name: "AdvanceJourney", kind: .unary,
@@ -1350,6 +1590,7 @@ public enum JourneyRuntime {
       MethodRoute(Methods.startJourney) { try $0.respond(await implementation.startJourney($0.request(), context: $0.context)) },
       MethodRoute(Methods.getJourney) { try $0.respond(await implementation.getJourney($0.request(), context: $0.context)) },
       MethodRoute(Methods.listJourneys) { try $0.respond(await implementation.listJourneys($0.request(), context: $0.context)) },
+      MethodRoute(Methods.watchJourney) { try await implementation.watchJourney($0.request(), responses: $0.responses(), context: $0.context) },
       MethodRoute(Methods.advanceJourney) { try $0.respond(await implementation.advanceJourney($0.request(), context: $0.context)) },
       MethodRoute(Methods.changeRoute) { try $0.respond(await implementation.changeRoute($0.request(), context: $0.context)) },
       MethodRoute(Methods.declineRecommendation) { try $0.respond(await implementation.declineRecommendation($0.request(), context: $0.context)) },
@@ -1368,6 +1609,8 @@ public protocol JourneyRuntimeService: Sendable {
   nonisolated(nonsending) func startJourney(_ request: StartJourneyRequest, context: ServerContext) async throws -> JourneyInstance
   nonisolated(nonsending) func getJourney(_ request: GetJourneyRequest, context: ServerContext) async throws -> JourneyInstance
   nonisolated(nonsending) func listJourneys(_ request: ListJourneysRequest, context: ServerContext) async throws -> ListJourneysResponse
+  /// The journey's events from a cursor through history to live: its whole story, in order, without a gap.
+  nonisolated(nonsending) func watchJourney(_ request: WatchJourneyRequest, responses: ResponseWriter<SubscribeResponse>, context: ServerContext) async throws
   nonisolated(nonsending) func advanceJourney(_ request: AdvanceJourneyRequest, context: ServerContext) async throws -> JourneyInstance
   /// The one way a recommendation changes a route: policy, then profiles and hours, then the change, then its events.
   nonisolated(nonsending) func changeRoute(_ request: ChangeRouteRequest, context: ServerContext) async throws -> JourneyInstance
@@ -1396,6 +1639,11 @@ public struct JourneyRuntimeClient: Sendable {
 
   public nonisolated(nonsending) func listJourneys(_ request: ListJourneysRequest, options: CallOptions = CallOptions()) async throws -> ListJourneysResponse {
     try await channel.unary(request, JourneyRuntime.Methods.listJourneys, options)
+  }
+
+  /// The journey's events from a cursor through history to live: its whole story, in order, without a gap.
+  public nonisolated(nonsending) func watchJourney(_ request: WatchJourneyRequest, options: CallOptions = CallOptions()) async throws -> ResponseStream<SubscribeResponse> {
+    try await channel.serverStreaming(request, JourneyRuntime.Methods.watchJourney, options)
   }
 
   public nonisolated(nonsending) func advanceJourney(_ request: AdvanceJourneyRequest, options: CallOptions = CallOptions()) async throws -> JourneyInstance {

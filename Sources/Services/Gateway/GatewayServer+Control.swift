@@ -191,10 +191,10 @@ extension GatewayServer {
       idempotencyKey: "\(control.id)-1", tenantID: tenant, reason: control.request.reason, actor: control.actor)
     switch control.request.action {
     case .blockServicePoint(let it):
-      request.servicePointID = it.servicePointID
+      request.servicePointIds = [it.servicePointID]
       request.blocked = true
       request.until = it.until
-    case .unblockServicePoint(let it): request.servicePointID = it.servicePointID
+    case .unblockServicePoint(let it): request.servicePointIds = [it.servicePointID]
     default: return nil
     }
     return request

@@ -75,7 +75,8 @@ extension GatewayServer {
     var fields = Validation()
     fields.idempotencyKey(request.idempotencyKey)
     fields.id(request.productRuntimeSessionID, "product_runtime_session_id")
-    fields.id(request.nodeID, "node_id")
+    // A signal is the journey's, not a node's.
+    if case .signal = request.step { fields.optionalID(request.nodeID, "node_id") } else { fields.id(request.nodeID, "node_id") }
     if request.step == nil { fields.add("step", "must name one step") }
     try fields.finish()
     let session = try await session(request.productRuntimeSessionID, try Caller(context))
@@ -91,6 +92,19 @@ extension GatewayServer {
     case nil: break
     }
     return try await clients.journeys.advanceJourney(advance)
+  }
+
+  /// Handed on as a step is; the session follows when the log tells of the end.
+  public func abandonJourney(_ request: AbandonSessionJourneyRequest, context: ServerContext) async throws -> JourneyInstance {
+    var fields = Validation()
+    fields.idempotencyKey(request.idempotencyKey)
+    fields.id(request.productRuntimeSessionID, "product_runtime_session_id")
+    fields.optionalText(request.reason, "reason", max: GatewayLimits.reasonCharacters)
+    try fields.finish()
+    let session = try await session(request.productRuntimeSessionID, try Caller(context))
+    return try await clients.journeys.abandonJourney(
+      AbandonJourneyRequest(
+        idempotencyKey: request.idempotencyKey, journeyInstanceID: try session.journeyID, reason: request.reason))
   }
 
   public func closeSession(_ request: CloseSessionRequest, context: ServerContext) async throws -> ProductRuntimeSession {

@@ -189,14 +189,3 @@ extension Result where Failure == RPCError {
     }
   }
 }
-
-extension TraceContext {
-  /// A new span below the one that wrote an event; nil when nobody traced it.
-  init?(below envelope: EventEnvelope) {
-    guard envelope.traceID.count == 16, envelope.spanID.count == 8 else { return nil }
-    func number(_ bytes: ArraySlice<UInt8>) -> UInt64 { bytes.reduce(0) { $0 << 8 | UInt64($1) } }
-    self = TraceContext(
-      traceHigh: number(envelope.traceID[0..<8]), traceLow: number(envelope.traceID[8..<16]), spanID: number(envelope.spanID[0..<8])
-    ).child()
-  }
-}

@@ -2,8 +2,8 @@
 ///
 /// It changes by `apply` alone, so a journey rebuilt from its events is the journey that emitted them. Instants are nanoseconds
 /// since 1970.
-public struct Journey: Sendable, Hashable, Codable {
-  public enum Status: String, Sendable, Codable, CaseIterable {
+public struct Journey: Sendable, Hashable {
+  public enum Status: String, Sendable, CaseIterable {
     /// Exits: running.
     case created
     /// Exits: completed, abandoned, aborted, failed.
@@ -13,7 +13,7 @@ public struct Journey: Sendable, Hashable, Codable {
     public var isTerminal: Bool { self != .created && self != .running }
   }
 
-  public enum NodeStatus: String, Sendable, Codable {
+  public enum NodeStatus: String, Sendable {
     /// Exits: active.
     case pending
     /// Exits: completed, skipped, failed, blocked.
@@ -26,7 +26,7 @@ public struct Journey: Sendable, Hashable, Codable {
     case blocked
   }
 
-  public struct NodeRecord: Sendable, Hashable, Codable {
+  public struct NodeRecord: Sendable, Hashable {
     public var nodeID: String
     public var status = NodeStatus.pending
     public var outcome: String?
@@ -38,12 +38,16 @@ public struct Journey: Sendable, Hashable, Codable {
     public var dueAt: Int64?
     /// It asked for work whose outcome has not come back.
     public var awaitsWork = false
+    /// Why it was skipped, failed or is blocked.
+    public var reason = ""
+    /// Of a split: the branches it opened. Of a join: those that have come.
+    public var branches = 0
   }
 
-  public struct Block: Sendable, Hashable, Codable {
+  public struct Block: Sendable, Hashable {
     public var servicePointID: String
     public var reason: String
-    /// When it ends by itself; nil: when it is lifted.
+    /// When it is lifted at the latest; nil: not before an operator does.
     public var until: Int64?
 
     public init(servicePointID: String, reason: String, until: Int64? = nil) {
@@ -53,25 +57,35 @@ public struct Journey: Sendable, Hashable, Codable {
     }
   }
 
-  public private(set) var status = Status.created
+  public struct Signal: Sendable, Hashable {
+    public var name: String
+    public var value: String
+  }
+
+  public internal(set) var status = Status.created
   /// In the document's order.
-  public private(set) var nodes: [NodeRecord]
-  /// The node the traveller stands at: active, blocked or failed. A journey stands at one node.
-  public private(set) var currentNodeID: String?
+  public internal(set) var nodes: [NodeRecord]
+  /// The nodes the traveller stands at, active, blocked or failed, in the order in which she came to them: one, or one of every branch.
+  public internal(set) var standing: [String] = []
   /// Service points behind and ahead, in order.
-  public private(set) var route: [String] = []
+  public internal(set) var route: [String] = []
   /// The first stop of the route that is ahead.
-  public private(set) var nextStop = 0
+  public internal(set) var nextStop = 0
   /// The place last arrived at; nil again when a visit was skipped, so that nothing is redeemed where nobody was.
-  public private(set) var currentServicePointID: String?
-  public private(set) var visitedServicePointIDs: [String] = []
-  public private(set) var blocks: [Block] = []
+  public internal(set) var currentServicePointID: String?
+  public internal(set) var visitedServicePointIDs: [String] = []
+  /// Of places the journey may come to.
+  public internal(set) var blocks: [Block] = []
   /// What Trutta last said is left to redeem; nil before it said anything.
-  public private(set) var tokensLeft: Int64?
-  public private(set) var startedAt: Int64?
-  public private(set) var endedAt: Int64?
+  public internal(set) var tokensLeft: Int64?
+  /// Those that came, each with its last value.
+  public internal(set) var signals: [Signal] = []
+  /// The traveller's.
+  public internal(set) var segments: [String] = []
+  public internal(set) var startedAt: Int64?
+  public internal(set) var endedAt: Int64?
   /// One more with every event that the log tells of.
-  public private(set) var revision: UInt64 = 0
+  public internal(set) var revision: UInt64 = 0
 
   /// A journey that has not started.
   public init(_ graph: JourneyGraph) { nodes = graph.nodes.map { NodeRecord(nodeID: $0.id) } }
@@ -83,21 +97,17 @@ public struct Journey: Sendable, Hashable, Codable {
   }
 
   public func record(_ nodeID: String) -> NodeRecord? { nodes.first { $0.nodeID == nodeID } }
-  public var currentNode: NodeRecord? { currentNodeID.flatMap(record) }
-  public func isBlocked(_ servicePointID: String) -> Bool { blocks.contains { $0.servicePointID == servicePointID } }
+  public func stands(at nodeID: String) -> Bool { standing.contains(nodeID) }
+  /// The records of the nodes where the traveller stands.
+  public var standingRecords: [NodeRecord] { standing.compactMap(record) }
+  public func block(of servicePointID: String) -> Block? { blocks.first { $0.servicePointID == servicePointID } }
 
   /// The next stop ahead that is not blocked.
-  public var nextOpenStop: String? { nextOpenStopIndex.map { route[$0] } }
-  private var nextOpenStopIndex: Int? { route.indices.dropFirst(nextStop).first { !isBlocked(route[$0]) } }
+  public var nextOpenStop: String? { route.dropFirst(nextStop).first { block(of: $0) == nil } }
 
-  func isTrue(_ condition: JourneyGraph.Condition?) -> Bool {
-    switch condition {
-    case nil: true
-    case .routeHasMore: nextOpenStop != nil
-    case .routeDone: nextOpenStop == nil
-    case .tokensLeft: (tokensLeft ?? 1) > 0
-    case .noTokensLeft: (tokensLeft ?? 1) <= 0
-    }
+  /// Whether the journey may come to a place: she stands there, or it is ahead on the route or in the document.
+  public func concerns(_ place: String, in graph: JourneyGraph) -> Bool {
+    route.dropFirst(nextStop).contains(place) || graph.visits(place) || standingRecords.contains { $0.servicePointID == place }
   }
 
   // MARK: Events make state
@@ -106,43 +116,55 @@ public struct Journey: Sendable, Hashable, Codable {
   mutating func apply(_ event: JourneyEvent, _ graph: JourneyGraph, at instant: Int64) {
     if event.isLogged { revision += 1 }
     switch event {
-    case .started:
+    case .started(_, let segments):
       status = .running
       startedAt = instant
-    case .nodeEntered(let id, let place, let visit, let due):
-      currentNodeID = id
-      change(id, graph) {
+      self.segments = segments
+    case .nodeEntered(let id, let from, let place, let visit, let due):
+      enter(id, from: from, graph) {
         $0 = NodeRecord(
-          nodeID: id, status: .active, servicePointID: place, visitNumber: visit, enteredAt: instant, dueAt: due)
+          nodeID: id, status: .active, servicePointID: place, visitNumber: visit, enteredAt: instant, dueAt: due,
+          branches: visit == $0.visitNumber ? $0.branches : 0)
       }
     case .workRequested(let id): change(id, graph) { $0.awaitsWork = true }
     case .nodeCompleted(let id, let outcome, let place, _):
       finish(id, graph, .completed, outcome)
+      if let parallel = graph.parallel(joinedBy: id) { standing.removeAll { parallel.nodes.contains($0) } }
       if case .visit(let fixed)? = graph.node(id)?.kind, let place {
         currentServicePointID = place
         visitedServicePointIDs.append(place)
         if fixed == nil { passStop(place) }
       }
-    case .nodeSkipped(let id, _, _):
+    case .nodeSkipped(let id, let reason, _):
       let place = record(id)?.servicePointID
-      finish(id, graph, .skipped, "skipped")
+      finish(id, graph, .skipped, "skipped", reason)
       if case .visit(let fixed)? = graph.node(id)?.kind {
         currentServicePointID = nil
         if fixed == nil, let place { passStop(place) }
       }
-    case .nodeFailed(let id, _): finish(id, graph, .failed, "failed")
+    case .nodeFailed(let id, let reason): finish(id, graph, .failed, "failed", reason)
     case .nodeBlocked(let id, let block):
       blocks.removeAll { $0.servicePointID == block.servicePointID }
       blocks.append(block)
-      if let id { change(id, graph) { $0.status = .blocked } }
+      if let id {
+        change(id, graph) {
+          $0.status = .blocked
+          $0.reason = block.reason
+        }
+      }
     case .nodeUnblocked(let id, let place):
       blocks.removeAll { $0.servicePointID == place }
       if let id { lead(id, graph, to: place) }
     case .routeChanged(let route, _, _):
       self.route = Array(self.route.prefix(nextStop)) + route
-      if let id = currentNodeID, case .visit(nil)? = graph.node(id)?.kind, let place = nextOpenStop { lead(id, graph, to: place) }
+      for id in standing where graph.node(id)?.kind == .visit(servicePointID: nil) {
+        if let place = nextOpenStop { lead(id, graph, to: place) }
+      }
     case .tokensCounted(let left): tokensLeft = left
-    case .choiceMade, .signalReceived, .timerFired: break
+    case .signalReceived(let name, let value):
+      signals.removeAll { $0.name == name }
+      signals.append(Signal(name: name, value: value))
+    case .choiceMade, .timerFired: break
     case .completed: end(.completed, instant)
     case .abandoned: end(.abandoned, instant)
     case .aborted: end(.aborted, instant)
@@ -154,11 +176,23 @@ public struct Journey: Sendable, Hashable, Codable {
     if let position = graph.position(of: id) { body(&nodes[position]) }
   }
 
-  private mutating func finish(_ id: String, _ graph: JourneyGraph, _ status: NodeStatus, _ outcome: String) {
+  /// From one node to the next. A split is left by all its branches, a join entered by each that comes.
+  private mutating func enter(_ id: String, from: String?, _ graph: JourneyGraph, _ body: (inout NodeRecord) -> Void) {
+    change(id, graph, body)
+    if case .join? = graph.node(id)?.kind { change(id, graph) { $0.branches += 1 } }
+    if let from {
+      standing.removeAll { $0 == from }
+      if case .split? = graph.node(from)?.kind { change(from, graph) { $0.branches += 1 } }
+    }
+    if !stands(at: id) { standing.append(id) }
+  }
+
+  private mutating func finish(_ id: String, _ graph: JourneyGraph, _ status: NodeStatus, _ outcome: String, _ reason: String = "") {
     change(id, graph) {
       $0.status = status
       $0.outcome = outcome
       $0.awaitsWork = false
+      $0.reason = reason
     }
   }
 
@@ -168,6 +202,7 @@ public struct Journey: Sendable, Hashable, Codable {
       guard $0.status == .active || $0.status == .blocked else { return }
       $0.status = .active
       $0.servicePointID = place
+      $0.reason = ""
     }
   }
 
@@ -178,6 +213,6 @@ public struct Journey: Sendable, Hashable, Codable {
   private mutating func end(_ status: Status, _ instant: Int64) {
     self.status = status
     endedAt = instant
-    if status == .completed { currentNodeID = nil }
+    if status == .completed { standing = [] }
   }
 }

@@ -1,5 +1,5 @@
 /// Who intervened from outside the journey, and why.
-public struct Intervention: Sendable, Hashable, Codable {
+public struct Intervention: Sendable, Hashable {
   public var actor: String
   public var reason: String
 
@@ -11,7 +11,7 @@ public struct Intervention: Sendable, Hashable, Codable {
 
 /// What is asked of a journey. Node ids name the node the caller believes the traveller stands at.
 public enum JourneyCommand: Sendable, Hashable {
-  case start(entryPoint: String, tokensLeft: Int64?, blocks: [Journey.Block])
+  case start(entryPoint: String, tokensLeft: Int64?, segments: [String] = [], blocks: [Journey.Block] = [])
 
   // The traveller
   /// Nil arrives at whatever place the visit is for.
@@ -39,10 +39,11 @@ public enum JourneyCommand: Sendable, Hashable {
   case forceAbort(Intervention)
 }
 
-/// What happened. Each is one event of the log where `isLogged`; the others restate what the effects' table, Trutta and LEM know.
-public enum JourneyEvent: Sendable, Hashable, Codable {
-  case started(entryPoint: String)
-  case nodeEntered(nodeID: String, servicePointID: String?, visitNumber: Int, dueAt: Int64?)
+/// What happened. Each is one event of the log where `isLogged`; the others restate what the effects' table and Trutta know.
+public enum JourneyEvent: Sendable, Hashable {
+  case started(entryPoint: String, segments: [String])
+  /// From nowhere: by an entry point.
+  case nodeEntered(nodeID: String, from: String?, servicePointID: String?, visitNumber: Int, dueAt: Int64?)
   case nodeCompleted(nodeID: String, outcome: String, servicePointID: String?, forced: Intervention?)
   case nodeSkipped(nodeID: String, reason: String, forced: Intervention?)
   case nodeFailed(nodeID: String, reason: String)
@@ -64,7 +65,7 @@ public enum JourneyEvent: Sendable, Hashable, Codable {
   /// Whether the log tells of it; only those count in the revision.
   public var isLogged: Bool {
     switch self {
-    case .workRequested, .tokensCounted, .nodeBlocked(nil, _), .nodeUnblocked(nil, _): false
+    case .workRequested, .tokensCounted: false
     default: true
     }
   }
@@ -84,7 +85,7 @@ public enum JourneyRefusal: Error, Sendable, Hashable {
   case unknownEntryPoint(String, known: [String])
   case unknownNode(String)
   /// The traveller stands elsewhere.
-  case nodeNotCurrent(String, current: String?)
+  case nodeNotCurrent(String, current: [String])
   /// The node is not of the kind, or not in the state, that takes this step.
   case stepNotAllowed(nodeID: String, kind: String, status: Journey.NodeStatus)
   case unknownOption(String, options: [String])
@@ -94,6 +95,8 @@ public enum JourneyRefusal: Error, Sendable, Hashable {
   case noRecommendationAwaited
   /// The node can't be left this way: no edge is for it.
   case noWayOn(nodeID: String, outcome: String)
+  /// A join is left when its branches have come, not by force.
+  case joinWaits(nodeID: String)
   case routeEmpty
   case limitExceeded(String, limit: Int)
 }

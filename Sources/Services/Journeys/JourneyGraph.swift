@@ -16,6 +16,10 @@ public struct JourneyGraph: Sendable, Hashable {
     /// Waits until it was read.
     case message(text: String)
     case end
+    /// Goes on by all edges that match; each opens a branch that leads to the join.
+    case split(join: String)
+    /// Waits for that many of its split's branches; 0: for all that were opened.
+    case join(needs: Int)
 
     /// The name of the kind in events and documents.
     public var name: String {
@@ -28,6 +32,8 @@ public struct JourneyGraph: Sendable, Hashable {
       case .timer: "timer"
       case .message: "message"
       case .end: "end"
+      case .split: "split"
+      case .join: "join"
       }
     }
 
@@ -39,7 +45,7 @@ public struct JourneyGraph: Sendable, Hashable {
     /// The outcomes it can end with, besides `skipped`; an edge for any other is a mistake.
     var outcomes: Set<String> {
       switch self {
-      case .start, .visit, .timer, .message: ["completed"]
+      case .start, .visit, .timer, .message, .split, .join: ["completed"]
       case .redeem: ["completed", "failed"]
       case .choice(_, let options): Set(options)
       case .agent(_, _, let waits): waits ? ["accepted", "declined", "failed"] : ["completed", "failed"]
@@ -61,28 +67,23 @@ public struct JourneyGraph: Sendable, Hashable {
     }
   }
 
-  /// A condition on the journey's state.
-  public enum Condition: String, Sendable, Hashable, CaseIterable {
-    case routeHasMore = "route_has_more"
-    case routeDone = "route_done"
-    case tokensLeft = "tokens_left"
-    case noTokensLeft = "no_tokens_left"
-  }
-
   /// Leads from a node that is done to the next. Of the edges that match, the first in the document is taken.
   public struct Edge: Sendable, Hashable {
     public var from: String
     public var to: String
     /// The outcome it is for; empty matches any. `signal:<name>` ends the node when that signal comes.
     public var on: String
-    /// The raw name of a `Condition`; empty is true.
-    public var when: String
+    /// A `JourneyCondition` as it was written; empty is true.
+    public let when: String
+    /// Nil when it can't be read, which is a problem.
+    let condition: JourneyCondition?
 
     public init(from: String, to: String, on: String = "", when: String = "") {
       self.from = from
       self.to = to
       self.on = on
       self.when = when
+      condition = JourneyCondition(when)
     }
   }
 
@@ -97,19 +98,39 @@ public struct JourneyGraph: Sendable, Hashable {
   }
 
   public let id: String
+  public let version: String
   public let nodes: [Node]
   public let edges: [Edge]
   public let entryPoints: [EntryPoint]
   private let positions: [String: Int]
   private let outgoing: [String: [Edge]]
+  /// By the join's id.
+  private let parallels: [String: Parallel]
 
-  public init(id: String, nodes: [Node], edges: [Edge], entryPoints: [EntryPoint]) {
+  /// What lies between a split and its join.
+  struct Parallel: Sendable, Hashable {
+    var split: String
+    var nodes: Set<String>
+  }
+
+  public init(id: String, version: String = "", nodes: [Node], edges: [Edge], entryPoints: [EntryPoint]) {
     self.id = id
+    self.version = version
     self.nodes = nodes
     self.edges = edges
     self.entryPoints = entryPoints
     positions = Dictionary(nodes.enumerated().map { ($1.id, $0) }, uniquingKeysWith: { first, _ in first })
-    outgoing = Dictionary(grouping: edges, by: \.from)
+    let outgoing = Dictionary(grouping: edges, by: \.from)
+    self.outgoing = outgoing
+    var parallels: [String: Parallel] = [:]
+    for node in nodes {
+      guard case .split(let join)? = node.kind else { continue }
+      let between = Self.closure(of: outgoing[node.id, default: []].map(\.to).filter { $0 != join }) { id in
+        outgoing[id, default: []].map(\.to).filter { $0 != join }
+      }
+      parallels[join] = Parallel(split: node.id, nodes: between)
+    }
+    self.parallels = parallels
   }
 
   public func node(_ id: String) -> Node? { positions[id].map { nodes[$0] } }
@@ -119,4 +140,20 @@ public struct JourneyGraph: Sendable, Hashable {
 
   /// The edges that leave a node, in the document's order.
   public func edges(from id: String) -> [Edge] { outgoing[id] ?? [] }
+
+  /// The branches that a join brings together; nil for a node that is no split's join.
+  func parallel(joinedBy id: String) -> Parallel? { parallels[id] }
+
+  /// Whether a journey may come to a place without a route: a visit of the document is for it.
+  func visits(_ servicePointID: String) -> Bool { nodes.contains { $0.kind == .visit(servicePointID: servicePointID) } }
+
+  /// What can be reached from the roots, which are part of it.
+  static func closure(of roots: [String], next: (String) -> [String]) -> Set<String> {
+    var seen = Set(roots)
+    var pending = roots
+    while let id = pending.popLast() {
+      for other in next(id) where seen.insert(other).inserted { pending.append(other) }
+    }
+    return seen
+  }
 }

@@ -25,7 +25,7 @@ extension JourneyServer {
     if let done = try await recall(request.idempotencyKey, request, context, step) { return done }
     let (row, frozen) = try await environment.database.read { [self, id = request.journeyInstanceID] reader in
       let row = try find(id, caller.tenant, in: reader)
-      return (row, try documents.config(row.origin, in: reader))
+      return (row, try config(of: row, in: reader))
     }
     try await askPolicy(row, caller)
     try await revalidate(request.servicePointIds, row, frozen)
@@ -34,6 +34,10 @@ extension JourneyServer {
     return try await once(request.idempotencyKey, request, context, step) { [self] tx in
       let row = try find(id, caller.tenant, in: tx)
       let recommendation = request.proposalID.isEmpty ? nil : request
+      let blocked = try JourneyBlocks.all(tenant: caller.tenant, in: tx).first { entry in
+        !entry.isLifting && request.servicePointIds.contains(entry.block.servicePointID)
+      }
+      if let block = blocked?.block { throw JourneyRefusal.servicePointBlocked(block.servicePointID, until: block.until).rpcError }
       return try walk(
         row,
         .changeRoute(
@@ -55,7 +59,8 @@ extension JourneyServer {
   private func revalidate(_ stops: [String], _ row: JourneyRow, _ frozen: FrozenConfig) async throws {
     let now = environment.clock.now
     let check = RouteCheck(
-      profiles: frozen.config.profiles, marketCode: row.origin.marketCode, blocked: Set(row.journey.blocks.map(\.servicePointID)))
+      profiles: frozen.config.profiles, marketCode: row.origin.marketCode, blocked: Set(row.journey.blocks.map(\.servicePointID)),
+      latestEnd: frozen.latestEnd(onDayOf: now))
     if let objection = check.objection(to: stops) { throw RPCError.precondition(.proposalInvalid, objection) }
     var walk = RouteCheck.Walk(time: now)
     for stop in stops {

@@ -20,28 +20,45 @@ extension JourneyServer {
     fields.ids(request.entitlementIds, "entitlement_ids", max: JourneyLimits.entitlements)
     try fields.finish()
 
-    let config = try await clients.registry.getSnapshot(GetSnapshotRequest(snapshotRef: request.runtimeSnapshotRef))
-    let frozen = FrozenConfig(config)
+    let (frozen, isNew) = try await frozen(request.runtimeSnapshotRef, caller.tenant)
     if !request.journeyDocID.isEmpty, request.journeyDocID != frozen.graph.id {
       throw RPCError.precondition(
         .journeyTransitionInvalid, "snapshot \(request.runtimeSnapshotRef) holds the document \(frozen.graph.id)")
-    }
-    if let problem = frozen.graph.problems().first {
-      throw RPCError.precondition(.journeyTransitionInvalid, "the journey document can't be walked: \(problem)")
     }
     let tokensLeft = try await self.tokensLeft(request, in: frozen.graph)
 
     var origin = request
     origin.tenantID = caller.tenant
-    if origin.entryPoint.isEmpty { origin.entryPoint = "start" }
+    origin.journeyDocID = frozen.graph.id
+    let entryPoint = request.entryPoint.isEmpty ? "start" : request.entryPoint
     let id = environment.ids.next(.journeyInstance)
     let step = JourneyStep(caller, environment)
-    return try await once(request.idempotencyKey, request, context, step) { [self, origin] tx in
-      try JourneyStore.freeze(config.encoded(), reference: origin.runtimeSnapshotRef, tenant: origin.tenantID, in: tx)
+    let journey = try await once(request.idempotencyKey, request, context, step) { [self, origin] tx in
+      if isNew {
+        try JourneyStore.freeze(frozen.config.encoded(), reference: origin.runtimeSnapshotRef, tenant: origin.tenantID, in: tx)
+      }
+      // What is blocked and may be come to, so that nobody is led there.
+      let blocks = try JourneyBlocks.all(tenant: origin.tenantID, in: tx).filter {
+        !$0.isLifting && frozen.graph.visits($0.block.servicePointID)
+      }
       let row = JourneyRow(id: id, origin: origin, journey: Journey(frozen.graph))
       try JourneyStore.insert(row, in: tx)
-      return try walk(row, .start(entryPoint: origin.entryPoint, tokensLeft: tokensLeft, blocks: []), step, in: tx)
+      return try walk(
+        row,
+        .start(entryPoint: entryPoint, tokensLeft: tokensLeft, segments: origin.segments, blocks: blocks.map(\.block)), step, in: tx)
     }
+    if isNew { documents.commit(request.runtimeSnapshotRef, tenant: caller.tenant) }
+    return journey
+  }
+
+  /// What a journey will run on, and whether it has to be stored yet.
+  private func frozen(_ reference: String, _ tenant: String) async throws -> (FrozenConfig, isNew: Bool) {
+    if let known = try await documents.committed(reference, tenant: tenant, in: environment.database) { return (known, false) }
+    let frozen = FrozenConfig(try await clients.registry.getSnapshot(GetSnapshotRequest(snapshotRef: reference)))
+    if let problem = frozen.graph.problems().first {
+      throw RPCError.precondition(.journeyTransitionInvalid, "the journey document can't be walked: \(problem)")
+    }
+    return (frozen, true)
   }
 
   /// Tokens of all the kinds the document redeems that the session holds; nil when it redeems none.
@@ -59,7 +76,8 @@ extension JourneyServer {
     var fields = Validation()
     fields.idempotencyKey(request.idempotencyKey)
     fields.id(request.journeyInstanceID, "journey_instance_id")
-    fields.id(request.nodeID, "node_id")
+    // A signal is the journey's, not a node's.
+    if case .signal = request.step { fields.optionalID(request.nodeID, "node_id") } else { fields.id(request.nodeID, "node_id") }
     switch request.step {
     case .arrived(let arrived): fields.optionalID(arrived.servicePointID, "arrived.service_point_id")
     case .choose(let choose): fields.optionalText(choose.option, "choose.option", max: JourneyLimits.textBytes)
@@ -128,7 +146,7 @@ extension JourneyServer {
     let row = try await environment.database.read { [self, id = request.journeyInstanceID] reader in
       try find(id, caller.tenant, in: reader)
     }
-    guard let place = row.journey.record(request.nodeID)?.servicePointID, row.journey.currentNodeID == request.nodeID else { return }
+    guard let place = row.journey.record(request.nodeID)?.servicePointID, row.journey.stands(at: request.nodeID) else { return }
     let status = try await clients.city.getServicePoint(
       GetServicePointRequest(servicePointID: place, at: .init(nanosecondsSinceEpoch: environment.clock.now)))
     if status.blocked {

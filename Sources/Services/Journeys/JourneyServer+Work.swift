@@ -25,6 +25,18 @@ extension JourneyServer {
   /// What a timer's effect is called; it calls nobody.
   static let timer = "timer"
 
+  /// The effect that wakes a journey for a timer.
+  static func timerEffect(_ journey: String, _ timerID: String) -> String { "\(journey)-timer-\(timerID)" }
+
+  /// Effects of one node are performed in order; what another node waits for holds none up.
+  static func stream(_ journey: String, _ part: String) -> String { "\(journey)/\(part)" }
+
+  /// The orchestrator's task of one entry into an agent node: a name that says whom its end concerns.
+  static func taskID(_ journey: String, _ node: String, _ visit: Int) -> String { "ATASK-" + workID(journey, node, visit) }
+
+  /// The types that tell of a task's end.
+  static let taskEndTypes: [TypeGlob] = ["agent.task.result", "agent.task.failed", "agent.task.cancelled", "agent.task.timed_out"]
+
   /// Names the channel, bound to the journey runtime's own identity, over which its effects are performed, and takes their outcomes.
   /// Before the dispatcher starts.
   public func performEffects(over channel: any Channel) {
@@ -50,28 +62,26 @@ extension JourneyServer {
         RedeemRequest(
           idempotencyKey: id, entitlementID: entitlement.entitlementID, quantity: quantity, servicePointID: place,
           vendorID: redemption.vendorID, journeyInstanceID: row.id),
-        id: id, stream: row.id, in: tx)
+        id: id, stream: Self.stream(row.id, node), in: tx)
     case .askAgent(let node, let visit, let type, let intent):
       let id = Self.workID(row.id, node, visit)
       try step.perform(
         AgentOrchestrator.Methods.submitTask,
         RunTaskRequest(
-          idempotencyKey: id, tenantID: origin.tenantID, invoker: "tjm",
+          idempotencyKey: id, agentTaskID: Self.taskID(row.id, node, visit), tenantID: origin.tenantID, invoker: "tjm",
           context: AgentContext(
             productRuntimeSessionID: origin.productRuntimeSessionID, productVersionID: origin.productVersionID,
             journeyInstanceID: row.id, userID: origin.userID, marketCode: origin.marketCode,
             cityCode: frozen.config.market?.cityCode ?? "", profiles: frozen.agentProfiles,
             runtimeSnapshotRef: origin.runtimeSnapshotRef),
           task: AgentTaskSpec(agentType: type, intent: intent)),
-        id: id, stream: row.id, in: tx)
+        id: id, stream: Self.stream(row.id, node), in: tx)
     case .startTimer(let timerID, let due):
       try tx.perform(
         Effect(
-          id: "\(row.id)-timer-\(row.journey.revision)", owner: JourneyStep.producer, stream: row.id, method: Self.timer,
+          id: Self.timerEffect(row.id, timerID), owner: JourneyStep.producer, stream: Self.stream(row.id, timerID), method: Self.timer,
           request: Array(timerID.utf8), dueAt: due, tenant: origin.tenantID, subject: step.caller.principal, trace: step.trace))
-    case .cancelTimer:
-      // It fires into a node that was left, and the machine makes nothing of it.
-      break
+    case .cancelTimer(let timerID): try tx.cancelEffect(Self.timerEffect(row.id, timerID), at: step.now)
     }
   }
 
@@ -79,11 +89,16 @@ extension JourneyServer {
   @Sendable private func effectOutcome(
     _ effect: Effect, _ outcome: EffectOutcome
   ) async throws -> (@Sendable (borrowing Transaction) throws -> Void)? {
-    let step = JourneyStep(Caller(effect.subject ?? Principal.service(JourneyStep.producer)), environment)
+    let step = JourneyStep(effect.subject.map(Caller.init) ?? JourneyStep.itself(in: effect.tenant), environment)
+    if effect.method == Self.blockEnds {
+      try await liftExpired(effect, step)
+      return nil
+    }
+    let id = String(effect.stream.prefix { $0 != "/" })
     return { [self] tx in
-      guard let row = try JourneyStore.find(effect.stream, tenant: effect.tenant, in: tx),
-        let command = try command(for: effect, outcome, row, in: tx)
-      else { return }
+      guard let stored = try JourneyStore.find(id, tenant: effect.tenant, in: tx) else { return }
+      let row = try row(stored, in: tx)
+      guard let command = try command(for: effect, outcome, row, in: tx) else { return }
       _ = try walk(row, command, step, in: tx)
     }
   }
@@ -98,17 +113,37 @@ extension JourneyServer {
     guard let node = row.journey.nodes.first(where: { Self.workID(row.id, $0) == effect.id }) else { return nil }
     switch outcome {
     case .succeeded:
-      guard effect.method == Trutta.Methods.redeem.path else {
-        return .workSucceeded(nodeID: node.nodeID, visitNumber: node.visitNumber, tokensLeft: nil)
-      }
+      // That an agent was asked is no answer: its task's end is.
+      guard effect.method == Trutta.Methods.redeem.path else { return nil }
       let quantity = try RedeemRequest(decoding: effect.request).quantity
       return .workSucceeded(
         nodeID: node.nodeID, visitNumber: node.visitNumber, tokensLeft: row.journey.tokensLeft.map { max(0, $0 - quantity) })
-    case .failed(let error):
-      // While a recommendation is awaited she may ask an agent herself: that this one could not be asked ends nothing.
-      if case .agent(_, _, true)? = try documents.config(row.origin, in: tx).graph.node(node.nodeID)?.kind { return nil }
-      return .workFailed(nodeID: node.nodeID, visitNumber: node.visitNumber, reason: error.message)
+    case .failed(let error): return .workFailed(nodeID: node.nodeID, visitNumber: node.visitNumber, reason: error.message)
     case .cancelled: return nil
+    }
+  }
+
+  /// An agent's task has ended, as the log tells: the node that asked goes on. Called by the consumer.
+  func taskEnded(_ envelope: EventEnvelope) throws -> (@Sendable (borrowing Transaction) throws -> Void)? {
+    let id = envelope.journeyInstanceID
+    guard !id.isEmpty, envelope.agentTaskID.hasPrefix("ATASK-" + id + "-") else { return nil }
+    let failure: String?
+    switch envelope.type {
+    case "agent.task.result": failure = nil
+    case "agent.task.failed": failure = try envelope.payload?.unpack(as: AgentTaskFailed.self).message
+    case "agent.task.cancelled": failure = "the task was cancelled"
+    default: failure = "the agent took too long"
+    }
+    let step = JourneyStep(JourneyStep.itself(in: envelope.tenantID), environment, trace: TraceContext(below: envelope))
+    return { [self] tx in
+      guard let stored = try JourneyStore.find(id, tenant: envelope.tenantID, in: tx) else { return }
+      let row = try row(stored, in: tx)
+      let asked = row.journey.nodes.first { Self.taskID(id, $0.nodeID, $0.visitNumber) == envelope.agentTaskID }
+      guard let asked else { return }
+      let command: JourneyCommand =
+        failure.map { .workFailed(nodeID: asked.nodeID, visitNumber: asked.visitNumber, reason: $0) }
+        ?? .workSucceeded(nodeID: asked.nodeID, visitNumber: asked.visitNumber, tokensLeft: nil)
+      _ = try walk(row, command, step, in: tx)
     }
   }
 
@@ -146,9 +181,9 @@ extension JourneyServer {
   func prepareRedemption(_ request: AdvanceJourneyRequest, _ caller: Caller) async throws -> PreparedRedemption? {
     let (row, frozen) = try await environment.database.read { [self] reader in
       let row = try find(request.journeyInstanceID, caller.tenant, in: reader)
-      return (row, try documents.config(row.origin, in: reader))
+      return (row, try config(of: row, in: reader))
     }
-    guard row.journey.currentNodeID == request.nodeID, case .redeem(let token, let quantity)? = frozen.graph.node(request.nodeID)?.kind,
+    guard row.journey.stands(at: request.nodeID), case .redeem(let token, let quantity)? = frozen.graph.node(request.nodeID)?.kind,
       let place = row.journey.record(request.nodeID)?.servicePointID
     else { return nil }
     let held = try await purse(of: row.origin.productRuntimeSessionID).filter { $0.tokenID == token }

@@ -4,6 +4,8 @@ import SpanwireProtobuf
 import SpanwireRPC
 import SpanwireSchema
 import SpanwireServiceKit
+import SpanwireWellKnown
+import Synchronization
 
 /// TJM, the journey runtime: walks journey documents durably.
 ///
@@ -16,10 +18,24 @@ public final class JourneyServer: JourneyRuntimeService {
 
   public static let migrations = JourneyStore.migrations
 
+  /// Brings in what the orchestrator's tasks came to.
+  private let taskEnds: Mutex<DurableConsumer?> = Mutex(nil)
+
   public init(environment: ServiceEnvironment, clients: JourneyClients) {
     self.environment = environment
     self.clients = clients
   }
+
+  /// Begins to follow the ends of agents' tasks, for which nodes wait.
+  public func start() {
+    let consumer = DurableConsumer("tjm.tasks", environment.log, LogFilter(types: Self.taskEndTypes, tenant: nil)) { [self] event in
+      try taskEnded(try event.decoded())
+    }
+    taskEnds.withLock { $0 = consumer }
+    consumer.start()
+  }
+
+  public func stop() async { await taskEnds.withLock { $0 }?.stop() }
 
   // MARK: Reading
 
@@ -35,17 +51,49 @@ public final class JourneyServer: JourneyRuntimeService {
     let caller = try Caller(context)
     var fields = Validation()
     fields.optionalID(request.productRuntimeSessionID, "product_runtime_session_id")
+    fields.optionalID(request.journeyDocID, "journey_doc_id")
     fields.known(request.state, "state")
     let size = fields.pageSize(request.pageSize, default: JourneyLimits.defaultPageSize, max: JourneyLimits.pageSize)
     try fields.finish()
-    let before = try PageToken.decode(request.pageToken)
-    let page = try await environment.database.scan { [documents] reader in
-      try JourneyStore.page(
-        tenant: caller.tenant, session: request.productRuntimeSessionID, state: request.state, before: before, size: size, in: reader
-      ).map { $0.journey.instance($0.origin, id: $0.id, in: try documents.config($0.origin, in: reader).graph) }
+    var filter = JourneyStore.Filter(
+      tenant: caller.tenant, session: request.productRuntimeSessionID, document: request.journeyDocID, state: request.state)
+    // Ids sort by the time at which they were made, which is that of the start.
+    filter.from = request.startedFrom.map(Self.firstID) ?? ""
+    filter.before = request.startedBefore.map(Self.firstID) ?? ""
+    if !request.pageToken.isEmpty {
+      let token = try PageToken.decode(request.pageToken)
+      filter.before = filter.before.isEmpty ? token : min(filter.before, token)
+    }
+    let page = try await environment.database.scan { [self, filter] reader in
+      try JourneyStore.page(filter, size: size, in: reader).map { stored in
+        let row = try row(stored, in: reader)
+        return row.instance(in: try graph(of: row, in: reader))
+      }
     }
     let next = page.count == size ? PageToken.encode(page[size - 1].journeyInstanceID) : ""
     return ListJourneysResponse(journeys: page, nextPageToken: next)
+  }
+
+  /// The first id that a journey of that millisecond can have.
+  private static func firstID(_ time: Google_Protobuf_Timestamp) -> String {
+    let milliseconds = UInt64(clamping: time.nanosecondsSinceEpoch / 1_000_000) & 0xFFFF_FFFF_FFFF
+    return ULID(high: milliseconds << 16, low: 0).text(.journeyInstance)
+  }
+
+  /// The journey's own part of its session's stream, from its beginning or from where a watcher was.
+  public func watchJourney(
+    _ request: WatchJourneyRequest, responses: ResponseWriter<SubscribeResponse>, context: ServerContext
+  ) async throws {
+    let caller = try Caller(context)
+    var fields = Validation()
+    fields.id(request.journeyInstanceID, "journey_instance_id")
+    try fields.finish()
+    let journey = try await journey(request.journeyInstanceID, caller.tenant)
+    let subscribe = SubscribeRequest(
+      filter: EventFilter(
+        types: request.types, productRuntimeSessionID: journey.productRuntimeSessionID, journeyInstanceID: journey.journeyInstanceID),
+      cursor: request.cursor, untilEnd: request.untilEnd)
+    try await environment.log.subscribe(subscribe, tenant: caller.tenant, to: responses, context)
   }
 
   /// The journey as the contract shows it.
@@ -54,14 +102,27 @@ public final class JourneyServer: JourneyRuntimeService {
   }
 
   func instance(_ row: JourneyRow, in reader: borrowing some Reader & ~Copyable) throws -> JourneyInstance {
-    row.journey.instance(row.origin, id: row.id, in: try documents.config(row.origin, in: reader).graph)
+    row.instance(in: try graph(of: row, in: reader))
+  }
+
+  func graph(of row: JourneyRow, in reader: borrowing some Reader & ~Copyable) throws -> JourneyGraph {
+    try config(of: row, in: reader).graph
+  }
+
+  func config(of row: JourneyRow, in reader: borrowing some Reader & ~Copyable) throws -> FrozenConfig {
+    try documents.config(row.origin.runtimeSnapshotRef, tenant: row.origin.tenantID, in: reader)
+  }
+
+  /// A stored journey, ready to walk.
+  func row(_ stored: JourneyInstance, in reader: borrowing some Reader & ~Copyable) throws -> JourneyRow {
+    JourneyRow(stored, in: try documents.config(stored.runtimeSnapshotRef, tenant: stored.tenantID, in: reader).graph)
   }
 
   func find(_ id: String, _ tenant: String, in reader: borrowing some Reader & ~Copyable) throws -> JourneyRow {
-    guard let row = try JourneyStore.find(id, tenant: tenant, in: reader) else {
+    guard let stored = try JourneyStore.find(id, tenant: tenant, in: reader) else {
       throw RPCError.missing(.journeyNotFound, "no journey \(id)")
     }
-    return row
+    return try row(stored, in: reader)
   }
 
   // MARK: Walking
@@ -102,7 +163,7 @@ public final class JourneyServer: JourneyRuntimeService {
     _ row: JourneyRow, _ command: JourneyCommand, _ step: JourneyStep, recommended: ChangeRouteRequest? = nil,
     in tx: borrowing Transaction
   ) throws -> JourneyRow {
-    let frozen = try documents.config(row.origin, in: tx)
+    let frozen = try config(of: row, in: tx)
     let transition: JourneyTransition
     do {
       transition = try JourneyStateMachine.handle(command, row.journey, in: frozen.graph, now: step.now)
@@ -112,7 +173,7 @@ public final class JourneyServer: JourneyRuntimeService {
     guard !transition.events.isEmpty || !transition.effects.isEmpty else { return row }
     var after = row
     after.journey = transition.journey
-    try JourneyStore.update(after, from: row.journey.revision, in: tx)
+    try JourneyStore.update(after, from: row.journey, in: tx)
 
     let address = JourneyAddress(row, frozen)
     if let recommended {

@@ -12,35 +12,17 @@ public enum JourneyStateMachine {
   ) throws(JourneyRefusal) -> JourneyTransition {
     var walk = JourneyWalk(graph: graph, journey: journey, now: now)
     try walk.handle(command)
+    walk.settleJoins()
     return JourneyTransition(journey: walk.journey, events: walk.events, effects: walk.effects)
   }
-
-  /// The timer that lifts a block.
-  public static func unblockTimerID(_ servicePointID: String) -> String { "unblock:" + servicePointID }
 }
 
-/// One transition while it is made.
-private struct JourneyWalk {
-  let graph: JourneyGraph
-  var journey: Journey
-  let now: Int64
-  var events: [JourneyEvent] = []
-  var effects: [JourneyEffect] = []
-  private var steps = 0
-
-  init(graph: JourneyGraph, journey: Journey, now: Int64) {
-    self.graph = graph
-    self.journey = journey
-    self.now = now
-  }
-
-  // MARK: Commands
-
+extension JourneyWalk {
   mutating func handle(_ command: JourneyCommand) throws(JourneyRefusal) {
     switch command {
-    case .start(let entry, let tokens, let blocks): return try start(entry, tokens, blocks)
+    case .start(let entry, let tokens, let segments, let blocks): return try start(entry, tokens, segments, blocks)
     case .workSucceeded(let id, let visit, let tokens): return try workSucceeded(id, visit, tokens)
-    case .workFailed(let id, let visit, let reason): return try workFailed(id, visit, reason)
+    case .workFailed(let id, let visit, let reason): return workFailed(id, visit, reason)
     case .timerFired(let id): return try timerFired(id)
     default: break
     }
@@ -59,11 +41,13 @@ private struct JourneyWalk {
       try complete(id, "declined")
     case .forceSkip(let id, let by):
       try intervene(id)
+      if case .join? = graph.node(id)?.kind { throw .joinWaits(nodeID: id) }
       try skip(id, reason: by.reason, forced: by)
     case .forceComplete(let id, let by):
       try intervene(id)
+      if case .join? = graph.node(id)?.kind { return bringTogether(id, forced: by) }
       try complete(id, graph.node(id)?.kind?.waitsForDecision == true ? "accepted" : "completed", forced: by)
-    case .block(let block): try self.block(block)
+    case .block(let block): self.block(block)
     case .unblock(let place): unblock(place)
     case .abandon(let reason): end(.abandoned(reason: reason))
     case .forceAbort(let by): end(.aborted(by))
@@ -71,20 +55,22 @@ private struct JourneyWalk {
     }
   }
 
-  private mutating func start(_ entryPoint: String, _ tokens: Int64?, _ blocks: [Journey.Block]) throws(JourneyRefusal) {
+  private mutating func start(
+    _ entryPoint: String, _ tokens: Int64?, _ segments: [String], _ blocks: [Journey.Block]
+  ) throws(JourneyRefusal) {
     guard journey.status == .created else { throw .notInStatus(journey.status, allowed: [.created]) }
     guard let entry = graph.entryPoints.first(where: { $0.name == entryPoint }) else {
       throw .unknownEntryPoint(entryPoint, known: graph.entryPoints.map(\.name))
     }
-    emit(.started(entryPoint: entryPoint))
+    emit(.started(entryPoint: entryPoint, segments: segments))
     if let tokens { emit(.tokensCounted(tokens)) }
-    for block in blocks { try self.block(block) }
-    enter(entry.nodeID)
+    for block in blocks { self.block(block) }
+    enter(entry.nodeID, from: nil)
   }
 
   private mutating func arrive(_ id: String, _ place: String?) throws(JourneyRefusal) {
     let record = try current(id, takes: "visit", blockedAllowed: true)
-    if let block = journey.blocks.first(where: { $0.servicePointID == place ?? record.servicePointID }) {
+    if let block = (place ?? record.servicePointID).flatMap(journey.block(of:)) {
       throw .servicePointBlocked(block.servicePointID, until: block.until)
     }
     guard let target = record.servicePointID, record.status == .active, place == nil || place == target else {
@@ -98,13 +84,11 @@ private struct JourneyWalk {
     guard case .redeem(let token, let quantity)? = graph.node(id)?.kind, let place = record.servicePointID else {
       throw .stepNotAllowed(nodeID: id, kind: "redeem", status: record.status)
     }
-    if let block = journey.blocks.first(where: { $0.servicePointID == place }) {
-      throw .servicePointBlocked(place, until: block.until)
-    }
+    if let block = journey.block(of: place) { throw .servicePointBlocked(place, until: block.until) }
     if record.awaitsWork { throw .workUnderWay(nodeID: id) }
     if record.status == .failed {
-      emit(.nodeEntered(nodeID: id, servicePointID: place, visitNumber: record.visitNumber + 1, dueAt: nil))
-      record = journey.record(id)!
+      record.visitNumber += 1
+      emit(.nodeEntered(nodeID: id, from: id, servicePointID: place, visitNumber: record.visitNumber, dueAt: nil))
     }
     emit(.workRequested(nodeID: id))
     effects.append(
@@ -113,228 +97,80 @@ private struct JourneyWalk {
 
   private mutating func choose(_ id: String, _ option: String) throws(JourneyRefusal) {
     _ = try current(id, takes: "choice")
-    guard case .choice(_, let options)? = graph.node(id)?.kind, options.contains(option) else {
-      if case .choice(_, let options)? = graph.node(id)?.kind { throw .unknownOption(option, options: options) }
-      throw .unknownNode(id)
-    }
+    guard case .choice(_, let options)? = graph.node(id)?.kind else { throw .unknownNode(id) }
+    guard options.contains(option) else { throw .unknownOption(option, options: options) }
     emit(.choiceMade(nodeID: id, option: option))
     try complete(id, option)
   }
 
+  /// Recorded whoever waits for it; every node with an edge for it ends by it.
   private mutating func signal(_ name: String, _ value: String) throws(JourneyRefusal) {
     guard name.utf8.count + value.utf8.count <= JourneyLimits.textBytes else {
       throw .limitExceeded("signal", limit: JourneyLimits.textBytes)
     }
+    guard journey.signals.count < JourneyLimits.signals || journey.signals.contains(where: { $0.name == name }) else {
+      throw .limitExceeded("signals of different names", limit: JourneyLimits.signals)
+    }
     emit(.signalReceived(name: name, value: value))
-    guard let record = journey.currentNode, record.status == .active else { return }
-    if graph.edges(from: record.nodeID).contains(where: { $0.on == "signal:" + name && holds($0) }) {
-      try complete(record.nodeID, "signal:" + name)
+    for record in journey.standingRecords where record.status == .active && journey.status == .running && journey.stands(at: record.nodeID)
+    {
+      // What was asked of Trutta is a fact to come: its node waits for it.
+      if case .redeem? = graph.node(record.nodeID)?.kind, record.awaitsWork { continue }
+      if graph.edges(from: record.nodeID).contains(where: { $0.on == "signal:" + name && holds($0) }) {
+        try complete(record.nodeID, "signal:" + name)
+      }
     }
   }
 
-  private mutating func changeRoute(_ places: [String], _ proposal: String?, _ reason: String) throws(JourneyRefusal) {
-    guard !places.isEmpty else { throw .routeEmpty }
-    guard journey.nextStop + places.count <= JourneyLimits.routeStops else {
-      throw .limitExceeded("route", limit: JourneyLimits.routeStops)
-    }
-    for place in places {
-      if let block = journey.blocks.first(where: { $0.servicePointID == place }) {
-        throw .servicePointBlocked(place, until: block.until)
-      }
-    }
-    let decided = proposal == nil ? nil : awaitedDecision
-    emit(.routeChanged(servicePointIDs: places, proposalID: proposal, reason: reason))
-    if let decided { try complete(decided, "accepted") }
-  }
+  // MARK: Outcomes of effects
 
   private mutating func workSucceeded(_ id: String, _ visit: Int, _ tokens: Int64?) throws(JourneyRefusal) {
     // Even a late answer tells how many tokens are left.
     if let tokens, tokens != journey.tokensLeft, !journey.status.isTerminal { emit(.tokensCounted(tokens)) }
-    guard journey.status == .running, let record = journey.currentNode, record.nodeID == id, record.visitNumber == visit, record.awaitsWork
-    else { return }
+    guard let record = awaiting(id, visit) else { return }
     switch graph.node(id)?.kind {
-    case .redeem?: try complete(id, "completed")
-    case .agent(_, _, let waits)? where !waits: try complete(id, "completed")
+    case .redeem?: try complete(record.nodeID, "completed")
+    case .agent(_, _, let waits)? where !waits: try complete(record.nodeID, "completed")
     default: break  // a recommendation waits for its decision, a visit for the traveller
     }
   }
 
-  private mutating func workFailed(_ id: String, _ visit: Int, _ reason: String) throws(JourneyRefusal) {
-    guard journey.status == .running, let record = journey.currentNode, record.nodeID == id, record.visitNumber == visit else { return }
-    switch graph.node(id)?.kind {
-    case .redeem? where record.awaitsWork, .agent? where record.awaitsWork:
-      emit(.nodeFailed(nodeID: id, reason: reason))
-      if let edge = way(from: id, "failed") {
-        enter(edge.to)
-      } else if case .agent? = graph.node(id)?.kind {
-        end(.failed(nodeID: id, reason: reason))
-      }  // a redemption may be tried again
-    default: break
-    }
+  private mutating func workFailed(_ id: String, _ visit: Int, _ reason: String) {
+    guard awaiting(id, visit) != nil, let kind = graph.node(id)?.kind else { return }
+    // While a recommendation is awaited she may ask an agent herself: that this one failed ends nothing, unless the document says so.
+    let edge = kind.waitsForDecision ? graph.edges(from: id).first { $0.on == "failed" && holds($0) } : way(from: id, "failed")
+    if kind.waitsForDecision && edge == nil { return }
+    emit(.nodeFailed(nodeID: id, reason: reason))
+    if let edge {
+      enter(edge.to, from: id)
+    } else if case .agent = kind {
+      end(.failed(nodeID: id, reason: reason))
+    }  // a redemption may be tried again
   }
 
   private mutating func timerFired(_ timerID: String) throws(JourneyRefusal) {
-    guard journey.status == .running else { return }
-    if let block = journey.blocks.first(where: { JourneyStateMachine.unblockTimerID($0.servicePointID) == timerID }) {
-      if let until = block.until, until <= now { unblock(block.servicePointID) }
-      return
-    }
-    guard let record = journey.currentNode, record.timerID == timerID, let due = record.dueAt, due <= now else { return }
+    guard journey.status == .running, let record = journey.standingRecords.first(where: { $0.timerID == timerID }),
+      let due = record.dueAt, due <= now, record.status == .active
+    else { return }
     emit(.timerFired(nodeID: record.nodeID, timerID: timerID, due: due))
     try complete(record.nodeID, "completed")
   }
 
-  private mutating func block(_ block: Journey.Block) throws(JourneyRefusal) {
-    if journey.blocks.contains(block) { return }
-    if let until = block.until, until <= now { return }
-    guard journey.blocks.count < JourneyLimits.blockedServicePoints || journey.isBlocked(block.servicePointID) else {
-      throw .limitExceeded("blocked service points", limit: JourneyLimits.blockedServicePoints)
-    }
-    let former = journey.blocks.first { $0.servicePointID == block.servicePointID }
-    let here = journey.currentNode.flatMap { record -> String? in
-      // Work that is under way at the place goes on: its outcome is a fact, not a step.
-      let stands = record.status == .active || record.status == .blocked
-      return stands && record.servicePointID == block.servicePointID && !record.awaitsWork ? record.nodeID : nil
-    }
-    emit(.nodeBlocked(nodeID: here, block))
-    // The route loses the place, and a visit that stood there goes on to the next stop if there is one.
-    let ahead = journey.route.dropFirst(journey.nextStop)
-    if ahead.contains(block.servicePointID) {
-      let rest = ahead.filter { $0 != block.servicePointID }
-      emit(.routeChanged(servicePointIDs: rest, proposalID: nil, reason: "\(block.servicePointID) is blocked: \(block.reason)"))
-    }
-    let timer = JourneyStateMachine.unblockTimerID(block.servicePointID)
-    if former?.until != nil { effects.append(.cancelTimer(timerID: timer)) }
-    if let until = block.until { effects.append(.startTimer(timerID: timer, due: until)) }
-  }
-
-  private mutating func unblock(_ place: String) {
-    guard let block = journey.blocks.first(where: { $0.servicePointID == place }) else { return }
-    let stopped = journey.currentNode.flatMap { $0.status == .blocked && $0.servicePointID == place ? $0.nodeID : nil }
-    emit(.nodeUnblocked(nodeID: stopped, servicePointID: place))
-    if block.until != nil { effects.append(.cancelTimer(timerID: JourneyStateMachine.unblockTimerID(place))) }
-  }
-
-  // MARK: Walking
-
-  private mutating func emit(_ event: JourneyEvent) {
-    journey.apply(event, graph, at: now)
-    events.append(event)
-  }
-
-  private mutating func end(_ event: JourneyEvent) {
-    if let record = journey.currentNode { cancelTimer(of: record) }
-    for block in journey.blocks where block.until != nil {
-      effects.append(.cancelTimer(timerID: JourneyStateMachine.unblockTimerID(block.servicePointID)))
-    }
-    emit(event)
-  }
-
-  private mutating func complete(_ id: String, _ outcome: String, forced: Intervention? = nil) throws(JourneyRefusal) {
-    guard let record = journey.record(id) else { throw .unknownNode(id) }
-    cancelTimer(of: record, unlessDue: true)
-    emit(.nodeCompleted(nodeID: id, outcome: outcome, servicePointID: record.servicePointID, forced: forced))
-    if let edge = way(from: id, outcome) {
-      enter(edge.to)
-    } else if forced != nil {
-      throw .noWayOn(nodeID: id, outcome: outcome)
-    } else {
-      end(.failed(nodeID: id, reason: "no edge leaves '\(id)' on '\(outcome)'"))
-    }
-  }
-
-  private mutating func skip(_ id: String, reason: String, forced: Intervention?) throws(JourneyRefusal) {
-    if let record = journey.record(id) { cancelTimer(of: record) }
-    emit(.nodeSkipped(nodeID: id, reason: reason, forced: forced))
-    // An edge of its own; else on as if it were done; else the first way that is open at all.
-    guard let edge = way(from: id, "skipped") ?? way(from: id, "completed") ?? graph.edges(from: id).first(where: { holds($0) }) else {
-      throw .noWayOn(nodeID: id, outcome: "skipped")
-    }
-    enter(edge.to)
-  }
-
-  private mutating func enter(_ id: String) {
-    steps += 1
-    guard let node = graph.node(id), let kind = node.kind, let record = journey.record(id), steps <= JourneyLimits.automaticSteps else {
-      return end(.failed(nodeID: id, reason: "more than \(JourneyLimits.automaticSteps) nodes passed without a wait"))
-    }
-    let visit = record.visitNumber + 1
-    func entered(_ place: String? = nil, due: Int64? = nil) -> JourneyEvent {
-      .nodeEntered(nodeID: id, servicePointID: place, visitNumber: visit, dueAt: due)
-    }
-    switch kind {
-    case .start:
-      emit(entered())
-      emit(.nodeCompleted(nodeID: id, outcome: "completed", servicePointID: nil, forced: nil))
-      follow(id, "completed")
-    case .visit(let fixed):
-      emit(entered(fixed ?? journey.nextOpenStop))
-      stopIfBlocked()
-    case .redeem:
-      emit(entered(journey.currentServicePointID))
-      if journey.currentServicePointID == nil {
-        emit(.nodeSkipped(nodeID: id, reason: "no place was visited", forced: nil))
-        follow(id, "skipped")
-      } else {
-        stopIfBlocked()
-      }
-    case .choice, .message: emit(entered())
-    case .agent(let type, let intent, _):
-      emit(entered())
-      emit(.workRequested(nodeID: id))
-      effects.append(.askAgent(nodeID: id, visitNumber: visit, agentType: type, intent: intent))
-    case .timer(let after):
-      let due = now + after
-      emit(entered(due: due))
-      effects.append(.startTimer(timerID: "\(id)#\(visit)", due: due))
-    case .end:
-      emit(entered())
-      emit(.nodeCompleted(nodeID: id, outcome: "completed", servicePointID: nil, forced: nil))
-      end(.completed(endNodeID: id))
-    }
-  }
-
-  private mutating func follow(_ id: String, _ outcome: String) {
-    if let edge = way(from: id, outcome) ?? (outcome == "skipped" ? graph.edges(from: id).first(where: { holds($0) }) : nil) {
-      enter(edge.to)
-    } else {
-      end(.failed(nodeID: id, reason: "no edge leaves '\(id)' on '\(outcome)'"))
-    }
-  }
-
-  /// A node that was just entered at a blocked place is blocked.
-  private mutating func stopIfBlocked() {
-    guard let record = journey.currentNode, let place = record.servicePointID,
-      let block = journey.blocks.first(where: { $0.servicePointID == place })
-    else { return }
-    emit(.nodeBlocked(nodeID: record.nodeID, block))
-  }
-
-  private mutating func cancelTimer(of record: Journey.NodeRecord, unlessDue: Bool = false) {
-    guard record.status == .active, let due = record.dueAt, !(unlessDue && due <= now) else { return }
-    effects.append(.cancelTimer(timerID: record.timerID))
-  }
-
-  // MARK: Questions
-
-  private func way(from id: String, _ outcome: String) -> JourneyGraph.Edge? {
-    graph.edges(from: id).first { ($0.on.isEmpty || $0.on == outcome) && holds($0) }
-  }
-
-  private func holds(_ edge: JourneyGraph.Edge) -> Bool { journey.isTrue(JourneyGraph.Condition(rawValue: edge.when)) }
-
-  /// The agent node whose recommendation the journey waits to see decided.
-  private var awaitedDecision: String? {
-    guard let record = journey.currentNode, record.status == .active, graph.node(record.nodeID)?.kind?.waitsForDecision == true
+  /// The record of a node that stands and awaits work of that visit.
+  private func awaiting(_ id: String, _ visit: Int) -> Journey.NodeRecord? {
+    guard journey.status == .running, journey.stands(at: id), let record = journey.record(id), record.visitNumber == visit,
+      record.awaitsWork
     else { return nil }
-    return record.nodeID
+    return record
   }
+
+  // MARK: Who may
 
   private func current(
     _ id: String, takes kind: String, blockedAllowed: Bool = false, failedAllowed: Bool = false
   ) throws(JourneyRefusal) -> Journey.NodeRecord {
     guard let node = graph.node(id), let record = journey.record(id) else { throw .unknownNode(id) }
-    guard journey.currentNodeID == id else { throw .nodeNotCurrent(id, current: journey.currentNodeID) }
+    guard journey.stands(at: id) else { throw .nodeNotCurrent(id, current: journey.standing) }
     let isFit = record.status == .active || (blockedAllowed && record.status == .blocked) || (failedAllowed && record.status == .failed)
     guard node.kind?.name == kind, isFit else {
       throw .stepNotAllowed(nodeID: id, kind: node.kind?.name ?? "", status: record.status)
@@ -342,10 +178,10 @@ private struct JourneyWalk {
     return record
   }
 
-  /// Operators reach the node the traveller stands at, in whatever state it is.
+  /// Operators reach the nodes where the traveller stands, in whatever state they are.
   private func intervene(_ id: String) throws(JourneyRefusal) {
     guard graph.node(id) != nil else { throw .unknownNode(id) }
-    guard journey.currentNodeID == id else { throw .nodeNotCurrent(id, current: journey.currentNodeID) }
+    guard journey.stands(at: id) else { throw .nodeNotCurrent(id, current: journey.standing) }
   }
 }
 

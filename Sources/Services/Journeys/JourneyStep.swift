@@ -18,13 +18,16 @@ struct JourneyStep: Sendable {
   /// Of a redeem step.
   var redemption: PreparedRedemption?
 
-  init(_ caller: Caller, _ environment: ServiceEnvironment, redemption: PreparedRedemption? = nil) {
+  init(_ caller: Caller, _ environment: ServiceEnvironment, redemption: PreparedRedemption? = nil, trace: TraceContext? = nil) {
     self.caller = caller
     self.environment = environment
     now = environment.clock.now
-    trace = CallContext.current?.trace
+    self.trace = trace ?? CallContext.current?.trace
     self.redemption = redemption
   }
+
+  /// The journey runtime, when nobody asked it.
+  static func itself(in tenant: String) -> Caller { Caller(Principal(kind: .service, id: producer, tenant: tenant, surface: .internal)) }
 
   /// A call of another service, made after the commit.
   func perform(

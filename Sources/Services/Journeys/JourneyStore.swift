@@ -1,12 +1,10 @@
-import FoundationEssentials
 import SpanwireDatabase
 import SpanwireSchema
 import SpanwireServiceKit
 
-/// One journey's row.
+/// One journey: what it was started with, and how it stands.
 struct JourneyRow: Sendable {
   var id: String
-  /// What it was started with.
   var origin: StartJourneyRequest
   var journey: Journey
 }
@@ -23,19 +21,29 @@ enum JourneyStore {
             tenant_id TEXT NOT NULL,
             journey_instance_id TEXT NOT NULL,
             session_id TEXT NOT NULL,
+            journey_doc_id TEXT NOT NULL,
             state INTEGER NOT NULL,
             revision INTEGER NOT NULL,
-            origin BLOB NOT NULL,
             journey BLOB NOT NULL,
             PRIMARY KEY (tenant_id, journey_instance_id)
           ) STRICT;
           CREATE INDEX tjm_journeys_of_session ON tjm_journeys (tenant_id, session_id, journey_instance_id);
-          CREATE INDEX tjm_journeys_running ON tjm_journeys (tenant_id, journey_instance_id) WHERE state = 2;
+          CREATE INDEX tjm_journeys_of_document ON tjm_journeys (tenant_id, journey_doc_id, journey_instance_id);
+          CREATE INDEX tjm_journeys_in_state ON tjm_journeys (tenant_id, state, journey_instance_id);
           CREATE TABLE tjm_configs (
             tenant_id TEXT NOT NULL,
             snapshot_ref TEXT NOT NULL,
             config BLOB NOT NULL,
             PRIMARY KEY (tenant_id, snapshot_ref)
+          ) STRICT;
+          CREATE TABLE tjm_blocks (
+            tenant_id TEXT NOT NULL,
+            service_point_id TEXT NOT NULL,
+            reason TEXT NOT NULL,
+            until INTEGER NOT NULL,
+            expiry TEXT NOT NULL,
+            lifting INTEGER NOT NULL,
+            PRIMARY KEY (tenant_id, service_point_id)
           ) STRICT;
           """)
     ])
@@ -43,66 +51,107 @@ enum JourneyStore {
   static func insert(_ row: JourneyRow, in tx: borrowing Transaction) throws {
     try tx.execute(
       """
-      INSERT INTO tjm_journeys (tenant_id, journey_instance_id, session_id, state, revision, origin, journey)
+      INSERT INTO tjm_journeys (tenant_id, journey_instance_id, session_id, journey_doc_id, state, revision, journey)
       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-      """, row.origin.tenantID, row.id, row.origin.productRuntimeSessionID, row.journey.status.contract.rawValue, row.journey.revision,
-      row.origin.encoded(), try encode(row.journey))
+      """, row.origin.tenantID, row.id, row.origin.productRuntimeSessionID, row.origin.journeyDocID, row.journey.status.contract.rawValue,
+      row.journey.revision, row.stored.encoded())
   }
 
-  static func update(_ row: JourneyRow, from revision: UInt64, in tx: borrowing Transaction) throws {
-    try tx.execute(
-      """
-      UPDATE tjm_journeys SET state = ?3, revision = ?4, journey = ?5
-      WHERE tenant_id = ?1 AND journey_instance_id = ?2 AND revision = ?6
-      """, row.origin.tenantID, row.id, row.journey.status.contract.rawValue, row.journey.revision, try encode(row.journey), revision,
-      expecting: .rows(1))
+  /// Most steps leave a journey running: then no index is touched.
+  static func update(_ row: JourneyRow, from before: Journey, in tx: borrowing Transaction) throws {
+    if row.journey.status == before.status {
+      try tx.execute(
+        """
+        UPDATE tjm_journeys SET revision = ?3, journey = ?4
+        WHERE tenant_id = ?1 AND journey_instance_id = ?2 AND revision = ?5
+        """, row.origin.tenantID, row.id, row.journey.revision, row.stored.encoded(), before.revision, expecting: .rows(1))
+    } else {
+      try tx.execute(
+        """
+        UPDATE tjm_journeys SET state = ?3, revision = ?4, journey = ?5
+        WHERE tenant_id = ?1 AND journey_instance_id = ?2 AND revision = ?6
+        """, row.origin.tenantID, row.id, row.journey.status.contract.rawValue, row.journey.revision, row.stored.encoded(),
+        before.revision, expecting: .rows(1))
+    }
   }
 
-  static func find(_ id: String, tenant: String, in reader: borrowing some Reader & ~Copyable) throws -> JourneyRow? {
+  static func find(_ id: String, tenant: String, in reader: borrowing some Reader & ~Copyable) throws -> JourneyInstance? {
     try reader.first(
-      "SELECT journey_instance_id, origin, journey FROM tjm_journeys WHERE tenant_id = ?1 AND journey_instance_id = ?2", tenant, id,
-      row: decode)
+      "SELECT journey FROM tjm_journeys WHERE tenant_id = ?1 AND journey_instance_id = ?2", tenant, id, row: decode)
   }
 
-  /// A page of a session's journeys, or of all, newest first.
-  static func page(
-    tenant: String, session: String, state: JourneyState, before: String, size: Int, in reader: borrowing some Reader & ~Copyable
-  ) throws -> [JourneyRow] {
+  /// Which journeys a listing wants, and between which ids.
+  struct Filter: Sendable {
+    var tenant: String
+    var session = ""
+    var document = ""
+    var state = JourneyState.unspecified
+    var from = ""
+    var before = ""
+  }
+
+  /// A page of journeys, newest first.
+  static func page(_ filter: Filter, size: Int, in reader: borrowing some Reader & ~Copyable) throws -> [JourneyInstance] {
     // The highest id there can be: ids are made of ASCII.
-    let before = before.isEmpty ? "\u{7f}" : before
-    if session.isEmpty {
+    let before = filter.before.isEmpty ? "\u{7f}" : filter.before
+    let state = filter.state.rawValue
+    // Each by the index that narrows most.
+    if !filter.session.isEmpty {
       return try reader.query(
         """
-        SELECT journey_instance_id, origin, journey FROM tjm_journeys
-        WHERE tenant_id = ?1 AND journey_instance_id < ?2 AND (?3 = 0 OR state = ?3) ORDER BY journey_instance_id DESC LIMIT ?4
-        """, tenant, before, state.rawValue, size, row: decode)
+        SELECT journey FROM tjm_journeys
+        WHERE tenant_id = ?1 AND session_id = ?5 AND journey_instance_id >= ?2 AND journey_instance_id < ?3
+          AND (?4 = 0 OR state = ?4) AND (?6 = '' OR journey_doc_id = ?6)
+        ORDER BY journey_instance_id DESC LIMIT ?7
+        """, filter.tenant, filter.from, before, state, filter.session, filter.document, size, row: decode)
+    }
+    if !filter.document.isEmpty {
+      return try reader.query(
+        """
+        SELECT journey FROM tjm_journeys
+        WHERE tenant_id = ?1 AND journey_doc_id = ?5 AND journey_instance_id >= ?2 AND journey_instance_id < ?3
+          AND (?4 = 0 OR state = ?4)
+        ORDER BY journey_instance_id DESC LIMIT ?6
+        """, filter.tenant, filter.from, before, state, filter.document, size, row: decode)
+    }
+    if filter.state != .unspecified {
+      return try reader.query(
+        """
+        SELECT journey FROM tjm_journeys
+        WHERE tenant_id = ?1 AND state = ?4 AND journey_instance_id >= ?2 AND journey_instance_id < ?3
+        ORDER BY journey_instance_id DESC LIMIT ?5
+        """, filter.tenant, filter.from, before, state, size, row: decode)
     }
     return try reader.query(
       """
-      SELECT journey_instance_id, origin, journey FROM tjm_journeys
-      WHERE tenant_id = ?1 AND session_id = ?5 AND journey_instance_id < ?2 AND (?3 = 0 OR state = ?3)
+      SELECT journey FROM tjm_journeys WHERE tenant_id = ?1 AND journey_instance_id >= ?2 AND journey_instance_id < ?3
       ORDER BY journey_instance_id DESC LIMIT ?4
-      """, tenant, before, state.rawValue, size, session, row: decode)
+      """, filter.tenant, filter.from, before, size, row: decode)
   }
 
-  /// The ids of a tenant's running journeys.
-  static func running(tenant: String, limit: Int, in reader: borrowing some Reader & ~Copyable) throws -> [String] {
+  /// A tenant's next running journeys, oldest first.
+  static func running(
+    tenant: String, after id: String, limit: Int, in reader: borrowing some Reader & ~Copyable
+  ) throws -> [JourneyInstance] {
     try reader.query(
-      "SELECT journey_instance_id FROM tjm_journeys WHERE tenant_id = ?1 AND state = 2 ORDER BY journey_instance_id LIMIT ?2", tenant,
-      limit
-    ) { $0[0] }
+      """
+      SELECT journey FROM tjm_journeys WHERE tenant_id = ?1 AND state = ?2 AND journey_instance_id > ?3
+      ORDER BY journey_instance_id LIMIT ?4
+      """, tenant, JourneyState.running.rawValue, id, limit, row: decode)
   }
 
   /// The next journeys of all tenants, by (tenant, id): for the check against the log.
   static func all(
     afterTenant tenant: String, id: String, limit: Int, in reader: borrowing some Reader & ~Copyable
-  ) throws -> [JourneyRow] {
+  ) throws -> [JourneyInstance] {
     try reader.query(
       """
-      SELECT journey_instance_id, origin, journey FROM tjm_journeys
-      WHERE tenant_id > ?1 OR (tenant_id = ?1 AND journey_instance_id > ?2) ORDER BY tenant_id, journey_instance_id LIMIT ?3
+      SELECT journey FROM tjm_journeys WHERE (tenant_id, journey_instance_id) > (?1, ?2)
+      ORDER BY tenant_id, journey_instance_id LIMIT ?3
       """, tenant, id, limit, row: decode)
   }
+
+  private static func decode(_ row: Row) throws -> JourneyInstance { try JourneyInstance(decoding: row.get(0, as: [UInt8].self)) }
 
   // MARK: Frozen configurations
 
@@ -114,14 +163,4 @@ enum JourneyStore {
   static func frozen(_ reference: String, tenant: String, in reader: borrowing some Reader & ~Copyable) throws -> [UInt8]? {
     try reader.first("SELECT config FROM tjm_configs WHERE tenant_id = ?1 AND snapshot_ref = ?2", tenant, reference) { $0[0] }
   }
-
-  // MARK: Rows
-
-  private static func decode(_ row: Row) throws -> JourneyRow {
-    JourneyRow(
-      id: row[0], origin: try StartJourneyRequest(decoding: row.get(1, as: [UInt8].self)),
-      journey: try JSONDecoder().decode(Journey.self, from: Data(row.get(2, as: [UInt8].self))))
-  }
-
-  private static func encode(_ journey: Journey) throws -> [UInt8] { Array(try JSONEncoder().encode(journey)) }
 }

@@ -9,6 +9,8 @@ struct RouteCheck: Sendable {
   var profiles: [Profile]
   var marketCode: String
   var blocked: Set<String>
+  /// When the safety profile wants the day to be over; nil when it doesn't say.
+  var latestEnd: Int64?
 
   /// Where the walk stands: at a place, at a time.
   struct Walk: Sendable {
@@ -63,6 +65,7 @@ struct RouteCheck: Sendable {
     for case .safety(let safety) in profiles.compactMap(\.kind) where safety.maxWalkingMetres > 0 && walk.metres > safety.maxWalkingMetres {
       return "the route is longer than the safety profile's \(Int(safety.maxWalkingMetres)) metres"
     }
+    if let latestEnd, walk.time > latestEnd { return "the route ends later than the safety profile allows: at \(id)" }
     return nil
   }
 }

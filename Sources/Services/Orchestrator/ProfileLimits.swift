@@ -1,5 +1,6 @@
 import Foundation
 import SpanwireSchema
+import SpanwireServiceKit
 
 /// What the profiles of a runtime configuration allow, in one place.
 struct ProfileLimits: Hashable, Sendable {
@@ -36,15 +37,7 @@ struct ProfileLimits: Hashable, Sendable {
   }
 
   /// The latest end of a day that is under way, in nanoseconds since the epoch; nil without a limit.
-  func latestEnd(onDayOf now: Int64) -> Int64? {
-    let parts = latestEndLocal.split(separator: ":").compactMap { Int($0) }
-    guard parts.count == 2, let zone = TimeZone(identifier: timeZone) else { return nil }
-    var calendar = Calendar(identifier: .gregorian)
-    calendar.timeZone = zone
-    let date = Date(timeIntervalSince1970: Double(now / 1_000_000_000))
-    guard let end = calendar.date(bySettingHour: parts[0], minute: parts[1], second: 0, of: date) else { return nil }
-    return Int64(end.timeIntervalSince1970) * 1_000_000_000
-  }
+  func latestEnd(onDayOf now: Int64) -> Int64? { TimeOfDay(latestEndLocal)?.moment(onDayOf: now, in: timeZone) }
 
   /// A moment as the clock on the wall says it: "14:05".
   func wallClock(_ nanoseconds: Int64) -> String {

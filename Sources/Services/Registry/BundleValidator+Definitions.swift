@@ -75,7 +75,7 @@ extension BundleValidator {
       if !(safety.maxWalkingMetres >= 0 && safety.maxWalkingMetres <= 1_000_000) {
         mistake("safety.max_walking_metres", "must be from 0 to 1000000")
       }
-      if !safety.latestEndLocal.isEmpty, WallClockTime(safety.latestEndLocal) == nil {
+      if !safety.latestEndLocal.isEmpty, TimeOfDay(safety.latestEndLocal) == nil {
         mistake("safety.latest_end_local", "must be a time such as \"22:00\"")
       }
     case .ops(let ops):
@@ -212,20 +212,5 @@ extension Profile.Kind {
     case .ops: "ops"
     case .quality: "quality"
     }
-  }
-}
-
-/// A time of day such as "22:00".
-struct WallClockTime: Hashable, Sendable {
-  var hour: Int
-  var minute: Int
-
-  init?(_ text: String) {
-    let parts = text.split(separator: ":", omittingEmptySubsequences: false)
-    guard text.utf8.count == 5, parts.count == 2, let hour = Int(parts[0]), let minute = Int(parts[1]),
-      (0...23).contains(hour), (0...59).contains(minute)
-    else { return nil }
-    self.hour = hour
-    self.minute = minute
   }
 }

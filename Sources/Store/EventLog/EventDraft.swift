@@ -137,3 +137,14 @@ extension LogEvent {
     return try decoded().payload?.unpack(as: Payload.self)
   }
 }
+
+extension TraceContext {
+  /// A new span below the one that wrote an event; nil when nobody traced it.
+  public init?(below envelope: EventEnvelope) {
+    guard envelope.traceID.count == 16, envelope.spanID.count == 8 else { return nil }
+    func number(_ bytes: ArraySlice<UInt8>) -> UInt64 { bytes.reduce(0) { $0 << 8 | UInt64($1) } }
+    self = TraceContext(
+      traceHigh: number(envelope.traceID[0..<8]), traceLow: number(envelope.traceID[8..<16]), spanID: number(envelope.spanID[0..<8])
+    ).child()
+  }
+}

@@ -53,11 +53,11 @@ extension EventLog {
   }
 
   /// Calls `body` with every event of a filter up to the log's present end, in order: how a room rebuilds its rows to verify them.
-  public func replay(_ filter: LogFilter, _ body: (LogEvent) throws -> Void) async throws {
+  public func replay(_ filter: LogFilter, _ body: (LogEvent) async throws -> Void) async throws {
     var cursor = LogCursor.beginning
     while true {
       let (events, through, atEnd) = try await list(filter, after: cursor, limit: Int(EventLogLimits.page))
-      for event in events { try body(event) }
+      for event in events { try await body(event) }
       if atEnd { return }
       cursor = .after(through)
     }

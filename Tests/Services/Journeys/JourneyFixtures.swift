@@ -65,15 +65,20 @@ struct Walker {
   /// Succeeds at the redemption that was just asked for.
   mutating func redeem(left: Int64 = 1) throws {
     try send(.redeem(nodeID: "redeem"))
-    try send(.workSucceeded(nodeID: "redeem", visitNumber: journey.currentNode!.visitNumber, tokensLeft: left))
+    try send(.workSucceeded(nodeID: "redeem", visitNumber: journey.record("redeem")!.visitNumber, tokensLeft: left))
   }
 
-  var stands: String { "\(journey.currentNodeID ?? "-") \(journey.currentNode?.status.rawValue ?? "-")" }
+  /// `visit active`, and of several branches each: `a active, b blocked`.
+  var stands: String {
+    journey.standing.isEmpty ? "-" : journey.standingRecords.map { "\($0.nodeID) \($0.status.rawValue)" }.joined(separator: ", ")
+  }
+
+  func place(of node: String) -> String? { journey.record(node)?.servicePointID }
 
   /// Started, planned, at the first of the cafés.
   static func onTheWay(_ route: [String] = ["A", "B", "C"]) throws -> Walker {
     var walker = Walker()
-    try walker.send(.start(entryPoint: "start", tokensLeft: 3, blocks: []))
+    try walker.send(.start(entryPoint: "start", tokensLeft: 3))
     try walker.send(.changeRoute(servicePointIDs: route, proposalID: "PRP-1", reason: "accepted"))
     return walker
   }

@@ -9,7 +9,9 @@ import Synchronization
 /// The services a journey asks, as small as a test needs them: real routes behind a real channel, a few facts behind those.
 final class Neighbours: Sendable {
   struct Facts: Sendable {
-    var config = viennaConfig
+    /// Snapshots by reference.
+    var configs = [viennaConfig.snapshotRef: viennaConfig]
+    var snapshotsRead = 0
     var places: [String: ServicePointStatus] = [:]
     var entitlements: [Entitlement] = []
     /// Redemptions by idempotency key: what makes a second one with the same key the first.
@@ -45,8 +47,11 @@ final class Neighbours: Sendable {
       Registry.descriptor,
       [
         .unary(Registry.Methods.getSnapshot) { (request: GetSnapshotRequest, _) -> RuntimeConfig in
-          let config = self.facts.withLock { $0.config }
-          guard request.snapshotRef == config.snapshotRef else { throw RPCError.notFound("no snapshot") }
+          let config = self.facts.withLock { facts in
+            facts.snapshotsRead += 1
+            return facts.configs[request.snapshotRef]
+          }
+          guard let config else { throw RPCError.notFound("no snapshot") }
           return config
         }
       ])

@@ -2,22 +2,26 @@ import FoundationEssentials
 import Glibc
 import SpanwireDatabase
 import SpanwireEventLog
+import SpanwireProtobuf
 import SpanwireRPC
 import SpanwireRPCInProcess
 import SpanwireSchema
 import SpanwireServiceKit
+import SpanwireWellKnown
 
 @testable import SpanwireJourneys
 
 /// A journey runtime on a database of its own, with neighbours that answer as the test wants.
 final class World: Sendable {
   let folder: String
-  let clock = ManualClock()
+  let clock = ManualClock(World.beginning)
   let neighbours: Neighbours
   let environment: ServiceEnvironment
   let server: JourneyServer
   private let database: SQLiteDatabase
   private let router: ServerRouter
+  /// 2026-05-04T11:00 in Vienna.
+  static let beginning: Int64 = 1_777_885_200_000_000_000
   static let traveller = Principal(kind: .user, id: "USR-1", tenant: "vienna", roles: ["traveller"], surface: .edge)
 
   /// With an earlier world that has stopped, goes on from a copy of what that one left on disk.
@@ -45,11 +49,13 @@ final class World: Sendable {
     router = ServerRouter([JourneyRuntime.routes(server)], interceptors: [ExposureInterceptor()])
     try await environment.log.start()
     effects.start()
+    server.start()
   }
 
   /// Stops as a server does that goes down.
   func stop() async {
     environment.effects.stop()
+    await server.stop()
     await database.close()
   }
 
@@ -59,6 +65,42 @@ final class World: Sendable {
   ) async throws -> Result {
     try await CallContext.with(principal: principal, trace: .root()) {
       try await body(JourneyRuntimeClient(InProcessChannel(router, service: "prg")))
+    }
+  }
+
+  func journey(_ id: String) async throws -> JourneyInstance {
+    try await asGateway { try await $0.getJourney(GetJourneyRequest(journeyInstanceID: id)) }
+  }
+
+  /// Lets time pass, and what is due happen.
+  func pass(_ time: Duration) async {
+    clock.advance(by: time)
+    environment.effects.poll()
+    await environment.effects.settled()
+  }
+
+  /// Ends an agent's task as the orchestrator does, and waits until the journey has taken it in.
+  func endTask(_ request: RunTaskRequest, with payload: any Message) async throws {
+    let journey = request.context?.journeyInstanceID ?? ""
+    let draft = EventDraft(
+      payload, producer: "ao", tenant: request.tenantID, session: request.context?.productRuntimeSessionID ?? "", journey: journey,
+      agentTask: request.agentTaskID, occurredAt: clock.now)
+    let position = try await environment.database.transaction("test") { [environment] tx in
+      try tx.append(draft, environment).position
+    }.value
+    while try await environment.database.read({ reader in
+      try reader.first("SELECT position FROM event_consumer WHERE name = 'tjm.tasks'") { $0.get(0, as: Int64.self) }
+    }) != position { await Task.yield() }
+  }
+
+  func block(
+    _ places: [String], _ blocked: Bool = true, until: Int64? = nil, key: String
+  ) async throws -> SetServicePointBlockResponse {
+    try await asGateway {
+      try await $0.setServicePointBlock(
+        SetServicePointBlockRequest(
+          idempotencyKey: key, tenantID: "vienna", servicePointIds: places, blocked: blocked, reason: "burst pipe", actor: "ops:OPS-1",
+          until: until.map { .init(nanosecondsSinceEpoch: $0) }))
     }
   }
 
@@ -81,8 +123,13 @@ extension World {
     idempotencyKey: "start", tenantID: "vienna", productRuntimeSessionID: "PRS-1", productVersionID: "PRDV-PASS-1",
     runtimeSnapshotRef: "SNAP-1", userID: "USR-1", marketCode: "AT-VIE", entitlementIds: ["ENT-1"])
 
-  func begin() async throws -> String {
-    try await asGateway { try await $0.startJourney(Self.start).journeyInstanceID }
+  /// A journey of a session of its own, or the same again for the same key.
+  func begin(_ key: String = "start", session: String = "PRS-1", snapshot: String = "SNAP-1") async throws -> String {
+    var request = Self.start
+    request.idempotencyKey = key
+    request.productRuntimeSessionID = session
+    request.runtimeSnapshotRef = snapshot
+    return try await asGateway { [request] in try await $0.startJourney(request).journeyInstanceID }
   }
 
   func change(_ id: String, to stops: [String], key: String = "route") async throws -> JourneyInstance {

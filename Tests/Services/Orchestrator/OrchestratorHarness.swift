@@ -252,5 +252,9 @@ final class SmallTown: RegistryService, LemService, TruttaService, JourneyRuntim
     _ request: SetServicePointBlockRequest, context: ServerContext
   ) async throws -> SetServicePointBlockResponse { throw none }
 
+  func watchJourney(
+    _ request: WatchJourneyRequest, responses: ResponseWriter<SubscribeResponse>, context: ServerContext
+  ) async throws { throw none }
+
   private var none: RPCError { .unimplemented("not in this test") }
 }

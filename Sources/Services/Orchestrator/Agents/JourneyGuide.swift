@@ -14,7 +14,7 @@ enum JourneyGuide {
 
     try await run.progress("places", 40, "Looks for what is open near by")
     guard let here = try await position(run, journey, limits) else { return AgentAnswer(text: "I do not know where you are.") }
-    let barred = limits.blocked.union(journey?.blockedServicePointIds ?? []).union(visited)
+    let barred = limits.blocked.union(journey?.blocks.map(\.servicePointID) ?? []).union(visited)
     let candidates = try await run.places(tags: limits.tags, near: here, openOnly: true).compactMap { status -> NextStopCandidate? in
       guard let place = status.servicePoint, !status.blocked, !barred.contains(place.servicePointID) else { return nil }
       return candidate(place, status, from: here)

@@ -10,7 +10,7 @@ enum TripPlanner {
     let held = try await run.entitlements()
 
     try await run.progress("places", 30, "Looks which places are open")
-    let barred = limits.blocked.union(journey?.blockedServicePointIds ?? []).union(journey?.visitedServicePointIds ?? [])
+    let barred = limits.blocked.union(journey?.blocks.map(\.servicePointID) ?? []).union(journey?.visitedServicePointIds ?? [])
     let places = try await run.places(tags: limits.tags).filter { status in
       guard let place = status.servicePoint else { return false }
       return !status.blocked && !barred.contains(place.servicePointID) && place.experienceScore >= limits.minimumScore

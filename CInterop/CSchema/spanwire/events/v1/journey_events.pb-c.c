@@ -682,7 +682,7 @@ void   spanwire__events__v1__journey_timer_fired__free_unpacked
   assert(message->base.descriptor == &spanwire__events__v1__journey_timer_fired__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor spanwire__events__v1__journey_started__field_descriptors[4] =
+static const ProtobufCFieldDescriptor spanwire__events__v1__journey_started__field_descriptors[6] =
 {
   {
     "journey_doc_id",
@@ -732,17 +732,43 @@ static const ProtobufCFieldDescriptor spanwire__events__v1__journey_started__fie
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "journey_doc_version",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__JourneyStarted, journey_doc_version),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "segments",
+    6,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__Events__V1__JourneyStarted, n_segments),
+    offsetof(Spanwire__Events__V1__JourneyStarted, segments),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__events__v1__journey_started__field_indices_by_name[] = {
   1,   /* field[1] = entry_point */
   0,   /* field[0] = journey_doc_id */
+  4,   /* field[4] = journey_doc_version */
   3,   /* field[3] = revision */
+  5,   /* field[5] = segments */
   2,   /* field[2] = snapshot_ref */
 };
 static const ProtobufCIntRange spanwire__events__v1__journey_started__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 0, 6 }
 };
 const ProtobufCMessageDescriptor spanwire__events__v1__journey_started__descriptor =
 {
@@ -752,7 +778,7 @@ const ProtobufCMessageDescriptor spanwire__events__v1__journey_started__descript
   "Spanwire__Events__V1__JourneyStarted",
   "spanwire.events.v1",
   sizeof(Spanwire__Events__V1__JourneyStarted),
-  4,
+  6,
   spanwire__events__v1__journey_started__field_descriptors,
   spanwire__events__v1__journey_started__field_indices_by_name,
   1,  spanwire__events__v1__journey_started__number_ranges,
@@ -989,7 +1015,7 @@ const ProtobufCMessageDescriptor spanwire__events__v1__journey_failed__descripto
   (ProtobufCMessageInit) spanwire__events__v1__journey_failed__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__events__v1__journey_node_entered__field_descriptors[5] =
+static const ProtobufCFieldDescriptor spanwire__events__v1__journey_node_entered__field_descriptors[7] =
 {
   {
     "node_id",
@@ -1051,8 +1077,34 @@ static const ProtobufCFieldDescriptor spanwire__events__v1__journey_node_entered
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "from_node_id",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__JourneyNodeEntered, from_node_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "due_at",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__JourneyNodeEntered, due_at),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__events__v1__journey_node_entered__field_indices_by_name[] = {
+  6,   /* field[6] = due_at */
+  5,   /* field[5] = from_node_id */
   1,   /* field[1] = kind */
   0,   /* field[0] = node_id */
   4,   /* field[4] = revision */
@@ -1062,7 +1114,7 @@ static const unsigned spanwire__events__v1__journey_node_entered__field_indices_
 static const ProtobufCIntRange spanwire__events__v1__journey_node_entered__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 5 }
+  { 0, 7 }
 };
 const ProtobufCMessageDescriptor spanwire__events__v1__journey_node_entered__descriptor =
 {
@@ -1072,7 +1124,7 @@ const ProtobufCMessageDescriptor spanwire__events__v1__journey_node_entered__des
   "Spanwire__Events__V1__JourneyNodeEntered",
   "spanwire.events.v1",
   sizeof(Spanwire__Events__V1__JourneyNodeEntered),
-  5,
+  7,
   spanwire__events__v1__journey_node_entered__field_descriptors,
   spanwire__events__v1__journey_node_entered__field_indices_by_name,
   1,  spanwire__events__v1__journey_node_entered__number_ranges,

@@ -508,6 +508,51 @@ void   spanwire__gateway__v1__advance_session_journey_request__free_unpacked
   assert(message->base.descriptor == &spanwire__gateway__v1__advance_session_journey_request__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   spanwire__gateway__v1__abandon_session_journey_request__init
+                     (Spanwire__Gateway__V1__AbandonSessionJourneyRequest         *message)
+{
+  static const Spanwire__Gateway__V1__AbandonSessionJourneyRequest init_value = SPANWIRE__GATEWAY__V1__ABANDON_SESSION_JOURNEY_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__gateway__v1__abandon_session_journey_request__get_packed_size
+                     (const Spanwire__Gateway__V1__AbandonSessionJourneyRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__gateway__v1__abandon_session_journey_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__gateway__v1__abandon_session_journey_request__pack
+                     (const Spanwire__Gateway__V1__AbandonSessionJourneyRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__gateway__v1__abandon_session_journey_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__gateway__v1__abandon_session_journey_request__pack_to_buffer
+                     (const Spanwire__Gateway__V1__AbandonSessionJourneyRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__gateway__v1__abandon_session_journey_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Gateway__V1__AbandonSessionJourneyRequest *
+       spanwire__gateway__v1__abandon_session_journey_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Gateway__V1__AbandonSessionJourneyRequest *)
+     protobuf_c_message_unpack (&spanwire__gateway__v1__abandon_session_journey_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__gateway__v1__abandon_session_journey_request__free_unpacked
+                     (Spanwire__Gateway__V1__AbandonSessionJourneyRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__gateway__v1__abandon_session_journey_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   spanwire__gateway__v1__ask_agent_request__init
                      (Spanwire__Gateway__V1__AskAgentRequest         *message)
 {
@@ -2306,6 +2351,70 @@ const ProtobufCMessageDescriptor spanwire__gateway__v1__advance_session_journey_
   spanwire__gateway__v1__advance_session_journey_request__field_indices_by_name,
   1,  spanwire__gateway__v1__advance_session_journey_request__number_ranges,
   (ProtobufCMessageInit) spanwire__gateway__v1__advance_session_journey_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__gateway__v1__abandon_session_journey_request__field_descriptors[3] =
+{
+  {
+    "idempotency_key",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Gateway__V1__AbandonSessionJourneyRequest, idempotency_key),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "product_runtime_session_id",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Gateway__V1__AbandonSessionJourneyRequest, product_runtime_session_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reason",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Gateway__V1__AbandonSessionJourneyRequest, reason),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__gateway__v1__abandon_session_journey_request__field_indices_by_name[] = {
+  0,   /* field[0] = idempotency_key */
+  1,   /* field[1] = product_runtime_session_id */
+  2,   /* field[2] = reason */
+};
+static const ProtobufCIntRange spanwire__gateway__v1__abandon_session_journey_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor spanwire__gateway__v1__abandon_session_journey_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.gateway.v1.AbandonSessionJourneyRequest",
+  "AbandonSessionJourneyRequest",
+  "Spanwire__Gateway__V1__AbandonSessionJourneyRequest",
+  "spanwire.gateway.v1",
+  sizeof(Spanwire__Gateway__V1__AbandonSessionJourneyRequest),
+  3,
+  spanwire__gateway__v1__abandon_session_journey_request__field_descriptors,
+  spanwire__gateway__v1__abandon_session_journey_request__field_indices_by_name,
+  1,  spanwire__gateway__v1__abandon_session_journey_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__gateway__v1__abandon_session_journey_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor spanwire__gateway__v1__ask_agent_request__field_descriptors[5] =

@@ -502,6 +502,96 @@ void   spanwire__journeys__v1__end_node__free_unpacked
   assert(message->base.descriptor == &spanwire__journeys__v1__end_node__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   spanwire__journeys__v1__split_node__init
+                     (Spanwire__Journeys__V1__SplitNode         *message)
+{
+  static const Spanwire__Journeys__V1__SplitNode init_value = SPANWIRE__JOURNEYS__V1__SPLIT_NODE__INIT;
+  *message = init_value;
+}
+size_t spanwire__journeys__v1__split_node__get_packed_size
+                     (const Spanwire__Journeys__V1__SplitNode *message)
+{
+  assert(message->base.descriptor == &spanwire__journeys__v1__split_node__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__journeys__v1__split_node__pack
+                     (const Spanwire__Journeys__V1__SplitNode *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__journeys__v1__split_node__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__journeys__v1__split_node__pack_to_buffer
+                     (const Spanwire__Journeys__V1__SplitNode *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__journeys__v1__split_node__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Journeys__V1__SplitNode *
+       spanwire__journeys__v1__split_node__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Journeys__V1__SplitNode *)
+     protobuf_c_message_unpack (&spanwire__journeys__v1__split_node__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__journeys__v1__split_node__free_unpacked
+                     (Spanwire__Journeys__V1__SplitNode *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__journeys__v1__split_node__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__journeys__v1__join_node__init
+                     (Spanwire__Journeys__V1__JoinNode         *message)
+{
+  static const Spanwire__Journeys__V1__JoinNode init_value = SPANWIRE__JOURNEYS__V1__JOIN_NODE__INIT;
+  *message = init_value;
+}
+size_t spanwire__journeys__v1__join_node__get_packed_size
+                     (const Spanwire__Journeys__V1__JoinNode *message)
+{
+  assert(message->base.descriptor == &spanwire__journeys__v1__join_node__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__journeys__v1__join_node__pack
+                     (const Spanwire__Journeys__V1__JoinNode *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__journeys__v1__join_node__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__journeys__v1__join_node__pack_to_buffer
+                     (const Spanwire__Journeys__V1__JoinNode *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__journeys__v1__join_node__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Journeys__V1__JoinNode *
+       spanwire__journeys__v1__join_node__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Journeys__V1__JoinNode *)
+     protobuf_c_message_unpack (&spanwire__journeys__v1__join_node__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__journeys__v1__join_node__free_unpacked
+                     (Spanwire__Journeys__V1__JoinNode *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__journeys__v1__join_node__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   spanwire__journeys__v1__journey_edge__init
                      (Spanwire__Journeys__V1__JourneyEdge         *message)
 {
@@ -701,7 +791,7 @@ const ProtobufCMessageDescriptor spanwire__journeys__v1__journey_entry_point__de
   (ProtobufCMessageInit) spanwire__journeys__v1__journey_entry_point__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__journeys__v1__journey_node__field_descriptors[10] =
+static const ProtobufCFieldDescriptor spanwire__journeys__v1__journey_node__field_descriptors[12] =
 {
   {
     "node_id",
@@ -823,14 +913,40 @@ static const ProtobufCFieldDescriptor spanwire__journeys__v1__journey_node__fiel
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "split",
+    18,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Journeys__V1__JourneyNode, kind_case),
+    offsetof(Spanwire__Journeys__V1__JourneyNode, split),
+    &spanwire__journeys__v1__split_node__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "join",
+    19,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Journeys__V1__JourneyNode, kind_case),
+    offsetof(Spanwire__Journeys__V1__JourneyNode, join),
+    &spanwire__journeys__v1__join_node__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__journeys__v1__journey_node__field_indices_by_name[] = {
   6,   /* field[6] = agent */
   5,   /* field[5] = choice */
   9,   /* field[9] = end */
+  11,   /* field[11] = join */
   8,   /* field[8] = message */
   0,   /* field[0] = node_id */
   4,   /* field[4] = redeem */
+  10,   /* field[10] = split */
   2,   /* field[2] = start */
   7,   /* field[7] = timer */
   1,   /* field[1] = title */
@@ -840,7 +956,7 @@ static const ProtobufCIntRange spanwire__journeys__v1__journey_node__number_rang
 {
   { 1, 0 },
   { 10, 2 },
-  { 0, 10 }
+  { 0, 12 }
 };
 const ProtobufCMessageDescriptor spanwire__journeys__v1__journey_node__descriptor =
 {
@@ -850,7 +966,7 @@ const ProtobufCMessageDescriptor spanwire__journeys__v1__journey_node__descripto
   "Spanwire__Journeys__V1__JourneyNode",
   "spanwire.journeys.v1",
   sizeof(Spanwire__Journeys__V1__JourneyNode),
-  10,
+  12,
   spanwire__journeys__v1__journey_node__field_descriptors,
   spanwire__journeys__v1__journey_node__field_indices_by_name,
   2,  spanwire__journeys__v1__journey_node__number_ranges,
@@ -1171,6 +1287,82 @@ const ProtobufCMessageDescriptor spanwire__journeys__v1__end_node__descriptor =
   spanwire__journeys__v1__end_node__field_indices_by_name,
   0,  spanwire__journeys__v1__end_node__number_ranges,
   (ProtobufCMessageInit) spanwire__journeys__v1__end_node__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__journeys__v1__split_node__field_descriptors[1] =
+{
+  {
+    "join",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Journeys__V1__SplitNode, join),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__journeys__v1__split_node__field_indices_by_name[] = {
+  0,   /* field[0] = join */
+};
+static const ProtobufCIntRange spanwire__journeys__v1__split_node__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor spanwire__journeys__v1__split_node__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.journeys.v1.SplitNode",
+  "SplitNode",
+  "Spanwire__Journeys__V1__SplitNode",
+  "spanwire.journeys.v1",
+  sizeof(Spanwire__Journeys__V1__SplitNode),
+  1,
+  spanwire__journeys__v1__split_node__field_descriptors,
+  spanwire__journeys__v1__split_node__field_indices_by_name,
+  1,  spanwire__journeys__v1__split_node__number_ranges,
+  (ProtobufCMessageInit) spanwire__journeys__v1__split_node__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__journeys__v1__join_node__field_descriptors[1] =
+{
+  {
+    "needs",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Journeys__V1__JoinNode, needs),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__journeys__v1__join_node__field_indices_by_name[] = {
+  0,   /* field[0] = needs */
+};
+static const ProtobufCIntRange spanwire__journeys__v1__join_node__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor spanwire__journeys__v1__join_node__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.journeys.v1.JoinNode",
+  "JoinNode",
+  "Spanwire__Journeys__V1__JoinNode",
+  "spanwire.journeys.v1",
+  sizeof(Spanwire__Journeys__V1__JoinNode),
+  1,
+  spanwire__journeys__v1__join_node__field_descriptors,
+  spanwire__journeys__v1__join_node__field_indices_by_name,
+  1,  spanwire__journeys__v1__join_node__number_ranges,
+  (ProtobufCMessageInit) spanwire__journeys__v1__join_node__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor spanwire__journeys__v1__journey_edge__field_descriptors[4] =

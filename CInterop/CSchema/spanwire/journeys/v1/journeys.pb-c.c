@@ -52,6 +52,51 @@ void   spanwire__journeys__v1__journey_instance__free_unpacked
   assert(message->base.descriptor == &spanwire__journeys__v1__journey_instance__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   spanwire__journeys__v1__place_block__init
+                     (Spanwire__Journeys__V1__PlaceBlock         *message)
+{
+  static const Spanwire__Journeys__V1__PlaceBlock init_value = SPANWIRE__JOURNEYS__V1__PLACE_BLOCK__INIT;
+  *message = init_value;
+}
+size_t spanwire__journeys__v1__place_block__get_packed_size
+                     (const Spanwire__Journeys__V1__PlaceBlock *message)
+{
+  assert(message->base.descriptor == &spanwire__journeys__v1__place_block__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__journeys__v1__place_block__pack
+                     (const Spanwire__Journeys__V1__PlaceBlock *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__journeys__v1__place_block__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__journeys__v1__place_block__pack_to_buffer
+                     (const Spanwire__Journeys__V1__PlaceBlock *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__journeys__v1__place_block__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Journeys__V1__PlaceBlock *
+       spanwire__journeys__v1__place_block__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Journeys__V1__PlaceBlock *)
+     protobuf_c_message_unpack (&spanwire__journeys__v1__place_block__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__journeys__v1__place_block__free_unpacked
+                     (Spanwire__Journeys__V1__PlaceBlock *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__journeys__v1__place_block__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   spanwire__journeys__v1__node_status__init
                      (Spanwire__Journeys__V1__NodeStatus         *message)
 {
@@ -275,6 +320,51 @@ void   spanwire__journeys__v1__list_journeys_response__free_unpacked
   if(!message)
     return;
   assert(message->base.descriptor == &spanwire__journeys__v1__list_journeys_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__journeys__v1__watch_journey_request__init
+                     (Spanwire__Journeys__V1__WatchJourneyRequest         *message)
+{
+  static const Spanwire__Journeys__V1__WatchJourneyRequest init_value = SPANWIRE__JOURNEYS__V1__WATCH_JOURNEY_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__journeys__v1__watch_journey_request__get_packed_size
+                     (const Spanwire__Journeys__V1__WatchJourneyRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__journeys__v1__watch_journey_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__journeys__v1__watch_journey_request__pack
+                     (const Spanwire__Journeys__V1__WatchJourneyRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__journeys__v1__watch_journey_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__journeys__v1__watch_journey_request__pack_to_buffer
+                     (const Spanwire__Journeys__V1__WatchJourneyRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__journeys__v1__watch_journey_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Journeys__V1__WatchJourneyRequest *
+       spanwire__journeys__v1__watch_journey_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Journeys__V1__WatchJourneyRequest *)
+     protobuf_c_message_unpack (&spanwire__journeys__v1__watch_journey_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__journeys__v1__watch_journey_request__free_unpacked
+                     (Spanwire__Journeys__V1__WatchJourneyRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__journeys__v1__watch_journey_request__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
 void   spanwire__journeys__v1__advance_journey_request__init
@@ -907,7 +997,7 @@ void   spanwire__journeys__v1__complete_node_work_request__free_unpacked
   assert(message->base.descriptor == &spanwire__journeys__v1__complete_node_work_request__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor spanwire__journeys__v1__journey_instance__field_descriptors[14] =
+static const ProtobufCFieldDescriptor spanwire__journeys__v1__journey_instance__field_descriptors[24] =
 {
   {
     "journey_instance_id",
@@ -1054,13 +1144,13 @@ static const ProtobufCFieldDescriptor spanwire__journeys__v1__journey_instance__
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "blocked_service_point_ids",
+    "blocks",
     13,
     PROTOBUF_C_LABEL_REPEATED,
-    PROTOBUF_C_TYPE_BYTES,
-    offsetof(Spanwire__Journeys__V1__JourneyInstance, n_blocked_service_point_ids),
-    offsetof(Spanwire__Journeys__V1__JourneyInstance, blocked_service_point_ids),
-    NULL,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Journeys__V1__JourneyInstance, n_blocks),
+    offsetof(Spanwire__Journeys__V1__JourneyInstance, blocks),
+    &spanwire__journeys__v1__place_block__descriptor,
     NULL,
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
@@ -1077,27 +1167,157 @@ static const ProtobufCFieldDescriptor spanwire__journeys__v1__journey_instance__
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "journey_doc_version",
+    15,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Journeys__V1__JourneyInstance, journey_doc_version),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "product_version_id",
+    16,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Journeys__V1__JourneyInstance, product_version_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "runtime_snapshot_ref",
+    17,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Journeys__V1__JourneyInstance, runtime_snapshot_ref),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "market_code",
+    18,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Journeys__V1__JourneyInstance, market_code),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "user_id",
+    19,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Journeys__V1__JourneyInstance, user_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "segments",
+    20,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__Journeys__V1__JourneyInstance, n_segments),
+    offsetof(Spanwire__Journeys__V1__JourneyInstance, segments),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "entitlement_ids",
+    21,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__Journeys__V1__JourneyInstance, n_entitlement_ids),
+    offsetof(Spanwire__Journeys__V1__JourneyInstance, entitlement_ids),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "standing_node_ids",
+    22,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__Journeys__V1__JourneyInstance, n_standing_node_ids),
+    offsetof(Spanwire__Journeys__V1__JourneyInstance, standing_node_ids),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "tokens_left",
+    23,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    offsetof(Spanwire__Journeys__V1__JourneyInstance, has_tokens_left_case),
+    offsetof(Spanwire__Journeys__V1__JourneyInstance, tokens_left),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "signals",
+    24,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Journeys__V1__JourneyInstance, n_signals),
+    offsetof(Spanwire__Journeys__V1__JourneyInstance, signals),
+    &spanwire__journeys__v1__signal__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__journeys__v1__journey_instance__field_indices_by_name[] = {
-  12,   /* field[12] = blocked_service_point_ids */
+  12,   /* field[12] = blocks */
   8,   /* field[8] = current_service_point_id */
   11,   /* field[11] = ended_at */
+  20,   /* field[20] = entitlement_ids */
   3,   /* field[3] = journey_doc_id */
+  14,   /* field[14] = journey_doc_version */
   0,   /* field[0] = journey_instance_id */
+  17,   /* field[17] = market_code */
   7,   /* field[7] = next_stop */
   5,   /* field[5] = nodes */
   2,   /* field[2] = product_runtime_session_id */
+  15,   /* field[15] = product_version_id */
   9,   /* field[9] = revision */
   6,   /* field[6] = route */
+  16,   /* field[16] = runtime_snapshot_ref */
+  19,   /* field[19] = segments */
+  23,   /* field[23] = signals */
+  21,   /* field[21] = standing_node_ids */
   10,   /* field[10] = started_at */
   4,   /* field[4] = state */
   1,   /* field[1] = tenant_id */
+  22,   /* field[22] = tokens_left */
+  18,   /* field[18] = user_id */
   13,   /* field[13] = visited_service_point_ids */
 };
 static const ProtobufCIntRange spanwire__journeys__v1__journey_instance__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 14 }
+  { 0, 24 }
 };
 const ProtobufCMessageDescriptor spanwire__journeys__v1__journey_instance__descriptor =
 {
@@ -1107,14 +1327,78 @@ const ProtobufCMessageDescriptor spanwire__journeys__v1__journey_instance__descr
   "Spanwire__Journeys__V1__JourneyInstance",
   "spanwire.journeys.v1",
   sizeof(Spanwire__Journeys__V1__JourneyInstance),
-  14,
+  24,
   spanwire__journeys__v1__journey_instance__field_descriptors,
   spanwire__journeys__v1__journey_instance__field_indices_by_name,
   1,  spanwire__journeys__v1__journey_instance__number_ranges,
   (ProtobufCMessageInit) spanwire__journeys__v1__journey_instance__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__journeys__v1__node_status__field_descriptors[10] =
+static const ProtobufCFieldDescriptor spanwire__journeys__v1__place_block__field_descriptors[3] =
+{
+  {
+    "service_point_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Journeys__V1__PlaceBlock, service_point_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reason",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Journeys__V1__PlaceBlock, reason),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "until",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Journeys__V1__PlaceBlock, until),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__journeys__v1__place_block__field_indices_by_name[] = {
+  1,   /* field[1] = reason */
+  0,   /* field[0] = service_point_id */
+  2,   /* field[2] = until */
+};
+static const ProtobufCIntRange spanwire__journeys__v1__place_block__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor spanwire__journeys__v1__place_block__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.journeys.v1.PlaceBlock",
+  "PlaceBlock",
+  "Spanwire__Journeys__V1__PlaceBlock",
+  "spanwire.journeys.v1",
+  sizeof(Spanwire__Journeys__V1__PlaceBlock),
+  3,
+  spanwire__journeys__v1__place_block__field_descriptors,
+  spanwire__journeys__v1__place_block__field_indices_by_name,
+  1,  spanwire__journeys__v1__place_block__number_ranges,
+  (ProtobufCMessageInit) spanwire__journeys__v1__place_block__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__journeys__v1__node_status__field_descriptors[13] =
 {
   {
     "node_id",
@@ -1236,14 +1520,53 @@ static const ProtobufCFieldDescriptor spanwire__journeys__v1__node_status__field
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "awaits_work",
+    11,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Journeys__V1__NodeStatus, awaits_work),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reason",
+    12,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Journeys__V1__NodeStatus, reason),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "branches",
+    13,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Journeys__V1__NodeStatus, branches),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__journeys__v1__node_status__field_indices_by_name[] = {
+  10,   /* field[10] = awaits_work */
+  12,   /* field[12] = branches */
   7,   /* field[7] = due_at */
   6,   /* field[6] = entered_at */
   1,   /* field[1] = kind */
   0,   /* field[0] = node_id */
   8,   /* field[8] = options */
   3,   /* field[3] = outcome */
+  11,   /* field[11] = reason */
   4,   /* field[4] = service_point_id */
   2,   /* field[2] = state */
   9,   /* field[9] = text */
@@ -1252,7 +1575,7 @@ static const unsigned spanwire__journeys__v1__node_status__field_indices_by_name
 static const ProtobufCIntRange spanwire__journeys__v1__node_status__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 10 }
+  { 0, 13 }
 };
 const ProtobufCMessageDescriptor spanwire__journeys__v1__node_status__descriptor =
 {
@@ -1262,7 +1585,7 @@ const ProtobufCMessageDescriptor spanwire__journeys__v1__node_status__descriptor
   "Spanwire__Journeys__V1__NodeStatus",
   "spanwire.journeys.v1",
   sizeof(Spanwire__Journeys__V1__NodeStatus),
-  10,
+  13,
   spanwire__journeys__v1__node_status__field_descriptors,
   spanwire__journeys__v1__node_status__field_indices_by_name,
   1,  spanwire__journeys__v1__node_status__number_ranges,
@@ -1475,7 +1798,7 @@ const ProtobufCMessageDescriptor spanwire__journeys__v1__get_journey_request__de
   (ProtobufCMessageInit) spanwire__journeys__v1__get_journey_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__journeys__v1__list_journeys_request__field_descriptors[4] =
+static const ProtobufCFieldDescriptor spanwire__journeys__v1__list_journeys_request__field_descriptors[7] =
 {
   {
     "product_runtime_session_id",
@@ -1525,17 +1848,56 @@ static const ProtobufCFieldDescriptor spanwire__journeys__v1__list_journeys_requ
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "journey_doc_id",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Journeys__V1__ListJourneysRequest, journey_doc_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "started_from",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Journeys__V1__ListJourneysRequest, started_from),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "started_before",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Journeys__V1__ListJourneysRequest, started_before),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__journeys__v1__list_journeys_request__field_indices_by_name[] = {
+  4,   /* field[4] = journey_doc_id */
   2,   /* field[2] = page_size */
   3,   /* field[3] = page_token */
   0,   /* field[0] = product_runtime_session_id */
+  6,   /* field[6] = started_before */
+  5,   /* field[5] = started_from */
   1,   /* field[1] = state */
 };
 static const ProtobufCIntRange spanwire__journeys__v1__list_journeys_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 0, 7 }
 };
 const ProtobufCMessageDescriptor spanwire__journeys__v1__list_journeys_request__descriptor =
 {
@@ -1545,7 +1907,7 @@ const ProtobufCMessageDescriptor spanwire__journeys__v1__list_journeys_request__
   "Spanwire__Journeys__V1__ListJourneysRequest",
   "spanwire.journeys.v1",
   sizeof(Spanwire__Journeys__V1__ListJourneysRequest),
-  4,
+  7,
   spanwire__journeys__v1__list_journeys_request__field_descriptors,
   spanwire__journeys__v1__list_journeys_request__field_indices_by_name,
   1,  spanwire__journeys__v1__list_journeys_request__number_ranges,
@@ -1601,6 +1963,83 @@ const ProtobufCMessageDescriptor spanwire__journeys__v1__list_journeys_response_
   spanwire__journeys__v1__list_journeys_response__field_indices_by_name,
   1,  spanwire__journeys__v1__list_journeys_response__number_ranges,
   (ProtobufCMessageInit) spanwire__journeys__v1__list_journeys_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__journeys__v1__watch_journey_request__field_descriptors[4] =
+{
+  {
+    "journey_instance_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Journeys__V1__WatchJourneyRequest, journey_instance_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "cursor",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Journeys__V1__WatchJourneyRequest, cursor),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "types",
+    3,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__Journeys__V1__WatchJourneyRequest, n_types),
+    offsetof(Spanwire__Journeys__V1__WatchJourneyRequest, types),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "until_end",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Journeys__V1__WatchJourneyRequest, until_end),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__journeys__v1__watch_journey_request__field_indices_by_name[] = {
+  1,   /* field[1] = cursor */
+  0,   /* field[0] = journey_instance_id */
+  2,   /* field[2] = types */
+  3,   /* field[3] = until_end */
+};
+static const ProtobufCIntRange spanwire__journeys__v1__watch_journey_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor spanwire__journeys__v1__watch_journey_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.journeys.v1.WatchJourneyRequest",
+  "WatchJourneyRequest",
+  "Spanwire__Journeys__V1__WatchJourneyRequest",
+  "spanwire.journeys.v1",
+  sizeof(Spanwire__Journeys__V1__WatchJourneyRequest),
+  4,
+  spanwire__journeys__v1__watch_journey_request__field_descriptors,
+  spanwire__journeys__v1__watch_journey_request__field_indices_by_name,
+  1,  spanwire__journeys__v1__watch_journey_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__journeys__v1__watch_journey_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor spanwire__journeys__v1__advance_journey_request__field_descriptors[8] =
@@ -2346,12 +2785,12 @@ static const ProtobufCFieldDescriptor spanwire__journeys__v1__set_service_point_
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "service_point_id",
+    "service_point_ids",
     3,
-    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_LABEL_REPEATED,
     PROTOBUF_C_TYPE_BYTES,
-    0,   /* quantifier_offset */
-    offsetof(Spanwire__Journeys__V1__SetServicePointBlockRequest, service_point_id),
+    offsetof(Spanwire__Journeys__V1__SetServicePointBlockRequest, n_service_point_ids),
+    offsetof(Spanwire__Journeys__V1__SetServicePointBlockRequest, service_point_ids),
     NULL,
     NULL,
     0,             /* flags */
@@ -2411,7 +2850,7 @@ static const unsigned spanwire__journeys__v1__set_service_point_block_request__f
   3,   /* field[3] = blocked */
   0,   /* field[0] = idempotency_key */
   4,   /* field[4] = reason */
-  2,   /* field[2] = service_point_id */
+  2,   /* field[2] = service_point_ids */
   1,   /* field[1] = tenant_id */
   6,   /* field[6] = until */
 };
@@ -2435,7 +2874,7 @@ const ProtobufCMessageDescriptor spanwire__journeys__v1__set_service_point_block
   (ProtobufCMessageInit) spanwire__journeys__v1__set_service_point_block_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__journeys__v1__set_service_point_block_response__field_descriptors[1] =
+static const ProtobufCFieldDescriptor spanwire__journeys__v1__set_service_point_block_response__field_descriptors[2] =
 {
   {
     "journey_instance_ids",
@@ -2449,14 +2888,27 @@ static const ProtobufCFieldDescriptor spanwire__journeys__v1__set_service_point_
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "touched",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Journeys__V1__SetServicePointBlockResponse, touched),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__journeys__v1__set_service_point_block_response__field_indices_by_name[] = {
   0,   /* field[0] = journey_instance_ids */
+  1,   /* field[1] = touched */
 };
 static const ProtobufCIntRange spanwire__journeys__v1__set_service_point_block_response__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 1 }
+  { 0, 2 }
 };
 const ProtobufCMessageDescriptor spanwire__journeys__v1__set_service_point_block_response__descriptor =
 {
@@ -2466,7 +2918,7 @@ const ProtobufCMessageDescriptor spanwire__journeys__v1__set_service_point_block
   "Spanwire__Journeys__V1__SetServicePointBlockResponse",
   "spanwire.journeys.v1",
   sizeof(Spanwire__Journeys__V1__SetServicePointBlockResponse),
-  1,
+  2,
   spanwire__journeys__v1__set_service_point_block_response__field_descriptors,
   spanwire__journeys__v1__set_service_point_block_response__field_indices_by_name,
   1,  spanwire__journeys__v1__set_service_point_block_response__number_ranges,

@@ -45,10 +45,13 @@ struct  Spanwire__Events__V1__JourneyStarted
   ProtobufCBinaryData entry_point;
   ProtobufCBinaryData snapshot_ref;
   uint64_t revision;
+  ProtobufCBinaryData journey_doc_version;
+  size_t n_segments;
+  ProtobufCBinaryData *segments;
 };
 #define SPANWIRE__EVENTS__V1__JOURNEY_STARTED__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__events__v1__journey_started__descriptor) \
-    , {0,NULL}, {0,NULL}, {0,NULL}, 0 }
+    , {0,NULL}, {0,NULL}, {0,NULL}, 0, {0,NULL}, 0,NULL }
 
 
 struct  Spanwire__Events__V1__JourneyCompleted
@@ -105,10 +108,12 @@ struct  Spanwire__Events__V1__JourneyNodeEntered
   ProtobufCBinaryData service_point_id;
   uint32_t visit_number;
   uint64_t revision;
+  ProtobufCBinaryData from_node_id;
+  Google__Protobuf__Timestamp *due_at;
 };
 #define SPANWIRE__EVENTS__V1__JOURNEY_NODE_ENTERED__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__events__v1__journey_node_entered__descriptor) \
-    , {0,NULL}, {0,NULL}, {0,NULL}, 0, 0 }
+    , {0,NULL}, {0,NULL}, {0,NULL}, 0, 0, {0,NULL}, NULL }
 
 
 struct  Spanwire__Events__V1__JourneyNodeCompleted

@@ -32,6 +32,7 @@ typedef struct Spanwire__Gateway__V1__PurchaseResponse Spanwire__Gateway__V1__Pu
 typedef struct Spanwire__Gateway__V1__StartSessionJourneyRequest Spanwire__Gateway__V1__StartSessionJourneyRequest;
 typedef struct Spanwire__Gateway__V1__GetSessionJourneyRequest Spanwire__Gateway__V1__GetSessionJourneyRequest;
 typedef struct Spanwire__Gateway__V1__AdvanceSessionJourneyRequest Spanwire__Gateway__V1__AdvanceSessionJourneyRequest;
+typedef struct Spanwire__Gateway__V1__AbandonSessionJourneyRequest Spanwire__Gateway__V1__AbandonSessionJourneyRequest;
 typedef struct Spanwire__Gateway__V1__AskAgentRequest Spanwire__Gateway__V1__AskAgentRequest;
 typedef struct Spanwire__Gateway__V1__DecideProposalRequest Spanwire__Gateway__V1__DecideProposalRequest;
 typedef struct Spanwire__Gateway__V1__DecideProposalResponse Spanwire__Gateway__V1__DecideProposalResponse;
@@ -254,6 +255,18 @@ struct  Spanwire__Gateway__V1__AdvanceSessionJourneyRequest
 #define SPANWIRE__GATEWAY__V1__ADVANCE_SESSION_JOURNEY_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__gateway__v1__advance_session_journey_request__descriptor) \
     , {0,NULL}, {0,NULL}, {0,NULL}, SPANWIRE__GATEWAY__V1__ADVANCE_SESSION_JOURNEY_REQUEST__STEP__NOT_SET, {0} }
+
+
+struct  Spanwire__Gateway__V1__AbandonSessionJourneyRequest
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData idempotency_key;
+  ProtobufCBinaryData product_runtime_session_id;
+  ProtobufCBinaryData reason;
+};
+#define SPANWIRE__GATEWAY__V1__ABANDON_SESSION_JOURNEY_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__gateway__v1__abandon_session_journey_request__descriptor) \
+    , {0,NULL}, {0,NULL}, {0,NULL} }
 
 
 struct  Spanwire__Gateway__V1__AskAgentRequest
@@ -681,6 +694,25 @@ Spanwire__Gateway__V1__AdvanceSessionJourneyRequest *
 void   spanwire__gateway__v1__advance_session_journey_request__free_unpacked
                      (Spanwire__Gateway__V1__AdvanceSessionJourneyRequest *message,
                       ProtobufCAllocator *allocator);
+/* Spanwire__Gateway__V1__AbandonSessionJourneyRequest methods */
+void   spanwire__gateway__v1__abandon_session_journey_request__init
+                     (Spanwire__Gateway__V1__AbandonSessionJourneyRequest         *message);
+size_t spanwire__gateway__v1__abandon_session_journey_request__get_packed_size
+                     (const Spanwire__Gateway__V1__AbandonSessionJourneyRequest   *message);
+size_t spanwire__gateway__v1__abandon_session_journey_request__pack
+                     (const Spanwire__Gateway__V1__AbandonSessionJourneyRequest   *message,
+                      uint8_t             *out);
+size_t spanwire__gateway__v1__abandon_session_journey_request__pack_to_buffer
+                     (const Spanwire__Gateway__V1__AbandonSessionJourneyRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Gateway__V1__AbandonSessionJourneyRequest *
+       spanwire__gateway__v1__abandon_session_journey_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__gateway__v1__abandon_session_journey_request__free_unpacked
+                     (Spanwire__Gateway__V1__AbandonSessionJourneyRequest *message,
+                      ProtobufCAllocator *allocator);
 /* Spanwire__Gateway__V1__AskAgentRequest methods */
 void   spanwire__gateway__v1__ask_agent_request__init
                      (Spanwire__Gateway__V1__AskAgentRequest         *message);
@@ -1023,6 +1055,9 @@ typedef void (*Spanwire__Gateway__V1__GetSessionJourneyRequest_Closure)
 typedef void (*Spanwire__Gateway__V1__AdvanceSessionJourneyRequest_Closure)
                  (const Spanwire__Gateway__V1__AdvanceSessionJourneyRequest *message,
                   void *closure_data);
+typedef void (*Spanwire__Gateway__V1__AbandonSessionJourneyRequest_Closure)
+                 (const Spanwire__Gateway__V1__AbandonSessionJourneyRequest *message,
+                  void *closure_data);
 typedef void (*Spanwire__Gateway__V1__AskAgentRequest_Closure)
                  (const Spanwire__Gateway__V1__AskAgentRequest *message,
                   void *closure_data);
@@ -1090,6 +1125,7 @@ extern const ProtobufCMessageDescriptor spanwire__gateway__v1__purchase_response
 extern const ProtobufCMessageDescriptor spanwire__gateway__v1__start_session_journey_request__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__gateway__v1__get_session_journey_request__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__gateway__v1__advance_session_journey_request__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__gateway__v1__abandon_session_journey_request__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__gateway__v1__ask_agent_request__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__gateway__v1__decide_proposal_request__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__gateway__v1__decide_proposal_response__descriptor;

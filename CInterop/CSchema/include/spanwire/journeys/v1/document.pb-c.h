@@ -27,6 +27,8 @@ typedef struct Spanwire__Journeys__V1__AgentNode Spanwire__Journeys__V1__AgentNo
 typedef struct Spanwire__Journeys__V1__TimerNode Spanwire__Journeys__V1__TimerNode;
 typedef struct Spanwire__Journeys__V1__MessageNode Spanwire__Journeys__V1__MessageNode;
 typedef struct Spanwire__Journeys__V1__EndNode Spanwire__Journeys__V1__EndNode;
+typedef struct Spanwire__Journeys__V1__SplitNode Spanwire__Journeys__V1__SplitNode;
+typedef struct Spanwire__Journeys__V1__JoinNode Spanwire__Journeys__V1__JoinNode;
 typedef struct Spanwire__Journeys__V1__JourneyEdge Spanwire__Journeys__V1__JourneyEdge;
 
 
@@ -73,7 +75,9 @@ typedef enum {
   SPANWIRE__JOURNEYS__V1__JOURNEY_NODE__KIND_AGENT = 14,
   SPANWIRE__JOURNEYS__V1__JOURNEY_NODE__KIND_TIMER = 15,
   SPANWIRE__JOURNEYS__V1__JOURNEY_NODE__KIND_MESSAGE = 16,
-  SPANWIRE__JOURNEYS__V1__JOURNEY_NODE__KIND_END = 17
+  SPANWIRE__JOURNEYS__V1__JOURNEY_NODE__KIND_END = 17,
+  SPANWIRE__JOURNEYS__V1__JOURNEY_NODE__KIND_SPLIT = 18,
+  SPANWIRE__JOURNEYS__V1__JOURNEY_NODE__KIND_JOIN = 19
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__JOURNEYS__V1__JOURNEY_NODE__KIND__CASE)
 } Spanwire__Journeys__V1__JourneyNode__KindCase;
 
@@ -92,6 +96,8 @@ struct  Spanwire__Journeys__V1__JourneyNode
     Spanwire__Journeys__V1__TimerNode *timer;
     Spanwire__Journeys__V1__MessageNode *message;
     Spanwire__Journeys__V1__EndNode *end;
+    Spanwire__Journeys__V1__SplitNode *split;
+    Spanwire__Journeys__V1__JoinNode *join;
   };
 };
 #define SPANWIRE__JOURNEYS__V1__JOURNEY_NODE__INIT \
@@ -180,6 +186,26 @@ struct  Spanwire__Journeys__V1__EndNode
 #define SPANWIRE__JOURNEYS__V1__END_NODE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__journeys__v1__end_node__descriptor) \
      }
+
+
+struct  Spanwire__Journeys__V1__SplitNode
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData join;
+};
+#define SPANWIRE__JOURNEYS__V1__SPLIT_NODE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__journeys__v1__split_node__descriptor) \
+    , {0,NULL} }
+
+
+struct  Spanwire__Journeys__V1__JoinNode
+{
+  ProtobufCMessage base;
+  uint32_t needs;
+};
+#define SPANWIRE__JOURNEYS__V1__JOIN_NODE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__journeys__v1__join_node__descriptor) \
+    , 0 }
 
 
 struct  Spanwire__Journeys__V1__JourneyEdge
@@ -404,6 +430,44 @@ Spanwire__Journeys__V1__EndNode *
 void   spanwire__journeys__v1__end_node__free_unpacked
                      (Spanwire__Journeys__V1__EndNode *message,
                       ProtobufCAllocator *allocator);
+/* Spanwire__Journeys__V1__SplitNode methods */
+void   spanwire__journeys__v1__split_node__init
+                     (Spanwire__Journeys__V1__SplitNode         *message);
+size_t spanwire__journeys__v1__split_node__get_packed_size
+                     (const Spanwire__Journeys__V1__SplitNode   *message);
+size_t spanwire__journeys__v1__split_node__pack
+                     (const Spanwire__Journeys__V1__SplitNode   *message,
+                      uint8_t             *out);
+size_t spanwire__journeys__v1__split_node__pack_to_buffer
+                     (const Spanwire__Journeys__V1__SplitNode   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Journeys__V1__SplitNode *
+       spanwire__journeys__v1__split_node__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__journeys__v1__split_node__free_unpacked
+                     (Spanwire__Journeys__V1__SplitNode *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Journeys__V1__JoinNode methods */
+void   spanwire__journeys__v1__join_node__init
+                     (Spanwire__Journeys__V1__JoinNode         *message);
+size_t spanwire__journeys__v1__join_node__get_packed_size
+                     (const Spanwire__Journeys__V1__JoinNode   *message);
+size_t spanwire__journeys__v1__join_node__pack
+                     (const Spanwire__Journeys__V1__JoinNode   *message,
+                      uint8_t             *out);
+size_t spanwire__journeys__v1__join_node__pack_to_buffer
+                     (const Spanwire__Journeys__V1__JoinNode   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Journeys__V1__JoinNode *
+       spanwire__journeys__v1__join_node__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__journeys__v1__join_node__free_unpacked
+                     (Spanwire__Journeys__V1__JoinNode *message,
+                      ProtobufCAllocator *allocator);
 /* Spanwire__Journeys__V1__JourneyEdge methods */
 void   spanwire__journeys__v1__journey_edge__init
                      (Spanwire__Journeys__V1__JourneyEdge         *message);
@@ -458,6 +522,12 @@ typedef void (*Spanwire__Journeys__V1__MessageNode_Closure)
 typedef void (*Spanwire__Journeys__V1__EndNode_Closure)
                  (const Spanwire__Journeys__V1__EndNode *message,
                   void *closure_data);
+typedef void (*Spanwire__Journeys__V1__SplitNode_Closure)
+                 (const Spanwire__Journeys__V1__SplitNode *message,
+                  void *closure_data);
+typedef void (*Spanwire__Journeys__V1__JoinNode_Closure)
+                 (const Spanwire__Journeys__V1__JoinNode *message,
+                  void *closure_data);
 typedef void (*Spanwire__Journeys__V1__JourneyEdge_Closure)
                  (const Spanwire__Journeys__V1__JourneyEdge *message,
                   void *closure_data);
@@ -478,6 +548,8 @@ extern const ProtobufCMessageDescriptor spanwire__journeys__v1__agent_node__desc
 extern const ProtobufCMessageDescriptor spanwire__journeys__v1__timer_node__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__journeys__v1__message_node__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__journeys__v1__end_node__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__journeys__v1__split_node__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__journeys__v1__join_node__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__journeys__v1__journey_edge__descriptor;
 
 PROTOBUF_C__END_DECLS

@@ -17,11 +17,13 @@ PROTOBUF_C__BEGIN_DECLS
 #include "google/protobuf/timestamp.pb-c.h"
 
 typedef struct Spanwire__Journeys__V1__JourneyInstance Spanwire__Journeys__V1__JourneyInstance;
+typedef struct Spanwire__Journeys__V1__PlaceBlock Spanwire__Journeys__V1__PlaceBlock;
 typedef struct Spanwire__Journeys__V1__NodeStatus Spanwire__Journeys__V1__NodeStatus;
 typedef struct Spanwire__Journeys__V1__StartJourneyRequest Spanwire__Journeys__V1__StartJourneyRequest;
 typedef struct Spanwire__Journeys__V1__GetJourneyRequest Spanwire__Journeys__V1__GetJourneyRequest;
 typedef struct Spanwire__Journeys__V1__ListJourneysRequest Spanwire__Journeys__V1__ListJourneysRequest;
 typedef struct Spanwire__Journeys__V1__ListJourneysResponse Spanwire__Journeys__V1__ListJourneysResponse;
+typedef struct Spanwire__Journeys__V1__WatchJourneyRequest Spanwire__Journeys__V1__WatchJourneyRequest;
 typedef struct Spanwire__Journeys__V1__AdvanceJourneyRequest Spanwire__Journeys__V1__AdvanceJourneyRequest;
 typedef struct Spanwire__Journeys__V1__Arrived Spanwire__Journeys__V1__Arrived;
 typedef struct Spanwire__Journeys__V1__Choose Spanwire__Journeys__V1__Choose;
@@ -63,6 +65,12 @@ typedef enum _Spanwire__Journeys__V1__NodeState {
 
 /* --- messages --- */
 
+typedef enum {
+  SPANWIRE__JOURNEYS__V1__JOURNEY_INSTANCE__HAS_TOKENS_LEFT__NOT_SET = 0,
+  SPANWIRE__JOURNEYS__V1__JOURNEY_INSTANCE__HAS_TOKENS_LEFT_TOKENS_LEFT = 23
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__JOURNEYS__V1__JOURNEY_INSTANCE__HAS_TOKENS_LEFT__CASE)
+} Spanwire__Journeys__V1__JourneyInstance__HasTokensLeftCase;
+
 struct  Spanwire__Journeys__V1__JourneyInstance
 {
   ProtobufCMessage base;
@@ -80,14 +88,43 @@ struct  Spanwire__Journeys__V1__JourneyInstance
   uint64_t revision;
   Google__Protobuf__Timestamp *started_at;
   Google__Protobuf__Timestamp *ended_at;
-  size_t n_blocked_service_point_ids;
-  ProtobufCBinaryData *blocked_service_point_ids;
+  size_t n_blocks;
+  Spanwire__Journeys__V1__PlaceBlock **blocks;
   size_t n_visited_service_point_ids;
   ProtobufCBinaryData *visited_service_point_ids;
+  ProtobufCBinaryData journey_doc_version;
+  ProtobufCBinaryData product_version_id;
+  ProtobufCBinaryData runtime_snapshot_ref;
+  ProtobufCBinaryData market_code;
+  ProtobufCBinaryData user_id;
+  size_t n_segments;
+  ProtobufCBinaryData *segments;
+  size_t n_entitlement_ids;
+  ProtobufCBinaryData *entitlement_ids;
+  size_t n_standing_node_ids;
+  ProtobufCBinaryData *standing_node_ids;
+  size_t n_signals;
+  Spanwire__Journeys__V1__Signal **signals;
+  Spanwire__Journeys__V1__JourneyInstance__HasTokensLeftCase has_tokens_left_case;
+  union {
+    int64_t tokens_left;
+  };
 };
 #define SPANWIRE__JOURNEYS__V1__JOURNEY_INSTANCE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__journeys__v1__journey_instance__descriptor) \
-    , {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, SPANWIRE__JOURNEYS__V1__JOURNEY_STATE__JOURNEY_STATE_UNSPECIFIED, 0,NULL, 0,NULL, 0, {0,NULL}, 0, NULL, NULL, 0,NULL, 0,NULL }
+    , {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, SPANWIRE__JOURNEYS__V1__JOURNEY_STATE__JOURNEY_STATE_UNSPECIFIED, 0,NULL, 0,NULL, 0, {0,NULL}, 0, NULL, NULL, 0,NULL, 0,NULL, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, 0,NULL, 0,NULL, 0,NULL, 0,NULL, SPANWIRE__JOURNEYS__V1__JOURNEY_INSTANCE__HAS_TOKENS_LEFT__NOT_SET, {0} }
+
+
+struct  Spanwire__Journeys__V1__PlaceBlock
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData service_point_id;
+  ProtobufCBinaryData reason;
+  Google__Protobuf__Timestamp *until;
+};
+#define SPANWIRE__JOURNEYS__V1__PLACE_BLOCK__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__journeys__v1__place_block__descriptor) \
+    , {0,NULL}, {0,NULL}, NULL }
 
 
 struct  Spanwire__Journeys__V1__NodeStatus
@@ -104,10 +141,13 @@ struct  Spanwire__Journeys__V1__NodeStatus
   size_t n_options;
   ProtobufCBinaryData *options;
   ProtobufCBinaryData text;
+  protobuf_c_boolean awaits_work;
+  ProtobufCBinaryData reason;
+  uint32_t branches;
 };
 #define SPANWIRE__JOURNEYS__V1__NODE_STATUS__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__journeys__v1__node_status__descriptor) \
-    , {0,NULL}, {0,NULL}, SPANWIRE__JOURNEYS__V1__NODE_STATE__NODE_STATE_UNSPECIFIED, {0,NULL}, {0,NULL}, 0, NULL, NULL, 0,NULL, {0,NULL} }
+    , {0,NULL}, {0,NULL}, SPANWIRE__JOURNEYS__V1__NODE_STATE__NODE_STATE_UNSPECIFIED, {0,NULL}, {0,NULL}, 0, NULL, NULL, 0,NULL, {0,NULL}, 0, {0,NULL}, 0 }
 
 
 struct  Spanwire__Journeys__V1__StartJourneyRequest
@@ -149,10 +189,13 @@ struct  Spanwire__Journeys__V1__ListJourneysRequest
   Spanwire__Journeys__V1__JourneyState state;
   uint32_t page_size;
   ProtobufCBinaryData page_token;
+  ProtobufCBinaryData journey_doc_id;
+  Google__Protobuf__Timestamp *started_from;
+  Google__Protobuf__Timestamp *started_before;
 };
 #define SPANWIRE__JOURNEYS__V1__LIST_JOURNEYS_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__journeys__v1__list_journeys_request__descriptor) \
-    , {0,NULL}, SPANWIRE__JOURNEYS__V1__JOURNEY_STATE__JOURNEY_STATE_UNSPECIFIED, 0, {0,NULL} }
+    , {0,NULL}, SPANWIRE__JOURNEYS__V1__JOURNEY_STATE__JOURNEY_STATE_UNSPECIFIED, 0, {0,NULL}, {0,NULL}, NULL, NULL }
 
 
 struct  Spanwire__Journeys__V1__ListJourneysResponse
@@ -165,6 +208,20 @@ struct  Spanwire__Journeys__V1__ListJourneysResponse
 #define SPANWIRE__JOURNEYS__V1__LIST_JOURNEYS_RESPONSE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__journeys__v1__list_journeys_response__descriptor) \
     , 0,NULL, {0,NULL} }
+
+
+struct  Spanwire__Journeys__V1__WatchJourneyRequest
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData journey_instance_id;
+  ProtobufCBinaryData cursor;
+  size_t n_types;
+  ProtobufCBinaryData *types;
+  protobuf_c_boolean until_end;
+};
+#define SPANWIRE__JOURNEYS__V1__WATCH_JOURNEY_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__journeys__v1__watch_journey_request__descriptor) \
+    , {0,NULL}, {0,NULL}, 0,NULL, 0 }
 
 
 typedef enum {
@@ -320,7 +377,8 @@ struct  Spanwire__Journeys__V1__SetServicePointBlockRequest
   ProtobufCMessage base;
   ProtobufCBinaryData idempotency_key;
   ProtobufCBinaryData tenant_id;
-  ProtobufCBinaryData service_point_id;
+  size_t n_service_point_ids;
+  ProtobufCBinaryData *service_point_ids;
   protobuf_c_boolean blocked;
   ProtobufCBinaryData reason;
   ProtobufCBinaryData actor;
@@ -328,7 +386,7 @@ struct  Spanwire__Journeys__V1__SetServicePointBlockRequest
 };
 #define SPANWIRE__JOURNEYS__V1__SET_SERVICE_POINT_BLOCK_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__journeys__v1__set_service_point_block_request__descriptor) \
-    , {0,NULL}, {0,NULL}, {0,NULL}, 0, {0,NULL}, {0,NULL}, NULL }
+    , {0,NULL}, {0,NULL}, 0,NULL, 0, {0,NULL}, {0,NULL}, NULL }
 
 
 struct  Spanwire__Journeys__V1__SetServicePointBlockResponse
@@ -336,10 +394,11 @@ struct  Spanwire__Journeys__V1__SetServicePointBlockResponse
   ProtobufCMessage base;
   size_t n_journey_instance_ids;
   ProtobufCBinaryData *journey_instance_ids;
+  uint32_t touched;
 };
 #define SPANWIRE__JOURNEYS__V1__SET_SERVICE_POINT_BLOCK_RESPONSE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__journeys__v1__set_service_point_block_response__descriptor) \
-    , 0,NULL }
+    , 0,NULL, 0 }
 
 
 struct  Spanwire__Journeys__V1__CompleteNodeWorkRequest
@@ -377,6 +436,25 @@ Spanwire__Journeys__V1__JourneyInstance *
                       const uint8_t       *data);
 void   spanwire__journeys__v1__journey_instance__free_unpacked
                      (Spanwire__Journeys__V1__JourneyInstance *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Journeys__V1__PlaceBlock methods */
+void   spanwire__journeys__v1__place_block__init
+                     (Spanwire__Journeys__V1__PlaceBlock         *message);
+size_t spanwire__journeys__v1__place_block__get_packed_size
+                     (const Spanwire__Journeys__V1__PlaceBlock   *message);
+size_t spanwire__journeys__v1__place_block__pack
+                     (const Spanwire__Journeys__V1__PlaceBlock   *message,
+                      uint8_t             *out);
+size_t spanwire__journeys__v1__place_block__pack_to_buffer
+                     (const Spanwire__Journeys__V1__PlaceBlock   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Journeys__V1__PlaceBlock *
+       spanwire__journeys__v1__place_block__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__journeys__v1__place_block__free_unpacked
+                     (Spanwire__Journeys__V1__PlaceBlock *message,
                       ProtobufCAllocator *allocator);
 /* Spanwire__Journeys__V1__NodeStatus methods */
 void   spanwire__journeys__v1__node_status__init
@@ -472,6 +550,25 @@ Spanwire__Journeys__V1__ListJourneysResponse *
                       const uint8_t       *data);
 void   spanwire__journeys__v1__list_journeys_response__free_unpacked
                      (Spanwire__Journeys__V1__ListJourneysResponse *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Journeys__V1__WatchJourneyRequest methods */
+void   spanwire__journeys__v1__watch_journey_request__init
+                     (Spanwire__Journeys__V1__WatchJourneyRequest         *message);
+size_t spanwire__journeys__v1__watch_journey_request__get_packed_size
+                     (const Spanwire__Journeys__V1__WatchJourneyRequest   *message);
+size_t spanwire__journeys__v1__watch_journey_request__pack
+                     (const Spanwire__Journeys__V1__WatchJourneyRequest   *message,
+                      uint8_t             *out);
+size_t spanwire__journeys__v1__watch_journey_request__pack_to_buffer
+                     (const Spanwire__Journeys__V1__WatchJourneyRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Journeys__V1__WatchJourneyRequest *
+       spanwire__journeys__v1__watch_journey_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__journeys__v1__watch_journey_request__free_unpacked
+                     (Spanwire__Journeys__V1__WatchJourneyRequest *message,
                       ProtobufCAllocator *allocator);
 /* Spanwire__Journeys__V1__AdvanceJourneyRequest methods */
 void   spanwire__journeys__v1__advance_journey_request__init
@@ -744,6 +841,9 @@ void   spanwire__journeys__v1__complete_node_work_request__free_unpacked
 typedef void (*Spanwire__Journeys__V1__JourneyInstance_Closure)
                  (const Spanwire__Journeys__V1__JourneyInstance *message,
                   void *closure_data);
+typedef void (*Spanwire__Journeys__V1__PlaceBlock_Closure)
+                 (const Spanwire__Journeys__V1__PlaceBlock *message,
+                  void *closure_data);
 typedef void (*Spanwire__Journeys__V1__NodeStatus_Closure)
                  (const Spanwire__Journeys__V1__NodeStatus *message,
                   void *closure_data);
@@ -758,6 +858,9 @@ typedef void (*Spanwire__Journeys__V1__ListJourneysRequest_Closure)
                   void *closure_data);
 typedef void (*Spanwire__Journeys__V1__ListJourneysResponse_Closure)
                  (const Spanwire__Journeys__V1__ListJourneysResponse *message,
+                  void *closure_data);
+typedef void (*Spanwire__Journeys__V1__WatchJourneyRequest_Closure)
+                 (const Spanwire__Journeys__V1__WatchJourneyRequest *message,
                   void *closure_data);
 typedef void (*Spanwire__Journeys__V1__AdvanceJourneyRequest_Closure)
                  (const Spanwire__Journeys__V1__AdvanceJourneyRequest *message,
@@ -810,11 +913,13 @@ typedef void (*Spanwire__Journeys__V1__CompleteNodeWorkRequest_Closure)
 extern const ProtobufCEnumDescriptor    spanwire__journeys__v1__journey_state__descriptor;
 extern const ProtobufCEnumDescriptor    spanwire__journeys__v1__node_state__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__journeys__v1__journey_instance__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__journeys__v1__place_block__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__journeys__v1__node_status__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__journeys__v1__start_journey_request__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__journeys__v1__get_journey_request__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__journeys__v1__list_journeys_request__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__journeys__v1__list_journeys_response__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__journeys__v1__watch_journey_request__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__journeys__v1__advance_journey_request__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__journeys__v1__arrived__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__journeys__v1__choose__descriptor;
