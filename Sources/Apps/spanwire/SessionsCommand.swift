@@ -102,7 +102,8 @@ struct SessionsControl: AsyncParsableCommand {
     commandName: "control", abstract: "Act on a running platform as an operator: cancel, flag, skip, block.",
     discussion: """
       Actions: cancel, complete, flag-risk, unflag-risk, abort-journey (TARGET is a session); skip-node, complete-node (TARGET is a \
-      session, --node names the node); block, unblock (TARGET is a service point). Each needs --reason and is audited.
+      session, --node names the node); block, unblock (TARGET is a service point; --until ends the block by itself). Each needs \
+      --reason and is audited.
       """)
 
   @OptionGroup var connection: ConnectionOptions
@@ -110,6 +111,7 @@ struct SessionsControl: AsyncParsableCommand {
   @Argument(help: "A session, or a service point.") var target: String
   @Option(help: "Why; it stands in the audit.") var reason: String
   @Option(help: "The node, for skip-node and complete-node.") var node: String = ""
+  @Option(help: "When a block ends by itself, such as 2026-05-04T18:00:00Z; without it, not before unblock.") var until: String = ""
   @Option(help: "The incident this belongs to; one is opened when none is named.") var incident: String = ""
   @Option(help: "Makes a repeated command safe; by default a new one each time.") var idempotencyKey: String?
   @Flag(help: "Print JSON.") var json = false
@@ -123,7 +125,7 @@ struct SessionsControl: AsyncParsableCommand {
     case "abort-journey": .forceAbortJourney(ForceAbortJourney(productRuntimeSessionID: target))
     case "skip-node": .forceSkipNode(ForceSkipNode(productRuntimeSessionID: target, nodeID: node))
     case "complete-node": .forceCompleteNode(ForceCompleteNode(productRuntimeSessionID: target, nodeID: node))
-    case "block": .blockServicePoint(BlockServicePoint(servicePointID: target))
+    case "block": .blockServicePoint(BlockServicePoint(servicePointID: target, until: try moment(until, "--until")))
     case "unblock": .unblockServicePoint(UnblockServicePoint(servicePointID: target))
     default: throw ValidationError("no such action: '\(action)'")
     }

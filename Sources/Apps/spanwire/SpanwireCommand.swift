@@ -17,7 +17,8 @@ struct SpanwireCommand: AsyncParsableCommand {
       1 a check that was asked for did not hold.
       """,
     subcommands: [
-      Serve.self, Demo.self, CallCommand.self, EventsCommand.self, SessionsCommand.self, TraceCommand.self, RegistryCommand.self,
+      Serve.self, Demo.self, CallCommand.self, EventsCommand.self, SessionsCommand.self, JourneysCommand.self, TraceCommand.self,
+      RegistryCommand.self,
       VerifyCommand.self,
     ])
 
