@@ -17,41 +17,12 @@ extension Metadata {
     append(form: .text, name: name, value: value)
   }
 
-  /// As many pairs as the closure adds, which come to at most so many pairs and bytes: one allocation, no copy.
-  package static func wire(pairs: Int, bytes: Int, _ fill: (borrowing WireRecords) -> Void) -> Metadata {
-    var metadata = Metadata()
-    if pairs == 0 { return metadata }
-    metadata.block = [UInt8](unsafeUninitializedCapacity: bytes + pairs * recordHeader) { buffer, count in
-      var state = (pairs: 0, bytes: 0)
-      withUnsafeMutablePointer(to: &state) {
-        fill(WireRecords(base: UnsafeMutableRawPointer(buffer.baseAddress!), capacity: buffer.count, state: $0))
-      }
-      count = state.bytes
-      metadata.count = state.pairs
-    }
-    return metadata
-  }
-
-  /// Where `wire` puts pairs.
-  package struct WireRecords: ~Copyable {
-    fileprivate let base: UnsafeMutableRawPointer
-    fileprivate let capacity: Int
-    fileprivate let state: UnsafeMutablePointer<(pairs: Int, bytes: Int)>
-
-    /// A name of more than 64 KiB, which only a server that raised its limits lets come so far, is left out.
-    package func append(name: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer) {
-      let size = Metadata.recordHeader + name.count + value.count
-      guard name.count <= UInt16.max else { return }
-      precondition(state.pointee.bytes + size <= capacity)
-      let place = base + state.pointee.bytes
-      place.storeBytes(of: Form.text.rawValue, as: UInt8.self)
-      place.storeBytes(of: UInt16(name.count).littleEndian, toByteOffset: 1, as: UInt16.self)
-      place.storeBytes(of: UInt32(value.count).littleEndian, toByteOffset: 3, as: UInt32.self)
-      if let source = name.baseAddress { (place + Metadata.recordHeader).copyMemory(from: source, byteCount: name.count) }
-      if let source = value.baseAddress { (place + Metadata.recordHeader + name.count).copyMemory(from: source, byteCount: value.count) }
-      state.pointee.bytes += size
-      state.pointee.pairs += 1
-    }
+  /// So many pairs of text that already stand in records, unchecked likewise.
+  package init(records: UnsafeRawBufferPointer, count: Int) {
+    if count == 0 { return }
+    self.count = count
+    block = [UInt8](repeating: 0, count: records.count)
+    block.withUnsafeMutableBytes { $0.copyMemory(from: records) }
   }
 
   package func forEachRecord(_ body: (Record) -> Void) {
@@ -93,23 +64,22 @@ extension Metadata {
   }
 
   private static func record(in bytes: UnsafeRawBufferPointer, at offset: Int) -> Record {
-    let form = Form(rawValue: bytes[offset])!
-    let nameLength = Int(UInt16(littleEndian: bytes.loadUnaligned(fromByteOffset: offset + 1, as: UInt16.self)))
-    let valueLength = Int(UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: offset + 3, as: UInt32.self)))
+    let mark = bytes.loadUnaligned(fromByteOffset: offset, as: UInt32.self)
+    let nameLength = Int(mark & ~bytesMark)
+    let valueLength = Int(bytes.loadUnaligned(fromByteOffset: offset + 4, as: UInt32.self))
     let start = offset + recordHeader
     return Record(
-      form: form,
+      form: mark & bytesMark == 0 ? .text : .bytes,
       name: UnsafeRawBufferPointer(rebasing: bytes[start..<start + nameLength]),
       value: UnsafeRawBufferPointer(rebasing: bytes[start + nameLength..<start + nameLength + valueLength]))
   }
 
   mutating func append(form: Form, name: some Collection<UInt8>, value: some Collection<UInt8>) {
-    precondition(name.count <= UInt16.max && value.count <= UInt32.max, "metadata larger than any transport carries")
-    let nameLength = UInt16(name.count), valueLength = UInt32(value.count)
+    precondition(name.count < Self.bytesMark && value.count <= UInt32.max, "metadata larger than any transport carries")
+    let mark = UInt32(name.count) | (form == .bytes ? Self.bytesMark : 0), valueLength = UInt32(value.count)
     block.reserveCapacity(block.count + Self.recordHeader + name.count + value.count)
-    block.append(form.rawValue)
-    withUnsafeBytes(of: nameLength.littleEndian) { block.append(contentsOf: $0) }
-    withUnsafeBytes(of: valueLength.littleEndian) { block.append(contentsOf: $0) }
+    withUnsafeBytes(of: mark) { block.append(contentsOf: $0) }
+    withUnsafeBytes(of: valueLength) { block.append(contentsOf: $0) }
     block.append(contentsOf: name)
     block.append(contentsOf: value)
     count += 1

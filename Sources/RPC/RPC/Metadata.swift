@@ -6,18 +6,20 @@ import SpanwireProtobuf
 /// protocol and refused. Everything stands in one flat block, so that an empty `Metadata` costs nothing, a copy is a
 /// reference, and what came off the wire is decoded only when somebody looks at it.
 public struct Metadata: Sendable {
-  /// Records of: form (1 byte), name length (2), value length (4), name, value. Numbers are little-endian.
+  /// Records of: name length (4), its top bit set when the value is bytes; value length (4); name; value. Those of text are the records of
+  /// `HTTP2Headers`, so that a server's transport hands over a whole block.
   var block: [UInt8] = []
   /// How many records stand in the block.
   public internal(set) var count = 0
 
-  static let recordHeader = 7
+  static let recordHeader = 8
+  static let bytesMark: UInt32 = 1 << 31
 
-  enum Form: UInt8 {
+  enum Form {
     /// Visible ASCII; of a `-bin` name, the base64 text as it came off the wire.
-    case text = 0
+    case text
     /// The bytes themselves; base64 is the transport's affair.
-    case bytes = 1
+    case bytes
   }
 
   /// No pairs.

@@ -84,41 +84,71 @@ extension TraceContext {
   /// Reads a `traceparent`; nil when it is malformed, all zero, or of the forbidden version ff. Later versions are read as 00.
   public init?(traceparent: String, state: String = "") {
     var text = traceparent
-    guard let parsed = text.withUTF8({ TraceContext(traceparentBytes: UnsafeRawBufferPointer($0)) }) else { return nil }
-    self = parsed
-    self.state = state
+    guard let parent = text.withUTF8({ TraceParent(UnsafeRawBufferPointer($0)) }) else { return nil }
+    self.init(traceHigh: parent.traceHigh, traceLow: parent.traceLow, spanID: parent.spanID, isSampled: parent.isSampled, state: state)
   }
 
-  /// The value of each lower-case hex digit; 0xFF for every other byte.
-  private nonisolated(unsafe) static let hexDigits: UnsafePointer<UInt8> = {
-    let table = UnsafeMutablePointer<UInt8>.allocate(capacity: 256)
-    table.initialize(repeating: 0xFF, count: 256)
-    for (value, digit) in "0123456789abcdef".utf8.enumerated() { table[Int(digit)] = UInt8(value) }
-    return UnsafePointer(table)
-  }()
+  /// A new span below the one that a caller named.
+  package init(below parent: TraceParent, state: String) {
+    self.init(
+      traceHigh: parent.traceHigh, traceLow: parent.traceLow, spanID: SpanIDs.next(), parentSpanID: parent.spanID,
+      isSampled: parent.isSampled, state: state)
+  }
+}
 
-  package init?(traceparentBytes text: UnsafeRawBufferPointer) {
-    let digitValues = Self.hexDigits
-    // What is no digit leaves a mark above the low nibble: one check a number, none a digit.
-    func number(_ offset: Int, _ digits: Int) -> UInt64? {
-      var value: UInt64 = 0
-      var marks: UInt8 = 0
-      for index in offset..<offset + digits {
-        let digit = digitValues[Int(text[index])]
-        marks |= digit
-        value = value << 4 | UInt64(digit & 15)
-      }
-      return marks & 0xF0 == 0 ? value : nil
-    }
+/// What a `traceparent` says.
+package struct TraceParent {
+  let traceHigh: UInt64
+  let traceLow: UInt64
+  let spanID: UInt64
+  let isSampled: Bool
+
+  /// Reads the header's text; see `TraceContext.init(traceparent:state:)`.
+  package init?(_ text: UnsafeRawBufferPointer) {
     let dash = UInt8(ascii: "-")
     guard text.count >= 55, text[2] == dash, text[35] == dash, text[52] == dash,
-      let version = number(0, 2), version != 0xFF,
+      let version = Self.byte(text, 0), version != 0xFF,
       version == 0 ? text.count == 55 : text.count == 55 || text[55] == dash,
-      let high = number(3, 16), let low = number(19, 16), high | low != 0,
-      let span = number(36, 16), span != 0,
-      let flags = number(53, 2)
+      let high = Self.number(text, 3), let low = Self.number(text, 19), high | low != 0,
+      let span = Self.number(text, 36), span != 0,
+      let flags = Self.byte(text, 53)
     else { return nil }
-    self.init(traceHigh: high, traceLow: low, spanID: span, isSampled: flags & 1 != 0)
+    traceHigh = high
+    traceLow = low
+    spanID = span
+    isSampled = flags & 1 != 0
+  }
+
+  /// 16 digits.
+  @inline(__always)
+  private static func number(_ text: UnsafeRawBufferPointer, _ offset: Int) -> UInt64? {
+    guard let high = word(text.loadUnaligned(fromByteOffset: offset, as: UInt64.self)),
+      let low = word(text.loadUnaligned(fromByteOffset: offset + 8, as: UInt64.self))
+    else { return nil }
+    return UInt64(high) << 32 | UInt64(low)
+  }
+
+  /// Two digits; zeros stand before them.
+  @inline(__always)
+  private static func byte(_ text: UnsafeRawBufferPointer, _ offset: Int) -> UInt8? {
+    let digits = UInt64(UInt16(littleEndian: text.loadUnaligned(fromByteOffset: offset, as: UInt16.self)))
+    return word((0x3030_3030_3030 | digits << 48).littleEndian).map { UInt8(truncatingIfNeeded: $0) }
+  }
+
+  /// What eight lower-case hex digits count, all of them at a time.
+  @inline(__always)
+  private static func word(_ digits: UInt64) -> UInt32? {
+    let digits = UInt64(bigEndian: digits)
+    // Letters have bit 6, and count nine more than their low nibble.
+    let letters = (digits & 0x4040_4040_4040_4040) >> 6
+    var values = (digits & 0x0F0F_0F0F_0F0F_0F0F) &+ letters &* 9
+    // What is no digit has become more than 15, or is not what the value is written as.
+    let tens = ((values &+ 0x7676_7676_7676_7676) & 0x8080_8080_8080_8080) >> 7
+    let written = values &+ 0x3030_3030_3030_3030 &+ tens &* 0x27
+    guard values & 0xF0F0_F0F0_F0F0_F0F0 == 0, written == digits else { return nil }
+    values = (values | values >> 4) & 0x00FF_00FF_00FF_00FF
+    values = (values | values >> 8) & 0x0000_FFFF_0000_FFFF
+    return UInt32(truncatingIfNeeded: values | values >> 16)
   }
 }
 

@@ -32,8 +32,9 @@ enum PlainAnswer {
   }
 }
 
-/// What the headers of a request say, and why they may not do.
-struct RequestHeaders: ~Copyable {
+/// What the headers of a request say, and why they may not do. Read field by field as they come; what may be metadata stays in the stream's
+/// `headers`.
+struct RequestHeaders {
   enum Refusal {
     case none
     /// An answer of HTTP, to what is no gRPC.
@@ -41,66 +42,58 @@ struct RequestHeaders: ~Copyable {
     case status(RPCError, acceptsEncodings: Bool)
   }
 
-  var route: MethodRoute?
-  var metadata = Metadata()
-  var deadline = Deadline.never
-  var trace: TraceContext?
-  var encoding = ServerStream.RequestEncoding.identity
-  var responseCompression: Compression?
-
+  private(set) var deadline = Deadline.never
   /// The method is HEAD: whatever is answered has no body.
   private(set) var isHead = false
   private var isPost = false
   private var isHealth = false
-  private var contentType = ContentType.other
-  private var path: RPCError?
   private var timeoutIsBad = false
+  private var contentType = ContentType.other
+  private var parent: TraceParent?
+  // Rarely there.
+  private var path: RPCError?
   private var unknownEncoding: String?
-  private var traceState = ""
+  private var traceState: String?
 
-  init() {}
+  /// The call's span, if the client traces.
+  var trace: TraceContext? { parent.map { TraceContext(below: $0, state: traceState ?? "") } }
 
-  /// Reads the stream's headers; says what is wrong with them.
-  mutating func read(_ stream: ServerStream) -> Refusal {
-    var method: UnsafeRawBufferPointer?
-    metadata = Metadata.wire(pairs: stream.headers.count, bytes: stream.headers.byteCount) { metadata in
-      readFields(stream, &method, metadata)
+  /// Reads a field of a stream; true if it is no metadata.
+  @inline(__always)
+  mutating func read(
+    _ field: HTTP2FieldName, _ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer, _ stream: ServerStream
+  ) -> Bool {
+    switch field {
+    case .path:
+      findRoute(value, stream)
+      return true
+    case .method:
+      isPost = value == "POST"
+      isHead = value == "HEAD"
+      return true
+    case .scheme, .authority, .te: return true
+    case .other: break
+    default: return false
     }
-    if trace != nil {
-      trace!.state = traceState
-      trace = trace!.child()
+    switch name.count {
+    case 12 where name == "content-type": contentType = ContentType(value)
+    case 11 where name == "traceparent":
+      parent = TraceParent(value)
+      return false
+    case 10 where name == "tracestate":
+      traceState = String(decoding: value, as: UTF8.self)
+      return false
+    case 6... where UnsafeRawBufferPointer(rebasing: name[..<5]) == "grpc-": return readProtocol(name, value, stream)
+    default: return false
     }
-    isPost = method.map { $0 == "POST" } ?? false
-    isHead = method.map { $0 == "HEAD" } ?? false
-    return refusal(isDraining: stream.home.isDraining)
+    return true
   }
 
-  private mutating func readFields(
-    _ stream: ServerStream, _ method: inout UnsafeRawBufferPointer?, _ metadata: borrowing Metadata.WireRecords
-  ) {
-    stream.headers.forEach { name, value in
-      switch name.first {
-      case UInt8(ascii: ":"):
-        // HTTP/2 has let only the four through, and none twice: their lengths tell them apart, and `m` from `s`.
-        if name.count == 5 { findRoute(value, stream.home.router) } else if name.count == 7, name[1] == UInt8(ascii: "m") { method = value }
-      case UInt8(ascii: "c") where name == "content-type": contentType = ContentType(value)
-      case UInt8(ascii: "t") where name == "te": break
-      case UInt8(ascii: "t") where name == "traceparent":
-        trace = TraceContext(traceparentBytes: value)
-        metadata.append(name: name, value: value)
-      case UInt8(ascii: "t") where name == "tracestate":
-        traceState = String(decoding: value, as: UTF8.self)
-        metadata.append(name: name, value: value)
-      case UInt8(ascii: "g") where name.count > 5 && UnsafeRawBufferPointer(rebasing: name[..<5]) == "grpc-":
-        readProtocol(name, value, stream, metadata)
-      default: metadata.append(name: name, value: value)
-      }
-    }
-  }
-
-  private func refusal(isDraining: Bool) -> Refusal {
-    if isHealth, contentType != .grpc { return .plain(isDraining ? .draining : .healthy) }
-    if !isPost { return .plain(route == nil ? .notFound : .methodNotAllowed) }
+  /// What is wrong with the headers, now that all are read.
+  func refusal(_ stream: ServerStream) -> Refusal {
+    if isPost, contentType == .grpc, path == nil, !timeoutIsBad, unknownEncoding == nil, stream.route != nil { return .none }
+    if isHealth, contentType != .grpc { return .plain(stream.home.isDraining ? .draining : .healthy) }
+    if !isPost { return .plain(stream.route == nil ? .notFound : .methodNotAllowed) }
     switch contentType {
     case .other: return .plain(.unsupportedMediaType)
     case .unknownCodec:
@@ -112,19 +105,18 @@ struct RequestHeaders: ~Copyable {
     if let unknownEncoding {
       return .status(.unimplemented("grpc-encoding \(unknownEncoding) is not understood"), acceptsEncodings: true)
     }
-    return .none
+    // A request without a path has come no further than HTTP/2.
+    preconditionFailure("headers without a route were not refused")
   }
 
-  private mutating func findRoute(_ value: UnsafeRawBufferPointer, _ router: ServerRouter) {
-    route = router.route(of: value)
-    if route != nil { return }
+  private mutating func findRoute(_ value: UnsafeRawBufferPointer, _ stream: ServerStream) {
+    stream.route = stream.home.router.route(of: value)
+    if stream.route != nil { return }
     if value == "/healthz" { isHealth = true }
-    path = router.refusal(ofPath: String(decoding: value, as: UTF8.self))
+    path = stream.home.router.refusal(ofPath: String(decoding: value, as: UTF8.self))
   }
 
-  private mutating func readProtocol(
-    _ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer, _ stream: ServerStream, _ metadata: borrowing Metadata.WireRecords
-  ) {
+  private mutating func readProtocol(_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer, _ stream: ServerStream) -> Bool {
     if name == "grpc-timeout" {
       if let span = WireText.timeoutNanoseconds(value) {
         let (moment, overflow) = stream.loop.now.addingReportingOverflow(span)
@@ -133,15 +125,21 @@ struct RequestHeaders: ~Copyable {
         timeoutIsBad = true
       }
     } else if name == "grpc-encoding" {
-      if value == "identity" { return }
+      if value == "identity" { return true }
       let text = String(decoding: value, as: UTF8.self)
-      if let compression = Compression(rawValue: text) { encoding = .compressed(compression) } else { unknownEncoding = text }
+      if let compression = Compression(rawValue: text) {
+        stream.requestEncoding = .compressed(compression)
+      } else {
+        unknownEncoding = text
+      }
     } else if name == "grpc-accept-encoding", let wanted = stream.home.server.configuration.compression {
       let accepted = String(decoding: value, as: UTF8.self).split(separator: ",").map { $0.filter { $0 != " " } }
       // The server's favourite, else whatever both know.
-      responseCompression = accepted.contains(wanted.rawValue) ? wanted : accepted.lazy.compactMap(Compression.init(rawValue:)).first
+      stream.responseCompression =
+        accepted.contains(wanted.rawValue) ? wanted : accepted.lazy.compactMap(Compression.init(rawValue:)).first
     } else if name == "grpc-tags-bin" || name == "grpc-trace-bin" || name == "grpc-previous-rpc-attempts" {
-      metadata.append(name: name, value: value)
+      return false
     }
+    return true
   }
 }

@@ -13,8 +13,9 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
 
   let home: ServerLoop
   @exclusivity(unchecked) private(set) var currentContext: ServerContext?
-  @exclusivity(unchecked) private(set) var route: MethodRoute?
-  /// Behind a pointer, so that no access to it is checked for overlap at run time.
+  @exclusivity(unchecked) var route: MethodRoute?
+  // Behind pointers, so that no access to them is checked for overlap at run time.
+  private let request: UnsafeMutablePointer<RequestHeaders>
   private let assembly: UnsafeMutablePointer<MessageAssembler>
   var assembler: MessageAssembler {
     unsafeAddress { UnsafePointer(assembly) }
@@ -67,6 +68,8 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
 
   init(_ home: ServerLoop) {
     self.home = home
+    request = .allocate(capacity: 1)
+    request.initialize(to: RequestHeaders())
     assembly = .allocate(capacity: 1)
     assembly.initialize(to: MessageAssembler(limits: home.router.limits))
     super.init()
@@ -74,6 +77,8 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
   }
 
   deinit {
+    request.deinitialize(count: 1)
+    request.deallocate()
     assembly.deinitialize(count: 1)
     assembly.deallocate()
   }
@@ -86,6 +91,7 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
     recycle()
     currentContext = nil
     route = nil
+    request.pointee = RequestHeaders()
     _ = assembler.discard()
     requestEncoding = .identity
     responseCompression = nil
@@ -101,32 +107,34 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
 
   // MARK: The request
 
+  override func receivedRequestField(_ field: HTTP2FieldName, _ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Bool {
+    request.pointee.read(field, name, value, self)
+  }
+
   override func receivedHeaders() {
-    var request = RequestHeaders()
-    let refusal = request.read(self)
-    switch refusal {
+    switch request.pointee.refusal(self) {
     case .none: break
     case .plain(let answer):
-      plain = (answer, withBody: !request.isHead)
+      plain = (answer, withBody: !request.pointee.isHead)
+      route = nil
       phase = .plain
       watch(until: loop.now &+ home.requestTimeout)
       return
     case .status(let error, let acceptsEncodings): return answer(error, acceptsEncodings: acceptsEncodings)
     }
-    guard let route = request.route.take(), let connection else { preconditionFailure("headers without a route were not refused") }
-    self.route = route
-    requestEncoding = request.encoding
-    responseCompression = request.responseCompression
+    guard let route, let connection else { preconditionFailure("a request belongs to no connection") }
+    let deadline = request.pointee.deadline
     let context = ServerContext(
-      method: route.method, metadata: request.metadata, peer: connection._withUnsafeGuaranteedRef { $0.peer }, deadline: request.deadline,
-      trace: request.trace ?? (home.router.observer == nil ? nil : .root()), executor: loop)
+      method: route.method, metadata: Metadata(records: headers.records, count: headers.count),
+      peer: connection._withUnsafeGuaranteedRef { $0.peer }, deadline: deadline,
+      trace: request.pointee.trace ?? (home.router.observer == nil ? nil : .root()), executor: loop)
     currentContext = context
-    if request.deadline != .never, request.deadline.nanoseconds <= loop.now { return answer(.deadlineExceeded()) }
+    if deadline != .never, deadline.nanoseconds <= loop.now { return answer(.deadlineExceeded()) }
     if route.method.kind.clientStreams {
       startHandler()
     } else {
       phase = .request
-      watch(until: min(request.deadline.nanoseconds, loop.now &+ home.requestTimeout))
+      watch(until: min(deadline.nanoseconds, loop.now &+ home.requestTimeout))
     }
   }
 
@@ -340,6 +348,7 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
 
   override func receivedTooLargeHeaders() {
     phase = .ended
+    route = nil
     unwatch()
   }
 

@@ -14,8 +14,6 @@ struct AbuseGuard {
   private var sentFrames = 0
   private var sentAtPing = 0
   private var windowUpdates = 0
-  /// The size of the header list at hand, once it is too large.
-  var refusedHeaderBytes = 0
 
   init(_ limits: HTTP2Limits) {
     resets = TokenBucket(limits.resets)

@@ -5,31 +5,29 @@ public struct HTTP2Headers: ~Copyable {
   /// Records of: name length (4), value length (4), name, value.
   @usableFromInline let bytes = ByteQueue()
   /// A handle, as the queue is.
-  @usableFromInline let counts: UnsafeMutablePointer<(fields: Int, size: Int)>
+  @usableFromInline let fieldCount: UnsafeMutablePointer<Int>
 
   /// An empty list.
   public init() {
-    counts = .allocate(capacity: 1)
-    counts.initialize(to: (0, 0))
+    fieldCount = .allocate(capacity: 1)
+    fieldCount.initialize(to: 0)
   }
 
-  deinit { counts.deallocate() }
+  deinit { fieldCount.deallocate() }
 
   /// Fields in the list.
-  @inlinable public var count: Int { counts.pointee.fields }
-  /// The size as HTTP/2 counts it: name, value and 32 for each field.
-  @inlinable public var listSize: Int { counts.pointee.size }
+  @inlinable public var count: Int { fieldCount.pointee }
 
   /// Whether there are none.
   public var isEmpty: Bool { count == 0 }
 
-  /// Names and values together, without overhead.
-  public var byteCount: Int { listSize - 32 * count }
+  /// All fields as they stand in the block, for whoever keeps them so; valid until the next change.
+  @inlinable public var records: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: bytes.front, count: bytes.count) }
 
   /// Empties the list, keeping its memory.
   public func removeAll() {
     bytes.removeAll()
-    counts.pointee = (0, 0)
+    fieldCount.pointee = 0
   }
 
   /// Adds a field; names must be lower-case.
@@ -41,8 +39,7 @@ public struct HTTP2Headers: ~Copyable {
     if let source = name.baseAddress { (place + 8).copyMemory(from: source, byteCount: name.count) }
     if let source = value.baseAddress { (place + 8 + name.count).copyMemory(from: source, byteCount: value.count) }
     bytes.commit(8 + name.count + value.count)
-    counts.pointee.fields &+= 1
-    counts.pointee.size &+= name.count &+ value.count &+ 32
+    fieldCount.pointee &+= 1
   }
 
   /// Adds a field. Names are lower-case; whatever is added is copied.
@@ -100,16 +97,35 @@ public struct HTTP2Headers: ~Copyable {
 }
 
 extension UnsafeRawBufferPointer {
-  /// Whether the bytes are just those of a literal.
-  @inline(__always)
+  /// Whether the bytes are just those of a literal. Inlined, a short one is compared by a word or two.
+  @inlinable @inline(__always)
   public static func == (bytes: UnsafeRawBufferPointer, text: StaticString) -> Bool {
-    guard bytes.count == text.utf8CodeUnitCount else { return false }
-    return bytes.isEmpty || memcmp(bytes.baseAddress!, text.utf8Start, bytes.count) == 0
+    let count = text.utf8CodeUnitCount
+    guard bytes.count == count else { return false }
+    guard let left = bytes.baseAddress else { return true }
+    let right = UnsafeRawPointer(text.utf8Start)
+    @inline(__always) func differ<Word: FixedWidthInteger>(_ type: Word.Type, at offset: Int) -> Word {
+      left.loadUnaligned(fromByteOffset: offset, as: type) ^ right.loadUnaligned(fromByteOffset: offset, as: type)
+    }
+    switch count {
+    case 0: return true
+    case 1: return differ(UInt8.self, at: 0) == 0
+    case 2...3: return differ(UInt16.self, at: 0) | differ(UInt16.self, at: count - 2) == 0
+    case 4...7: return differ(UInt32.self, at: 0) | differ(UInt32.self, at: count - 4) == 0
+    case 8...16: return differ(UInt64.self, at: 0) | differ(UInt64.self, at: count - 8) == 0
+    default: return memcmp(left, right, count) == 0
+    }
   }
+
   /// Without the blanks and tabs at either end, which are no part of a field's value.
   @inline(__always)
   var withoutBlanks: UnsafeRawBufferPointer {
     guard let first, let last, Self.isBlank(first) || Self.isBlank(last) else { return self }
+    return cut()
+  }
+
+  @inline(never)
+  private func cut() -> UnsafeRawBufferPointer {
     var slice = self[...]
     while let byte = slice.first, Self.isBlank(byte) { slice = slice.dropFirst() }
     while let byte = slice.last, Self.isBlank(byte) { slice = slice.dropLast() }

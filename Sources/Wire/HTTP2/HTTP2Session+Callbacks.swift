@@ -18,8 +18,8 @@ final class SessionTables: @unchecked Sendable {
     self.options = options!
     // Windows follow consumption, not receipt.
     nghttp2_option_set_no_auto_window_update(options, 1)
-    // Blanks around a value are cut off instead: gRPC's libraries send them, in messages and metadata, as they stand.
-    nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(options, 1)
+    // What messages must look like is checked by MessageRules.
+    nghttp2_option_set_no_http_messaging(options, 1)
     // Resets are counted by AbuseGuard, on both sides.
     nghttp2_option_set_stream_reset_rate_limit(options, UInt64(UInt32.max), UInt64(UInt32.max))
 
@@ -31,23 +31,15 @@ final class SessionTables: @unchecked Sendable {
     nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks) { _, frame, user in
       session(user)._withUnsafeGuaranteedRef { $0.beginHeaders(frame!) }
     }
-    nghttp2_session_callbacks_set_on_header_callback(callbacks) { _, frame, name, nameLength, value, valueLength, _, user in
-      session(user)._withUnsafeGuaranteedRef {
-        $0.header(frame!, UnsafeRawBufferPointer(start: name, count: nameLength), UnsafeRawBufferPointer(start: value, count: valueLength))
-      }
+    nghttp2_session_callbacks_set_on_header_callback2(callbacks) { _, _, name, value, _, user in
+      session(user)._withUnsafeGuaranteedRef { $0.header(name!, value!) }
     }
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks) { _, frame, user in
       session(user)._withUnsafeGuaranteedRef { $0.received(frame!) }
     }
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks) { handle, _, id, bytes, count, user in
-      if let stream = session(user)._withUnsafeGuaranteedRef({ $0.stream(id) }) {
-        stream._withUnsafeGuaranteedRef { stream in
-          stream.state.pointee.unconsumed += count
-          stream.receivedData(UnsafeRawBufferPointer(start: bytes, count: count))
-        }
-      } else {
-        nghttp2_session_consume_connection(handle, count)
-      }
+      let isTaken = session(user)._withUnsafeGuaranteedRef { $0.received(UnsafeRawBufferPointer(start: bytes, count: count), on: id) }
+      if !isTaken { nghttp2_session_consume_connection(handle, count) }
       return 0
     }
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks) { handle, id, code, user in
@@ -141,6 +133,7 @@ extension HTTP2Session {
   fileprivate func beginHeaders(_ frame: UnsafePointer<nghttp2_frame>) -> Int32 {
     let id = frame.pointee.hd.stream_id
     isInsideHeaders = true
+    fieldPlace = 0
     if role == .server, spanwire_headers_category(frame) == NGHTTP2_HCAT_REQUEST {
       acceptedStreams += 1
       let stream = delegate.openedStream()
@@ -154,34 +147,62 @@ extension HTTP2Session {
     }
     openHeaders = stream(id)
     openHeaders?._withUnsafeGuaranteedRef { stream in
+      if stream.state.pointee.rules.hasHead { fieldPlace = FieldMemo.trailers }
       stream.headers.removeAll()
-      stream.state.pointee.headersAreTooLarge = false
+      stream.state.pointee.headerListSize = 0
     }
     return 0
   }
 
-  fileprivate func header(
-    _ frame: UnsafePointer<nghttp2_frame>, _ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer
-  ) -> Int32 {
+  @inline(__always)
+  fileprivate func header(_ name: OpaquePointer, _ value: OpaquePointer) -> Int32 {
     guard let openHeaders else { return 0 }
-    let value = value.withoutBlanks
     return openHeaders._withUnsafeGuaranteedRef { stream in
-      if !stream.state.pointee.headersAreTooLarge, stream.headers.listSize + name.count + value.count + 32 <= limits.maxHeaderListSize {
-        stream.headers.add(name: name, value: value)
+      let state = stream.state
+      if state.pointee.isMalformed { return verdict }
+      let place = fieldPlace
+      fieldPlace = place &+ 1
+      guard let field = memo.field(at: place, name, value), state.pointee.rules.allows(field.pointee.rule) else {
+        refuse(stream)
         return 0
       }
-      refuse(stream, name.count + value.count + 32)
-      return verdict
+      let (name, value) = (field.pointee.name, field.pointee.value)
+      state.pointee.headerListSize &+= name.count &+ value.count &+ 32
+      if state.pointee.headerListSize > limits.maxHeaderListSize { return skip(state.pointee.headerListSize) }
+      if role == .server, !state.pointee.rules.hasHead, stream.receivedRequestField(field.pointee.rule.field, name, value) { return 0 }
+      stream.headers.add(name: name, value: value)
+      return 0
     }
   }
 
-  /// The block is decoded to its end all the same, for the sake of the table that both sides share.
-  private func refuse(_ stream: HTTP2Stream, _ size: Int) {
-    if !stream.state.pointee.headersAreTooLarge { guardian.refusedHeaderBytes = stream.headers.listSize }
-    stream.state.pointee.headersAreTooLarge = true
-    guardian.refusedHeaderBytes += size
-    if guardian.refusedHeaderBytes > limits.maxHeaderListSize * limits.headerBombFactor {
-      terminate(.enhanceYourCalm, debug: "header list too large")
+  /// A list that is too large is decoded to its end all the same, for the sake of the table that both sides share.
+  @inline(never)
+  private func skip(_ size: Int) -> Int32 {
+    if size > limits.maxHeaderListSize * limits.headerBombFactor { terminate(.enhanceYourCalm, debug: "header list too large") }
+    return verdict
+  }
+
+  /// Ends the stream of a message that breaks the rules.
+  @inline(never)
+  private func refuse(_ stream: HTTP2Stream) {
+    stream.state.pointee.isMalformed = true
+    stream.reset(.protocolError)
+  }
+
+  /// Hands bytes of a body to their stream; false if nobody will consume them.
+  @inline(__always)
+  fileprivate func received(_ bytes: UnsafeRawBufferPointer, on id: Int32) -> Bool {
+    guard let stream = stream(id) else { return false }
+    return stream._withUnsafeGuaranteedRef { stream in
+      let state = stream.state
+      if state.pointee.isMalformed { return false }
+      if !state.pointee.rules.allows(bytes: bytes.count) {
+        refuse(stream)
+        return false
+      }
+      state.pointee.unconsumed += bytes.count
+      stream.receivedData(bytes)
+      return true
     }
   }
 
@@ -230,41 +251,47 @@ extension HTTP2Session {
   }
 
   private func receivedHeaders(_ stream: HTTP2Stream, ends: Bool) {
-    if stream.state.pointee.headersAreTooLarge {
-      if role == .server, !stream.hasSentHeaders {
-        scratchHeaders.removeAll()
-        scratchHeaders.add(":status", "431")
-        submitResponse(stream, scratchHeaders, endsStream: true)
-      } else {
-        stream.reset(.enhanceYourCalm)
-      }
-      stream.receivedTooLargeHeaders()
-      return
+    let state = stream.state
+    if state.pointee.isMalformed { return }
+    let isTrailer = state.pointee.rules.hasHead
+    if !state.pointee.rules.allowsEndOfBlock(in: role == .server ? .request : .response, endsStream: ends) {
+      return refuse(stream)
     }
-    if stream.state.pointee.hasReceivedHeaders {
+    if state.pointee.headerListSize > limits.maxHeaderListSize { return refuseTooLarge(stream) }
+    if isTrailer {
       stream.receivedTrailers()
     } else {
       // 1xx responses announce another; nobody here waits for them.
-      if role == .client, isInformational(stream) { return }
-      stream.state.pointee.hasReceivedHeaders = true
+      if role == .client, state.pointee.rules.awaitsFinalResponse { return }
       stream.receivedHeaders()
     }
-    if ends { receivedEnd(stream) }
+    if ends { end(stream) }
   }
 
-  private func isInformational(_ stream: HTTP2Stream) -> Bool {
-    var isInformational = false
-    stream.headers.forEach { name, value in
-      if name == ":status", value.first == UInt8(ascii: "1") { isInformational = true }
+  @inline(never)
+  private func refuseTooLarge(_ stream: HTTP2Stream) {
+    if role == .server, !stream.hasSentHeaders {
+      scratchHeaders.removeAll()
+      scratchHeaders.add(":status", "431")
+      submitResponse(stream, scratchHeaders, endsStream: true)
+    } else {
+      stream.reset(.enhanceYourCalm)
     }
-    return isInformational
+    stream.receivedTooLargeHeaders()
   }
 
   private func receivedEnd(_ stream: HTTP2Stream) {
-    guard !stream.hasReceivedEnd, stream.closeCode == nil else { return }
-    stream.state.pointee.hasReceivedEnd = true
+    if stream.state.pointee.isMalformed { return }
+    if !stream.state.pointee.rules.allowsEnd { return refuse(stream) }
+    end(stream)
+  }
+
+  private func end(_ stream: HTTP2Stream) {
+    let state = stream.state
+    guard !state.pointee.hasReceivedEnd, state.pointee.closeCode == nil else { return }
+    state.pointee.hasReceivedEnd = true
     endedByPeer += 1
-    if !stream.state.pointee.headersAreTooLarge { stream.receivedEnd() }
+    if state.pointee.headerListSize <= limits.maxHeaderListSize { stream.receivedEnd() }
   }
 
   fileprivate func sent(_ frame: UnsafePointer<nghttp2_frame>) -> Int32 {

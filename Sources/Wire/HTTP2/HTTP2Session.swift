@@ -59,6 +59,9 @@ public final class HTTP2Session {
   private let memory: UnsafeMutablePointer<SessionMemory>
   /// Whose header block is being received: blocks never interleave.
   @exclusivity(unchecked) var openHeaders: Unmanaged<HTTP2Stream>?
+  /// How many fields of it have come.
+  @exclusivity(unchecked) var fieldPlace = 0
+  @exclusivity(unchecked) var memo: FieldMemo
   @exclusivity(unchecked) var firstOpen: Unmanaged<HTTP2Stream>?
   @exclusivity(unchecked) var guardian: AbuseGuard
   /// The open stream that was last looked up.
@@ -97,6 +100,7 @@ public final class HTTP2Session {
     self.limits = limits
     self.delegate = delegate
     guardian = AbuseGuard(limits)
+    memo = FieldMemo(role == .server ? .request : .response)
     fields = .allocate(capacity: fieldCapacity)
     self.memory = SessionMemory.make(memory, sharesFrame: role == .server)
     let itself = Unmanaged.passUnretained(self).toOpaque()
@@ -130,6 +134,7 @@ public final class HTTP2Session {
       stream.release()
     }
     nghttp2_session_del(handle)
+    memo.release()
     SessionMemory.destroy(memory)
     fields.deallocate()
   }

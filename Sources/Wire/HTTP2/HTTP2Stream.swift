@@ -16,8 +16,11 @@ open class HTTP2Stream {
     @usableFromInline var isFinished = false
     @usableFromInline var closeCode: HTTP2ErrorCode?
     @usableFromInline var hasReceivedEnd = false
-    var hasReceivedHeaders = false
-    var headersAreTooLarge = false
+    /// The size of the block at hand as HTTP/2 counts it: name, value and 32 for each field.
+    var headerListSize = 0
+    var rules = MessageRules()
+    /// The message broke the rules: the stream was reset, and what still comes of it goes nowhere.
+    var isMalformed = false
     var isDeferred = false
     /// Bytes of DATA that were handed over and not consumed.
     var unconsumed = 0
@@ -72,6 +75,10 @@ open class HTTP2Stream {
 
   // MARK: Events
 
+  /// A field of the request, checked, in its turn; true if it is dealt with and need not stand in `headers`. Servers only.
+  ///
+  /// The bytes are valid during the call. Only `receivedHeaders` says that the request is as it should be, and it may never come.
+  open func receivedRequestField(_ field: HTTP2FieldName, _ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Bool { false }
   /// The leading fields have come: a request on a server, the final response on a client.
   open func receivedHeaders() {}
   /// Bytes of the body; `consume` gives the peer room for as many more.

@@ -1,3 +1,4 @@
+import SpanwireHTTP2
 import SpanwireProtobuf
 import SpanwireRPC
 
@@ -15,12 +16,11 @@ func fuzzMetadata(_ input: inout FuzzInput) {
   for (name, value) in pairs {
     name.withUnsafeBytes { name in value.withUnsafeBytes { metadata.appendWire(name: name, value: $0) } }
   }
-  let bytes = pairs.reduce(0) { $0 + $1.name.count + $1.value.count }
-  let filled = Metadata.wire(pairs: pairs.count, bytes: bytes) { records in
-    for (name, value) in pairs {
-      name.withUnsafeBytes { name in value.withUnsafeBytes { records.append(name: name, value: $0) } }
-    }
+  let headers = HTTP2Headers()
+  for (name, value) in pairs {
+    name.withUnsafeBytes { name in value.withUnsafeBytes { headers.add(name: name, value: $0) } }
   }
+  let filled = Metadata(records: headers.records, count: headers.count)
   require(filled == metadata && metadata.names.allSatisfy { Metadata.isLegal(name: $0) })
   var index = 0
   metadata.forEachRecord { record in
@@ -38,7 +38,7 @@ func fuzzMetadata(_ input: inout FuzzInput) {
   metadata.removeAll { $0.hasSuffix("-bin") }
   for (_, value) in pairs {
     value.withUnsafeBytes { text in
-      if let context = TraceContext(traceparentBytes: text) { require(TraceContext(traceparent: context.traceparent) != nil) }
+      if TraceParent(text) != nil { require(TraceContext(traceparent: String(decoding: text, as: UTF8.self)) != nil) }
       if let bytes = Base64.decode(text) {
         require(Base64.encode(bytes).utf8.count >= bytes.count)
       }

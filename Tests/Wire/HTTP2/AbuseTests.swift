@@ -44,7 +44,7 @@ import Testing
     var limits = HTTP2Limits()
     limits.maxHeaderListSize = 1000
     let (client, server) = try ready(limits)
-    let base = request().listSize + 32 + 1
+    let base = request().fields.reduce(0) { $0 + $1.name.utf8.count + $1.value.utf8.count + 32 } + 32 + 1
     let call = RecordingStream()
     try client.session.submitRequest(
       call, request([("x", String(repeating: "v", count: 1000 - base + over))]), hasBody: false)
