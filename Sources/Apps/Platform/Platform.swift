@@ -53,23 +53,20 @@ public final class Platform: Sendable {
     let health = HealthService(services: served)
     let channelz = ChannelzService()
     let inspection = channelz.routes(exposure: MethodExposure(surfaces: .ops, principals: .ops))
-    let routes =
-      services.routes + [health.routes, inspection]
+    let others =
+      [health.routes, inspection]
       + ReflectionService.routes(
         services: served + [Grpc_Health_V1_Health.descriptor, inspection.descriptor],
         files: SpanwireSchemaFiles.all + [Grpc_Health_V1_Health.file, Grpc_Channelz_V1_Channelz.file])
-    let open: Set<String> = Set(routes.map(\.descriptor.fullName)).subtracting(ServiceNames.byContract.keys)
     var interceptors: [any ServerInterceptor] = [CredentialInterceptor(acceptsDevelopmentTokens: options.isDevelopment)]
     if let rate = options.callsPerSecond {
       let limit = RateLimit(burst: Int(max(1, min(2 * rate, 1e9))), perSecond: rate)
       // What the services ask of each other is the work of a call that was let in.
       interceptors.append(RateLimitInterceptor(limit) { $0.peer === Peer.inProcess ? nil : RateLimitInterceptor.caller($0) })
     }
-    interceptors.append(
-      ExposureGate(exposure: ExposureInterceptor(openServices: open), audit: RefusalAudit(environment: services.environment).record))
-    let router = ServerRouter(routes, interceptors: interceptors, observer: services.recorder)
-    services.local.connect(router)
+    let router = services.connect(beside: others, behind: interceptors, observer: services.recorder)
     try await services.start()
+    services.keepHouse()
 
     var configuration = ServerConfiguration([endpoint])
     if let certificate = options.certificateFile, let key = options.keyFile {

@@ -2,6 +2,7 @@ import SpanwireCityGraph
 import SpanwireDatabase
 import SpanwireEntitlements
 import SpanwireEventLog
+import SpanwireEventLoop
 import SpanwireEvents
 import SpanwireGateway
 import SpanwireJourneys
@@ -16,11 +17,13 @@ import SpanwireTelemetry
 import Synchronization
 
 /// Every service of the platform, made and wired: each gets the environment and the clients it needs, bound to its own identity.
-final class PlatformServices: Sendable {
+///
+/// It opens no port and starts no thread: `Platform` puts it behind one, a simulation calls it in process.
+package final class PlatformServices: Sendable {
   let local = LocalRouter()
   let recorder: SpanRecorder
-  let environment: ServiceEnvironment
-  let routes: [ServiceRoutes]
+  package let environment: ServiceEnvironment
+  package let routes: [ServiceRoutes]
 
   private let gateway: GatewayServer
   private let journeys: JourneyServer
@@ -31,18 +34,25 @@ final class PlatformServices: Sendable {
   private let collector: CollectorServer
   private let background = Mutex<[Task<Void, Never>]>([])
 
-  static let migrations: [Migrations] =
+  package static let migrations: [Migrations] =
     ServiceEnvironment.migrations + [
       RegistryServer.migrations, GatewayServer.migrations, JourneyServer.migrations, OrchestratorServer.migrations,
       EntitlementsServer.migrations, CityGraphServer.migrations,
     ]
 
-  init(database: any Database, spans: any Database, clock: any WallClock) async throws {
+  /// - Parameters:
+  ///   - loops: those that serve subscribers.
+  ///   - random: where ids and the pauses between attempts get their chance from.
+  package init(
+    database: any Database, spans: any Database, clock: any WallClock, loops: EventLoopGroup = .shared,
+    random: @escaping @Sendable () -> UInt64 = { UInt64.random(in: .min ... .max) }
+  ) async throws {
     let local = local
-    let log = EventLog(database: database)
+    let log = EventLog(database: database, loops: loops)
     let clock = FlooredClock(clock, notBefore: try await Self.lastMoment(of: log))
-    let effects = EffectDispatcher(database: database, clock: clock)
-    let environment = ServiceEnvironment(database: database, log: log, effects: effects, clock: clock, ids: IDGenerator(clock: clock))
+    let effects = EffectDispatcher(database: database, clock: clock) { Double(random() >> 11) / Double(1 << 53) }
+    let environment = ServiceEnvironment(
+      database: database, log: log, effects: effects, clock: clock, ids: IDGenerator(clock: clock, random: random))
     self.environment = environment
     recorder = SpanRecorder(
       names: ServiceNames.byContract,
@@ -124,13 +134,30 @@ final class PlatformServices: Sendable {
     return try last.decoded().occurredAt?.nanosecondsSinceEpoch ?? 0
   }
 
+  /// The one router: these services, and others beside them, behind the exposure gate. From now on services reach each other.
+  package func connect(
+    beside others: [ServiceRoutes] = [], behind front: [any ServerInterceptor] = [], observer: (any CallObserver)? = nil
+  ) -> ServerRouter {
+    let routes = routes + others
+    let open: Set<String> = Set(routes.map(\.descriptor.fullName)).subtracting(ServiceNames.byContract.keys)
+    let gate = ExposureGate(
+      exposure: ExposureInterceptor(openServices: open), audit: RefusalAudit(environment: environment).record)
+    let router = ServerRouter(routes, interceptors: front + [gate], observer: observer)
+    local.connect(router)
+    return router
+  }
+
   /// Takes up what an earlier run left pending, then begins to follow the log.
-  func start() async throws {
+  package func start() async throws {
     try await environment.log.start()
     environment.effects.start()
     gateway.start()
     journeys.start()
     try await orchestrator.start()
+  }
+
+  /// Begins what goes on beside the calls: spans are stored, what is kept for a day is forgotten.
+  func keepHouse() {
     background.withLock {
       $0.append(Task { [collector] in await collector.run() })
       $0.append(Task { [environment] in await Self.forget(environment) })
@@ -149,9 +176,9 @@ final class PlatformServices: Sendable {
   }
 
   /// Ends every subscription with UNAVAILABLE, so that subscribers go elsewhere with their cursors.
-  func endSubscriptions() async { await environment.log.stop() }
+  package func endSubscriptions() async { await environment.log.stop() }
 
-  func stop() async {
+  package func stop() async {
     environment.effects.stop()
     await gateway.stop()
     await journeys.stop()

@@ -91,7 +91,33 @@ extension GatewayServer {
     case .redeem(let it): advance.step = .redeem(it)
     case nil: break
     }
-    return try await clients.journeys.advanceJourney(advance)
+    do {
+      return try await clients.journeys.advanceJourney(advance)
+    } catch let error as RPCError where error.reason == .idempotencyKeyReused {
+      return try await firstOutcome(of: advance, session: session.productRuntimeSessionID, otherwise: error)
+    }
+  }
+
+  /// The answer to a step that was taken when an earlier journey of the session ran, and is sent again now that another does. The key is
+  /// known, so asking takes no step.
+  private func firstOutcome(
+    of advance: AdvanceJourneyRequest, session: String, otherwise refusal: RPCError
+  ) async throws -> JourneyInstance {
+    var list = ListJourneysRequest(productRuntimeSessionID: session)
+    repeat {
+      let page = try await clients.journeys.listJourneys(list)
+      for journey in page.journeys where journey.journeyInstanceID != advance.journeyInstanceID {
+        var earlier = advance
+        earlier.journeyInstanceID = journey.journeyInstanceID
+        do {
+          return try await clients.journeys.advanceJourney(earlier)
+        } catch let error as RPCError where error.reason == .idempotencyKeyReused {
+          continue
+        }
+      }
+      list.pageToken = page.nextPageToken
+    } while !list.pageToken.isEmpty
+    throw refusal
   }
 
   /// Handed on as a step is; the session follows when the log tells of the end.

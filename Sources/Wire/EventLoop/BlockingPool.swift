@@ -21,9 +21,20 @@ public final class BlockingPool: Sendable {
     var head = 0
     var idle = 0
     var threads = 0
-    let threadLimit: Int
+    var threadLimit: Int
 
     var waiting: Int { queue.count - head }
+
+    mutating func next() -> (@Sendable () -> Void)? {
+      guard waiting > 0 else { return nil }
+      let next = queue[head]
+      head += 1
+      if head == queue.count || head > 256 {
+        queue.removeFirst(head)
+        head = 0
+      }
+      return next
+    }
   }
 
   /// A pool; its threads start when there is work for them.
@@ -75,6 +86,17 @@ public final class BlockingPool: Sendable {
     return true
   }
 
+  // MARK: By hand
+
+  /// Starts no threads from now on. Before its first work.
+  package func driveByHand() { state.withLock { $0.threadLimit = 0 } }
+
+  /// Whether work waits for whoever drives the pool by hand.
+  package var hasWork: Bool { state.withLock { $0.waiting > 0 } }
+
+  /// Does the work that waits longest on the calling thread.
+  package func turnByHand() { state.withLock { $0.next() }?() }
+
   /// A thread's life: it lasts as long as the process, as its pool does.
   private func work() {
     spanwire_name_thread("offload")
@@ -83,14 +105,7 @@ public final class BlockingPool: Sendable {
       signal.wait()
       let next = state.withLock { state -> (@Sendable () -> Void)? in
         state.idle -= 1
-        guard state.waiting > 0 else { return nil }
-        let next = state.queue[state.head]
-        state.head += 1
-        if state.head == state.queue.count || state.head > 256 {
-          state.queue.removeFirst(state.head)
-          state.head = 0
-        }
-        return next
+        return state.next()
       }
       next?()
     }

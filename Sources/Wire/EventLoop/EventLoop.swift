@@ -236,8 +236,31 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     pthread_setspecific(currentLoopKey, nil)
   }
 
-  private func round(_ events: UnsafeMutablePointer<epoll_event>) {
-    let count = epoll_wait(epoll, events, Int32(Self.eventBatch), waitMilliseconds())
+  // MARK: By hand
+
+  /// Whether a round would find something to run: for whoever drives a loop that was never started.
+  package var hasWork: Bool {
+    if !jobs.isEmpty || !closures.isEmpty || !roundEnd.isEmpty { return true }
+    if remote.withLock({ !$0.jobs.isEmpty || !$0.closures.isEmpty }) { return true }
+    return nextTimer.map { $0 <= clock.now() } ?? false
+  }
+
+  /// When its next timer is due, by the loop's clock.
+  package var nextTimer: UInt64? { timers.next }
+
+  /// One round on the calling thread that waits for nothing. Only of a loop that was never started, and always on the same thread: a
+  /// simulation decides with it which loop runs when.
+  package func turnByHand() {
+    assert(state.load(ordering: .relaxed) == State.created)
+    let before = pthread_getspecific(currentLoopKey)
+    pthread_setspecific(currentLoopKey, Unmanaged.passUnretained(self).toOpaque())
+    defer { pthread_setspecific(currentLoopKey, before) }
+    takeRemote()
+    withUnsafeTemporaryAllocation(of: epoll_event.self, capacity: Self.eventBatch) { round($0.baseAddress!, waits: false) }
+  }
+
+  private func round(_ events: UnsafeMutablePointer<epoll_event>, waits: Bool = true) {
+    let count = epoll_wait(epoll, events, Int32(Self.eventBatch), waits ? waitMilliseconds() : 0)
     present.pointee = clock.now()
     watch.begin()
     for index in 0..<max(0, count) {

@@ -14,6 +14,11 @@ public final class EventLoopGroup: Sendable {
     for loop in loops { loop.start() }
   }
 
+  /// Loops without threads, which their maker turns by hand.
+  package init(byHand count: Int) {
+    loops = (0..<count).map { EventLoop(name: "loop-\($0)") }
+  }
+
   /// The group of whoever does not care, with a loop a processor; its threads start at first use and never stop.
   public static let shared = EventLoopGroup()
 

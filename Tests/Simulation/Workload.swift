@@ -1,0 +1,247 @@
+import SpanwireRPC
+import SpanwireSchema
+import SpanwireServiceKit
+import SpanwireWellKnown
+
+/// What travellers, operators and services wish, by chance and by what they know.
+final class Workload {
+  private let world: World
+  private var travellers = ["anna", "ben"]
+  /// Sessions that were acknowledged, with whose they are.
+  private(set) var sessions: [(id: String, user: String)] = []
+  private(set) var entitlements: [(id: String, user: String)] = []
+  private(set) var settlements: [String] = []
+  /// Redemptions that were acknowledged.
+  private(set) var redemptions: [String] = []
+  /// The newest version whose being in force was acknowledged.
+  private(set) var pushed = 1
+  /// That of the next, until it is acknowledged.
+  private var applying: Deed?
+  private var keys = 0
+
+  init(_ world: World) { self.world = world }
+
+  private func key(_ name: String) -> String {
+    keys += 1
+    return "\(name)-\(keys)"
+  }
+
+  /// A wish that makes sense, or nearly.
+  func next(_ chance: inout Chance, _ witness: Witness) -> Deed {
+    if sessions.isEmpty { return open(&chance) }
+    switch chance.below(100) {
+    case ..<12: return open(&chance)
+    case ..<28: return purchase(&chance)
+    case ..<38: return start(&chance)
+    case ..<64: return advance(&chance, witness)
+    case ..<68: return close(&chance)
+    case ..<80: return ledger(&chance)
+    case ..<84: return settle(&chance)
+    case ..<94: return control(&chance, witness)
+    default: return apply(&chance)
+    }
+  }
+
+  // MARK: Travellers
+
+  private func open(_ chance: inout Chance) -> Deed {
+    let user = chance.pick(travellers)!
+    let key = key("open")
+    let known = pushed
+    return Deed(
+      key, as: World.traveller(user),
+      send: { channel in
+        let session = try await ProductRuntimeGatewayClient(channel).openSession(
+          OpenSessionRequest(idempotencyKey: key, productID: Product.id, marketCode: Product.market, segments: ["local"]))
+        if let number = Product.number(ofVersion: session.productVersionID), number < known {
+          throw Violation("config", "\(key) got version \(number), \(known) was in force when it began")
+        }
+        return session.productRuntimeSessionID
+      }, learned: { [unowned self] in sessions.append(($0, user)) })
+  }
+
+  private func purchase(_ chance: inout Chance) -> Deed {
+    let (session, user) = chance.pick(sessions)!
+    let key = key("buy")
+    let variant = chance.pick(["VAR-COFFEE", "VAR-COFFEE", "VAR-BOTH"])!
+    return Deed(
+      key, as: World.traveller(user),
+      send: { channel in
+        let bought = try await ProductRuntimeGatewayClient(channel).purchase(
+          PurchaseRequest(idempotencyKey: key, productRuntimeSessionID: session, variantID: variant, paymentReference: "PAY-\(key)"))
+        return bought.entitlements.map(\.entitlementID).joined(separator: " ")
+      },
+      learned: { [unowned self] in
+        for id in $0.split(separator: " ") { entitlements.append((String(id), user)) }
+      })
+  }
+
+  private func start(_ chance: inout Chance) -> Deed {
+    let (session, user) = chance.pick(sessions)!
+    let key = key("start")
+    return Deed(
+      key, as: World.traveller(user),
+      send: { channel in
+        try await ProductRuntimeGatewayClient(channel).startJourney(
+          StartSessionJourneyRequest(idempotencyKey: key, productRuntimeSessionID: session)
+        ).journeyInstanceID
+      })
+  }
+
+  private func advance(_ chance: inout Chance, _ witness: Witness) -> Deed {
+    let key = key("step")
+    // Somebody who stands somewhere, if anybody does.
+    let standing = witness.paths.filter { $0.value.state == .running && $0.value.node != nil }.sorted { $0.key < $1.key }
+    let path = chance.pick(standing)?.value
+    let session = path?.session ?? chance.pick(sessions)!.id
+    let user = sessions.first { $0.id == session }?.user ?? "anna"
+    let node = chance.once(in: 12) ? "crossing" : path?.node ?? "crossing"
+    let step: AdvanceSessionJourneyRequest.Step
+    switch chance.once(in: 15) ? "" : path?.kind ?? "" {
+    case "choice": step = .choose(Choose(option: chance.pick(["left", "left", "right", "again", "nowhere"])!))
+    case "visit": step = .arrived(Arrived(servicePointID: path?.place ?? ""))
+    case "redeem": step = .redeem(Redeem())
+    case "timer": step = .signal(Signal(name: "hurry"))
+    default: step = .acknowledge(Acknowledge())
+    }
+    return Deed(
+      key, as: World.traveller(user),
+      send: { channel in
+        try await ProductRuntimeGatewayClient(channel).advanceJourney(
+          AdvanceSessionJourneyRequest(idempotencyKey: key, productRuntimeSessionID: session, nodeID: node, step: step)
+        ).journeyInstanceID
+      })
+  }
+
+  private func close(_ chance: inout Chance) -> Deed {
+    let (session, user) = chance.pick(sessions)!
+    let key = key("close")
+    return Deed(
+      key, as: World.traveller(user),
+      send: { channel in
+        try await ProductRuntimeGatewayClient(channel).closeSession(
+          CloseSessionRequest(idempotencyKey: key, productRuntimeSessionID: session, reason: "home")
+        ).productRuntimeSessionID
+      })
+  }
+
+  // MARK: Services
+
+  /// What PRG and TJM ask of the ledger, asked directly.
+  private func ledger(_ chance: inout Chance) -> Deed {
+    let long = Duration.seconds(1_000 * 3_600)
+    guard let (entitlement, user) = chance.pick(entitlements), !chance.once(in: 5) else {
+      let user = chance.pick(travellers)!
+      let key = key("issue")
+      let session = sessions.first { $0.user == user }?.id ?? sessions[0].id
+      let quantity = Int64(chance.within(1...4))
+      let expiresAt = chance.once(in: 2) ? nil : VirtualTime.now + Int64(chance.within(60...20_000)) * 1_000_000_000
+      let token = chance.pick(Product.tokens)!
+      return Deed(
+        key, as: World.traveller(user), memory: long,
+        send: { [unowned world] _ in
+          try await TruttaClient(world.channel(of: "prg")).issue(
+            IssueRequest(
+              idempotencyKey: key, tenantID: World.tenant, productRuntimeSessionID: session, holder: user, tokenID: token,
+              quantity: quantity, expiresAt: expiresAt.map { .init(nanosecondsSinceEpoch: $0) },
+              settlementValue: Money(micros: 3_400_000, currency: "EUR"), paymentReference: key)
+          ).entitlementID
+        }, learned: { [unowned self] in entitlements.append(($0, user)) })
+    }
+    if chance.once(in: 5) {
+      let key = key("compensate")
+      return Deed(
+        key, as: World.traveller(user), memory: long,
+        send: { [unowned world] _ in
+          try await TruttaClient(world.channel(of: "prg")).compensate(
+            CompensateRequest(idempotencyKey: key, entitlementID: entitlement, quantity: 1, reason: "cold", actor: "ops:olga")
+          ).entitlementID
+        }, learned: { [unowned self] in entitlements.append(($0, user)) })
+    }
+    let key = key("redeem")
+    let quantity = Int64(chance.within(1...2))
+    let place = chance.below(2)
+    return Deed(
+      key, as: World.traveller(user), memory: long,
+      send: { [unowned world] _ in
+        try await TruttaClient(world.channel(of: "tjm")).redeem(
+          RedeemRequest(
+            idempotencyKey: key, entitlementID: entitlement, quantity: quantity, servicePointID: Product.places[place],
+            vendorID: Product.vendors[place])
+        ).redemptionID
+      }, learned: { [unowned self] in redemptions.append($0) })
+  }
+
+  // MARK: Operators
+
+  private func settle(_ chance: inout Chance) -> Deed {
+    let key = key("settle")
+    let vendor = chance.pick(Product.vendors + [""])!
+    return Deed(
+      key, as: World.operatorOlga,
+      send: { channel in
+        try await TruttaClient(channel).settle(SettleRequest(idempotencyKey: key, vendorID: vendor)).settlements.map {
+          "\($0.settlementID)=\($0.total?.micros ?? 0)"
+        }.joined(separator: " ")
+      },
+      learned: { [unowned self] in
+        settlements += $0.split(separator: " ").map { String($0.prefix { $0 != "=" }) }
+      })
+  }
+
+  private func control(_ chance: inout Chance, _ witness: Witness) -> Deed {
+    let key = key("control")
+    let standing = witness.paths.filter { $0.value.state == .running && $0.value.node != nil }.sorted { $0.key < $1.key }
+    let path = chance.pick(standing)?.value
+    let session = path?.session ?? chance.pick(sessions)!.id
+    let node = path?.node ?? "rest"
+    let action: ApplyControlRequest.Action
+    switch chance.below(11) {
+    case 0: action = .cancelSession(CancelSession(productRuntimeSessionID: chance.pick(sessions)!.id))
+    case 1: action = .forceCompleteSession(ForceCompleteSession(productRuntimeSessionID: session))
+    case 2: action = .flagSessionRisk(FlagSessionRisk(productRuntimeSessionID: session, flagged: chance.once(in: 2)))
+    case 3: action = .forceAbortJourney(ForceAbortJourney(productRuntimeSessionID: session))
+    case 4: action = .forceSkipNode(ForceSkipNode(productRuntimeSessionID: session, nodeID: node))
+    case 5: action = .forceCompleteNode(ForceCompleteNode(productRuntimeSessionID: session, nodeID: node))
+    case 6, 7:
+      let until = chance.once(in: 2) ? nil : VirtualTime.now + Int64(chance.within(60...7_200)) * 1_000_000_000
+      action = .blockServicePoint(
+        BlockServicePoint(
+          servicePointID: chance.pick(Product.places)!, until: until.map { .init(nanosecondsSinceEpoch: $0) }))
+    case 8: action = .unblockServicePoint(UnblockServicePoint(servicePointID: chance.pick(Product.places)!))
+    case 9 where !settlements.isEmpty:
+      action = .correctSettlement(
+        CorrectSettlement(settlementID: chance.pick(settlements)!, amountMicros: chance.once(in: 2) ? 250_000 : -250_000))
+    default:
+      guard let entitlement = chance.pick(entitlements) else { return open(&chance) }
+      action = .compensateEntitlement(CompensateEntitlement(entitlementID: entitlement.id, quantity: 1))
+    }
+    return Deed(
+      key, as: World.operatorOlga,
+      send: { channel in
+        try await ProductRuntimeGatewayClient(channel).applyControl(
+          ApplyControlRequest(idempotencyKey: key, reason: "simulated", action: action)
+        ).incidentID
+      })
+  }
+
+  /// Puts a new version of the product in force; one after the other, so that a later one is never overtaken by an earlier.
+  private func apply(_ chance: inout Chance) -> Deed {
+    if let applying { return applying }
+    let key = key("apply")
+    let number = pushed + 1
+    let deed = Deed(
+      key, as: World.operatorOlga,
+      send: { channel in
+        let applied = try await RegistryClient(channel).apply(
+          ApplyRequest(idempotencyKey: key, source: .bundleYaml(Product.bundle(version: number)), reason: "a new version"))
+        return "\(applied.revision)"
+      },
+      learned: { [unowned self] _ in
+        pushed = number
+        applying = nil
+      })
+    applying = deed
+    return deed
+  }
+}
