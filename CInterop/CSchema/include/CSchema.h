@@ -107,6 +107,24 @@ static inline const ProtobufCMessageDescriptor *spanwire__city__v1__list_service
 static inline const ProtobufCMessageDescriptor *spanwire__city__v1__list_service_points_response__table(void) {
   return &spanwire__city__v1__list_service_points_response__descriptor;
 }
+static inline const ProtobufCMessageDescriptor *spanwire__city__v1__list_clusters_request__table(void) {
+  return &spanwire__city__v1__list_clusters_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__city__v1__cluster__table(void) {
+  return &spanwire__city__v1__cluster__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__city__v1__list_clusters_response__table(void) {
+  return &spanwire__city__v1__list_clusters_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__city__v1__explain_hours_request__table(void) {
+  return &spanwire__city__v1__explain_hours_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__city__v1__opening_interval__table(void) {
+  return &spanwire__city__v1__opening_interval__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__city__v1__explain_hours_response__table(void) {
+  return &spanwire__city__v1__explain_hours_response__descriptor;
+}
 static inline const ProtobufCMessageDescriptor *spanwire__city__v1__check_coverage_request__table(void) {
   return &spanwire__city__v1__check_coverage_request__descriptor;
 }
@@ -136,6 +154,24 @@ static inline const ProtobufCMessageDescriptor *spanwire__city__v1__block_servic
 }
 static inline const ProtobufCMessageDescriptor *spanwire__city__v1__unblock_service_point_request__table(void) {
   return &spanwire__city__v1__unblock_service_point_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__city__v1__capacity_reservation__table(void) {
+  return &spanwire__city__v1__capacity_reservation__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__city__v1__reserve_capacity_request__table(void) {
+  return &spanwire__city__v1__reserve_capacity_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__city__v1__reserve_capacity_response__table(void) {
+  return &spanwire__city__v1__reserve_capacity_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__city__v1__release_capacity_request__table(void) {
+  return &spanwire__city__v1__release_capacity_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__city__v1__list_reservations_request__table(void) {
+  return &spanwire__city__v1__list_reservations_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__city__v1__list_reservations_response__table(void) {
+  return &spanwire__city__v1__list_reservations_response__descriptor;
 }
 static inline const ProtobufCMessageDescriptor *spanwire__events__v1__event_envelope__table(void) {
   return &spanwire__events__v1__event_envelope__descriptor;
@@ -352,6 +388,12 @@ static inline const ProtobufCMessageDescriptor *spanwire__events__v1__service_po
 }
 static inline const ProtobufCMessageDescriptor *spanwire__events__v1__service_point_unblocked__table(void) {
   return &spanwire__events__v1__service_point_unblocked__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__events__v1__capacity_reserved__table(void) {
+  return &spanwire__events__v1__capacity_reserved__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__events__v1__capacity_released__table(void) {
+  return &spanwire__events__v1__capacity_released__descriptor;
 }
 static inline const ProtobufCMessageDescriptor *spanwire__events__v1__entitlement_issued__table(void) {
   return &spanwire__events__v1__entitlement_issued__descriptor;

@@ -18,8 +18,7 @@ struct SpanwireCommand: AsyncParsableCommand {
       """,
     subcommands: [
       Serve.self, Demo.self, CallCommand.self, EventsCommand.self, SessionsCommand.self, JourneysCommand.self, TraceCommand.self,
-      RegistryCommand.self,
-      VerifyCommand.self,
+      RegistryCommand.self, PlacesCommand.self, RoutesCommand.self, VerifyCommand.self,
     ])
 
   static func main() async {

@@ -62,6 +62,8 @@ public enum EventType: String, CaseIterable, Hashable, Sendable {
   case journeySignalReceived = "journey.signal.received"
   case journeyStarted = "journey.started"
   case journeyTimerFired = "journey.timer.fired"
+  case lemCapacityReleased = "lem.capacity.released"
+  case lemCapacityReserved = "lem.capacity.reserved"
   case lemCoverageMissed = "lem.coverage.missed"
   case lemRouteComputed = "lem.route.computed"
   case lemServicePointBlocked = "lem.service_point.blocked"
@@ -196,6 +198,8 @@ public enum EventType: String, CaseIterable, Hashable, Sendable {
     case .journeySignalReceived: JourneySignalReceived.self
     case .journeyStarted: JourneyStarted.self
     case .journeyTimerFired: JourneyTimerFired.self
+    case .lemCapacityReleased: CapacityReleased.self
+    case .lemCapacityReserved: CapacityReserved.self
     case .lemCoverageMissed: CoverageMissed.self
     case .lemRouteComputed: RouteComputed.self
     case .lemServicePointBlocked: ServicePointBlocked.self
@@ -694,6 +698,12 @@ extension JourneyStarted: EventPayload {
 }
 extension JourneyTimerFired: EventPayload {
   public static var eventType: EventType { .journeyTimerFired }
+}
+extension CapacityReleased: EventPayload {
+  public static var eventType: EventType { .lemCapacityReleased }
+}
+extension CapacityReserved: EventPayload {
+  public static var eventType: EventType { .lemCapacityReserved }
 }
 extension CoverageMissed: EventPayload {
   public static var eventType: EventType { .lemCoverageMissed }

@@ -16,58 +16,92 @@ public let spanwireCityV1LemFile: GeneratedFile = GeneratedFile(
     dHkudjEuR2VvUG9pbnRSCHBvc2l0aW9uEhYKBnN0cmVldBgFIAEoCVIGc3RyZWV0EiMKDW9wZW5pbmdfaG91cnMYBiABKAlSDG9wZW5pbmdIb3VycxISCgR0\
     YWdzGAcgAygJUgR0YWdzEh0KCmNsdXN0ZXJfaWQYCCABKAlSCWNsdXN0ZXJJZBIaCghjYXBhY2l0eRgJIAEoDVIIY2FwYWNpdHkSGwoJdmVuZG9yX2lkGAog\
     ASgJUgh2ZW5kb3JJZBIYCgd3ZWJzaXRlGAsgASgJUgd3ZWJzaXRlEiAKC2F0dHJpYnV0aW9uGAwgASgJUgthdHRyaWJ1dGlvbhIpChBleHBlcmllbmNlX3Nj\
-    b3JlGA0gASgBUg9leHBlcmllbmNlU2NvcmUSLwoFZHdlbGwYDiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25SBWR3ZWxsIq4DChJTZXJ2aWNlUG9p\
+    b3JlGA0gASgBUg9leHBlcmllbmNlU2NvcmUSLwoFZHdlbGwYDiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25SBWR3ZWxsItMDChJTZXJ2aWNlUG9p\
     bnRTdGF0dXMSQwoNc2VydmljZV9wb2ludBgBIAEoCzIeLnNwYW53aXJlLmNpdHkudjEuU2VydmljZVBvaW50UgxzZXJ2aWNlUG9pbnQSOgoKb3Blbl9zdGF0\
     ZRgCIAEoDjIbLnNwYW53aXJlLmNpdHkudjEuT3BlblN0YXRlUglvcGVuU3RhdGUSOQoKb3Blbl91bnRpbBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1l\
     c3RhbXBSCW9wZW5VbnRpbBI1CghvcGVuc19hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSB29wZW5zQXQSGAoHYmxvY2tlZBgFIAEoCFIH\
     YmxvY2tlZBIlCg5ibG9ja2VkX3JlYXNvbhgGIAEoCVINYmxvY2tlZFJlYXNvbhI/Cg1ibG9ja2VkX3VudGlsGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRp\
-    bWVzdGFtcFIMYmxvY2tlZFVudGlsEiMKDWhvdXJzX3Byb2JsZW0YCCABKAlSDGhvdXJzUHJvYmxlbSJuChZHZXRTZXJ2aWNlUG9pbnRSZXF1ZXN0EigKEHNl\
-    cnZpY2VfcG9pbnRfaWQYASABKAlSDnNlcnZpY2VQb2ludElkEioKAmF0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFICYXQiqQIKGExpc3RT\
-    ZXJ2aWNlUG9pbnRzUmVxdWVzdBIfCgttYXJrZXRfY29kZRgBIAEoCVIKbWFya2V0Q29kZRISCgR0YWdzGAIgAygJUgR0YWdzEi4KBG5lYXIYAyABKAsyGi5z\
-    cGFud2lyZS5jaXR5LnYxLkdlb1BvaW50UgRuZWFyEiMKDXdpdGhpbl9tZXRyZXMYBCABKAFSDHdpdGhpbk1ldHJlcxIqCgJhdBgFIAEoCzIaLmdvb2dsZS5w\
-    cm90b2J1Zi5UaW1lc3RhbXBSAmF0EhsKCW9wZW5fb25seRgGIAEoCFIIb3Blbk9ubHkSGwoJcGFnZV9zaXplGAcgASgNUghwYWdlU2l6ZRIdCgpwYWdlX3Rv\
-    a2VuGAggASgJUglwYWdlVG9rZW4ikAEKGUxpc3RTZXJ2aWNlUG9pbnRzUmVzcG9uc2USSwoOc2VydmljZV9wb2ludHMYASADKAsyJC5zcGFud2lyZS5jaXR5\
-    LnYxLlNlcnZpY2VQb2ludFN0YXR1c1INc2VydmljZVBvaW50cxImCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAlSDW5leHRQYWdlVG9rZW4idwoUQ2hlY2tDb3Zl\
-    cmFnZVJlcXVlc3QSHwoLbWFya2V0X2NvZGUYASABKAlSCm1hcmtldENvZGUSKgoCYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgJhdBIS\
-    CgR0YWdzGAMgAygJUgR0YWdzIosBChVDaGVja0NvdmVyYWdlUmVzcG9uc2USGAoHY292ZXJlZBgBIAEoCFIHY292ZXJlZBIlCg5zZXJ2aWNlX3BvaW50cxgC\
-    IAEoDVINc2VydmljZVBvaW50cxIZCghvcGVuX25vdxgDIAEoDVIHb3Blbk5vdxIWCgZyZWFzb24YBCABKAlSBnJlYXNvbiLsAwoTQ29tcHV0ZVJvdXRlUmVx\
-    dWVzdBIfCgttYXJrZXRfY29kZRgBIAEoCVIKbWFya2V0Q29kZRIwCgVzdGFydBgCIAEoCzIaLnNwYW53aXJlLmNpdHkudjEuR2VvUG9pbnRSBXN0YXJ0EjcK\
-    CWRlcGFydF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSCGRlcGFydEF0EjcKCWZpbmlzaF9ieRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1\
-    Zi5UaW1lc3RhbXBSCGZpbmlzaEJ5EioKEXNlcnZpY2VfcG9pbnRfaWRzGAUgAygJUg9zZXJ2aWNlUG9pbnRJZHMSEgoEdGFncxgGIAMoCVIEdGFncxI7Chpy\
-    ZXF1aXJlZF9zZXJ2aWNlX3BvaW50X2lkcxgHIAMoCVIXcmVxdWlyZWRTZXJ2aWNlUG9pbnRJZHMSOwoaZXhjbHVkZWRfc2VydmljZV9wb2ludF9pZHMYCCAD\
-    KAlSF2V4Y2x1ZGVkU2VydmljZVBvaW50SWRzEhsKCW1heF9zdG9wcxgJIAEoDVIIbWF4U3RvcHMSOQoZd2Fsa2luZ19tZXRyZXNfcGVyX3NlY29uZBgKIAEo\
-    AVIWd2Fsa2luZ01ldHJlc1BlclNlY29uZCLTAgoJUm91dGVTdG9wEigKEHNlcnZpY2VfcG9pbnRfaWQYASABKAlSDnNlcnZpY2VQb2ludElkEhIKBG5hbWUY\
-    AiABKAlSBG5hbWUSNgoIcG9zaXRpb24YAyABKAsyGi5zcGFud2lyZS5jaXR5LnYxLkdlb1BvaW50Ughwb3NpdGlvbhI3CglhcnJpdmVfYXQYBCABKAsyGi5n\
-    b29nbGUucHJvdG9idWYuVGltZXN0YW1wUghhcnJpdmVBdBI1CghsZWF2ZV9hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSB2xlYXZlQXQS\
-    OQoKb3Blbl91bnRpbBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSCW9wZW5VbnRpbBIlCg53YWxraW5nX21ldHJlcxgHIAEoAVINd2Fsa2lu\
-    Z01ldHJlcyLjAQoURXhjbHVkZWRTZXJ2aWNlUG9pbnQSKAoQc2VydmljZV9wb2ludF9pZBgBIAEoCVIOc2VydmljZVBvaW50SWQSPAoDd2h5GAIgASgOMiou\
-    c3BhbndpcmUuY2l0eS52MS5FeGNsdWRlZFNlcnZpY2VQb2ludC5XaHlSA3doeSJjCgNXaHkSEwoPV0hZX1VOU1BFQ0lGSUVEEAASDgoKV0hZX0NMT1NFRBAB\
-    EhUKEVdIWV9IT1VSU19VTktOT1dOEAISDwoLV0hZX0JMT0NLRUQQAxIPCgtXSFlfTk9fVElNRRAEIrgCChRDb21wdXRlUm91dGVSZXNwb25zZRIxCgVzdG9w\
-    cxgBIAMoCzIbLnNwYW53aXJlLmNpdHkudjEuUm91dGVTdG9wUgVzdG9wcxIlCg53YWxraW5nX21ldHJlcxgCIAEoAVINd2Fsa2luZ01ldHJlcxI3CglmaW5p\
-    c2hfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUghmaW5pc2hBdBIpChBleHBlcmllbmNlX3Njb3JlGAQgASgBUg9leHBlcmllbmNlU2Nv\
-    cmUSQgoIZXhjbHVkZWQYBSADKAsyJi5zcGFud2lyZS5jaXR5LnYxLkV4Y2x1ZGVkU2VydmljZVBvaW50UghleGNsdWRlZBIeCgpjYW5kaWRhdGVzGAYgASgN\
-    UgpjYW5kaWRhdGVzIugCChhTeW5jU2VydmljZVBvaW50c1JlcXVlc3QSJwoPaWRlbXBvdGVuY3lfa2V5GAEgASgJUg5pZGVtcG90ZW5jeUtleRIrChFyZWdp\
-    c3RyeV9yZXZpc2lvbhgCIAEoBFIQcmVnaXN0cnlSZXZpc2lvbhJFCg5zZXJ2aWNlX3BvaW50cxgDIAMoCzIeLnNwYW53aXJlLmNpdHkudjEuU2VydmljZVBv\
-    aW50Ug1zZXJ2aWNlUG9pbnRzEmsKEW1hcmtldF90aW1lX3pvbmVzGAQgAygLMj8uc3BhbndpcmUuY2l0eS52MS5TeW5jU2VydmljZVBvaW50c1JlcXVlc3Qu\
-    TWFya2V0VGltZVpvbmVzRW50cnlSD21hcmtldFRpbWVab25lcxpCChRNYXJrZXRUaW1lWm9uZXNFbnRyeRIQCgNrZXkYASABKAlSA2tleRIUCgV2YWx1ZRgC\
-    IAEoCVIFdmFsdWU6AjgBInQKGVN5bmNTZXJ2aWNlUG9pbnRzUmVzcG9uc2USFgoGc3RvcmVkGAEgASgNUgZzdG9yZWQSGAoHcmVtb3ZlZBgCIAEoDVIHcmVt\
-    b3ZlZBIlCg5ob3Vyc19wcm9ibGVtcxgDIAMoCVINaG91cnNQcm9ibGVtcyLNAQoYQmxvY2tTZXJ2aWNlUG9pbnRSZXF1ZXN0EicKD2lkZW1wb3RlbmN5X2tl\
-    eRgBIAEoCVIOaWRlbXBvdGVuY3lLZXkSKAoQc2VydmljZV9wb2ludF9pZBgCIAEoCVIOc2VydmljZVBvaW50SWQSFgoGcmVhc29uGAMgASgJUgZyZWFzb24S\
-    FAoFYWN0b3IYBCABKAlSBWFjdG9yEjAKBXVudGlsGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIFdW50aWwinQEKGlVuYmxvY2tTZXJ2aWNl\
-    UG9pbnRSZXF1ZXN0EicKD2lkZW1wb3RlbmN5X2tleRgBIAEoCVIOaWRlbXBvdGVuY3lLZXkSKAoQc2VydmljZV9wb2ludF9pZBgCIAEoCVIOc2VydmljZVBv\
-    aW50SWQSFgoGcmVhc29uGAMgASgJUgZyZWFzb24SFAoFYWN0b3IYBCABKAlSBWFjdG9yKmsKCU9wZW5TdGF0ZRIaChZPUEVOX1NUQVRFX1VOU1BFQ0lGSUVE\
-    EAASEwoPT1BFTl9TVEFURV9PUEVOEAESFQoRT1BFTl9TVEFURV9DTE9TRUQQAhIWChJPUEVOX1NUQVRFX1VOS05PV04QAzKiBwoDTGVtEnUKD0dldFNlcnZp\
-    Y2VQb2ludBIoLnNwYW53aXJlLmNpdHkudjEuR2V0U2VydmljZVBvaW50UmVxdWVzdBokLnNwYW53aXJlLmNpdHkudjEuU2VydmljZVBvaW50U3RhdHVzIhKQ\
-    AgGquxgLCgMCAwQSBAMEBQYSgAEKEUxpc3RTZXJ2aWNlUG9pbnRzEiouc3BhbndpcmUuY2l0eS52MS5MaXN0U2VydmljZVBvaW50c1JlcXVlc3QaKy5zcGFu\
-    d2lyZS5jaXR5LnYxLkxpc3RTZXJ2aWNlUG9pbnRzUmVzcG9uc2UiEpACAaq7GAsKAwIDBBIEAwQFBhJ0Cg1DaGVja0NvdmVyYWdlEiYuc3BhbndpcmUuY2l0\
-    eS52MS5DaGVja0NvdmVyYWdlUmVxdWVzdBonLnNwYW53aXJlLmNpdHkudjEuQ2hlY2tDb3ZlcmFnZVJlc3BvbnNlIhKQAgGquxgLCgMCAwQSBAMEBQYScQoM\
-    Q29tcHV0ZVJvdXRlEiUuc3BhbndpcmUuY2l0eS52MS5Db21wdXRlUm91dGVSZXF1ZXN0GiYuc3BhbndpcmUuY2l0eS52MS5Db21wdXRlUm91dGVSZXNwb25z\
-    ZSISkAIBqrsYCwoDAgMEEgQDBAUGEpcBChFTeW5jU2VydmljZVBvaW50cxIqLnNwYW53aXJlLmNpdHkudjEuU3luY1NlcnZpY2VQb2ludHNSZXF1ZXN0Gisu\
-    c3BhbndpcmUuY2l0eS52MS5TeW5jU2VydmljZVBvaW50c1Jlc3BvbnNlIimquxglCgEEEgEGGghyZWdpc3RyeSITQUdFTlQtRk9SQklEREVOLUxFTRKLAQoR\
-    QmxvY2tTZXJ2aWNlUG9pbnQSKi5zcGFud2lyZS5jaXR5LnYxLkJsb2NrU2VydmljZVBvaW50UmVxdWVzdBokLnNwYW53aXJlLmNpdHkudjEuU2VydmljZVBv\
-    aW50U3RhdHVzIiSquxggCgEEEgEGGgNwcmciE0FHRU5ULUZPUkJJRERFTi1MRU0SjwEKE1VuYmxvY2tTZXJ2aWNlUG9pbnQSLC5zcGFud2lyZS5jaXR5LnYx\
-    LlVuYmxvY2tTZXJ2aWNlUG9pbnRSZXF1ZXN0GiQuc3BhbndpcmUuY2l0eS52MS5TZXJ2aWNlUG9pbnRTdGF0dXMiJKq7GCAKAQQSAQYaA3ByZyITQUdFTlQt\
-    Rk9SQklEREVOLUxFTUIDugIAYgZwcm90bzM=
+    bWVzdGFtcFIMYmxvY2tlZFVudGlsEiMKDWhvdXJzX3Byb2JsZW0YCCABKAlSDGhvdXJzUHJvYmxlbRIjCg1mcmVlX2NhcGFjaXR5GAkgASgNUgxmcmVlQ2Fw\
+    YWNpdHkibgoWR2V0U2VydmljZVBvaW50UmVxdWVzdBIoChBzZXJ2aWNlX3BvaW50X2lkGAEgASgJUg5zZXJ2aWNlUG9pbnRJZBIqCgJhdBgCIAEoCzIaLmdv\
+    b2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSAmF0IsgCChhMaXN0U2VydmljZVBvaW50c1JlcXVlc3QSHwoLbWFya2V0X2NvZGUYASABKAlSCm1hcmtldENvZGUS\
+    EgoEdGFncxgCIAMoCVIEdGFncxIuCgRuZWFyGAMgASgLMhouc3BhbndpcmUuY2l0eS52MS5HZW9Qb2ludFIEbmVhchIjCg13aXRoaW5fbWV0cmVzGAQgASgB\
+    Ugx3aXRoaW5NZXRyZXMSKgoCYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgJhdBIbCglvcGVuX29ubHkYBiABKAhSCG9wZW5Pbmx5EhsK\
+    CXBhZ2Vfc2l6ZRgHIAEoDVIIcGFnZVNpemUSHQoKcGFnZV90b2tlbhgIIAEoCVIJcGFnZVRva2VuEh0KCmNsdXN0ZXJfaWQYCSABKAlSCWNsdXN0ZXJJZCKQ\
+    AQoZTGlzdFNlcnZpY2VQb2ludHNSZXNwb25zZRJLCg5zZXJ2aWNlX3BvaW50cxgBIAMoCzIkLnNwYW53aXJlLmNpdHkudjEuU2VydmljZVBvaW50U3RhdHVz\
+    Ug1zZXJ2aWNlUG9pbnRzEiYKD25leHRfcGFnZV90b2tlbhgCIAEoCVINbmV4dFBhZ2VUb2tlbiJ2ChNMaXN0Q2x1c3RlcnNSZXF1ZXN0Eh8KC21hcmtldF9j\
+    b2RlGAEgASgJUgptYXJrZXRDb2RlEhIKBHRhZ3MYAiADKAlSBHRhZ3MSKgoCYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgJhdCLuAQoH\
+    Q2x1c3RlchIdCgpjbHVzdGVyX2lkGAEgASgJUgljbHVzdGVySWQSMgoGY2VudHJlGAIgASgLMhouc3BhbndpcmUuY2l0eS52MS5HZW9Qb2ludFIGY2VudHJl\
+    EiMKDXJhZGl1c19tZXRyZXMYAyABKAFSDHJhZGl1c01ldHJlcxIlCg5zZXJ2aWNlX3BvaW50cxgEIAEoDVINc2VydmljZVBvaW50cxIZCghvcGVuX25vdxgF\
+    IAEoDVIHb3Blbk5vdxIpChBleHBlcmllbmNlX3Njb3JlGAYgASgBUg9leHBlcmllbmNlU2NvcmUiTQoUTGlzdENsdXN0ZXJzUmVzcG9uc2USNQoIY2x1c3Rl\
+    cnMYASADKAsyGS5zcGFud2lyZS5jaXR5LnYxLkNsdXN0ZXJSCGNsdXN0ZXJzIucBChNFeHBsYWluSG91cnNSZXF1ZXN0EigKEHNlcnZpY2VfcG9pbnRfaWQY\
+    ASABKAlSDnNlcnZpY2VQb2ludElkEiMKDW9wZW5pbmdfaG91cnMYAiABKAlSDG9wZW5pbmdIb3VycxIfCgttYXJrZXRfY29kZRgDIAEoCVIKbWFya2V0Q29k\
+    ZRIuCgRmcm9tGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIEZnJvbRIwCgV1bnRpbBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3Rh\
+    bXBSBXVudGlsIr4BCg9PcGVuaW5nSW50ZXJ2YWwSMAoFc3RhcnQYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgVzdGFydBIsCgNlbmQYAiAB\
+    KAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgNlbmQSMQoFc3RhdGUYAyABKA4yGy5zcGFud2lyZS5jaXR5LnYxLk9wZW5TdGF0ZVIFc3RhdGUSGAoH\
+    Y29tbWVudBgEIAEoCVIHY29tbWVudCLKAgoURXhwbGFpbkhvdXJzUmVzcG9uc2USIwoNb3BlbmluZ19ob3VycxgBIAEoCVIMb3BlbmluZ0hvdXJzEhsKCXRp\
+    bWVfem9uZRgCIAEoCVIIdGltZVpvbmUSMQoFc3RhdGUYAyABKA4yGy5zcGFud2lyZS5jaXR5LnYxLk9wZW5TdGF0ZVIFc3RhdGUSOwoLbmV4dF9jaGFuZ2UY\
+    BCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgpuZXh0Q2hhbmdlEj8KCWludGVydmFscxgFIAMoCzIhLnNwYW53aXJlLmNpdHkudjEuT3Blbmlu\
+    Z0ludGVydmFsUglpbnRlcnZhbHMSGAoHcHJvYmxlbRgGIAEoCVIHcHJvYmxlbRIlCg5wcm9ibGVtX29mZnNldBgHIAEoDVINcHJvYmxlbU9mZnNldCJ3ChRD\
+    aGVja0NvdmVyYWdlUmVxdWVzdBIfCgttYXJrZXRfY29kZRgBIAEoCVIKbWFya2V0Q29kZRIqCgJhdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3Rh\
+    bXBSAmF0EhIKBHRhZ3MYAyADKAlSBHRhZ3MiiwEKFUNoZWNrQ292ZXJhZ2VSZXNwb25zZRIYCgdjb3ZlcmVkGAEgASgIUgdjb3ZlcmVkEiUKDnNlcnZpY2Vf\
+    cG9pbnRzGAIgASgNUg1zZXJ2aWNlUG9pbnRzEhkKCG9wZW5fbm93GAMgASgNUgdvcGVuTm93EhYKBnJlYXNvbhgEIAEoCVIGcmVhc29uIogEChNDb21wdXRl\
+    Um91dGVSZXF1ZXN0Eh8KC21hcmtldF9jb2RlGAEgASgJUgptYXJrZXRDb2RlEjAKBXN0YXJ0GAIgASgLMhouc3BhbndpcmUuY2l0eS52MS5HZW9Qb2ludFIF\
+    c3RhcnQSNwoJZGVwYXJ0X2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIIZGVwYXJ0QXQSNwoJZmluaXNoX2J5GAQgASgLMhouZ29vZ2xl\
+    LnByb3RvYnVmLlRpbWVzdGFtcFIIZmluaXNoQnkSKgoRc2VydmljZV9wb2ludF9pZHMYBSADKAlSD3NlcnZpY2VQb2ludElkcxISCgR0YWdzGAYgAygJUgR0\
+    YWdzEjsKGnJlcXVpcmVkX3NlcnZpY2VfcG9pbnRfaWRzGAcgAygJUhdyZXF1aXJlZFNlcnZpY2VQb2ludElkcxI7ChpleGNsdWRlZF9zZXJ2aWNlX3BvaW50\
+    X2lkcxgIIAMoCVIXZXhjbHVkZWRTZXJ2aWNlUG9pbnRJZHMSGwoJbWF4X3N0b3BzGAkgASgNUghtYXhTdG9wcxI5Chl3YWxraW5nX21ldHJlc19wZXJfc2Vj\
+    b25kGAogASgBUhZ3YWxraW5nTWV0cmVzUGVyU2Vjb25kEhoKCHZpc2l0b3JzGAsgASgNUgh2aXNpdG9ycyLTAgoJUm91dGVTdG9wEigKEHNlcnZpY2VfcG9p\
+    bnRfaWQYASABKAlSDnNlcnZpY2VQb2ludElkEhIKBG5hbWUYAiABKAlSBG5hbWUSNgoIcG9zaXRpb24YAyABKAsyGi5zcGFud2lyZS5jaXR5LnYxLkdlb1Bv\
+    aW50Ughwb3NpdGlvbhI3CglhcnJpdmVfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUghhcnJpdmVBdBI1CghsZWF2ZV9hdBgFIAEoCzIa\
+    Lmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSB2xlYXZlQXQSOQoKb3Blbl91bnRpbBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSCW9wZW5V\
+    bnRpbBIlCg53YWxraW5nX21ldHJlcxgHIAEoAVINd2Fsa2luZ01ldHJlcyLxAQoURXhjbHVkZWRTZXJ2aWNlUG9pbnQSKAoQc2VydmljZV9wb2ludF9pZBgB\
+    IAEoCVIOc2VydmljZVBvaW50SWQSPAoDd2h5GAIgASgOMiouc3BhbndpcmUuY2l0eS52MS5FeGNsdWRlZFNlcnZpY2VQb2ludC5XaHlSA3doeSJxCgNXaHkS\
+    EwoPV0hZX1VOU1BFQ0lGSUVEEAASDgoKV0hZX0NMT1NFRBABEhUKEVdIWV9IT1VSU19VTktOT1dOEAISDwoLV0hZX0JMT0NLRUQQAxIPCgtXSFlfTk9fVElN\
+    RRAEEgwKCFdIWV9GVUxMEAUiuAIKFENvbXB1dGVSb3V0ZVJlc3BvbnNlEjEKBXN0b3BzGAEgAygLMhsuc3BhbndpcmUuY2l0eS52MS5Sb3V0ZVN0b3BSBXN0\
+    b3BzEiUKDndhbGtpbmdfbWV0cmVzGAIgASgBUg13YWxraW5nTWV0cmVzEjcKCWZpbmlzaF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBS\
+    CGZpbmlzaEF0EikKEGV4cGVyaWVuY2Vfc2NvcmUYBCABKAFSD2V4cGVyaWVuY2VTY29yZRJCCghleGNsdWRlZBgFIAMoCzImLnNwYW53aXJlLmNpdHkudjEu\
+    RXhjbHVkZWRTZXJ2aWNlUG9pbnRSCGV4Y2x1ZGVkEh4KCmNhbmRpZGF0ZXMYBiABKA1SCmNhbmRpZGF0ZXMi6AIKGFN5bmNTZXJ2aWNlUG9pbnRzUmVxdWVz\
+    dBInCg9pZGVtcG90ZW5jeV9rZXkYASABKAlSDmlkZW1wb3RlbmN5S2V5EisKEXJlZ2lzdHJ5X3JldmlzaW9uGAIgASgEUhByZWdpc3RyeVJldmlzaW9uEkUK\
+    DnNlcnZpY2VfcG9pbnRzGAMgAygLMh4uc3BhbndpcmUuY2l0eS52MS5TZXJ2aWNlUG9pbnRSDXNlcnZpY2VQb2ludHMSawoRbWFya2V0X3RpbWVfem9uZXMY\
+    BCADKAsyPy5zcGFud2lyZS5jaXR5LnYxLlN5bmNTZXJ2aWNlUG9pbnRzUmVxdWVzdC5NYXJrZXRUaW1lWm9uZXNFbnRyeVIPbWFya2V0VGltZVpvbmVzGkIK\
+    FE1hcmtldFRpbWVab25lc0VudHJ5EhAKA2tleRgBIAEoCVIDa2V5EhQKBXZhbHVlGAIgASgJUgV2YWx1ZToCOAEidAoZU3luY1NlcnZpY2VQb2ludHNSZXNw\
+    b25zZRIWCgZzdG9yZWQYASABKA1SBnN0b3JlZBIYCgdyZW1vdmVkGAIgASgNUgdyZW1vdmVkEiUKDmhvdXJzX3Byb2JsZW1zGAMgAygJUg1ob3Vyc1Byb2Js\
+    ZW1zIs0BChhCbG9ja1NlcnZpY2VQb2ludFJlcXVlc3QSJwoPaWRlbXBvdGVuY3lfa2V5GAEgASgJUg5pZGVtcG90ZW5jeUtleRIoChBzZXJ2aWNlX3BvaW50\
+    X2lkGAIgASgJUg5zZXJ2aWNlUG9pbnRJZBIWCgZyZWFzb24YAyABKAlSBnJlYXNvbhIUCgVhY3RvchgEIAEoCVIFYWN0b3ISMAoFdW50aWwYBSABKAsyGi5n\
+    b29nbGUucHJvdG9idWYuVGltZXN0YW1wUgV1bnRpbCKdAQoaVW5ibG9ja1NlcnZpY2VQb2ludFJlcXVlc3QSJwoPaWRlbXBvdGVuY3lfa2V5GAEgASgJUg5p\
+    ZGVtcG90ZW5jeUtleRIoChBzZXJ2aWNlX3BvaW50X2lkGAIgASgJUg5zZXJ2aWNlUG9pbnRJZBIWCgZyZWFzb24YAyABKAlSBnJlYXNvbhIUCgVhY3RvchgE\
+    IAEoCVIFYWN0b3IijgIKE0NhcGFjaXR5UmVzZXJ2YXRpb24SJQoOcmVzZXJ2YXRpb25faWQYASABKAlSDXJlc2VydmF0aW9uSWQSKAoQc2VydmljZV9wb2lu\
+    dF9pZBgCIAEoCVIOc2VydmljZVBvaW50SWQSGgoIdmlzaXRvcnMYAyABKA1SCHZpc2l0b3JzEhYKBmhvbGRlchgEIAEoCVIGaG9sZGVyEjcKCXN0YXJ0c19h\
+    dBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSCHN0YXJ0c0F0EjkKCmV4cGlyZXNfYXQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0\
+    YW1wUglleHBpcmVzQXQikwIKFlJlc2VydmVDYXBhY2l0eVJlcXVlc3QSJwoPaWRlbXBvdGVuY3lfa2V5GAEgASgJUg5pZGVtcG90ZW5jeUtleRIoChBzZXJ2\
+    aWNlX3BvaW50X2lkGAIgASgJUg5zZXJ2aWNlUG9pbnRJZBIaCgh2aXNpdG9ycxgDIAEoDVIIdmlzaXRvcnMSFgoGaG9sZGVyGAQgASgJUgZob2xkZXISNwoJ\
+    c3RhcnRzX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIIc3RhcnRzQXQSOQoKZXhwaXJlc19hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1\
+    Zi5UaW1lc3RhbXBSCWV4cGlyZXNBdCKHAQoXUmVzZXJ2ZUNhcGFjaXR5UmVzcG9uc2USRwoLcmVzZXJ2YXRpb24YASABKAsyJS5zcGFud2lyZS5jaXR5LnYx\
+    LkNhcGFjaXR5UmVzZXJ2YXRpb25SC3Jlc2VydmF0aW9uEiMKDWZyZWVfY2FwYWNpdHkYAiABKA1SDGZyZWVDYXBhY2l0eSJoChZSZWxlYXNlQ2FwYWNpdHlS\
+    ZXF1ZXN0EicKD2lkZW1wb3RlbmN5X2tleRgBIAEoCVIOaWRlbXBvdGVuY3lLZXkSJQoOcmVzZXJ2YXRpb25faWQYAiABKAlSDXJlc2VydmF0aW9uSWQifwoX\
+    TGlzdFJlc2VydmF0aW9uc1JlcXVlc3QSKAoQc2VydmljZV9wb2ludF9pZBgBIAEoCVIOc2VydmljZVBvaW50SWQSGwoJcGFnZV9zaXplGAIgASgNUghwYWdl\
+    U2l6ZRIdCgpwYWdlX3Rva2VuGAMgASgJUglwYWdlVG9rZW4ijQEKGExpc3RSZXNlcnZhdGlvbnNSZXNwb25zZRJJCgxyZXNlcnZhdGlvbnMYASADKAsyJS5z\
+    cGFud2lyZS5jaXR5LnYxLkNhcGFjaXR5UmVzZXJ2YXRpb25SDHJlc2VydmF0aW9ucxImCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAlSDW5leHRQYWdlVG9rZW4q\
+    awoJT3BlblN0YXRlEhoKFk9QRU5fU1RBVEVfVU5TUEVDSUZJRUQQABITCg9PUEVOX1NUQVRFX09QRU4QARIVChFPUEVOX1NUQVRFX0NMT1NFRBACEhYKEk9Q\
+    RU5fU1RBVEVfVU5LTk9XThADMrcMCgNMZW0SdQoPR2V0U2VydmljZVBvaW50Eiguc3BhbndpcmUuY2l0eS52MS5HZXRTZXJ2aWNlUG9pbnRSZXF1ZXN0GiQu\
+    c3BhbndpcmUuY2l0eS52MS5TZXJ2aWNlUG9pbnRTdGF0dXMiEpACAaq7GAsKAwIDBBIEAwQFBhKAAQoRTGlzdFNlcnZpY2VQb2ludHMSKi5zcGFud2lyZS5j\
+    aXR5LnYxLkxpc3RTZXJ2aWNlUG9pbnRzUmVxdWVzdBorLnNwYW53aXJlLmNpdHkudjEuTGlzdFNlcnZpY2VQb2ludHNSZXNwb25zZSISkAIBqrsYCwoDAgME\
+    EgQDBAUGEnEKDExpc3RDbHVzdGVycxIlLnNwYW53aXJlLmNpdHkudjEuTGlzdENsdXN0ZXJzUmVxdWVzdBomLnNwYW53aXJlLmNpdHkudjEuTGlzdENsdXN0\
+    ZXJzUmVzcG9uc2UiEpACAaq7GAsKAwIDBBIEAwQFBhJxCgxFeHBsYWluSG91cnMSJS5zcGFud2lyZS5jaXR5LnYxLkV4cGxhaW5Ib3Vyc1JlcXVlc3QaJi5z\
+    cGFud2lyZS5jaXR5LnYxLkV4cGxhaW5Ib3Vyc1Jlc3BvbnNlIhKQAgGquxgLCgMCAwQSBAMEBQYSdAoNQ2hlY2tDb3ZlcmFnZRImLnNwYW53aXJlLmNpdHku\
+    djEuQ2hlY2tDb3ZlcmFnZVJlcXVlc3QaJy5zcGFud2lyZS5jaXR5LnYxLkNoZWNrQ292ZXJhZ2VSZXNwb25zZSISkAIBqrsYCwoDAgMEEgQDBAUGEnEKDENv\
+    bXB1dGVSb3V0ZRIlLnNwYW53aXJlLmNpdHkudjEuQ29tcHV0ZVJvdXRlUmVxdWVzdBomLnNwYW53aXJlLmNpdHkudjEuQ29tcHV0ZVJvdXRlUmVzcG9uc2Ui\
+    EpACAaq7GAsKAwIDBBIEAwQFBhKXAQoRU3luY1NlcnZpY2VQb2ludHMSKi5zcGFud2lyZS5jaXR5LnYxLlN5bmNTZXJ2aWNlUG9pbnRzUmVxdWVzdBorLnNw\
+    YW53aXJlLmNpdHkudjEuU3luY1NlcnZpY2VQb2ludHNSZXNwb25zZSIpqrsYJQoBBBIBBhoIcmVnaXN0cnkiE0FHRU5ULUZPUkJJRERFTi1MRU0SiwEKEUJs\
+    b2NrU2VydmljZVBvaW50Eiouc3BhbndpcmUuY2l0eS52MS5CbG9ja1NlcnZpY2VQb2ludFJlcXVlc3QaJC5zcGFud2lyZS5jaXR5LnYxLlNlcnZpY2VQb2lu\
+    dFN0YXR1cyIkqrsYIAoBBBIBBhoDcHJnIhNBR0VOVC1GT1JCSURERU4tTEVNEo8BChNVbmJsb2NrU2VydmljZVBvaW50Eiwuc3BhbndpcmUuY2l0eS52MS5V\
+    bmJsb2NrU2VydmljZVBvaW50UmVxdWVzdBokLnNwYW53aXJlLmNpdHkudjEuU2VydmljZVBvaW50U3RhdHVzIiSquxggCgEEEgEGGgNwcmciE0FHRU5ULUZP\
+    UkJJRERFTi1MRU0SkwEKD1Jlc2VydmVDYXBhY2l0eRIoLnNwYW53aXJlLmNpdHkudjEuUmVzZXJ2ZUNhcGFjaXR5UmVxdWVzdBopLnNwYW53aXJlLmNpdHku\
+    djEuUmVzZXJ2ZUNhcGFjaXR5UmVzcG9uc2UiK6q7GCcKAgIEEgIFBhoDcHJnGgN0am0iE0FHRU5ULUZPUkJJRERFTi1MRU0SjwEKD1JlbGVhc2VDYXBhY2l0\
+    eRIoLnNwYW53aXJlLmNpdHkudjEuUmVsZWFzZUNhcGFjaXR5UmVxdWVzdBolLnNwYW53aXJlLmNpdHkudjEuQ2FwYWNpdHlSZXNlcnZhdGlvbiIrqrsYJwoC\
+    AgQSAgUGGgNwcmcaA3RqbSITQUdFTlQtRk9SQklEREVOLUxFTRKEAQoQTGlzdFJlc2VydmF0aW9ucxIpLnNwYW53aXJlLmNpdHkudjEuTGlzdFJlc2VydmF0\
+    aW9uc1JlcXVlc3QaKi5zcGFud2lyZS5jaXR5LnYxLkxpc3RSZXNlcnZhdGlvbnNSZXNwb25zZSIZkAIBqrsYEgoCAgQSAgUGGgNwcmcaA3RqbUIDugIAYgZw\
+    cm90bzM=
     """,
   dependencies: { [googleProtobufDurationFile, googleProtobufTimestampFile, spanwireOptionsV1OptionsFile] })
 
@@ -275,8 +309,10 @@ public struct ServicePointStatus: Message {
   public var blocked: Bool
   public var blockedReason: String
   public var blockedUntil: Google_Protobuf_Timestamp?
-  /// why opening_hours could not be read
+  /// why opening_hours could not be read, or what in them nobody here can tell
   public var hoursProblem: String
+  /// where capacity is limited: visitors who can still come at that moment
+  public var freeCapacity: UInt32
   public var unknownFields: UnknownFields
 
   public init() {
@@ -288,6 +324,7 @@ public struct ServicePointStatus: Message {
     self.blockedReason = ""
     self.blockedUntil = nil
     self.hoursProblem = ""
+    self.freeCapacity = 0
     self.unknownFields = UnknownFields()
   }
 
@@ -299,7 +336,8 @@ public struct ServicePointStatus: Message {
     blocked: Bool = false,
     blockedReason: String = "",
     blockedUntil: Google_Protobuf_Timestamp? = nil,
-    hoursProblem: String = ""
+    hoursProblem: String = "",
+    freeCapacity: UInt32 = 0
   ) {
     self.servicePoint = servicePoint
     self.openState = openState
@@ -309,6 +347,7 @@ public struct ServicePointStatus: Message {
     self.blockedReason = blockedReason
     self.blockedUntil = blockedUntil
     self.hoursProblem = hoursProblem
+    self.freeCapacity = freeCapacity
     self.unknownFields = UnknownFields()
   }
 
@@ -333,11 +372,13 @@ public struct ServicePointStatus: Message {
     self.blockedReason = CField.string(c.pointee.blocked_reason)
     self.blockedUntil = CField.message(c.pointee.blocked_until)
     self.hoursProblem = CField.string(c.pointee.hours_problem)
+    self.freeCapacity = c.pointee.free_capacity
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.uint32(9, self.freeCapacity)
     writer.string(8, self.hoursProblem)
     writer.message(7, optional: self.blockedUntil)
     writer.string(6, self.blockedReason)
@@ -406,6 +447,7 @@ public struct ListServicePointsRequest: Message {
   /// 1 to 500; 0 reads as 100
   public var pageSize: UInt32
   public var pageToken: String
+  public var clusterID: String
   public var unknownFields: UnknownFields
 
   public init() {
@@ -417,6 +459,7 @@ public struct ListServicePointsRequest: Message {
     self.openOnly = false
     self.pageSize = 0
     self.pageToken = ""
+    self.clusterID = ""
     self.unknownFields = UnknownFields()
   }
 
@@ -428,7 +471,8 @@ public struct ListServicePointsRequest: Message {
     at: Google_Protobuf_Timestamp? = nil,
     openOnly: Bool = false,
     pageSize: UInt32 = 0,
-    pageToken: String = ""
+    pageToken: String = "",
+    clusterID: String = ""
   ) {
     self.marketCode = marketCode
     self.tags = tags
@@ -438,12 +482,13 @@ public struct ListServicePointsRequest: Message {
     self.openOnly = openOnly
     self.pageSize = pageSize
     self.pageToken = pageToken
+    self.clusterID = clusterID
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.city.v1.ListServicePointsRequest"
   public static var file: GeneratedFile { spanwireCityV1LemFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__city__v1__list_service_points_request__table(), strings: [1, 2, 8]) {
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__city__v1__list_service_points_request__table(), strings: [1, 2, 8, 9]) {
     [
       .message(3, GeoPoint.table),
       .message(5, Google_Protobuf_Timestamp.table),
@@ -460,11 +505,13 @@ public struct ListServicePointsRequest: Message {
     self.openOnly = c.pointee.open_only != 0
     self.pageSize = c.pointee.page_size
     self.pageToken = CField.string(c.pointee.page_token)
+    self.clusterID = CField.string(c.pointee.cluster_id)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.string(9, self.clusterID)
     writer.string(8, self.pageToken)
     writer.uint32(7, self.pageSize)
     writer.bool(6, self.openOnly)
@@ -517,6 +564,363 @@ public struct ListServicePointsResponse: Message {
     writer.unknown(unknownFields)
     writer.string(2, self.nextPageToken)
     writer.message(1, repeated: self.servicePoints)
+  }
+}
+
+/// `spanwire.city.v1.ListClustersRequest`
+public struct ListClustersRequest: Message {
+  public var marketCode: String
+  /// only places that bear all of them count
+  public var tags: [String]
+  public var at: Google_Protobuf_Timestamp?
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.marketCode = ""
+    self.tags = []
+    self.at = nil
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    marketCode: String = "",
+    tags: [String] = [],
+    at: Google_Protobuf_Timestamp? = nil
+  ) {
+    self.marketCode = marketCode
+    self.tags = tags
+    self.at = at
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.city.v1.ListClustersRequest"
+  public static var file: GeneratedFile { spanwireCityV1LemFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__city__v1__list_clusters_request__table(), strings: [1, 2]) {
+    [
+      .message(3, Google_Protobuf_Timestamp.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__City__V1__ListClustersRequest.self)
+    self.marketCode = CField.string(c.pointee.market_code)
+    self.tags = CField.strings(c.pointee.n_tags, c.pointee.tags)
+    self.at = CField.message(c.pointee.at)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.message(3, optional: self.at)
+    writer.string(2, repeated: self.tags)
+    writer.string(1, self.marketCode)
+  }
+}
+
+/// Places that lie together: a street, a square, a market hall.
+public struct Cluster: Message {
+  public var clusterID: String
+  /// the mean of its places
+  public var centre: GeoPoint?
+  public var radiusMetres: Double
+  public var servicePoints: UInt32
+  public var openNow: UInt32
+  /// the mean of its places
+  public var experienceScore: Double
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.clusterID = ""
+    self.centre = nil
+    self.radiusMetres = 0
+    self.servicePoints = 0
+    self.openNow = 0
+    self.experienceScore = 0
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    clusterID: String = "",
+    centre: GeoPoint? = nil,
+    radiusMetres: Double = 0,
+    servicePoints: UInt32 = 0,
+    openNow: UInt32 = 0,
+    experienceScore: Double = 0
+  ) {
+    self.clusterID = clusterID
+    self.centre = centre
+    self.radiusMetres = radiusMetres
+    self.servicePoints = servicePoints
+    self.openNow = openNow
+    self.experienceScore = experienceScore
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.city.v1.Cluster"
+  public static var file: GeneratedFile { spanwireCityV1LemFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__city__v1__cluster__table(), strings: [1]) {
+    [
+      .message(2, GeoPoint.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__City__V1__Cluster.self)
+    self.clusterID = CField.string(c.pointee.cluster_id)
+    self.centre = CField.message(c.pointee.centre)
+    self.radiusMetres = c.pointee.radius_metres
+    self.servicePoints = c.pointee.service_points
+    self.openNow = c.pointee.open_now
+    self.experienceScore = c.pointee.experience_score
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.double(6, self.experienceScore)
+    writer.uint32(5, self.openNow)
+    writer.uint32(4, self.servicePoints)
+    writer.double(3, self.radiusMetres)
+    writer.message(2, optional: self.centre)
+    writer.string(1, self.clusterID)
+  }
+}
+
+/// `spanwire.city.v1.ListClustersResponse`
+public struct ListClustersResponse: Message {
+  /// by id; the first 500
+  public var clusters: [Cluster]
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.clusters = []
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    clusters: [Cluster] = []
+  ) {
+    self.clusters = clusters
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.city.v1.ListClustersResponse"
+  public static var file: GeneratedFile { spanwireCityV1LemFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__city__v1__list_clusters_response__table()) {
+    [
+      .message(1, Cluster.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__City__V1__ListClustersResponse.self)
+    self.clusters = CField.messages(c.pointee.n_clusters, c.pointee.clusters)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.message(1, repeated: self.clusters)
+  }
+}
+
+/// What opening hours say: those of a place, or any text.
+public struct ExplainHoursRequest: Message {
+  public var servicePointID: String
+  /// instead of a place; market_code says whose clock and holidays
+  public var openingHours: String
+  public var marketCode: String
+  /// empty: now
+  public var from: Google_Protobuf_Timestamp?
+  /// empty: a week later; at most 31 days after from
+  public var until: Google_Protobuf_Timestamp?
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.servicePointID = ""
+    self.openingHours = ""
+    self.marketCode = ""
+    self.from = nil
+    self.until = nil
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    servicePointID: String = "",
+    openingHours: String = "",
+    marketCode: String = "",
+    from: Google_Protobuf_Timestamp? = nil,
+    until: Google_Protobuf_Timestamp? = nil
+  ) {
+    self.servicePointID = servicePointID
+    self.openingHours = openingHours
+    self.marketCode = marketCode
+    self.from = from
+    self.until = until
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.city.v1.ExplainHoursRequest"
+  public static var file: GeneratedFile { spanwireCityV1LemFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__city__v1__explain_hours_request__table(), strings: [1, 2, 3]) {
+    [
+      .message(4, Google_Protobuf_Timestamp.table),
+      .message(5, Google_Protobuf_Timestamp.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__City__V1__ExplainHoursRequest.self)
+    self.servicePointID = CField.string(c.pointee.service_point_id)
+    self.openingHours = CField.string(c.pointee.opening_hours)
+    self.marketCode = CField.string(c.pointee.market_code)
+    self.from = CField.message(c.pointee.from)
+    self.until = CField.message(c.pointee.until)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.message(5, optional: self.until)
+    writer.message(4, optional: self.from)
+    writer.string(3, self.marketCode)
+    writer.string(2, self.openingHours)
+    writer.string(1, self.servicePointID)
+  }
+}
+
+/// `spanwire.city.v1.OpeningInterval`
+public struct OpeningInterval: Message {
+  public var start: Google_Protobuf_Timestamp?
+  public var end: Google_Protobuf_Timestamp?
+  public var state: OpenState
+  public var comment: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.start = nil
+    self.end = nil
+    self.state = .unspecified
+    self.comment = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    start: Google_Protobuf_Timestamp? = nil,
+    end: Google_Protobuf_Timestamp? = nil,
+    state: OpenState = .unspecified,
+    comment: String = ""
+  ) {
+    self.start = start
+    self.end = end
+    self.state = state
+    self.comment = comment
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.city.v1.OpeningInterval"
+  public static var file: GeneratedFile { spanwireCityV1LemFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__city__v1__opening_interval__table(), strings: [4]) {
+    [
+      .message(1, Google_Protobuf_Timestamp.table),
+      .message(2, Google_Protobuf_Timestamp.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__City__V1__OpeningInterval.self)
+    self.start = CField.message(c.pointee.start)
+    self.end = CField.message(c.pointee.end)
+    self.state = CField.enumeration(c.pointee.state)
+    self.comment = CField.string(c.pointee.comment)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(4, self.comment)
+    writer.enumeration(3, self.state)
+    writer.message(2, optional: self.end)
+    writer.message(1, optional: self.start)
+  }
+}
+
+/// `spanwire.city.v1.ExplainHoursResponse`
+public struct ExplainHoursResponse: Message {
+  public var openingHours: String
+  public var timeZone: String
+  /// at from
+  public var state: OpenState
+  /// empty: none within 400 days
+  public var nextChange: Google_Protobuf_Timestamp?
+  /// without gaps, from `from` to `until`
+  public var intervals: [OpeningInterval]
+  /// why the text could not be read; then the state is unknown
+  public var problem: String
+  /// where, in bytes from the text's start
+  public var problemOffset: UInt32
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.openingHours = ""
+    self.timeZone = ""
+    self.state = .unspecified
+    self.nextChange = nil
+    self.intervals = []
+    self.problem = ""
+    self.problemOffset = 0
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    openingHours: String = "",
+    timeZone: String = "",
+    state: OpenState = .unspecified,
+    nextChange: Google_Protobuf_Timestamp? = nil,
+    intervals: [OpeningInterval] = [],
+    problem: String = "",
+    problemOffset: UInt32 = 0
+  ) {
+    self.openingHours = openingHours
+    self.timeZone = timeZone
+    self.state = state
+    self.nextChange = nextChange
+    self.intervals = intervals
+    self.problem = problem
+    self.problemOffset = problemOffset
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.city.v1.ExplainHoursResponse"
+  public static var file: GeneratedFile { spanwireCityV1LemFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__city__v1__explain_hours_response__table(), strings: [1, 2, 6]) {
+    [
+      .message(4, Google_Protobuf_Timestamp.table),
+      .message(5, OpeningInterval.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__City__V1__ExplainHoursResponse.self)
+    self.openingHours = CField.string(c.pointee.opening_hours)
+    self.timeZone = CField.string(c.pointee.time_zone)
+    self.state = CField.enumeration(c.pointee.state)
+    self.nextChange = CField.message(c.pointee.next_change)
+    self.intervals = CField.messages(c.pointee.n_intervals, c.pointee.intervals)
+    self.problem = CField.string(c.pointee.problem)
+    self.problemOffset = c.pointee.problem_offset
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.uint32(7, self.problemOffset)
+    writer.string(6, self.problem)
+    writer.message(5, repeated: self.intervals)
+    writer.message(4, optional: self.nextChange)
+    writer.enumeration(3, self.state)
+    writer.string(2, self.timeZone)
+    writer.string(1, self.openingHours)
   }
 }
 
@@ -637,6 +1041,8 @@ public struct ComputeRouteRequest: Message {
   public var maxStops: UInt32
   /// 0 reads as 1.25
   public var walkingMetresPerSecond: Double
+  /// who walk together; 0 reads as 1. Places without room for them are no candidates
+  public var visitors: UInt32
   public var unknownFields: UnknownFields
 
   public init() {
@@ -650,6 +1056,7 @@ public struct ComputeRouteRequest: Message {
     self.excludedServicePointIds = []
     self.maxStops = 0
     self.walkingMetresPerSecond = 0
+    self.visitors = 0
     self.unknownFields = UnknownFields()
   }
 
@@ -663,7 +1070,8 @@ public struct ComputeRouteRequest: Message {
     requiredServicePointIds: [String] = [],
     excludedServicePointIds: [String] = [],
     maxStops: UInt32 = 0,
-    walkingMetresPerSecond: Double = 0
+    walkingMetresPerSecond: Double = 0,
+    visitors: UInt32 = 0
   ) {
     self.marketCode = marketCode
     self.start = start
@@ -675,6 +1083,7 @@ public struct ComputeRouteRequest: Message {
     self.excludedServicePointIds = excludedServicePointIds
     self.maxStops = maxStops
     self.walkingMetresPerSecond = walkingMetresPerSecond
+    self.visitors = visitors
     self.unknownFields = UnknownFields()
   }
 
@@ -700,11 +1109,13 @@ public struct ComputeRouteRequest: Message {
     self.excludedServicePointIds = CField.strings(c.pointee.n_excluded_service_point_ids, c.pointee.excluded_service_point_ids)
     self.maxStops = c.pointee.max_stops
     self.walkingMetresPerSecond = c.pointee.walking_metres_per_second
+    self.visitors = c.pointee.visitors
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.uint32(11, self.visitors)
     writer.double(10, self.walkingMetresPerSecond)
     writer.uint32(9, self.maxStops)
     writer.string(8, repeated: self.excludedServicePointIds)
@@ -808,6 +1219,7 @@ public struct ExcludedServicePoint: Message {
     case hoursUnknown
     case blocked
     case noTime
+    case full
     /// A number that this build has no name for.
     case unrecognized(Int32)
 
@@ -818,6 +1230,7 @@ public struct ExcludedServicePoint: Message {
       case 2: self = .hoursUnknown
       case 3: self = .blocked
       case 4: self = .noTime
+      case 5: self = .full
       default: self = .unrecognized(rawValue)
       }
     }
@@ -829,12 +1242,13 @@ public struct ExcludedServicePoint: Message {
       case .hoursUnknown: 2
       case .blocked: 3
       case .noTime: 4
+      case .full: 5
       case .unrecognized(let number): number
       }
     }
 
     /// Every value that has a name.
-    public static let allCases: [Self] = [.unspecified, .closed, .hoursUnknown, .blocked, .noTime]
+    public static let allCases: [Self] = [.unspecified, .closed, .hoursUnknown, .blocked, .noTime, .full]
   }
 
   public init() {
@@ -1156,13 +1570,327 @@ public struct UnblockServicePointRequest: Message {
   }
 }
 
+/// Room kept for visitors who will come to a place of limited capacity. It ends by itself.
+public struct CapacityReservation: Message {
+  public var reservationID: String
+  public var servicePointID: String
+  public var visitors: UInt32
+  /// who it is kept for: a session, a party's name
+  public var holder: String
+  public var startsAt: Google_Protobuf_Timestamp?
+  public var expiresAt: Google_Protobuf_Timestamp?
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.reservationID = ""
+    self.servicePointID = ""
+    self.visitors = 0
+    self.holder = ""
+    self.startsAt = nil
+    self.expiresAt = nil
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    reservationID: String = "",
+    servicePointID: String = "",
+    visitors: UInt32 = 0,
+    holder: String = "",
+    startsAt: Google_Protobuf_Timestamp? = nil,
+    expiresAt: Google_Protobuf_Timestamp? = nil
+  ) {
+    self.reservationID = reservationID
+    self.servicePointID = servicePointID
+    self.visitors = visitors
+    self.holder = holder
+    self.startsAt = startsAt
+    self.expiresAt = expiresAt
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.city.v1.CapacityReservation"
+  public static var file: GeneratedFile { spanwireCityV1LemFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__city__v1__capacity_reservation__table(), strings: [1, 2, 4]) {
+    [
+      .message(5, Google_Protobuf_Timestamp.table),
+      .message(6, Google_Protobuf_Timestamp.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__City__V1__CapacityReservation.self)
+    self.reservationID = CField.string(c.pointee.reservation_id)
+    self.servicePointID = CField.string(c.pointee.service_point_id)
+    self.visitors = c.pointee.visitors
+    self.holder = CField.string(c.pointee.holder)
+    self.startsAt = CField.message(c.pointee.starts_at)
+    self.expiresAt = CField.message(c.pointee.expires_at)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.message(6, optional: self.expiresAt)
+    writer.message(5, optional: self.startsAt)
+    writer.string(4, self.holder)
+    writer.uint32(3, self.visitors)
+    writer.string(2, self.servicePointID)
+    writer.string(1, self.reservationID)
+  }
+}
+
+/// `spanwire.city.v1.ReserveCapacityRequest`
+public struct ReserveCapacityRequest: Message {
+  public var idempotencyKey: String
+  public var servicePointID: String
+  /// 0 reads as 1
+  public var visitors: UInt32
+  public var holder: String
+  /// empty: now
+  public var startsAt: Google_Protobuf_Timestamp?
+  /// at most a day after its start, which is at most 400 days ahead
+  public var expiresAt: Google_Protobuf_Timestamp?
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.idempotencyKey = ""
+    self.servicePointID = ""
+    self.visitors = 0
+    self.holder = ""
+    self.startsAt = nil
+    self.expiresAt = nil
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    idempotencyKey: String = "",
+    servicePointID: String = "",
+    visitors: UInt32 = 0,
+    holder: String = "",
+    startsAt: Google_Protobuf_Timestamp? = nil,
+    expiresAt: Google_Protobuf_Timestamp? = nil
+  ) {
+    self.idempotencyKey = idempotencyKey
+    self.servicePointID = servicePointID
+    self.visitors = visitors
+    self.holder = holder
+    self.startsAt = startsAt
+    self.expiresAt = expiresAt
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.city.v1.ReserveCapacityRequest"
+  public static var file: GeneratedFile { spanwireCityV1LemFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__city__v1__reserve_capacity_request__table(), strings: [1, 2, 4]) {
+    [
+      .message(5, Google_Protobuf_Timestamp.table),
+      .message(6, Google_Protobuf_Timestamp.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__City__V1__ReserveCapacityRequest.self)
+    self.idempotencyKey = CField.string(c.pointee.idempotency_key)
+    self.servicePointID = CField.string(c.pointee.service_point_id)
+    self.visitors = c.pointee.visitors
+    self.holder = CField.string(c.pointee.holder)
+    self.startsAt = CField.message(c.pointee.starts_at)
+    self.expiresAt = CField.message(c.pointee.expires_at)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.message(6, optional: self.expiresAt)
+    writer.message(5, optional: self.startsAt)
+    writer.string(4, self.holder)
+    writer.uint32(3, self.visitors)
+    writer.string(2, self.servicePointID)
+    writer.string(1, self.idempotencyKey)
+  }
+}
+
+/// `spanwire.city.v1.ReserveCapacityResponse`
+public struct ReserveCapacityResponse: Message {
+  public var reservation: CapacityReservation?
+  /// what is left while it holds
+  public var freeCapacity: UInt32
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.reservation = nil
+    self.freeCapacity = 0
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    reservation: CapacityReservation? = nil,
+    freeCapacity: UInt32 = 0
+  ) {
+    self.reservation = reservation
+    self.freeCapacity = freeCapacity
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.city.v1.ReserveCapacityResponse"
+  public static var file: GeneratedFile { spanwireCityV1LemFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__city__v1__reserve_capacity_response__table()) {
+    [
+      .message(1, CapacityReservation.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__City__V1__ReserveCapacityResponse.self)
+    self.reservation = CField.message(c.pointee.reservation)
+    self.freeCapacity = c.pointee.free_capacity
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.uint32(2, self.freeCapacity)
+    writer.message(1, optional: self.reservation)
+  }
+}
+
+/// `spanwire.city.v1.ReleaseCapacityRequest`
+public struct ReleaseCapacityRequest: Message {
+  public var idempotencyKey: String
+  public var reservationID: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.idempotencyKey = ""
+    self.reservationID = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    idempotencyKey: String = "",
+    reservationID: String = ""
+  ) {
+    self.idempotencyKey = idempotencyKey
+    self.reservationID = reservationID
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.city.v1.ReleaseCapacityRequest"
+  public static var file: GeneratedFile { spanwireCityV1LemFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__city__v1__release_capacity_request__table(), strings: [1, 2])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__City__V1__ReleaseCapacityRequest.self)
+    self.idempotencyKey = CField.string(c.pointee.idempotency_key)
+    self.reservationID = CField.string(c.pointee.reservation_id)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(2, self.reservationID)
+    writer.string(1, self.idempotencyKey)
+  }
+}
+
+/// `spanwire.city.v1.ListReservationsRequest`
+public struct ListReservationsRequest: Message {
+  /// empty: of all places
+  public var servicePointID: String
+  /// 1 to 500; 0 reads as 100
+  public var pageSize: UInt32
+  public var pageToken: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.servicePointID = ""
+    self.pageSize = 0
+    self.pageToken = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    servicePointID: String = "",
+    pageSize: UInt32 = 0,
+    pageToken: String = ""
+  ) {
+    self.servicePointID = servicePointID
+    self.pageSize = pageSize
+    self.pageToken = pageToken
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.city.v1.ListReservationsRequest"
+  public static var file: GeneratedFile { spanwireCityV1LemFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__city__v1__list_reservations_request__table(), strings: [1, 3])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__City__V1__ListReservationsRequest.self)
+    self.servicePointID = CField.string(c.pointee.service_point_id)
+    self.pageSize = c.pointee.page_size
+    self.pageToken = CField.string(c.pointee.page_token)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(3, self.pageToken)
+    writer.uint32(2, self.pageSize)
+    writer.string(1, self.servicePointID)
+  }
+}
+
+/// `spanwire.city.v1.ListReservationsResponse`
+public struct ListReservationsResponse: Message {
+  /// those that are not over, by id
+  public var reservations: [CapacityReservation]
+  public var nextPageToken: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.reservations = []
+    self.nextPageToken = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    reservations: [CapacityReservation] = [],
+    nextPageToken: String = ""
+  ) {
+    self.reservations = reservations
+    self.nextPageToken = nextPageToken
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.city.v1.ListReservationsResponse"
+  public static var file: GeneratedFile { spanwireCityV1LemFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__city__v1__list_reservations_response__table(), strings: [2]) {
+    [
+      .message(1, CapacityReservation.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__City__V1__ListReservationsResponse.self)
+    self.reservations = CField.messages(c.pointee.n_reservations, c.pointee.reservations)
+    self.nextPageToken = CField.string(c.pointee.next_page_token)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(2, self.nextPageToken)
+    writer.message(1, repeated: self.reservations)
+  }
+}
+
 /// `spanwire.city.v1.Lem`
 public enum Lem {
   /// The file that declares the service, for reflection.
   public static var file: GeneratedFile { spanwireCityV1LemFile }
   public static let descriptor = ServiceDescriptor(
     fullName: "spanwire.city.v1.Lem",
-    methods: [Methods.getServicePoint, Methods.listServicePoints, Methods.checkCoverage, Methods.computeRoute, Methods.syncServicePoints, Methods.blockServicePoint, Methods.unblockServicePoint])
+    methods: [Methods.getServicePoint, Methods.listServicePoints, Methods.listClusters, Methods.explainHours, Methods.checkCoverage, Methods.computeRoute, Methods.syncServicePoints, Methods.blockServicePoint, Methods.unblockServicePoint, Methods.reserveCapacity, Methods.releaseCapacity, Methods.listReservations])
 
   public enum Methods {
     public static let getServicePoint = MethodDescriptor(
@@ -1172,6 +1900,14 @@ public enum Lem {
     public static let listServicePoints = MethodDescriptor(
       service: "spanwire.city.v1.Lem", name: "ListServicePoints", kind: .unary,
       inputType: "spanwire.city.v1.ListServicePointsRequest", outputType: "spanwire.city.v1.ListServicePointsResponse",
+      exposure: MethodExposure(surfaces: [.ops, .worker, .internal], principals: [.agent, .worker, .ops, .service]), noSideEffects: true)
+    public static let listClusters = MethodDescriptor(
+      service: "spanwire.city.v1.Lem", name: "ListClusters", kind: .unary,
+      inputType: "spanwire.city.v1.ListClustersRequest", outputType: "spanwire.city.v1.ListClustersResponse",
+      exposure: MethodExposure(surfaces: [.ops, .worker, .internal], principals: [.agent, .worker, .ops, .service]), noSideEffects: true)
+    public static let explainHours = MethodDescriptor(
+      service: "spanwire.city.v1.Lem", name: "ExplainHours", kind: .unary,
+      inputType: "spanwire.city.v1.ExplainHoursRequest", outputType: "spanwire.city.v1.ExplainHoursResponse",
       exposure: MethodExposure(surfaces: [.ops, .worker, .internal], principals: [.agent, .worker, .ops, .service]), noSideEffects: true)
     public static let checkCoverage = MethodDescriptor(
       service: "spanwire.city.v1.Lem", name: "CheckCoverage", kind: .unary,
@@ -1193,6 +1929,18 @@ public enum Lem {
       service: "spanwire.city.v1.Lem", name: "UnblockServicePoint", kind: .unary,
       inputType: "spanwire.city.v1.UnblockServicePointRequest", outputType: "spanwire.city.v1.ServicePointStatus",
       exposure: MethodExposure(surfaces: [.internal], principals: [.service], services: ["prg"], agentRule: "AGENT-FORBIDDEN-LEM"))
+    public static let reserveCapacity = MethodDescriptor(
+      service: "spanwire.city.v1.Lem", name: "ReserveCapacity", kind: .unary,
+      inputType: "spanwire.city.v1.ReserveCapacityRequest", outputType: "spanwire.city.v1.ReserveCapacityResponse",
+      exposure: MethodExposure(surfaces: [.ops, .internal], principals: [.ops, .service], services: ["prg", "tjm"], agentRule: "AGENT-FORBIDDEN-LEM"))
+    public static let releaseCapacity = MethodDescriptor(
+      service: "spanwire.city.v1.Lem", name: "ReleaseCapacity", kind: .unary,
+      inputType: "spanwire.city.v1.ReleaseCapacityRequest", outputType: "spanwire.city.v1.CapacityReservation",
+      exposure: MethodExposure(surfaces: [.ops, .internal], principals: [.ops, .service], services: ["prg", "tjm"], agentRule: "AGENT-FORBIDDEN-LEM"))
+    public static let listReservations = MethodDescriptor(
+      service: "spanwire.city.v1.Lem", name: "ListReservations", kind: .unary,
+      inputType: "spanwire.city.v1.ListReservationsRequest", outputType: "spanwire.city.v1.ListReservationsResponse",
+      exposure: MethodExposure(surfaces: [.ops, .internal], principals: [.ops, .service], services: ["prg", "tjm"]), noSideEffects: true)
   }
 
   /// The implementation, ready for a server or for calls in process.
@@ -1200,11 +1948,16 @@ public enum Lem {
     ServiceRoutes(descriptor, [
       MethodRoute(Methods.getServicePoint) { try $0.respond(await implementation.getServicePoint($0.request(), context: $0.context)) },
       MethodRoute(Methods.listServicePoints) { try $0.respond(await implementation.listServicePoints($0.request(), context: $0.context)) },
+      MethodRoute(Methods.listClusters) { try $0.respond(await implementation.listClusters($0.request(), context: $0.context)) },
+      MethodRoute(Methods.explainHours) { try $0.respond(await implementation.explainHours($0.request(), context: $0.context)) },
       MethodRoute(Methods.checkCoverage) { try $0.respond(await implementation.checkCoverage($0.request(), context: $0.context)) },
       MethodRoute(Methods.computeRoute) { try $0.respond(await implementation.computeRoute($0.request(), context: $0.context)) },
       MethodRoute(Methods.syncServicePoints) { try $0.respond(await implementation.syncServicePoints($0.request(), context: $0.context)) },
       MethodRoute(Methods.blockServicePoint) { try $0.respond(await implementation.blockServicePoint($0.request(), context: $0.context)) },
       MethodRoute(Methods.unblockServicePoint) { try $0.respond(await implementation.unblockServicePoint($0.request(), context: $0.context)) },
+      MethodRoute(Methods.reserveCapacity) { try $0.respond(await implementation.reserveCapacity($0.request(), context: $0.context)) },
+      MethodRoute(Methods.releaseCapacity) { try $0.respond(await implementation.releaseCapacity($0.request(), context: $0.context)) },
+      MethodRoute(Methods.listReservations) { try $0.respond(await implementation.listReservations($0.request(), context: $0.context)) },
     ])
   }
 }
@@ -1213,12 +1966,19 @@ public enum Lem {
 public protocol LemService: Sendable {
   nonisolated(nonsending) func getServicePoint(_ request: GetServicePointRequest, context: ServerContext) async throws -> ServicePointStatus
   nonisolated(nonsending) func listServicePoints(_ request: ListServicePointsRequest, context: ServerContext) async throws -> ListServicePointsResponse
+  nonisolated(nonsending) func listClusters(_ request: ListClustersRequest, context: ServerContext) async throws -> ListClustersResponse
+  nonisolated(nonsending) func explainHours(_ request: ExplainHoursRequest, context: ServerContext) async throws -> ExplainHoursResponse
   nonisolated(nonsending) func checkCoverage(_ request: CheckCoverageRequest, context: ServerContext) async throws -> CheckCoverageResponse
   nonisolated(nonsending) func computeRoute(_ request: ComputeRouteRequest, context: ServerContext) async throws -> ComputeRouteResponse
   /// Takes over the service points of a registry revision.
   nonisolated(nonsending) func syncServicePoints(_ request: SyncServicePointsRequest, context: ServerContext) async throws -> SyncServicePointsResponse
   nonisolated(nonsending) func blockServicePoint(_ request: BlockServicePointRequest, context: ServerContext) async throws -> ServicePointStatus
   nonisolated(nonsending) func unblockServicePoint(_ request: UnblockServicePointRequest, context: ServerContext) async throws -> ServicePointStatus
+  /// Keeps room for visitors; refused when there is not enough while the reservation would hold.
+  nonisolated(nonsending) func reserveCapacity(_ request: ReserveCapacityRequest, context: ServerContext) async throws -> ReserveCapacityResponse
+  /// Gives room back before its time. A reservation that is over or unknown is NOT_FOUND.
+  nonisolated(nonsending) func releaseCapacity(_ request: ReleaseCapacityRequest, context: ServerContext) async throws -> CapacityReservation
+  nonisolated(nonsending) func listReservations(_ request: ListReservationsRequest, context: ServerContext) async throws -> ListReservationsResponse
 }
 
 /// Calls `spanwire.city.v1.Lem` over a channel.
@@ -1233,6 +1993,14 @@ public struct LemClient: Sendable {
 
   public nonisolated(nonsending) func listServicePoints(_ request: ListServicePointsRequest, options: CallOptions = CallOptions()) async throws -> ListServicePointsResponse {
     try await channel.unary(request, Lem.Methods.listServicePoints, options)
+  }
+
+  public nonisolated(nonsending) func listClusters(_ request: ListClustersRequest, options: CallOptions = CallOptions()) async throws -> ListClustersResponse {
+    try await channel.unary(request, Lem.Methods.listClusters, options)
+  }
+
+  public nonisolated(nonsending) func explainHours(_ request: ExplainHoursRequest, options: CallOptions = CallOptions()) async throws -> ExplainHoursResponse {
+    try await channel.unary(request, Lem.Methods.explainHours, options)
   }
 
   public nonisolated(nonsending) func checkCoverage(_ request: CheckCoverageRequest, options: CallOptions = CallOptions()) async throws -> CheckCoverageResponse {
@@ -1254,6 +2022,20 @@ public struct LemClient: Sendable {
 
   public nonisolated(nonsending) func unblockServicePoint(_ request: UnblockServicePointRequest, options: CallOptions = CallOptions()) async throws -> ServicePointStatus {
     try await channel.unary(request, Lem.Methods.unblockServicePoint, options)
+  }
+
+  /// Keeps room for visitors; refused when there is not enough while the reservation would hold.
+  public nonisolated(nonsending) func reserveCapacity(_ request: ReserveCapacityRequest, options: CallOptions = CallOptions()) async throws -> ReserveCapacityResponse {
+    try await channel.unary(request, Lem.Methods.reserveCapacity, options)
+  }
+
+  /// Gives room back before its time. A reservation that is over or unknown is NOT_FOUND.
+  public nonisolated(nonsending) func releaseCapacity(_ request: ReleaseCapacityRequest, options: CallOptions = CallOptions()) async throws -> CapacityReservation {
+    try await channel.unary(request, Lem.Methods.releaseCapacity, options)
+  }
+
+  public nonisolated(nonsending) func listReservations(_ request: ListReservationsRequest, options: CallOptions = CallOptions()) async throws -> ListReservationsResponse {
+    try await channel.unary(request, Lem.Methods.listReservations, options)
   }
 }
 

@@ -6,7 +6,7 @@ import SpanwireProtobuf
 public let spanwireErrorsV1ReasonsFile: GeneratedFile = GeneratedFile(
   name: "spanwire/errors/v1/reasons.proto",
   base64: """
-    CiBzcGFud2lyZS9lcnJvcnMvdjEvcmVhc29ucy5wcm90bxISc3BhbndpcmUuZXJyb3JzLnYxKt0KCgZSZWFzb24SFgoSUkVBU09OX1VOU1BFQ0lGSUVEEAAS\
+    CiBzcGFud2lyZS9lcnJvcnMvdjEvcmVhc29ucy5wcm90bxISc3BhbndpcmUuZXJyb3JzLnYxKroLCgZSZWFzb24SFgoSUkVBU09OX1VOU1BFQ0lGSUVEEAAS\
     GgoWUkVBU09OX1VOQVVUSEVOVElDQVRFRBABEh0KGVJFQVNPTl9NRVRIT0RfTk9UX0VYUE9TRUQQAhIaChZSRUFTT05fQUdFTlRfRk9SQklEREVOEAMSGAoU\
     UkVBU09OX1BPTElDWV9ERU5JRUQQBBIaChZSRUFTT05fVEVOQU5UX01JU01BVENIEAUSGQoVUkVBU09OX0lOVkFMSURfRklFTERTEBQSIQodUkVBU09OX0lE\
     RU1QT1RFTkNZX0tFWV9SRVVTRUQQFRIdChlSRUFTT05fUEFHRV9UT0tFTl9JTlZBTElEEBYSGQoVUkVBU09OX0NVUlNPUl9UT09fT0xEEBcSFQoRUkVBU09O\
@@ -19,10 +19,11 @@ public let spanwireErrorsV1ReasonsFile: GeneratedFile = GeneratedFile(
     T1VORBBSEiIKHlJFQVNPTl9OT0RFX1RSQU5TSVRJT05fSU5WQUxJRBBTEiAKHFJFQVNPTl9TRVJWSUNFX1BPSU5UX0JMT0NLRUQQVBIgChxSRUFTT05fRU5U\
     SVRMRU1FTlRfTk9UX0ZPVU5EEGQSHwobUkVBU09OX0JBTEFOQ0VfSU5TVUZGSUNJRU5UEGUSHgoaUkVBU09OX0VOVElUTEVNRU5UX0VYUElSRUQQZhIYChRS\
     RUFTT05fVE9LRU5fVU5LTk9XThBnEh8KG1JFQVNPTl9TRVRUTEVNRU5UX05PVF9GT1VORBBoEhkKFVJFQVNPTl9WRU5ET1JfVU5LTk9XThBpEiIKHlJFQVNP\
-    Tl9TRVJWSUNFX1BPSU5UX05PVF9GT1VORBB4EhYKElJFQVNPTl9OT1RfQ09WRVJFRBB5EhMKD1JFQVNPTl9OT19ST1VURRB6EiAKG1JFQVNPTl9BR0VOVF9U\
-    QVNLX05PVF9GT1VORBCMARIZChRSRUFTT05fQUdFTlRfVU5LTk9XThCNARIgChtSRUFTT05fQUdFTlRfSU5URU5UX1VOS05PV04QjgESGgoVUkVBU09OX0VW\
-    RU5UX1JFSkVDVEVEEKABEhsKFlJFQVNPTl9UUkFDRV9OT1RfRk9VTkQQoQESIgodUkVBU09OX1JFUExBWV9PVVRTSURFX1NBTkRCT1gQogFCA7oCAGIGcHJv\
-    dG8z
+    Tl9TRVJWSUNFX1BPSU5UX05PVF9GT1VORBB4EhYKElJFQVNPTl9OT1RfQ09WRVJFRBB5EhMKD1JFQVNPTl9OT19ST1VURRB6EhwKGFJFQVNPTl9DQVBBQ0lU\
+    WV9FWENFRURFRBB7EiAKHFJFQVNPTl9SRVNFUlZBVElPTl9OT1RfRk9VTkQQfBIbChdSRUFTT05fTUFSS0VUX05PVF9GT1VORBB9EiAKG1JFQVNPTl9BR0VO\
+    VF9UQVNLX05PVF9GT1VORBCMARIZChRSRUFTT05fQUdFTlRfVU5LTk9XThCNARIgChtSRUFTT05fQUdFTlRfSU5URU5UX1VOS05PV04QjgESGgoVUkVBU09O\
+    X0VWRU5UX1JFSkVDVEVEEKABEhsKFlJFQVNPTl9UUkFDRV9OT1RfRk9VTkQQoQESIgodUkVBU09OX1JFUExBWV9PVVRTSURFX1NBTkRCT1gQogFCA7oCAGIG\
+    cHJvdG8z
     """)
 
 /// Why a service refused, sent as google.rpc.ErrorInfo: reason is the value's name without its prefix, domain is "spanwire".
@@ -74,6 +75,9 @@ public enum Reason: MessageEnum, CaseIterable {
   case servicePointNotFound
   case notCovered
   case noRoute
+  case capacityExceeded
+  case reservationNotFound
+  case marketNotFound
   /// Agents
   case agentTaskNotFound
   case agentUnknown
@@ -126,6 +130,9 @@ public enum Reason: MessageEnum, CaseIterable {
     case 120: self = .servicePointNotFound
     case 121: self = .notCovered
     case 122: self = .noRoute
+    case 123: self = .capacityExceeded
+    case 124: self = .reservationNotFound
+    case 125: self = .marketNotFound
     case 140: self = .agentTaskNotFound
     case 141: self = .agentUnknown
     case 142: self = .agentIntentUnknown
@@ -177,6 +184,9 @@ public enum Reason: MessageEnum, CaseIterable {
     case .servicePointNotFound: 120
     case .notCovered: 121
     case .noRoute: 122
+    case .capacityExceeded: 123
+    case .reservationNotFound: 124
+    case .marketNotFound: 125
     case .agentTaskNotFound: 140
     case .agentUnknown: 141
     case .agentIntentUnknown: 142
@@ -188,6 +198,6 @@ public enum Reason: MessageEnum, CaseIterable {
   }
 
   /// Every value that has a name.
-  public static let allCases: [Self] = [.unspecified, .unauthenticated, .methodNotExposed, .agentForbidden, .policyDenied, .tenantMismatch, .invalidFields, .idempotencyKeyReused, .pageTokenInvalid, .cursorTooOld, .queueFull, .outcomeUnknown, .sessionNotFound, .sessionTransitionInvalid, .preflightFailed, .proposalNotFound, .proposalExpired, .proposalAlreadyDecided, .proposalInvalid, .entitlementMissing, .definitionNotFound, .bundleInvalid, .versionImmutable, .snapshotNotFound, .marketNotAdmitted, .journeyNotFound, .journeyTransitionInvalid, .nodeNotFound, .nodeTransitionInvalid, .servicePointBlocked, .entitlementNotFound, .balanceInsufficient, .entitlementExpired, .tokenUnknown, .settlementNotFound, .vendorUnknown, .servicePointNotFound, .notCovered, .noRoute, .agentTaskNotFound, .agentUnknown, .agentIntentUnknown, .eventRejected, .traceNotFound, .replayOutsideSandbox]
+  public static let allCases: [Self] = [.unspecified, .unauthenticated, .methodNotExposed, .agentForbidden, .policyDenied, .tenantMismatch, .invalidFields, .idempotencyKeyReused, .pageTokenInvalid, .cursorTooOld, .queueFull, .outcomeUnknown, .sessionNotFound, .sessionTransitionInvalid, .preflightFailed, .proposalNotFound, .proposalExpired, .proposalAlreadyDecided, .proposalInvalid, .entitlementMissing, .definitionNotFound, .bundleInvalid, .versionImmutable, .snapshotNotFound, .marketNotAdmitted, .journeyNotFound, .journeyTransitionInvalid, .nodeNotFound, .nodeTransitionInvalid, .servicePointBlocked, .entitlementNotFound, .balanceInsufficient, .entitlementExpired, .tokenUnknown, .settlementNotFound, .vendorUnknown, .servicePointNotFound, .notCovered, .noRoute, .capacityExceeded, .reservationNotFound, .marketNotFound, .agentTaskNotFound, .agentUnknown, .agentIntentUnknown, .eventRejected, .traceNotFound, .replayOutsideSandbox]
 }
 

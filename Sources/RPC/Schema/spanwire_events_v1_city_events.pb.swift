@@ -9,16 +9,21 @@ public let spanwireEventsV1CityEventsFile: GeneratedFile = GeneratedFile(
   name: "spanwire/events/v1/city_events.proto",
   base64: """
     CiRzcGFud2lyZS9ldmVudHMvdjEvY2l0eV9ldmVudHMucHJvdG8SEnNwYW53aXJlLmV2ZW50cy52MRofZ29vZ2xlL3Byb3RvYnVmL3RpbWVzdGFtcC5wcm90\
-    bxohc3BhbndpcmUvb3B0aW9ucy92MS9vcHRpb25zLnByb3RvIssCCg1Sb3V0ZUNvbXB1dGVkEh8KC21hcmtldF9jb2RlGAEgASgJUgptYXJrZXRDb2RlEioK\
+    bxohc3BhbndpcmUvb3B0aW9ucy92MS9vcHRpb25zLnByb3RvIvACCg1Sb3V0ZUNvbXB1dGVkEh8KC21hcmtldF9jb2RlGAEgASgJUgptYXJrZXRDb2RlEioK\
     EXNlcnZpY2VfcG9pbnRfaWRzGAIgAygJUg9zZXJ2aWNlUG9pbnRJZHMSJQoOd2Fsa2luZ19tZXRyZXMYAyABKAFSDXdhbGtpbmdNZXRyZXMSHgoKY2FuZGlk\
     YXRlcxgEIAEoDVIKY2FuZGlkYXRlcxInCg9leGNsdWRlZF9jbG9zZWQYBSABKA1SDmV4Y2x1ZGVkQ2xvc2VkEjQKFmV4Y2x1ZGVkX3Vua25vd25faG91cnMY\
-    BiABKA1SFGV4Y2x1ZGVkVW5rbm93bkhvdXJzEikKEGV4Y2x1ZGVkX2Jsb2NrZWQYByABKA1SD2V4Y2x1ZGVkQmxvY2tlZDocsrsYGAoSbGVtLnJvdXRlLmNv\
-    bXB1dGVkEAMYAyJoCg5Db3ZlcmFnZU1pc3NlZBIfCgttYXJrZXRfY29kZRgBIAEoCVIKbWFya2V0Q29kZRIWCgZyZWFzb24YAiABKAlSBnJlYXNvbjodsrsY\
-    GQoTbGVtLmNvdmVyYWdlLm1pc3NlZBADGAIixAEKE1NlcnZpY2VQb2ludEJsb2NrZWQSKAoQc2VydmljZV9wb2ludF9pZBgBIAEoCVIOc2VydmljZVBvaW50\
-    SWQSFgoGcmVhc29uGAIgASgJUgZyZWFzb24SFAoFYWN0b3IYAyABKAlSBWFjdG9yEjAKBXVudGlsGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFt\
-    cFIFdW50aWw6I7K7GB8KGWxlbS5zZXJ2aWNlX3BvaW50LmJsb2NrZWQQARgBIpYBChVTZXJ2aWNlUG9pbnRVbmJsb2NrZWQSKAoQc2VydmljZV9wb2ludF9p\
-    ZBgBIAEoCVIOc2VydmljZVBvaW50SWQSFgoGcmVhc29uGAIgASgJUgZyZWFzb24SFAoFYWN0b3IYAyABKAlSBWFjdG9yOiWyuxghChtsZW0uc2VydmljZV9w\
-    b2ludC51bmJsb2NrZWQQARgBQgO6AgBiBnByb3RvMw==
+    BiABKA1SFGV4Y2x1ZGVkVW5rbm93bkhvdXJzEikKEGV4Y2x1ZGVkX2Jsb2NrZWQYByABKA1SD2V4Y2x1ZGVkQmxvY2tlZBIjCg1leGNsdWRlZF9mdWxsGAgg\
+    ASgNUgxleGNsdWRlZEZ1bGw6HLK7GBgKEmxlbS5yb3V0ZS5jb21wdXRlZBADGAMiaAoOQ292ZXJhZ2VNaXNzZWQSHwoLbWFya2V0X2NvZGUYASABKAlSCm1h\
+    cmtldENvZGUSFgoGcmVhc29uGAIgASgJUgZyZWFzb246HbK7GBkKE2xlbS5jb3ZlcmFnZS5taXNzZWQQAxgCIsQBChNTZXJ2aWNlUG9pbnRCbG9ja2VkEigK\
+    EHNlcnZpY2VfcG9pbnRfaWQYASABKAlSDnNlcnZpY2VQb2ludElkEhYKBnJlYXNvbhgCIAEoCVIGcmVhc29uEhQKBWFjdG9yGAMgASgJUgVhY3RvchIwCgV1\
+    bnRpbBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSBXVudGlsOiOyuxgfChlsZW0uc2VydmljZV9wb2ludC5ibG9ja2VkEAEYASKWAQoVU2Vy\
+    dmljZVBvaW50VW5ibG9ja2VkEigKEHNlcnZpY2VfcG9pbnRfaWQYASABKAlSDnNlcnZpY2VQb2ludElkEhYKBnJlYXNvbhgCIAEoCVIGcmVhc29uEhQKBWFj\
+    dG9yGAMgASgJUgVhY3RvcjolsrsYIQobbGVtLnNlcnZpY2VfcG9pbnQudW5ibG9ja2VkEAEYASKsAgoQQ2FwYWNpdHlSZXNlcnZlZBIlCg5yZXNlcnZhdGlv\
+    bl9pZBgBIAEoCVINcmVzZXJ2YXRpb25JZBIoChBzZXJ2aWNlX3BvaW50X2lkGAIgASgJUg5zZXJ2aWNlUG9pbnRJZBIaCgh2aXNpdG9ycxgDIAEoDVIIdmlz\
+    aXRvcnMSFgoGaG9sZGVyGAQgASgJUgZob2xkZXISNwoJc3RhcnRzX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIIc3RhcnRzQXQSOQoK\
+    ZXhwaXJlc19hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSCWV4cGlyZXNBdDofsrsYGwoVbGVtLmNhcGFjaXR5LnJlc2VydmVkEAIYASKE\
+    AQoQQ2FwYWNpdHlSZWxlYXNlZBIlCg5yZXNlcnZhdGlvbl9pZBgBIAEoCVINcmVzZXJ2YXRpb25JZBIoChBzZXJ2aWNlX3BvaW50X2lkGAIgASgJUg5zZXJ2\
+    aWNlUG9pbnRJZDofsrsYGwoVbGVtLmNhcGFjaXR5LnJlbGVhc2VkEAIYAUIDugIAYgZwcm90bzM=
     """,
   dependencies: { [googleProtobufTimestampFile, spanwireOptionsV1OptionsFile] })
 
@@ -31,6 +36,7 @@ public struct RouteComputed: Message {
   public var excludedClosed: UInt32
   public var excludedUnknownHours: UInt32
   public var excludedBlocked: UInt32
+  public var excludedFull: UInt32
   public var unknownFields: UnknownFields
 
   public init() {
@@ -41,6 +47,7 @@ public struct RouteComputed: Message {
     self.excludedClosed = 0
     self.excludedUnknownHours = 0
     self.excludedBlocked = 0
+    self.excludedFull = 0
     self.unknownFields = UnknownFields()
   }
 
@@ -51,7 +58,8 @@ public struct RouteComputed: Message {
     candidates: UInt32 = 0,
     excludedClosed: UInt32 = 0,
     excludedUnknownHours: UInt32 = 0,
-    excludedBlocked: UInt32 = 0
+    excludedBlocked: UInt32 = 0,
+    excludedFull: UInt32 = 0
   ) {
     self.marketCode = marketCode
     self.servicePointIds = servicePointIds
@@ -60,6 +68,7 @@ public struct RouteComputed: Message {
     self.excludedClosed = excludedClosed
     self.excludedUnknownHours = excludedUnknownHours
     self.excludedBlocked = excludedBlocked
+    self.excludedFull = excludedFull
     self.unknownFields = UnknownFields()
   }
 
@@ -76,11 +85,13 @@ public struct RouteComputed: Message {
     self.excludedClosed = c.pointee.excluded_closed
     self.excludedUnknownHours = c.pointee.excluded_unknown_hours
     self.excludedBlocked = c.pointee.excluded_blocked
+    self.excludedFull = c.pointee.excluded_full
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.uint32(8, self.excludedFull)
     writer.uint32(7, self.excludedBlocked)
     writer.uint32(6, self.excludedUnknownHours)
     writer.uint32(5, self.excludedClosed)
@@ -227,6 +238,113 @@ public struct ServicePointUnblocked: Message {
     writer.string(3, self.`actor`)
     writer.string(2, self.reason)
     writer.string(1, self.servicePointID)
+  }
+}
+
+/// `spanwire.events.v1.CapacityReserved`
+public struct CapacityReserved: Message {
+  public var reservationID: String
+  public var servicePointID: String
+  public var visitors: UInt32
+  public var holder: String
+  public var startsAt: Google_Protobuf_Timestamp?
+  public var expiresAt: Google_Protobuf_Timestamp?
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.reservationID = ""
+    self.servicePointID = ""
+    self.visitors = 0
+    self.holder = ""
+    self.startsAt = nil
+    self.expiresAt = nil
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    reservationID: String = "",
+    servicePointID: String = "",
+    visitors: UInt32 = 0,
+    holder: String = "",
+    startsAt: Google_Protobuf_Timestamp? = nil,
+    expiresAt: Google_Protobuf_Timestamp? = nil
+  ) {
+    self.reservationID = reservationID
+    self.servicePointID = servicePointID
+    self.visitors = visitors
+    self.holder = holder
+    self.startsAt = startsAt
+    self.expiresAt = expiresAt
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.events.v1.CapacityReserved"
+  public static var file: GeneratedFile { spanwireEventsV1CityEventsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__capacity_reserved__table(), strings: [1, 2, 4]) {
+    [
+      .message(5, Google_Protobuf_Timestamp.table),
+      .message(6, Google_Protobuf_Timestamp.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Events__V1__CapacityReserved.self)
+    self.reservationID = CField.string(c.pointee.reservation_id)
+    self.servicePointID = CField.string(c.pointee.service_point_id)
+    self.visitors = c.pointee.visitors
+    self.holder = CField.string(c.pointee.holder)
+    self.startsAt = CField.message(c.pointee.starts_at)
+    self.expiresAt = CField.message(c.pointee.expires_at)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.message(6, optional: self.expiresAt)
+    writer.message(5, optional: self.startsAt)
+    writer.string(4, self.holder)
+    writer.uint32(3, self.visitors)
+    writer.string(2, self.servicePointID)
+    writer.string(1, self.reservationID)
+  }
+}
+
+/// `spanwire.events.v1.CapacityReleased`
+public struct CapacityReleased: Message {
+  public var reservationID: String
+  public var servicePointID: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.reservationID = ""
+    self.servicePointID = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    reservationID: String = "",
+    servicePointID: String = ""
+  ) {
+    self.reservationID = reservationID
+    self.servicePointID = servicePointID
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.events.v1.CapacityReleased"
+  public static var file: GeneratedFile { spanwireEventsV1CityEventsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__capacity_released__table(), strings: [1, 2])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Events__V1__CapacityReleased.self)
+    self.reservationID = CField.string(c.pointee.reservation_id)
+    self.servicePointID = CField.string(c.pointee.service_point_id)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(2, self.servicePointID)
+    writer.string(1, self.reservationID)
   }
 }
 

@@ -1,14 +1,23 @@
-/// What a place's opening hours are read against: its clock and its public holidays.
+/// What a place's opening hours are read against: its clock, its holidays and where it is.
 public struct CityCalendar: Hashable, Sendable {
   public var timeZone: CityTimeZone
   public var holidays: PublicHolidays
+  public var schoolHolidays: SchoolHolidays
+  /// Where the sun is looked at; nil: sunrise and sunset are unknown.
+  public var position: Coordinate?
 
-  public init(timeZone: CityTimeZone, holidays: PublicHolidays) {
+  public init(
+    timeZone: CityTimeZone, holidays: PublicHolidays = .none, schoolHolidays: SchoolHolidays = .none, position: Coordinate? = nil
+  ) {
     self.timeZone = timeZone
     self.holidays = holidays
+    self.schoolHolidays = schoolHolidays
+    self.position = position
   }
 
-  public static let vienna = CityCalendar(timeZone: .vienna, holidays: .austria)
+  /// Vienna's, as seen from Stephansplatz.
+  public static let vienna = CityCalendar(
+    timeZone: .vienna, holidays: .austria, schoolHolidays: .vienna, position: Coordinate(latitude: 48.2085, longitude: 16.3731))
 }
 
 /// A country's public holidays, computed for any year.
@@ -47,5 +56,42 @@ public enum PublicHolidays: Hashable, Sendable {
     case 60: return "Fronleichnam"
     default: return nil
     }
+  }
+}
+
+/// When a city's schools are closed, computed for any year.
+public enum SchoolHolidays: Hashable, Sendable {
+  /// Vienna's (Schulzeitgesetz 1985 §2, as it stands since the autumn holidays of 2020).
+  case vienna
+  /// None are known: a rule for `SH` never applies.
+  case none
+
+  /// Those of a market, `AT-VIE`; `.none` where we have no table.
+  public init(market code: String) { self = code == "AT-VIE" ? .vienna : .none }
+
+  public func contains(_ date: CivilDate) -> Bool {
+    guard self == .vienna else { return false }
+    let (year, month, day) = date.components
+    switch month {
+    case 12: return day >= 24 || day == 23 && date.weekday == .monday
+    case 1: return day <= 6
+    case 2:
+      // The week of the first Monday.
+      let first = CivilDate(year: year, month: 2, day: 1).next(.monday)
+      return first <= date && date < first + 7
+    case 3...6 where isAroundEaster(date, of: year): return true
+    case 6, 7, 8, 9:
+      // From the Saturday of June 28 to July 4, to the Sunday before September's first Monday.
+      let begins = CivilDate(year: year, month: 6, day: 28).next(.saturday)
+      return begins <= date && date < CivilDate(year: year, month: 9, day: 1).next(.monday)
+    case 10: return day >= 27
+    default: return false
+    }
+  }
+
+  /// From the Saturday before Palm Sunday to Easter Monday, and from Saturday to Monday at Pentecost.
+  private func isAroundEaster(_ date: CivilDate, of year: Int) -> Bool {
+    let days = date.daysSinceEpoch - CivilDate.easter(year).daysSinceEpoch
+    return (-8...1).contains(days) || (48...50).contains(days)
   }
 }

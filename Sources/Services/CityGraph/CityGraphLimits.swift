@@ -17,6 +17,9 @@ public enum CityGraphLimits {
   /// Simulated visits the improvement may spend: some 50 ms, the interactive budget of an agent's first answer.
   public static let routeImprovementSteps = 400_000
 
+  /// The calendars reckon until 2200: no contract of ours looks farther.
+  public static let lastSecond: UnixSeconds = 7_258_118_400
+
   // The service
 
   /// Places of one SyncServicePoints: two big cities'; their rows are written in one transaction of under a second.
@@ -37,6 +40,18 @@ public enum CityGraphLimits {
   public static let reasonCharacters = 500
   /// Letters of an actor's name: an id with its kind before it.
   public static let actorCharacters = 200
+  /// Visitors of one reservation: a coach and its trailer; more are several parties.
+  public static let visitors: Int64 = 200
+  /// Reservations of one place that are not over. Each is looked at when another is made.
+  public static let reservationsPerPlace = 1_000
+  /// The longest reservation.
+  public static let dayNanoseconds: Int64 = 86_400 * 1_000_000_000
+  /// Clusters in an answer: a big city's quarters.
+  public static let clustersReported = 500
+  /// The time that opening hours are laid out for: a month, some hundred intervals.
+  public static let explainedSeconds: Int64 = 31 * 86_400
+  /// A week when nothing is said: most hours repeat after it.
+  public static let explainedSecondsDefault: Int64 = 7 * 86_400
   public static let defaultPageSize = 100
   public static let pageSize = 500
   /// Excluded places that an answer names; the rest are of the same kinds.

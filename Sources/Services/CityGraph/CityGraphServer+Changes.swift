@@ -98,7 +98,7 @@ extension CityGraphServer {
   }
 
   /// Changes the city once per key; the next question sees it.
-  private func change<Response: Message>(
+  func change<Response: Message>(
     _ name: StaticString, _ key: IdempotencyKey, _ step: CityStep,
     _ body: @escaping @Sendable (borrowing Transaction) throws -> Response
   ) async throws -> Response {
@@ -141,7 +141,7 @@ struct PlaceSync: Sendable {
       if let zone = CityTimeZone(identifier: identifier) {
         zones[market] = zone
       } else {
-        fields.add("market_time_zones[\(market)]", "\(identifier) is a time zone this release does not know")
+        fields.add("market_time_zones[\(market)]", "\(identifier) is no IANA time zone")
       }
     }
     for (index, point) in request.servicePoints.prefix(limit).enumerated() {

@@ -6,6 +6,7 @@ import SpanwireRPC
 import SpanwireSchema
 import SpanwireServiceKit
 import SpanwireWellKnown
+import Synchronization
 
 /// LEM: where things are, when they are open, and how to walk between them.
 ///
@@ -39,6 +40,7 @@ public final class CityGraphServer: LemService {
     var fields = Validation()
     fields.optionalID(request.marketCode, "market_code")
     fields.tags(request.tags, "tags")
+    fields.optionalID(request.clusterID, "cluster_id")
     fields.position(request.near, "near")
     fields.check(request.withinMetres >= 0 && request.withinMetres.isFinite, "within_metres", "must be 0 or more")
     fields.check(request.withinMetres <= 0 || request.near != nil, "within_metres", "needs near")
@@ -48,7 +50,7 @@ public final class CityGraphServer: LemService {
     let after = try PlaceListing.Place(pageToken: request.pageToken)
     let city = try await cities.city(of: step.tenant)
     let listing = PlaceListing(
-      market: request.marketCode, tags: request.tags, near: Coordinate(request.near),
+      market: request.marketCode, tags: request.tags, cluster: request.clusterID, near: Coordinate(request.near),
       withinMetres: request.withinMetres > 0 ? request.withinMetres : nil, at: request.at?.nanosecondsSinceEpoch ?? step.now,
       openOnly: request.openOnly)
     return try await away { listing.page(of: city, after: after, size: size) }
@@ -83,7 +85,7 @@ public final class CityGraphServer: LemService {
     let step = try step(context)
     let plan = try RoutePlan(request, now: step.now)
     let city = try await cities.city(of: step.tenant)
-    let (response, event) = try await away { try plan.solve(in: city) }
+    let (response, event) = try await away { isCancelled in try plan.solve(in: city, isCancelled: isCancelled) }
     await note(event, market: request.marketCode, step)
     return response
   }
@@ -105,8 +107,23 @@ public final class CityGraphServer: LemService {
 
   /// Computes off the loop: hundreds of places times their opening hours are milliseconds.
   func away<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
+    try await away { _ in try body() }
+  }
+
+  /// The same for work that looks now and then whether somebody still waits for it: its call's deadline passing, or its caller going
+  /// away, cancels it.
+  func away<Result: Sendable>(_ body: @escaping @Sendable (_ isCancelled: @escaping () -> Bool) throws -> Result) async throws -> Result {
+    let abandonment = Abandonment()
     do {
-      return try await offload(body)
+      return try await withTaskCancellationHandler {
+        try await offload {
+          let result = try body { abandonment.isCalled }
+          if abandonment.isCalled { throw CancellationError() }
+          return result
+        }
+      } onCancel: {
+        abandonment.call()
+      }
     } catch is OffloadError {
       throw RPCError.later(.resourceExhausted, .queueFull, "the city graph computes as much as it can", after: .milliseconds(200))
     }
@@ -116,6 +133,13 @@ public final class CityGraphServer: LemService {
   private func note(_ payload: some EventPayload, market: String, _ step: CityStep) async {
     _ = try? await environment.database.transaction("lem.note") { tx in try step.tell(payload, market: market, in: tx) }
   }
+}
+
+/// Whether nobody waits for some work any more.
+private final class Abandonment: Sendable {
+  private let called = Atomic(false)
+  var isCalled: Bool { called.load(ordering: .relaxed) }
+  func call() { called.store(true, ordering: .relaxed) }
 }
 
 /// Who asked, and when it is. Taken before the transaction, which may run again.
@@ -150,6 +174,6 @@ extension Validation {
   mutating func moment(_ value: Google_Protobuf_Timestamp?, _ field: String) {
     guard let value else { return }
     check((0..<1_000_000_000).contains(value.nanos), "\(field).nanos", "must be 0 to 999999999")
-    check((0..<7_258_118_400).contains(value.seconds), field, "must lie between 1970 and 2200")
+    check((0..<CityGraphLimits.lastSecond).contains(value.seconds), field, "must lie between 1970 and 2200")
   }
 }

@@ -41,7 +41,22 @@ enum CityGraphStore {
             until INTEGER,
             PRIMARY KEY (tenant_id, service_point_id)
           ) STRICT;
-          """)
+          """),
+      .init(
+        "reservations",
+        sqlite: """
+          CREATE TABLE lem_reservations (
+            tenant_id TEXT NOT NULL,
+            reservation_id TEXT NOT NULL,
+            service_point_id TEXT NOT NULL,
+            visitors INTEGER NOT NULL,
+            holder TEXT NOT NULL,
+            starts_at INTEGER NOT NULL,
+            expires_at INTEGER NOT NULL,
+            PRIMARY KEY (tenant_id, reservation_id)
+          ) STRICT;
+          CREATE INDEX lem_reservations_of_place ON lem_reservations (tenant_id, service_point_id, expires_at);
+          """),
     ])
 
   // MARK: Reading
@@ -62,7 +77,8 @@ enum CityGraphStore {
     }
     let blocks = try blocks(of: tenant, in: reader)
     return City(
-      version: versions.city, map: map, blocks: Dictionary(uniqueKeysWithValues: blocks.map { ($0.servicePointID, $0) }))
+      version: versions.city, map: map, blocks: Dictionary(uniqueKeysWithValues: blocks.map { ($0.servicePointID, $0) }),
+      reservations: Dictionary(grouping: try reservations(of: tenant, in: reader), by: \.servicePointID))
   }
 
   private static func points(of tenant: String, in reader: borrowing some Reader & ~Copyable) throws -> [ServicePoint] {
@@ -96,6 +112,12 @@ enum CityGraphStore {
 
   static func exists(_ id: String, tenant: String, in reader: borrowing some Reader & ~Copyable) throws -> Bool {
     try reader.first("SELECT 1 FROM lem_service_points WHERE tenant_id = ?1 AND service_point_id = ?2", tenant, id) { _ in true } ?? false
+  }
+
+  static func point(_ id: String, tenant: String, in reader: borrowing some Reader & ~Copyable) throws -> ServicePoint? {
+    try reader.first(
+      "SELECT service_point FROM lem_service_points WHERE tenant_id = ?1 AND service_point_id = ?2", tenant, id
+    ) { try ServicePoint(decoding: $0.get(0, as: [UInt8].self)) }
   }
 
   static func tenants(in reader: borrowing some Reader & ~Copyable) throws -> [String] {

@@ -46,7 +46,7 @@ final class CityPlace: Sendable {
   let position: Coordinate
   /// Nil when they are not given or can't be read: then it is never taken for open.
   let hours: OpeningHours?
-  /// Why hours that are given can't be read; empty otherwise.
+  /// Why hours that are given can't be read, or which of their holidays nobody here knows; empty otherwise.
   let hoursProblem: String
   let calendar: CityCalendar
 
@@ -56,12 +56,15 @@ final class CityPlace: Sendable {
     guard let position = Coordinate(point.position) else { preconditionFailure("\(point.servicePointID) is stored without a position") }
     self.point = point
     self.position = position
+    var calendar = calendar
+    calendar.position = position
     self.calendar = calendar
     if point.openingHours.isEmpty {
       (hours, hoursProblem) = (nil, "")
     } else {
       do throws(OpeningHoursError) {
-        (hours, hoursProblem) = (try OpeningHours(parsing: point.openingHours), "")
+        let parsed = try OpeningHours(parsing: point.openingHours)
+        (hours, hoursProblem) = (parsed, parsed.gap(in: calendar) ?? "")
       } catch {
         (hours, hoursProblem) = (nil, error.description)
       }
@@ -85,14 +88,19 @@ struct PlaceBlock: Sendable, Hashable {
   func holds(at now: Int64) -> Bool { until.map { now < $0 } ?? true }
 }
 
-/// A tenant's city at one moment of its history: the map, and what is blocked on it.
+/// A tenant's city at one moment of its history: the map, and what is blocked and reserved on it.
 struct City: Sendable {
-  /// Counts up with every change of the places or blocks.
+  /// Counts up with every change of the places, blocks or reservations.
   let version: Int64
   let map: CityMap
   let blocks: [String: PlaceBlock]
+  /// By place; some may be over.
+  let reservations: [String: [PlaceReservation]]
 
-  static let empty = City(version: 0, map: .empty, blocks: [:])
+  static let empty = City(version: 0, map: .empty, blocks: [:], reservations: [:])
+
+  /// Nil where the place takes any number of visitors.
+  func capacity(of place: CityPlace) -> PlaceCapacity? { PlaceCapacity(of: place.point, reservations[place.id] ?? []) }
 
   func block(of id: String, at now: Int64) -> PlaceBlock? { blocks[id].flatMap { $0.holds(at: now) ? $0 : nil } }
 
@@ -109,6 +117,7 @@ struct City: Sendable {
       status.openUntil = opening.openUntil.map { .init(seconds: $0) }
       status.opensAt = opening.opensAt.map { .init(seconds: $0) }
     }
+    status.freeCapacity = capacity(of: place).map { UInt32($0.free(at: now)) } ?? 0
     if let block {
       status.blocked = true
       status.blockedReason = block.reason
@@ -148,11 +157,20 @@ extension Coordinate {
 extension CityCalendar {
   /// A market's code begins with its country: `AT-VIE`.
   init(market code: String, timeZone: CityTimeZone) {
-    self.init(timeZone: timeZone, holidays: PublicHolidays(country: String(code.prefix { $0 != "-" })))
+    self.init(
+      timeZone: timeZone, holidays: PublicHolidays(country: String(code.prefix { $0 != "-" })),
+      schoolHolidays: SchoolHolidays(market: code))
   }
 }
 
 extension OpeningHours {
+  /// What these hours ask of a calendar that it can't tell: holidays of a country or city that we have no table for.
+  func gap(in calendar: CityCalendar) -> String? {
+    if calendar.holidays == .none, names(.public) { return "'PH': no public holidays are known here" }
+    if calendar.schoolHolidays == .none, names(.school) { return "'SH': no school holidays are known here" }
+    return nil
+  }
+
   /// Why a text can't be read as opening hours; nil when it can. For whoever checks what authors wrote.
   public static func problem(in text: String) -> String? {
     do throws(OpeningHoursError) {

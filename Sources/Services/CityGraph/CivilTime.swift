@@ -53,6 +53,12 @@ public struct CivilDate: Hashable, Comparable, Sendable {
     return (thursday.daysSinceEpoch - CivilDate(year: thursday.components.year, month: 1, day: 1).daysSinceEpoch) / 7 + 1
   }
 
+  /// The first such weekday from the day on.
+  public func next(_ weekday: Weekday) -> CivilDate { self + (weekday.rawValue - self.weekday.rawValue + 7) % 7 }
+
+  /// The last such weekday up to the day.
+  public func previous(_ weekday: Weekday) -> CivilDate { self - (self.weekday.rawValue - weekday.rawValue + 7) % 7 }
+
   /// How many days its month has.
   public var daysInMonth: Int {
     let (year, month, _) = components
@@ -71,80 +77,5 @@ public struct CivilDate: Hashable, Comparable, Sendable {
     let m = (a + 11 * h + 22 * l) / 451
     let n = h + l - 7 * m + 114
     return CivilDate(year: year, month: n / 31, day: n % 31 + 1)
-  }
-}
-
-/// A city's clock: a standard offset, with the European Union's summer time or without.
-///
-/// Computed by rule (Directive 2000/84/EC: from the last Sunday of March to the last Sunday of October, both at 01:00 UTC), because
-/// the evaluator asks for thousands of days per route and a calendar library would dominate its cost. The rule holds from 1996 on.
-public struct CityTimeZone: Hashable, Sendable {
-  public var identifier: String
-  public var standardOffsetSeconds: Int64
-  public var observesEuropeanSummerTime: Bool
-
-  public init(identifier: String, standardOffsetSeconds: Int64, observesEuropeanSummerTime: Bool) {
-    self.identifier = identifier
-    self.standardOffsetSeconds = standardOffsetSeconds
-    self.observesEuropeanSummerTime = observesEuropeanSummerTime
-  }
-
-  public static let vienna = CityTimeZone(
-    identifier: "Europe/Vienna", standardOffsetSeconds: 3600, observesEuropeanSummerTime: true)
-
-  /// The zones this build knows by IANA identifier; nil for any other.
-  public init?(identifier: String) {
-    let offset: Int64
-    switch identifier {
-    case "Europe/Vienna", "Europe/Berlin", "Europe/Zurich", "Europe/Prague", "Europe/Bratislava", "Europe/Budapest", "Europe/Rome",
-      "Europe/Paris", "Europe/Madrid", "Europe/Warsaw", "Europe/Ljubljana":
-      offset = 3600
-    case "Europe/Kyiv", "Europe/Helsinki", "Europe/Athens", "Europe/Bucharest": offset = 7200
-    case "Europe/London", "Europe/Dublin", "Europe/Lisbon": offset = 0
-    case "Asia/Bangkok":
-      self.init(identifier: identifier, standardOffsetSeconds: 7 * 3600, observesEuropeanSummerTime: false)
-      return
-    case "UTC", "Etc/UTC":
-      self.init(identifier: identifier, standardOffsetSeconds: 0, observesEuropeanSummerTime: false)
-      return
-    default: return nil
-    }
-    self.init(identifier: identifier, standardOffsetSeconds: offset, observesEuropeanSummerTime: true)
-  }
-
-  /// Seconds east of UTC at an instant.
-  public func offsetSeconds(at instant: UnixSeconds) -> Int64 {
-    guard observesEuropeanSummerTime else { return standardOffsetSeconds }
-    let year = Self.date(ofUTC: instant).components.year
-    let begins = Self.lastSunday(year, 3)
-    let ends = Self.lastSunday(year, 10)
-    return begins <= instant && instant < ends ? standardOffsetSeconds + 3600 : standardOffsetSeconds
-  }
-
-  /// The local date and the second of that day.
-  public func local(_ instant: UnixSeconds) -> (date: CivilDate, second: Int64) {
-    let shifted = instant + offsetSeconds(at: instant)
-    let date = Self.date(ofUTC: shifted)
-    return (date, shifted - Int64(date.daysSinceEpoch) * 86_400)
-  }
-
-  /// The instant at which the local clock shows a minute of a day; minutes past 1440 are on the following days.
-  ///
-  /// A time that summer time skips is taken an hour later, one that occurs twice is taken the first time.
-  public func instant(_ date: CivilDate, minute: Int) -> UnixSeconds {
-    let wall = Int64(date.daysSinceEpoch) * 86_400 + Int64(minute) * 60
-    guard observesEuropeanSummerTime else { return wall - standardOffsetSeconds }
-    let summer = wall - standardOffsetSeconds - 3600
-    return offsetSeconds(at: summer) != standardOffsetSeconds ? summer : wall - standardOffsetSeconds
-  }
-
-  private static func date(ofUTC instant: Int64) -> CivilDate {
-    CivilDate(daysSinceEpoch: Int(instant >= 0 ? instant / 86_400 : (instant - 86_399) / 86_400))
-  }
-
-  private static func lastSunday(_ year: Int, _ month: Int) -> UnixSeconds {
-    let last = CivilDate(year: year, month: month, day: 31)  // both months have 31 days
-    let back = (last.weekday.rawValue + 1) % 7
-    return Int64((last - back).daysSinceEpoch) * 86_400 + 3600
   }
 }

@@ -90,75 +90,115 @@ struct OpeningHoursParser {
         repeat { rule.weeks.append(try weekRange()) } while acceptComma { if case .number? = $0 { true } else { false } }
       } else if startsDate() {
         try dateRanges(&rule)
-      } else if case .number(let year)? = peek(), year >= 1900 {
-        index += 1
-        var last = year
-        if peek() == .symbol("-"), case .number(let to)? = peek(1), to >= year {
-          index += 2
-          last = to
-        }
-        rule.years.append(year...last)
-        if peek() == .symbol(","), case .number(let next)? = peek(1), next >= 1900 {
-          index += 1
-          continue
-        }
+      } else if isYear(peek()) {
+        repeat { rule.years.append(try yearRange()) } while acceptComma(ifNext: isYear)
       } else {
         break
       }
       found = true
     }
-    if found || !rule.years.isEmpty { _ = accept(.symbol(":")) }
+    if found { _ = accept(.symbol(":")) }
   }
 
-  private mutating func weekRange() throws(OpeningHoursError) -> OpeningHours.WeekRange {
+  private mutating func yearRange() throws(OpeningHoursError) -> OpeningHours.Stride {
+    let first = try number(Self.years)
+    if accept(.symbol("+")) { return .init(range: first...Self.years.upperBound) }
+    let last = accept(.symbol("-")) ? try number(first...Self.years.upperBound) : first
+    let step = last > first && accept(.symbol("/")) ? try number(1...100) : 1
+    return .init(range: first...last, step: step)
+  }
+
+  private mutating func weekRange() throws(OpeningHoursError) -> OpeningHours.Stride {
     let first = try number(1...53)
     let last = accept(.symbol("-")) ? try number(first...53) : first
     let step = accept(.symbol("/")) ? try number(1...52) : 1
-    return .init(weeks: first...last, step: step)
+    return .init(range: first...last, step: step)
   }
 
   private mutating func dateRanges(_ rule: inout OpeningHours.Rule) throws(OpeningHoursError) {
     while true {
-      let first = try dateAnchor(inMonthOf: nil)
-      var last = first
-      if accept(.symbol("-")) { last = try dateAnchor(inMonthOf: first) }
-      rule.dates.append(.init(first: first, last: last))
+      var last = try dateRange(inMonthOf: nil, &rule)
       // `Dec 24,31`: a further day of the same month.
-      while peek() == .symbol(","), case .number(let day)? = peek(1), (1...31).contains(day), case .day = last {
+      while peek() == .symbol(","), case .number(let day)? = peek(1), (1...31).contains(day), case .day? = last?.base {
         index += 1
-        let one = try dateAnchor(inMonthOf: last)
-        last = one
-        if accept(.symbol("-")) { last = try dateAnchor(inMonthOf: one) }
-        rule.dates.append(.init(first: one, last: last))
+        last = try dateRange(inMonthOf: last, &rule)
       }
       guard peek() == .symbol(","), startsDate(at: 1) else { return }
       index += 1
     }
   }
 
+  /// The range's last day, or nil if it has none.
+  private mutating func dateRange(
+    inMonthOf former: OpeningHours.DateAnchor?, _ rule: inout OpeningHours.Rule
+  ) throws(OpeningHoursError) -> OpeningHours.DateAnchor? {
+    let first = try dateAnchor(inMonthOf: former)
+    var last: OpeningHours.DateAnchor? = first
+    if accept(.symbol("-")) {
+      last = try dateAnchor(inMonthOf: first)
+    } else if accept(.symbol("+")) {
+      last = nil
+    }
+    rule.dates.append(.init(first: first, last: last))
+    return last
+  }
+
   private mutating func dateAnchor(inMonthOf former: OpeningHours.DateAnchor?) throws(OpeningHoursError) -> OpeningHours.DateAnchor {
-    if case .day(let year, let month, _)? = former, case .number(let day)? = peek(), (1...31).contains(day) {
+    if let former, case .day(let month, _) = former.base, case .number(let day)? = peek(), (1...31).contains(day) {
+      guard day <= Self.daysInMonth[month - 1] else { throw outOfRange() }
       index += 1
-      return .day(year: year, month: month, day: day)
+      return try withOffsets(.init(year: former.year, base: .day(month: month, day: day)))
     }
     var year: Int?
-    if case .number(let number)? = peek(), number >= 1900 {
+    if isYear(peek()), case .number(let number)? = peek() {
       index += 1
       year = number
     }
     guard case .word(let word)? = peek() else { throw unexpected() }
     if word == "easter" {
       index += 1
-      return .easter(year: year, offset: try dayOffset())
+      return try withOffsets(.init(year: year, base: .easter))
     }
     guard let month = Self.months[word] else { throw unexpected() }
     index += 1
-    if case .number(let day)? = peek(), day < 1900, peek(1) != .symbol("/") {
-      guard (1...31).contains(day) else { throw outOfRange() }
+    if case .number(let day)? = peek(), !isYear(peek()), peek(1) != .symbol("/") {
+      guard (1...Self.daysInMonth[month - 1]).contains(day) else { throw outOfRange() }
       index += 1
-      return .day(year: year, month: month, day: day)
+      return try withOffsets(.init(year: year, base: .day(month: month, day: day)))
     }
-    return .month(year: year, month: month)
+    if let weekday = try weekdayOfMonth(after: former) {
+      return try withOffsets(.init(year: year, base: .weekday(month: month, weekday.day, nth: weekday.nth)))
+    }
+    return .init(year: year, base: .month(month))
+  }
+
+  /// `Su[-1]` after a month, where it is a day that begins or ends a range: `Mar Su[-1]-Oct Su[-1]`. Elsewhere it says on which days of
+  /// the season a rule applies: `Mar-Oct Su[-1]`.
+  private mutating func weekdayOfMonth(after former: OpeningHours.DateAnchor?) throws(OpeningHoursError) -> (day: Weekday, nth: Int)? {
+    guard case .word(let word)? = peek(), let weekday = Self.weekdays[word], peek(1) == .symbol("[") else { return nil }
+    let sign = peek(2) == .symbol("-") ? -1 : 1
+    let ahead = sign < 0 ? 3 : 2
+    guard case .number(let nth)? = peek(ahead), peek(ahead + 1) == .symbol("]") else { return nil }
+    if let former {
+      if case .month = former.base { return nil }
+    } else if peek(ahead + 2) != .symbol("-") || !startsDate(at: ahead + 3) {
+      return nil
+    }
+    guard (1...5).contains(nth) else { throw outOfRange(at: index + ahead) }
+    index += ahead + 2
+    return (weekday, nth * sign)
+  }
+
+  /// `+Su` or `-Mo`, then `+1 day`; either may be missing.
+  private mutating func withOffsets(_ anchor: OpeningHours.DateAnchor) throws(OpeningHoursError) -> OpeningHours.DateAnchor {
+    var anchor = anchor
+    // No range ends with a weekday, so a sign before one always means an offset.
+    if case .symbol(let sign)? = peek(), sign == "+" || sign == "-", case .word(let word)? = peek(1), let weekday = Self.weekdays[word] {
+      index += 2
+      anchor.towards = (weekday, sign == "+")
+    }
+    anchor.days = try dayOffset()
+    return anchor
   }
 
   /// `+1 day`, `-2 days`, or nothing.
@@ -177,11 +217,9 @@ struct OpeningHoursParser {
     guard isDay(peek()) else { return }
     while true {
       guard case .word(let word)? = peek() else { throw unexpected() }
-      if word == "ph" {
+      if word == "ph" || word == "sh" {
         index += 1
-        rule.holidays.append(try dayOffset())
-      } else if word == "sh" {
-        throw .unsupported("SH", offset: lexemes[index].offset)
+        rule.holidays.append(.init(kind: word == "ph" ? .public : .school, offset: try dayOffset()))
       } else {
         rule.days.append(try daySelector())
       }
@@ -211,54 +249,74 @@ struct OpeningHoursParser {
         selector.nth += (from...to).map { $0 * sign }
       } while accept(.symbol(","))
       guard accept(.symbol("]")) else { throw unexpected() }
-      if dayOffsetFollows() { throw .unsupported("day offset", offset: lexemes[index].offset) }
+      selector.offset = try dayOffset()
     }
     return selector
-  }
-
-  private func dayOffsetFollows() -> Bool {
-    if case .number? = peek(1), case .word(let unit)? = peek(2), unit.hasPrefix("day") { true } else { false }
   }
 
   // MARK: Times
 
   private mutating func times(_ rule: inout OpeningHours.Rule) throws(OpeningHoursError) {
-    try refuseSunTimes()
-    guard case .time? = peek() else { return }
-    repeat { rule.spans.append(try span()) } while acceptComma { if case .time? = $0 { true } else { false } }
-    if peek() == .symbol(",") { try refuseSunTimes(at: 1) }
+    guard startsTime() else { return }
+    repeat { rule.spans.append(try span()) } while acceptTimeComma()
   }
 
   private mutating func span() throws(OpeningHoursError) -> OpeningHours.Span {
-    guard case .time(let start)? = peek() else { throw unexpected() }
-    guard start <= 1440 else { throw outOfRange() }
-    index += 1
-    if accept(.symbol("+")) {
-      // The guess of opening_hours.js: an evening's end is ten hours on at most, an afternoon's is midnight.
-      let guess = start >= 17 * 60 ? start + 600 : 1440
-      return .init(start: start, end: guess, openEnd: true, endIsUnknown: true)
-    }
+    let began = index
+    let start = try time()
+    if case .minute(let minute) = start, minute > 1440 { throw outOfRange(at: began) }
+    if accept(.symbol("+")) { return .init(start: start, end: nil, openEnd: true) }
     guard accept(.symbol("-")) else {
-      throw index < lexemes.count ? unexpected() : .unsupported("a point in time", offset: lexemes[index - 1].offset)
+      throw .unsupported("a point in time", offset: lexemes[began].offset)
     }
-    try refuseSunTimes()
-    guard case .time(var end)? = peek() else { throw unexpected() }
-    index += 1
-    if end <= start { end += 1440 }
-    guard end - start <= 1440, end <= 2880 else {
-      throw .outOfRange(String(lexemes[index - 1].text), offset: lexemes[index - 1].offset)
+    let ended = index
+    var end = try time()
+    if case .minute(let from) = start, case .minute(let to) = end {
+      let minute = to <= from ? to + 1440 : to
+      guard minute - from <= 1440, minute <= 2880 else { throw outOfRange(at: ended) }
+      end = .minute(minute)
     }
     if peek() == .symbol("/") { throw .unsupported("/", offset: lexemes[index].offset) }
     return .init(start: start, end: end, openEnd: accept(.symbol("+")))
   }
 
-  private func refuseSunTimes(at ahead: Int = 0) throws(OpeningHoursError) {
-    guard index + ahead < lexemes.count else { return }
-    var position = index + ahead
-    if lexemes[position].token == .symbol("("), position + 1 < lexemes.count { position += 1 }
-    if case .word(let word) = lexemes[position].token, ["sunrise", "sunset", "dawn", "dusk"].contains(word) {
-      throw .unsupported(word, offset: lexemes[position].offset)
+  /// `10:00`, `sunset`, `(sunset-01:30)`.
+  private mutating func time() throws(OpeningHoursError) -> OpeningHours.Time {
+    switch peek() {
+    case .time(let minute)?:
+      index += 1
+      return .minute(minute)
+    case .word(let word)?:
+      guard let event = SunEvent(rawValue: word) else { throw unexpected() }
+      index += 1
+      return .sun(event, offset: 0)
+    case .symbol("(")?:
+      index += 1
+      guard case .word(let word)? = peek(), let event = SunEvent(rawValue: word) else { throw unexpected() }
+      index += 1
+      let isLater = peek() == .symbol("+")
+      guard accept(.symbol("+")) || accept(.symbol("-")), case .time(let offset)? = peek() else { throw unexpected() }
+      guard offset < 1440 else { throw outOfRange() }
+      index += 1
+      guard accept(.symbol(")")) else { throw unexpected() }
+      return .sun(event, offset: isLater ? offset : -offset)
+    default: throw unexpected()
     }
+  }
+
+  private func startsTime(at ahead: Int = 0) -> Bool {
+    switch peek(ahead) {
+    case .time?: true
+    case .word(let word)?: SunEvent(rawValue: word) != nil
+    case .symbol("(")?: true
+    default: false
+    }
+  }
+
+  private mutating func acceptTimeComma() -> Bool {
+    guard peek() == .symbol(","), startsTime(at: 1) else { return false }
+    index += 1
+    return true
   }
 
   // MARK: Lexemes
@@ -287,11 +345,16 @@ struct OpeningHoursParser {
 
   private func startsDate(at ahead: Int = 0) -> Bool {
     switch peek(ahead) {
-    case .word(let word)?: word == "easter" || Self.months[word] != nil
-    case .number(let year)? where year >= 1900:
-      if case .word(let word)? = peek(ahead + 1) { word == "easter" || Self.months[word] != nil } else { false }
-    default: false
+    case .word(let word)?: return word == "easter" || Self.months[word] != nil
+    case .number? where isYear(peek(ahead)):
+      guard case .word(let word)? = peek(ahead + 1) else { return false }
+      return word == "easter" || Self.months[word] != nil
+    default: return false
     }
+  }
+
+  private func isYear(_ token: Token?) -> Bool {
+    if case .number(let year)? = token { Self.years.contains(year) } else { false }
   }
 
   private func isDay(_ token: Token?) -> Bool {
@@ -302,7 +365,14 @@ struct OpeningHoursParser {
     index < lexemes.count ? .unexpected(String(lexemes[index].text), offset: lexemes[index].offset) : .unexpected("the end", offset: end)
   }
 
-  private func outOfRange() -> OpeningHoursError { .outOfRange(String(lexemes[index].text), offset: lexemes[index].offset) }
+  private func outOfRange(at position: Int? = nil) -> OpeningHoursError {
+    let lexeme = lexemes[position ?? index]
+    return .outOfRange(String(lexeme.text), offset: lexeme.offset)
+  }
+
+  private static let years = 1900...9999
+  /// February has its leap day: a rule for it applies where there is one.
+  private static let daysInMonth = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
 
   private static let weekdays: [String: Weekday] = [
     "mo": .monday, "tu": .tuesday, "we": .wednesday, "th": .thursday, "fr": .friday, "sa": .saturday, "su": .sunday,

@@ -6,6 +6,8 @@ import SpanwireServiceKit
 struct PlaceListing: Sendable {
   var market: String
   var tags: [String]
+  /// Empty: all.
+  var cluster: String
   var near: Coordinate?
   var withinMetres: Double?
   /// Nanoseconds since 1970.
@@ -42,9 +44,10 @@ struct PlaceListing: Sendable {
   }
 
   private func candidates(in city: City) -> [(CityPlace, Double)] {
-    guard let near else { return city.map.places(inMarket: market, tags: tags).map { ($0, 0) } }
+    let lies = { (place: CityPlace) in cluster.isEmpty || place.point.clusterID == cluster }
+    guard let near else { return city.map.places(inMarket: market, tags: tags).filter(lies).map { ($0, 0) } }
     return city.map.grid.within(metres: withinMetres ?? CityGraphLimits.everywhereMetres, of: near)
-      .filter { (market.isEmpty || $0.element.point.marketCode == market) && $0.element.bears(tags) }
+      .filter { (market.isEmpty || $0.element.point.marketCode == market) && $0.element.bears(tags) && lies($0.element) }
       .map { ($0.element, $0.metres) }
   }
 }

@@ -40,10 +40,16 @@ public struct RouteOptimizer: Sendable {
   }
 
   /// The best route found. It may be empty; `isIncomplete` tells whether a required stop is missing.
-  public func solve() -> PlannedRoute {
-    if candidates.count <= CityGraphLimits.exactRouteStops { return route(exactOrder(), .exact) }
-    var search = Search(optimizer: self)
-    return route(search.run(), .improved)
+  ///
+  /// - Parameters:
+  ///   - exactUpTo: up to how many candidates every order is considered; to measure the search by.
+  ///   - isCancelled: asked every few dozen microseconds; when it says so, the search ends with a `CancellationError`.
+  public func solve(
+    exactUpTo: Int = CityGraphLimits.exactRouteStops, isCancelled: @escaping () -> Bool = { false }
+  ) throws -> PlannedRoute {
+    if candidates.count <= exactUpTo { return route(try exactOrder(isCancelled), .exact) }
+    var search = Search(optimizer: self, isCancelled: isCancelled)
+    return route(try search.run(), .improved)
   }
 
   /// The route of one who always walks to the next door that is nearest: what the optimiser is measured against.
@@ -53,13 +59,11 @@ public struct RouteOptimizer: Sendable {
 
   private static func exclusion(_ candidate: RouteCandidate, _ constraints: RouteConstraints) -> RouteExclusion? {
     if constraints.blocked.contains(candidate.id) { return .blocked }
+    if constraints.full.contains(candidate.id) { return .full }
     switch candidate.access {
     case .unknown: return .hoursUnknown
     case .always: return nil
-    case .windows(let windows):
-      let end = constraints.finishBy ?? .max
-      let fits = windows.contains { max($0.start, constraints.departAt) + candidate.dwellSeconds <= min($0.end, end) }
-      return fits ? nil : .closed
+    case .windows(let windows): return constraints.admits(candidate.dwellSeconds, within: windows) ? nil : .closed
     }
   }
 
@@ -88,7 +92,7 @@ public struct RouteOptimizer: Sendable {
   }
 
   /// Two hours under way cost what a stop without a score is worth: nobody crosses the city for a slightly better coffee.
-  static let secondsPerWorth = 7200.0
+  public static let secondsPerWorth = 7200.0
 
   private func worth(_ index: Int) -> Double {
     1 + candidates[index].experienceScore + (candidates[index].isRequired ? 1000 : 0)
@@ -145,7 +149,7 @@ public struct RouteOptimizer: Sendable {
 
   // MARK: Exact
 
-  private func exactOrder() -> [Int] {
+  private func exactOrder(_ isCancelled: () -> Bool) throws -> [Int] {
     let n = candidates.count
     struct Reached { var finish: UnixSeconds, metres: Double, before: Int }
     var table = [Reached?](repeating: nil, count: (1 << n) * n)
@@ -160,6 +164,7 @@ public struct RouteOptimizer: Sendable {
       offer(1 << next, next, Reached(finish: begin.at + candidates[next].dwellSeconds, metres: metres[n][next], before: -1))
     }
     for set in 1..<max(2, 1 << n) where set.nonzeroBitCount <= constraints.maximumStops {
+      if set & 63 == 0, isCancelled() { throw CancellationError() }
       let members = (0..<n).filter { set & (1 << $0) != 0 }
       let dwell = members.reduce(0) { $0 + candidates[$1].dwellSeconds }
       let worth = members.reduce(0) { $0 + self.worth($1) }
@@ -213,12 +218,14 @@ public struct RouteOptimizer: Sendable {
   /// Local search from the nearest-neighbour tour.
   private struct Search {
     let optimizer: RouteOptimizer
+    let isCancelled: () -> Bool
     var order: [Int]
     var value: Value
     var steps = 0
 
-    init(optimizer: RouteOptimizer) {
+    init(optimizer: RouteOptimizer, isCancelled: @escaping () -> Bool) {
       self.optimizer = optimizer
+      self.isCancelled = isCancelled
       order = optimizer.nearestNeighbourOrder()
       value = optimizer.value(order)!
       // Required stops are placed first where the tour of near ones would leave no room for them.
@@ -234,10 +241,14 @@ public struct RouteOptimizer: Sendable {
       }
     }
 
+    func goOn() throws {
+      if isCancelled() { throw CancellationError() }
+    }
+
     var hasBudget: Bool { steps < CityGraphLimits.routeImprovementSteps }
 
-    mutating func run() -> [Int] {
-      while hasBudget, insert() || twoOpt() || orOpt() || exchange() {}
+    mutating func run() throws -> [Int] {
+      while hasBudget, try insert() || twoOpt() || orOpt() || exchange() {}
       return order
     }
 
@@ -249,10 +260,11 @@ public struct RouteOptimizer: Sendable {
     }
 
     /// Puts one more stop where it costs least.
-    mutating func insert() -> Bool {
+    mutating func insert() throws -> Bool {
       guard order.count < optimizer.constraints.maximumStops else { return false }
       var best: (order: [Int], value: Value)?
       for next in optimizer.candidates.indices where !order.contains(next) {
+        try goOn()
         for place in 0...order.count where hasBudget {
           var candidate = order
           candidate.insert(next, at: place)
@@ -266,9 +278,10 @@ public struct RouteOptimizer: Sendable {
     }
 
     /// Walks a stretch the other way round.
-    mutating func twoOpt() -> Bool {
+    mutating func twoOpt() throws -> Bool {
       guard order.count > 1 else { return false }
       for i in 0..<order.count - 1 {
+        try goOn()
         for j in i + 1..<order.count where hasBudget {
           if take(order[..<i] + order[i...j].reversed() + order[(j + 1)...]) { return true }
         }
@@ -277,9 +290,10 @@ public struct RouteOptimizer: Sendable {
     }
 
     /// Moves one to three neighbouring stops elsewhere.
-    mutating func orOpt() -> Bool {
+    mutating func orOpt() throws -> Bool {
       for length in 1...3 where length < order.count {
         for from in 0...order.count - length {
+          try goOn()
           var rest = order
           let segment = Array(rest[from..<from + length])
           rest.removeSubrange(from..<from + length)
@@ -292,11 +306,12 @@ public struct RouteOptimizer: Sendable {
     }
 
     /// Replaces one stop by another, at the place where that is best.
-    mutating func exchange() -> Bool {
+    mutating func exchange() throws -> Bool {
       for out in order.indices {
         var rest = order
         rest.remove(at: out)
         for next in optimizer.candidates.indices where !order.contains(next) {
+          try goOn()
           for place in 0...rest.count where hasBudget {
             var candidate = rest
             candidate.insert(next, at: place)

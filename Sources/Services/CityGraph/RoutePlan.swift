@@ -32,6 +32,7 @@ struct RoutePlan: Sendable {
     let speed = request.walkingMetresPerSecond == 0 ? CityGraphLimits.walkingMetresPerSecond : request.walkingMetresPerSecond
     let speeds = CityGraphLimits.walkingSpeeds
     fields.check(speeds.contains(speed), "walking_metres_per_second", "must be \(speeds.lowerBound) to \(speeds.upperBound)")
+    fields.check(Int64(request.visitors) <= CityGraphLimits.visitors, "visitors", "at most \(CityGraphLimits.visitors)")
     try fields.finish()
 
     self.request = request
@@ -44,9 +45,9 @@ struct RoutePlan: Sendable {
       walkingMetresPerSecond: speed)
   }
 
-  func solve(in city: City) throws -> (response: ComputeRouteResponse, event: RouteComputed) {
+  func solve(in city: City, isCancelled: @escaping () -> Bool) throws -> (response: ComputeRouteResponse, event: RouteComputed) {
     let places = try candidates(in: city)
-    let route = try route(through: places, in: city)
+    let route = try route(through: places, in: city, isCancelled: isCancelled)
     var response = ComputeRouteResponse(
       stops: route.stops.map { stop in Self.contract(stop, city, horizon: horizon) }, walkingMetres: route.walkingMetres,
       finishAt: .init(seconds: route.finishAt), experienceScore: route.experienceScore, candidates: UInt32(places.count))
@@ -81,20 +82,28 @@ struct RoutePlan: Sendable {
     }
   }
 
-  private func route(through places: [CityPlace], in city: City) throws -> PlannedRoute {
+  private func route(through places: [CityPlace], in city: City, isCancelled: @escaping () -> Bool) throws -> PlannedRoute {
     let required = Set(request.requiredServicePointIds)
     let (start, end) = (self.constraints.departAt, horizon)
-    let candidates = places.map { place in
-      RouteCandidate(
-        id: place.id, position: place.position,
-        access: RouteCandidate.access(openingHours: place.hours, from: start, to: end, in: place.calendar),
-        dwellSeconds: place.dwellSeconds, experienceScore: place.point.experienceScore, isRequired: required.contains(place.id))
-    }
     var constraints = self.constraints
+    var candidates: [RouteCandidate] = []
+    for place in places {
+      if isCancelled() { throw CancellationError() }
+      var access = RouteCandidate.access(openingHours: place.hours, from: start, to: end, in: place.calendar)
+      if case .windows(let open) = access, constraints.admits(place.dwellSeconds, within: open), let capacity = city.capacity(of: place) {
+        let room = capacity.windows(open, for: Int64(max(1, request.visitors)))
+        access = .windows(room)
+        if !constraints.admits(place.dwellSeconds, within: room) { constraints.full.insert(place.id) }
+      }
+      candidates.append(
+        RouteCandidate(
+          id: place.id, position: place.position, access: access, dwellSeconds: place.dwellSeconds,
+          experienceScore: place.point.experienceScore, isRequired: required.contains(place.id)))
+    }
     constraints.blocked = Set(places.map(\.id).filter { city.block(of: $0, at: start * 1_000_000_000) != nil })
     var route: PlannedRoute
     if hasTime {
-      route = RouteOptimizer(candidates, constraints).solve()
+      route = try RouteOptimizer(candidates, constraints).solve(isCancelled: isCancelled)
     } else {
       route = PlannedRoute(
         stops: [], walkingMetres: 0, finishAt: constraints.departAt, experienceScore: 0, excluded: places.map { ($0.id, .noTime) },
@@ -126,7 +135,7 @@ struct RoutePlan: Sendable {
     return RouteComputed(
       marketCode: request.marketCode, servicePointIds: route.stops.map(\.id), walkingMetres: route.walkingMetres,
       candidates: UInt32(candidates), excludedClosed: excluded(.closed), excludedUnknownHours: excluded(.hoursUnknown),
-      excludedBlocked: excluded(.blocked))
+      excludedBlocked: excluded(.blocked), excludedFull: excluded(.full))
   }
 }
 
@@ -136,6 +145,7 @@ extension RouteExclusion {
     case .closed: .closed
     case .hoursUnknown: .hoursUnknown
     case .blocked: .blocked
+    case .full: .full
     case .noTime: .noTime
     }
   }
@@ -145,6 +155,7 @@ extension RouteExclusion {
     case .closed: "it is closed then"
     case .hoursUnknown: "its opening hours are unknown"
     case .blocked: "it is blocked"
+    case .full: "it is full"
     case .noTime: "there is not time enough"
     }
   }

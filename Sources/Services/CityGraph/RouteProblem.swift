@@ -51,10 +51,13 @@ public struct RouteConstraints: Sendable, Hashable {
   /// How much longer streets are than the crow's flight: about 1.3 in European cities.
   public var detourFactor: Double
   public var blocked: Set<String>
+  /// Places without room for those who walk.
+  public var full: Set<String>
 
   public init(
     start: Coordinate?, departAt: UnixSeconds, finishBy: UnixSeconds? = nil, maximumStops: Int = 5,
-    walkingMetresPerSecond: Double = 1.25, detourFactor: Double = 1.3, blocked: Set<String> = []
+    walkingMetresPerSecond: Double = 1.25, detourFactor: Double = 1.3, blocked: Set<String> = [],
+    full: Set<String> = []
   ) {
     precondition(walkingMetresPerSecond > 0 && detourFactor >= 1)
     self.start = start
@@ -64,6 +67,15 @@ public struct RouteConstraints: Sendable, Hashable {
     self.walkingMetresPerSecond = walkingMetresPerSecond
     self.detourFactor = detourFactor
     self.blocked = blocked
+    self.full = full
+  }
+}
+
+extension RouteConstraints {
+  /// Whether a visit finds time within some windows.
+  func admits(_ dwellSeconds: Int64, within windows: [TimeWindow]) -> Bool {
+    let end = finishBy ?? .max
+    return windows.contains { max($0.start, departAt) + dwellSeconds <= min($0.end, end) }
   }
 }
 
@@ -81,7 +93,7 @@ public struct PlannedStop: Sendable, Hashable {
 }
 
 /// Why a candidate is not in the route.
-public enum RouteExclusion: Sendable, Hashable { case closed, hoursUnknown, blocked, noTime }
+public enum RouteExclusion: Sendable, Hashable { case closed, hoursUnknown, blocked, full, noTime }
 
 public struct PlannedRoute: Sendable, Hashable {
   public enum Method: Sendable, Hashable { case exact, improved }

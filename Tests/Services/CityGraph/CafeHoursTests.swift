@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 
 @testable import SpanwireCityGraph
@@ -117,5 +118,22 @@ struct CafeHoursTests {
       #expect(!windows.isEmpty)
       #expect(hours.nextOpening(from: from, in: .vienna) == windows.first?.start)
     }
+  }
+
+  @Test("Every place that the sample ships has hours that can be read, or a reason and its position why not")
+  func shipped() throws {
+    let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appending(path: "../../../Samples")
+    let bundle = try String(contentsOf: folder.appending(path: "vienna-coffee-pass.yaml"), encoding: .utf8)
+    let values = bundle.split(separator: "\n").compactMap { line -> String? in
+      let parts = line.split(separator: "opening_hours: \"", maxSplits: 1)
+      return parts.count == 2 ? String(parts[1].dropLast()) : nil
+    }
+    var problems: [String] = []
+    for text in values + cafeHours {
+      do throws(OpeningHoursError) { _ = try OpeningHours(parsing: text) } catch { problems.append("\(text): \(error)") }
+    }
+    print("opening hours: \(values.count) of the sample, \(cafeHours.count) of the first district, \(problems.count) not read")
+    #expect(values.count > 20)
+    #expect(problems.isEmpty, "\(problems)")
   }
 }

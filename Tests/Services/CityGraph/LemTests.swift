@@ -211,4 +211,123 @@ struct LemTests {
     #expect(try await city.status("SP-1") == last)
     try await city.expectSound()
   }
+
+  @Test("Room is kept until it ends, is given back or runs out, and nobody is sent where there is none")
+  func capacity() async throws {
+    let city = try await TestCity.open()
+    var small = TestCity.cafe("SP-1")
+    small.capacity = 10
+    try await city.sync([small, TestCity.cafe("SP-2", north: 40)])
+    let hour: Int64 = 3_600_000_000_000
+    let now = city.clock.now
+    func reserve(_ visitors: UInt32, _ key: String, from: Int64 = 0, to: Int64 = hour, at place: String = "SP-1") async throws
+      -> ReserveCapacityResponse
+    {
+      try await city.server.reserveCapacity(
+        .init(
+          idempotencyKey: key, servicePointID: place, visitors: visitors, holder: "party \(key)",
+          startsAt: .init(nanosecondsSinceEpoch: now + from), expiresAt: .init(nanosecondsSinceEpoch: now + to)), context: city.ops())
+    }
+    #expect(try await city.status("SP-1").freeCapacity == 10)
+    let first = try await reserve(6, "a")
+    #expect(first.freeCapacity == 4)
+    #expect(try await reserve(6, "a") == first)
+    #expect(try await city.status("SP-1").freeCapacity == 4)
+    await city.expect(.failedPrecondition, .capacityExceeded) { _ = try await reserve(5, "b") }
+    #expect(try await reserve(8, "c", from: hour, to: 2 * hour).freeCapacity == 2)
+    // It overlaps both of the former, the fuller of which decides.
+    await city.expect(.failedPrecondition, .capacityExceeded) { _ = try await reserve(3, "d", to: 2 * hour) }
+    #expect(try await reserve(2, "e", to: 2 * hour).freeCapacity == 0)
+    #expect(try await reserve(100, "f", at: "SP-2").freeCapacity == 0)
+    await city.expect(.notFound, .servicePointNotFound) { _ = try await reserve(1, "g", at: "SP-9") }
+    await city.expect(.invalidArgument, .invalidFields) { _ = try await reserve(1, "h", to: 25 * hour) }
+    await city.expect(.invalidArgument, .invalidFields) { _ = try await reserve(1, "i", to: 0) }
+
+    // Three walk together: there is room for two now, and for none in an hour.
+    let start = GeoPoint(latitude: 48.2, longitude: 16.37)
+    let soon = ComputeRouteRequest(
+      marketCode: "AT-VIE", start: start, finishBy: .init(nanosecondsSinceEpoch: now + 3 * hour / 2), tags: ["cafe"], visitors: 3)
+    let route = try await city.route(soon)
+    let left = route.excluded.first { $0.servicePointID == "SP-1" }
+    #expect(left?.why == .full)
+
+    var page = try await city.server.listReservations(.init(servicePointID: "SP-1", pageSize: 2), context: city.ops())
+    var listed = page.reservations
+    page = try await city.server.listReservations(
+      .init(servicePointID: "SP-1", pageSize: 2, pageToken: page.nextPageToken), context: city.ops())
+    listed += page.reservations
+    let visitors = listed.map(\.visitors)
+    #expect(visitors == [6, 8, 2] && page.nextPageToken.isEmpty)
+
+    let id = try #require(first.reservation?.reservationID)
+    let released = try await city.server.releaseCapacity(.init(idempotencyKey: "z", reservationID: id), context: city.ops())
+    #expect(released.visitors == 6)
+    #expect(try await city.status("SP-1").freeCapacity == 8)
+    await city.expect(.notFound, .reservationNotFound) {
+      _ = try await city.server.releaseCapacity(.init(idempotencyKey: "y", reservationID: id), context: city.ops())
+    }
+    try await city.expectSound()
+    city.clock.advance(by: .seconds(7200))
+    #expect(try await city.status("SP-1").freeCapacity == 10)
+    try await city.expectSound()
+    let told = try await city.eventTypes().filter { $0.hasPrefix("lem.capacity") }
+    #expect(told.count == 5)
+  }
+
+  @Test("Hours are laid out for a place or for any text, and where they can't be read it says where")
+  func explains() async throws {
+    let city = try await TestCity.open()
+    try await city.sync([TestCity.cafe("SP-1", hours: "Mo 10:00-12:00 open \"ring\"")])
+    func explain(_ request: ExplainHoursRequest) async throws -> ExplainHoursResponse {
+      try await city.server.explainHours(request, context: city.ops())
+    }
+    let place = try await explain(.init(servicePointID: "SP-1"))
+    #expect(place.timeZone == "Europe/Vienna" && place.state == .open && place.nextChange?.seconds == 1_777_885_200 + 3600)
+    let states = place.intervals.map(\.state)
+    #expect(states == [.open, .closed, .open] && place.intervals.first?.comment == "ring")
+    let isAWeek = place.intervals.last?.end?.seconds == 1_777_885_200 + 7 * 86_400
+    #expect(isAWeek)
+    let wrong = try await explain(.init(openingHours: "Mo-Fr 10:00-12:00; Sa 10:00", marketCode: "AT-VIE"))
+    #expect(wrong.state == .unknown && wrong.problemOffset == 22 && !wrong.problem.isEmpty && wrong.intervals.isEmpty)
+    await city.expect(.notFound, .marketNotFound) { _ = try await explain(.init(openingHours: "24/7", marketCode: "AT-GRZ")) }
+    await city.expect(.invalidArgument, .invalidFields) { _ = try await explain(.init()) }
+    await city.expect(.invalidArgument, .invalidFields) {
+      _ = try await explain(.init(servicePointID: "SP-1", until: .init(seconds: 1_777_885_200 + 40 * 86_400)))
+    }
+  }
+
+  @Test("Holidays that nobody here knows are a problem of the hours that name them")
+  func unknownHolidays() async throws {
+    let city = try await TestCity.open()
+    var points = [TestCity.cafe("SP-1", hours: "Mo-Su 10:00-12:00; PH off"), TestCity.cafe("SP-2", hours: "SH off")]
+    for index in points.indices { points[index].marketCode = "DE-BER" }
+    try await city.sync(points, zones: ["DE-BER": "Europe/Berlin"])
+    #expect(try await city.status("SP-1").hoursProblem.contains("PH"))
+    #expect(try await city.status("SP-2").hoursProblem.contains("SH"))
+  }
+
+  @Test("Clusters are told with their middle and what is open in them, and places can be listed by them")
+  func clusters() async throws {
+    let city = try await TestCity.open()
+    var points = (0..<4).map { TestCity.cafe("SP-\($0)", north: $0 * 2, hours: $0 == 1 ? "Su 10:00-12:00" : "24/7", score: 0.5) }
+    for index in 0..<3 { points[index].clusterID = index < 2 ? "CL-A" : "CL-B" }
+    try await city.sync(points)
+    let clusters = try await city.server.listClusters(.init(marketCode: "AT-VIE"), context: city.ops()).clusters
+    let (ids, counts, open) = (clusters.map(\.clusterID), clusters.map(\.servicePoints), clusters.map(\.openNow))
+    #expect(ids == ["CL-A", "CL-B"] && counts == [2, 1] && open == [1, 1])
+    #expect(abs((clusters[0].centre?.latitude ?? 0) - 48.201) < 1e-9 && abs((clusters[0].centre?.longitude ?? 0) - 16.37) < 1e-9)
+    #expect(abs(clusters[0].radiusMetres - 111.2) < 0.2 && clusters[1].radiusMetres == 0)
+    let members = try await city.list(.init(clusterID: "CL-A")).servicePoints.compactMap(\.servicePoint?.servicePointID)
+    #expect(members == ["SP-0", "SP-1"])
+  }
+
+  @Test("A route that nobody waits for is given up")
+  func abandoned() async throws {
+    let city = try await TestCity.open()
+    try await city.sync((0..<300).map { TestCity.cafe("SP-\($0)", north: $0 % 40, hours: "24/7", score: Double($0 % 7) / 7) })
+    let route = Task { try await city.route(.init(marketCode: "AT-VIE", maxStops: 25)) }
+    route.cancel()
+    await #expect(throws: CancellationError.self) { _ = try await route.value }
+    #expect(try await city.eventTypes().isEmpty)
+  }
 }

@@ -64,6 +64,36 @@ struct OpeningHoursTests {
     Case("2026 Dec 24-2027 Jan 06 10:00-12:00", at(2028, 1, 2, 11), .closed, "of one winter"),
     Case("week 1-53/2 Mo-Su 10:00-12:00", at(2026, 11, 21, 11), .open, "odd weeks"),
     Case("week 2-52/2 Mo-Su 10:00-12:00", at(2026, 11, 21, 11), .closed, "even weeks"),
+    Case("2026-2030/2 Mo-Su 10:00-12:00", at(2026, 11, 21, 11), .open, "every second year"),
+    Case("2026-2030/2 Mo-Su 10:00-12:00", at(2027, 11, 20, 11), .closed, "not the first"),
+    Case("2026+ Mo-Su 10:00-12:00", at(2099, 11, 20, 11), .open, "from a year on"),
+    Case("2026+ Mo-Su 10:00-12:00", at(2025, 11, 20, 11), .closed, "not before"),
+    Case("2026 Nov 21+ 10:00-12:00", at(2027, 1, 3, 11), .open, "from a date on, for ever"),
+    Case("Nov 21+ 10:00-12:00", at(2027, 1, 3, 11), .closed, "to the year's end"),
+    Case("Mar Su[-1]-Oct Su[-1] 10:00-12:00", at(2026, 10, 25, 11), .open, "from summer time to winter time"),
+    Case("Mar Su[-1]-Oct Su[-1] 10:00-12:00", at(2026, 10, 26, 11), .closed, "and no longer"),
+    Case("Mar-Nov Sa[3] 10:00-12:00", at(2026, 11, 21, 11), .open, "the third Saturday of each month of a season"),
+    Case("Mar-Nov Sa[3] 10:00-12:00", at(2026, 11, 14, 11), .closed, "not every day up to the last of them"),
+    Case("Nov 20 +Su 10:00-12:00", at(2026, 11, 22, 11), .open, "the Sunday after a date"),
+    Case("Nov 20 -Su +1 day 10:00-12:00", at(2026, 11, 16, 11), .open, "the day after the Sunday before it"),
+    Case("easter+1 day-easter+3 days 10:00-12:00", at(2026, 4, 8, 11), .open, "days after Easter"),
+    Case("Fr[1] +1 day 10:00-12:00", at(2026, 11, 7, 11), .open, "the day after the first Friday"),
+    Case("Fr[1] +1 day 10:00-12:00", at(2026, 11, 14, 11), .closed, "not that after the second"),
+    Case("SH 10:00-12:00", at(2026, 7, 4, 11), .open, "summer holidays begin on a Saturday"),
+    Case("SH 10:00-12:00", at(2026, 7, 3, 11), .closed, "the day before there is school"),
+    Case("Mo-Fr 10:00-18:00; SH off", at(2027, 2, 3, 11), .closed, "the week in February"),
+    Case("SH,PH 10:00-12:00", at(2026, 12, 8, 11), .open, "holidays of both kinds"),
+    Case("sunrise-sunset", at(2026, 11, 21, 7, 8), .closed, "the sun rises at 7:10"),
+    Case("sunrise-sunset", at(2026, 11, 21, 7, 13), .open, "and is up"),
+    Case("(sunset-01:00)-(dusk+00:30)", at(2026, 6, 21, 20, 1), .open, "an hour before it sets"),
+    Case("(sunset-01:00)-(dusk+00:30)", at(2026, 6, 21, 19, 55), .closed, "not earlier"),
+    Case("sunset-02:00", at(2026, 11, 22, 1), .open, "from sunset past midnight"),
+    Case("sunset-sunrise", at(2026, 11, 22, 3), .open, "the night"),
+    Case("10:00-14:00,12:00-18:00", at(2026, 11, 21, 13), .open, "overlapping hours"),
+    Case("Mo off \"Ruhetag\"; Tu-Su 10:00-18:00", at(2026, 11, 23, 12), .closed, "a reason for a closed day"),
+    Case("Jan-Mar,Oct-Dec 10:00-12:00", at(2026, 11, 21, 11), .open, "two seasons"),
+    Case("Dec 24,31 10:00-12:00", at(2026, 12, 31, 11), .open, "two days of a month"),
+    Case("2026-2027 Dec 24-26 off; 10:00-12:00", at(2026, 12, 25, 11), .open, "a later rule wins"),
     Case("PH Mo-Fr 10:00-12:00", at(2026, 12, 26, 11), .closed, "holidays on weekdays only"),
     Case("Mo–Fr 10:00–12:00", at(2026, 11, 20, 11), .open, "typographer's dashes"),
     Case("Mo-Fr 10:00-26:00", at(2026, 11, 21, 1), .open, "hours beyond 24"),
@@ -77,8 +107,12 @@ struct OpeningHoursTests {
   static let unreadable: [(String, OpeningHoursError)] = [
     ("", .empty),
     ("   ", .empty),
-    ("Mo-Fr sunrise-sunset", .unsupported("sunrise", offset: 6)),
-    ("SH 10:00-12:00", .unsupported("SH", offset: 0)),
+    ("Mo-Fr sunrise", .unsupported("a point in time", offset: 6)),
+    ("Mo-Fr (sunrise)-sunset", .unexpected(")", offset: 14)),
+    ("Mo-Fr (sunrise-90)-sunset", .unexpected("90", offset: 15)),
+    ("Feb 30 10:00-12:00", .outOfRange("30", offset: 4)),
+    ("2028-2026 10:00-12:00", .outOfRange("2026", offset: 5)),
+    ("Mo-Fr 10:00; Sa 10:00-12:00", .unsupported("a point in time", offset: 6)),
     ("Mo-Fr 10:00", .unsupported("a point in time", offset: 6)),
     ("Mo-Fr 10:00-12:00/01:00", .unsupported("/", offset: 17)),
     ("Mo-Xx 10:00-12:00", .unexpected("-", offset: 2)),
@@ -106,6 +140,29 @@ struct OpeningHoursTests {
     #expect(hours.nextOpening(from: at(2026, 12, 8, 2), in: .vienna) == at(2026, 12, 9, 8))
     #expect(try OpeningHours(parsing: "24/7").openUntil(at(2026, 11, 20), in: .vienna) == nil)
     #expect(try OpeningHours(parsing: "off").nextOpening(from: at(2026, 11, 20), in: .vienna) == nil)
+  }
+
+  @Test("What it says about a stretch of time has no gaps, and the next change is where it says so")
+  func intervals() throws {
+    let hours = try OpeningHours(parsing: "Mo-Fr 08:00-12:00,13:00-18:00+; Sa 10:00-12:00 unknown \"ask\"; PH off \"closed\"")
+    let (from, to) = (at(2026, 11, 20, 7), at(2026, 11, 22))
+    let found = hours.intervals(from: from, to: to, in: .vienna)
+    #expect(
+      found == [
+        OpeningStretch(start: from, end: at(2026, 11, 20, 8), state: .closed),
+        OpeningStretch(start: at(2026, 11, 20, 8), end: at(2026, 11, 20, 12), state: .open),
+        OpeningStretch(start: at(2026, 11, 20, 12), end: at(2026, 11, 20, 13), state: .closed),
+        OpeningStretch(start: at(2026, 11, 20, 13), end: at(2026, 11, 20, 18), state: .open),
+        OpeningStretch(start: at(2026, 11, 20, 18), end: at(2026, 11, 21, 0), state: .unknown),
+        OpeningStretch(start: at(2026, 11, 21, 0), end: at(2026, 11, 21, 10), state: .closed),
+        OpeningStretch(start: at(2026, 11, 21, 10), end: at(2026, 11, 21, 12), state: .unknown, comment: "ask"),
+        OpeningStretch(start: at(2026, 11, 21, 12), end: to, state: .closed),
+      ])
+    for (one, next) in zip(found, found.dropFirst()) {
+      #expect(hours.nextChange(after: one.start, in: .vienna) == next.start)
+    }
+    #expect(try OpeningHours(parsing: "24/7").nextChange(after: from, in: .vienna) == nil)
+    #expect(try OpeningHours(parsing: "Apr-Sep 10:00-12:00").nextChange(after: from, in: .vienna) == at(2027, 4, 1, 10))
   }
 
   @Test("Summer time begins and ends on the local clock")
@@ -137,6 +194,41 @@ struct OpeningHoursTests {
 
 @Suite("The calendar")
 struct CalendarTests {
+  @Test(
+    "A zone's clock is that of the time zone database",
+    arguments: [
+      ("Europe/Vienna", 1_774_745_999, 3600), ("Europe/Vienna", 1_774_746_000, 7200), ("Asia/Bangkok", 1_774_746_000, 25_200),
+      ("Asia/Kathmandu", 0, 19_800), ("Asia/Kathmandu", 1_774_746_000, 20_700), ("America/New_York", 1_774_746_000, -14_400),
+      ("Australia/Lord_Howe", 1_774_746_000, 39_600), ("Pacific/Kiritimati", 1_774_746_000, 50_400), ("UTC", 7_000_000_000, 0),
+    ])
+  func zones(_ zone: String, _ instant: Int64, _ offset: Int64) throws {
+    let zone = try #require(CityTimeZone(identifier: zone))
+    #expect(zone.offsetSeconds(at: instant) == offset)
+    let (date, second) = zone.local(instant)
+    if second % 60 == 0 { #expect(zone.instant(date, minute: Int(second / 60)) == instant) }
+  }
+
+  @Test("No zone is made up")
+  func noZone() { #expect(CityTimeZone(identifier: "Europe/Atlantis") == nil) }
+
+  @Test(
+    "Vienna's schools are closed on the days that the city announced",
+    arguments: [
+      // 2025/26 and 2026/27, as published by the city's board of education.
+      (CivilDate(year: 2025, month: 10, day: 27), CivilDate(year: 2025, month: 10, day: 31)),
+      (CivilDate(year: 2025, month: 12, day: 24), CivilDate(year: 2026, month: 1, day: 6)),
+      (CivilDate(year: 2026, month: 2, day: 2), CivilDate(year: 2026, month: 2, day: 8)),
+      (CivilDate(year: 2026, month: 3, day: 28), CivilDate(year: 2026, month: 4, day: 6)),
+      (CivilDate(year: 2026, month: 5, day: 23), CivilDate(year: 2026, month: 5, day: 25)),
+      (CivilDate(year: 2026, month: 7, day: 4), CivilDate(year: 2026, month: 9, day: 6)),
+    ])
+  func schools(_ first: CivilDate, _ last: CivilDate) {
+    let days = (0...last.daysSinceEpoch - first.daysSinceEpoch).map { first + $0 }
+    #expect(days.allSatisfy(SchoolHolidays.vienna.contains))
+    #expect(!SchoolHolidays.vienna.contains(first - 1) && !SchoolHolidays.vienna.contains(last + 1))
+    #expect(!SchoolHolidays.none.contains(first))
+  }
+
   @Test(
     "Easter falls where the almanac says",
     arguments: [(2000, 4, 23), (2019, 4, 21), (2024, 3, 31), (2025, 4, 20), (2026, 4, 5), (2038, 4, 25)])

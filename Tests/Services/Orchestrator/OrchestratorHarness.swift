@@ -212,6 +212,12 @@ final class SmallTown: RegistryService, LemService, TruttaService, JourneyRuntim
   func blockServicePoint(_ request: BlockServicePointRequest, context: ServerContext) async throws -> ServicePointStatus { throw none }
   func unblockServicePoint(_ request: UnblockServicePointRequest, context: ServerContext) async throws -> ServicePointStatus { throw none }
 
+  func listClusters(_ request: ListClustersRequest, context: ServerContext) async throws -> ListClustersResponse { throw none }
+  func explainHours(_ request: ExplainHoursRequest, context: ServerContext) async throws -> ExplainHoursResponse { throw none }
+  func reserveCapacity(_ request: ReserveCapacityRequest, context: ServerContext) async throws -> ReserveCapacityResponse { throw none }
+  func releaseCapacity(_ request: ReleaseCapacityRequest, context: ServerContext) async throws -> CapacityReservation { throw none }
+  func listReservations(_ request: ListReservationsRequest, context: ServerContext) async throws -> ListReservationsResponse { throw none }
+
   // MARK: Entitlements
 
   func listEntitlements(_ request: ListEntitlementsRequest, context: ServerContext) async throws -> ListEntitlementsResponse {

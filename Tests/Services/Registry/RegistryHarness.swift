@@ -89,6 +89,11 @@ final class RememberingCity: LemService {
   }
   func checkCoverage(_ request: CheckCoverageRequest, context: ServerContext) async throws -> CheckCoverageResponse { throw none }
   func computeRoute(_ request: ComputeRouteRequest, context: ServerContext) async throws -> ComputeRouteResponse { throw none }
+  func listClusters(_ request: ListClustersRequest, context: ServerContext) async throws -> ListClustersResponse { throw none }
+  func explainHours(_ request: ExplainHoursRequest, context: ServerContext) async throws -> ExplainHoursResponse { throw none }
+  func reserveCapacity(_ request: ReserveCapacityRequest, context: ServerContext) async throws -> ReserveCapacityResponse { throw none }
+  func releaseCapacity(_ request: ReleaseCapacityRequest, context: ServerContext) async throws -> CapacityReservation { throw none }
+  func listReservations(_ request: ListReservationsRequest, context: ServerContext) async throws -> ListReservationsResponse { throw none }
   func blockServicePoint(_ request: BlockServicePointRequest, context: ServerContext) async throws -> ServicePointStatus { throw none }
   func unblockServicePoint(_ request: UnblockServicePointRequest, context: ServerContext) async throws -> ServicePointStatus { throw none }
 

@@ -277,6 +277,276 @@ void   spanwire__city__v1__list_service_points_response__free_unpacked
   assert(message->base.descriptor == &spanwire__city__v1__list_service_points_response__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   spanwire__city__v1__list_clusters_request__init
+                     (Spanwire__City__V1__ListClustersRequest         *message)
+{
+  static const Spanwire__City__V1__ListClustersRequest init_value = SPANWIRE__CITY__V1__LIST_CLUSTERS_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__city__v1__list_clusters_request__get_packed_size
+                     (const Spanwire__City__V1__ListClustersRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__city__v1__list_clusters_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__city__v1__list_clusters_request__pack
+                     (const Spanwire__City__V1__ListClustersRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__city__v1__list_clusters_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__city__v1__list_clusters_request__pack_to_buffer
+                     (const Spanwire__City__V1__ListClustersRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__city__v1__list_clusters_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__City__V1__ListClustersRequest *
+       spanwire__city__v1__list_clusters_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__City__V1__ListClustersRequest *)
+     protobuf_c_message_unpack (&spanwire__city__v1__list_clusters_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__city__v1__list_clusters_request__free_unpacked
+                     (Spanwire__City__V1__ListClustersRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__city__v1__list_clusters_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__city__v1__cluster__init
+                     (Spanwire__City__V1__Cluster         *message)
+{
+  static const Spanwire__City__V1__Cluster init_value = SPANWIRE__CITY__V1__CLUSTER__INIT;
+  *message = init_value;
+}
+size_t spanwire__city__v1__cluster__get_packed_size
+                     (const Spanwire__City__V1__Cluster *message)
+{
+  assert(message->base.descriptor == &spanwire__city__v1__cluster__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__city__v1__cluster__pack
+                     (const Spanwire__City__V1__Cluster *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__city__v1__cluster__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__city__v1__cluster__pack_to_buffer
+                     (const Spanwire__City__V1__Cluster *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__city__v1__cluster__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__City__V1__Cluster *
+       spanwire__city__v1__cluster__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__City__V1__Cluster *)
+     protobuf_c_message_unpack (&spanwire__city__v1__cluster__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__city__v1__cluster__free_unpacked
+                     (Spanwire__City__V1__Cluster *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__city__v1__cluster__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__city__v1__list_clusters_response__init
+                     (Spanwire__City__V1__ListClustersResponse         *message)
+{
+  static const Spanwire__City__V1__ListClustersResponse init_value = SPANWIRE__CITY__V1__LIST_CLUSTERS_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t spanwire__city__v1__list_clusters_response__get_packed_size
+                     (const Spanwire__City__V1__ListClustersResponse *message)
+{
+  assert(message->base.descriptor == &spanwire__city__v1__list_clusters_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__city__v1__list_clusters_response__pack
+                     (const Spanwire__City__V1__ListClustersResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__city__v1__list_clusters_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__city__v1__list_clusters_response__pack_to_buffer
+                     (const Spanwire__City__V1__ListClustersResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__city__v1__list_clusters_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__City__V1__ListClustersResponse *
+       spanwire__city__v1__list_clusters_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__City__V1__ListClustersResponse *)
+     protobuf_c_message_unpack (&spanwire__city__v1__list_clusters_response__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__city__v1__list_clusters_response__free_unpacked
+                     (Spanwire__City__V1__ListClustersResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__city__v1__list_clusters_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__city__v1__explain_hours_request__init
+                     (Spanwire__City__V1__ExplainHoursRequest         *message)
+{
+  static const Spanwire__City__V1__ExplainHoursRequest init_value = SPANWIRE__CITY__V1__EXPLAIN_HOURS_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__city__v1__explain_hours_request__get_packed_size
+                     (const Spanwire__City__V1__ExplainHoursRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__city__v1__explain_hours_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__city__v1__explain_hours_request__pack
+                     (const Spanwire__City__V1__ExplainHoursRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__city__v1__explain_hours_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__city__v1__explain_hours_request__pack_to_buffer
+                     (const Spanwire__City__V1__ExplainHoursRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__city__v1__explain_hours_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__City__V1__ExplainHoursRequest *
+       spanwire__city__v1__explain_hours_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__City__V1__ExplainHoursRequest *)
+     protobuf_c_message_unpack (&spanwire__city__v1__explain_hours_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__city__v1__explain_hours_request__free_unpacked
+                     (Spanwire__City__V1__ExplainHoursRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__city__v1__explain_hours_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__city__v1__opening_interval__init
+                     (Spanwire__City__V1__OpeningInterval         *message)
+{
+  static const Spanwire__City__V1__OpeningInterval init_value = SPANWIRE__CITY__V1__OPENING_INTERVAL__INIT;
+  *message = init_value;
+}
+size_t spanwire__city__v1__opening_interval__get_packed_size
+                     (const Spanwire__City__V1__OpeningInterval *message)
+{
+  assert(message->base.descriptor == &spanwire__city__v1__opening_interval__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__city__v1__opening_interval__pack
+                     (const Spanwire__City__V1__OpeningInterval *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__city__v1__opening_interval__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__city__v1__opening_interval__pack_to_buffer
+                     (const Spanwire__City__V1__OpeningInterval *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__city__v1__opening_interval__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__City__V1__OpeningInterval *
+       spanwire__city__v1__opening_interval__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__City__V1__OpeningInterval *)
+     protobuf_c_message_unpack (&spanwire__city__v1__opening_interval__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__city__v1__opening_interval__free_unpacked
+                     (Spanwire__City__V1__OpeningInterval *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__city__v1__opening_interval__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__city__v1__explain_hours_response__init
+                     (Spanwire__City__V1__ExplainHoursResponse         *message)
+{
+  static const Spanwire__City__V1__ExplainHoursResponse init_value = SPANWIRE__CITY__V1__EXPLAIN_HOURS_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t spanwire__city__v1__explain_hours_response__get_packed_size
+                     (const Spanwire__City__V1__ExplainHoursResponse *message)
+{
+  assert(message->base.descriptor == &spanwire__city__v1__explain_hours_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__city__v1__explain_hours_response__pack
+                     (const Spanwire__City__V1__ExplainHoursResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__city__v1__explain_hours_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__city__v1__explain_hours_response__pack_to_buffer
+                     (const Spanwire__City__V1__ExplainHoursResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__city__v1__explain_hours_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__City__V1__ExplainHoursResponse *
+       spanwire__city__v1__explain_hours_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__City__V1__ExplainHoursResponse *)
+     protobuf_c_message_unpack (&spanwire__city__v1__explain_hours_response__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__city__v1__explain_hours_response__free_unpacked
+                     (Spanwire__City__V1__ExplainHoursResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__city__v1__explain_hours_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   spanwire__city__v1__check_coverage_request__init
                      (Spanwire__City__V1__CheckCoverageRequest         *message)
 {
@@ -733,6 +1003,276 @@ void   spanwire__city__v1__unblock_service_point_request__free_unpacked
   assert(message->base.descriptor == &spanwire__city__v1__unblock_service_point_request__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   spanwire__city__v1__capacity_reservation__init
+                     (Spanwire__City__V1__CapacityReservation         *message)
+{
+  static const Spanwire__City__V1__CapacityReservation init_value = SPANWIRE__CITY__V1__CAPACITY_RESERVATION__INIT;
+  *message = init_value;
+}
+size_t spanwire__city__v1__capacity_reservation__get_packed_size
+                     (const Spanwire__City__V1__CapacityReservation *message)
+{
+  assert(message->base.descriptor == &spanwire__city__v1__capacity_reservation__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__city__v1__capacity_reservation__pack
+                     (const Spanwire__City__V1__CapacityReservation *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__city__v1__capacity_reservation__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__city__v1__capacity_reservation__pack_to_buffer
+                     (const Spanwire__City__V1__CapacityReservation *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__city__v1__capacity_reservation__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__City__V1__CapacityReservation *
+       spanwire__city__v1__capacity_reservation__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__City__V1__CapacityReservation *)
+     protobuf_c_message_unpack (&spanwire__city__v1__capacity_reservation__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__city__v1__capacity_reservation__free_unpacked
+                     (Spanwire__City__V1__CapacityReservation *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__city__v1__capacity_reservation__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__city__v1__reserve_capacity_request__init
+                     (Spanwire__City__V1__ReserveCapacityRequest         *message)
+{
+  static const Spanwire__City__V1__ReserveCapacityRequest init_value = SPANWIRE__CITY__V1__RESERVE_CAPACITY_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__city__v1__reserve_capacity_request__get_packed_size
+                     (const Spanwire__City__V1__ReserveCapacityRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__city__v1__reserve_capacity_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__city__v1__reserve_capacity_request__pack
+                     (const Spanwire__City__V1__ReserveCapacityRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__city__v1__reserve_capacity_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__city__v1__reserve_capacity_request__pack_to_buffer
+                     (const Spanwire__City__V1__ReserveCapacityRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__city__v1__reserve_capacity_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__City__V1__ReserveCapacityRequest *
+       spanwire__city__v1__reserve_capacity_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__City__V1__ReserveCapacityRequest *)
+     protobuf_c_message_unpack (&spanwire__city__v1__reserve_capacity_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__city__v1__reserve_capacity_request__free_unpacked
+                     (Spanwire__City__V1__ReserveCapacityRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__city__v1__reserve_capacity_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__city__v1__reserve_capacity_response__init
+                     (Spanwire__City__V1__ReserveCapacityResponse         *message)
+{
+  static const Spanwire__City__V1__ReserveCapacityResponse init_value = SPANWIRE__CITY__V1__RESERVE_CAPACITY_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t spanwire__city__v1__reserve_capacity_response__get_packed_size
+                     (const Spanwire__City__V1__ReserveCapacityResponse *message)
+{
+  assert(message->base.descriptor == &spanwire__city__v1__reserve_capacity_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__city__v1__reserve_capacity_response__pack
+                     (const Spanwire__City__V1__ReserveCapacityResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__city__v1__reserve_capacity_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__city__v1__reserve_capacity_response__pack_to_buffer
+                     (const Spanwire__City__V1__ReserveCapacityResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__city__v1__reserve_capacity_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__City__V1__ReserveCapacityResponse *
+       spanwire__city__v1__reserve_capacity_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__City__V1__ReserveCapacityResponse *)
+     protobuf_c_message_unpack (&spanwire__city__v1__reserve_capacity_response__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__city__v1__reserve_capacity_response__free_unpacked
+                     (Spanwire__City__V1__ReserveCapacityResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__city__v1__reserve_capacity_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__city__v1__release_capacity_request__init
+                     (Spanwire__City__V1__ReleaseCapacityRequest         *message)
+{
+  static const Spanwire__City__V1__ReleaseCapacityRequest init_value = SPANWIRE__CITY__V1__RELEASE_CAPACITY_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__city__v1__release_capacity_request__get_packed_size
+                     (const Spanwire__City__V1__ReleaseCapacityRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__city__v1__release_capacity_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__city__v1__release_capacity_request__pack
+                     (const Spanwire__City__V1__ReleaseCapacityRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__city__v1__release_capacity_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__city__v1__release_capacity_request__pack_to_buffer
+                     (const Spanwire__City__V1__ReleaseCapacityRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__city__v1__release_capacity_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__City__V1__ReleaseCapacityRequest *
+       spanwire__city__v1__release_capacity_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__City__V1__ReleaseCapacityRequest *)
+     protobuf_c_message_unpack (&spanwire__city__v1__release_capacity_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__city__v1__release_capacity_request__free_unpacked
+                     (Spanwire__City__V1__ReleaseCapacityRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__city__v1__release_capacity_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__city__v1__list_reservations_request__init
+                     (Spanwire__City__V1__ListReservationsRequest         *message)
+{
+  static const Spanwire__City__V1__ListReservationsRequest init_value = SPANWIRE__CITY__V1__LIST_RESERVATIONS_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__city__v1__list_reservations_request__get_packed_size
+                     (const Spanwire__City__V1__ListReservationsRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__city__v1__list_reservations_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__city__v1__list_reservations_request__pack
+                     (const Spanwire__City__V1__ListReservationsRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__city__v1__list_reservations_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__city__v1__list_reservations_request__pack_to_buffer
+                     (const Spanwire__City__V1__ListReservationsRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__city__v1__list_reservations_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__City__V1__ListReservationsRequest *
+       spanwire__city__v1__list_reservations_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__City__V1__ListReservationsRequest *)
+     protobuf_c_message_unpack (&spanwire__city__v1__list_reservations_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__city__v1__list_reservations_request__free_unpacked
+                     (Spanwire__City__V1__ListReservationsRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__city__v1__list_reservations_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__city__v1__list_reservations_response__init
+                     (Spanwire__City__V1__ListReservationsResponse         *message)
+{
+  static const Spanwire__City__V1__ListReservationsResponse init_value = SPANWIRE__CITY__V1__LIST_RESERVATIONS_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t spanwire__city__v1__list_reservations_response__get_packed_size
+                     (const Spanwire__City__V1__ListReservationsResponse *message)
+{
+  assert(message->base.descriptor == &spanwire__city__v1__list_reservations_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__city__v1__list_reservations_response__pack
+                     (const Spanwire__City__V1__ListReservationsResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__city__v1__list_reservations_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__city__v1__list_reservations_response__pack_to_buffer
+                     (const Spanwire__City__V1__ListReservationsResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__city__v1__list_reservations_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__City__V1__ListReservationsResponse *
+       spanwire__city__v1__list_reservations_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__City__V1__ListReservationsResponse *)
+     protobuf_c_message_unpack (&spanwire__city__v1__list_reservations_response__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__city__v1__list_reservations_response__free_unpacked
+                     (Spanwire__City__V1__ListReservationsResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__city__v1__list_reservations_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 static const ProtobufCFieldDescriptor spanwire__city__v1__geo_point__field_descriptors[2] =
 {
   {
@@ -991,7 +1531,7 @@ const ProtobufCMessageDescriptor spanwire__city__v1__service_point__descriptor =
   (ProtobufCMessageInit) spanwire__city__v1__service_point__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__city__v1__service_point_status__field_descriptors[8] =
+static const ProtobufCFieldDescriptor spanwire__city__v1__service_point_status__field_descriptors[9] =
 {
   {
     "service_point",
@@ -1089,11 +1629,24 @@ static const ProtobufCFieldDescriptor spanwire__city__v1__service_point_status__
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "free_capacity",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__ServicePointStatus, free_capacity),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__city__v1__service_point_status__field_indices_by_name[] = {
   4,   /* field[4] = blocked */
   5,   /* field[5] = blocked_reason */
   6,   /* field[6] = blocked_until */
+  8,   /* field[8] = free_capacity */
   7,   /* field[7] = hours_problem */
   1,   /* field[1] = open_state */
   2,   /* field[2] = open_until */
@@ -1103,7 +1656,7 @@ static const unsigned spanwire__city__v1__service_point_status__field_indices_by
 static const ProtobufCIntRange spanwire__city__v1__service_point_status__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 8 }
+  { 0, 9 }
 };
 const ProtobufCMessageDescriptor spanwire__city__v1__service_point_status__descriptor =
 {
@@ -1113,7 +1666,7 @@ const ProtobufCMessageDescriptor spanwire__city__v1__service_point_status__descr
   "Spanwire__City__V1__ServicePointStatus",
   "spanwire.city.v1",
   sizeof(Spanwire__City__V1__ServicePointStatus),
-  8,
+  9,
   spanwire__city__v1__service_point_status__field_descriptors,
   spanwire__city__v1__service_point_status__field_indices_by_name,
   1,  spanwire__city__v1__service_point_status__number_ranges,
@@ -1171,7 +1724,7 @@ const ProtobufCMessageDescriptor spanwire__city__v1__get_service_point_request__
   (ProtobufCMessageInit) spanwire__city__v1__get_service_point_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__city__v1__list_service_points_request__field_descriptors[8] =
+static const ProtobufCFieldDescriptor spanwire__city__v1__list_service_points_request__field_descriptors[9] =
 {
   {
     "market_code",
@@ -1269,9 +1822,22 @@ static const ProtobufCFieldDescriptor spanwire__city__v1__list_service_points_re
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "cluster_id",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__ListServicePointsRequest, cluster_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__city__v1__list_service_points_request__field_indices_by_name[] = {
   4,   /* field[4] = at */
+  8,   /* field[8] = cluster_id */
   0,   /* field[0] = market_code */
   2,   /* field[2] = near */
   5,   /* field[5] = open_only */
@@ -1283,7 +1849,7 @@ static const unsigned spanwire__city__v1__list_service_points_request__field_ind
 static const ProtobufCIntRange spanwire__city__v1__list_service_points_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 8 }
+  { 0, 9 }
 };
 const ProtobufCMessageDescriptor spanwire__city__v1__list_service_points_request__descriptor =
 {
@@ -1293,7 +1859,7 @@ const ProtobufCMessageDescriptor spanwire__city__v1__list_service_points_request
   "Spanwire__City__V1__ListServicePointsRequest",
   "spanwire.city.v1",
   sizeof(Spanwire__City__V1__ListServicePointsRequest),
-  8,
+  9,
   spanwire__city__v1__list_service_points_request__field_descriptors,
   spanwire__city__v1__list_service_points_request__field_indices_by_name,
   1,  spanwire__city__v1__list_service_points_request__number_ranges,
@@ -1349,6 +1915,494 @@ const ProtobufCMessageDescriptor spanwire__city__v1__list_service_points_respons
   spanwire__city__v1__list_service_points_response__field_indices_by_name,
   1,  spanwire__city__v1__list_service_points_response__number_ranges,
   (ProtobufCMessageInit) spanwire__city__v1__list_service_points_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__city__v1__list_clusters_request__field_descriptors[3] =
+{
+  {
+    "market_code",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__ListClustersRequest, market_code),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "tags",
+    2,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__City__V1__ListClustersRequest, n_tags),
+    offsetof(Spanwire__City__V1__ListClustersRequest, tags),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "at",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__ListClustersRequest, at),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__city__v1__list_clusters_request__field_indices_by_name[] = {
+  2,   /* field[2] = at */
+  0,   /* field[0] = market_code */
+  1,   /* field[1] = tags */
+};
+static const ProtobufCIntRange spanwire__city__v1__list_clusters_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor spanwire__city__v1__list_clusters_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.city.v1.ListClustersRequest",
+  "ListClustersRequest",
+  "Spanwire__City__V1__ListClustersRequest",
+  "spanwire.city.v1",
+  sizeof(Spanwire__City__V1__ListClustersRequest),
+  3,
+  spanwire__city__v1__list_clusters_request__field_descriptors,
+  spanwire__city__v1__list_clusters_request__field_indices_by_name,
+  1,  spanwire__city__v1__list_clusters_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__city__v1__list_clusters_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__city__v1__cluster__field_descriptors[6] =
+{
+  {
+    "cluster_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__Cluster, cluster_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "centre",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__Cluster, centre),
+    &spanwire__city__v1__geo_point__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "radius_metres",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__Cluster, radius_metres),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "service_points",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__Cluster, service_points),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "open_now",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__Cluster, open_now),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "experience_score",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__Cluster, experience_score),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__city__v1__cluster__field_indices_by_name[] = {
+  1,   /* field[1] = centre */
+  0,   /* field[0] = cluster_id */
+  5,   /* field[5] = experience_score */
+  4,   /* field[4] = open_now */
+  2,   /* field[2] = radius_metres */
+  3,   /* field[3] = service_points */
+};
+static const ProtobufCIntRange spanwire__city__v1__cluster__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 6 }
+};
+const ProtobufCMessageDescriptor spanwire__city__v1__cluster__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.city.v1.Cluster",
+  "Cluster",
+  "Spanwire__City__V1__Cluster",
+  "spanwire.city.v1",
+  sizeof(Spanwire__City__V1__Cluster),
+  6,
+  spanwire__city__v1__cluster__field_descriptors,
+  spanwire__city__v1__cluster__field_indices_by_name,
+  1,  spanwire__city__v1__cluster__number_ranges,
+  (ProtobufCMessageInit) spanwire__city__v1__cluster__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__city__v1__list_clusters_response__field_descriptors[1] =
+{
+  {
+    "clusters",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__City__V1__ListClustersResponse, n_clusters),
+    offsetof(Spanwire__City__V1__ListClustersResponse, clusters),
+    &spanwire__city__v1__cluster__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__city__v1__list_clusters_response__field_indices_by_name[] = {
+  0,   /* field[0] = clusters */
+};
+static const ProtobufCIntRange spanwire__city__v1__list_clusters_response__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor spanwire__city__v1__list_clusters_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.city.v1.ListClustersResponse",
+  "ListClustersResponse",
+  "Spanwire__City__V1__ListClustersResponse",
+  "spanwire.city.v1",
+  sizeof(Spanwire__City__V1__ListClustersResponse),
+  1,
+  spanwire__city__v1__list_clusters_response__field_descriptors,
+  spanwire__city__v1__list_clusters_response__field_indices_by_name,
+  1,  spanwire__city__v1__list_clusters_response__number_ranges,
+  (ProtobufCMessageInit) spanwire__city__v1__list_clusters_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__city__v1__explain_hours_request__field_descriptors[5] =
+{
+  {
+    "service_point_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__ExplainHoursRequest, service_point_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "opening_hours",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__ExplainHoursRequest, opening_hours),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "market_code",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__ExplainHoursRequest, market_code),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "from",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__ExplainHoursRequest, from),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "until",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__ExplainHoursRequest, until),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__city__v1__explain_hours_request__field_indices_by_name[] = {
+  3,   /* field[3] = from */
+  2,   /* field[2] = market_code */
+  1,   /* field[1] = opening_hours */
+  0,   /* field[0] = service_point_id */
+  4,   /* field[4] = until */
+};
+static const ProtobufCIntRange spanwire__city__v1__explain_hours_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 5 }
+};
+const ProtobufCMessageDescriptor spanwire__city__v1__explain_hours_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.city.v1.ExplainHoursRequest",
+  "ExplainHoursRequest",
+  "Spanwire__City__V1__ExplainHoursRequest",
+  "spanwire.city.v1",
+  sizeof(Spanwire__City__V1__ExplainHoursRequest),
+  5,
+  spanwire__city__v1__explain_hours_request__field_descriptors,
+  spanwire__city__v1__explain_hours_request__field_indices_by_name,
+  1,  spanwire__city__v1__explain_hours_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__city__v1__explain_hours_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__city__v1__opening_interval__field_descriptors[4] =
+{
+  {
+    "start",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__OpeningInterval, start),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "end",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__OpeningInterval, end),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "state",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__OpeningInterval, state),
+    &spanwire__city__v1__open_state__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "comment",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__OpeningInterval, comment),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__city__v1__opening_interval__field_indices_by_name[] = {
+  3,   /* field[3] = comment */
+  1,   /* field[1] = end */
+  0,   /* field[0] = start */
+  2,   /* field[2] = state */
+};
+static const ProtobufCIntRange spanwire__city__v1__opening_interval__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor spanwire__city__v1__opening_interval__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.city.v1.OpeningInterval",
+  "OpeningInterval",
+  "Spanwire__City__V1__OpeningInterval",
+  "spanwire.city.v1",
+  sizeof(Spanwire__City__V1__OpeningInterval),
+  4,
+  spanwire__city__v1__opening_interval__field_descriptors,
+  spanwire__city__v1__opening_interval__field_indices_by_name,
+  1,  spanwire__city__v1__opening_interval__number_ranges,
+  (ProtobufCMessageInit) spanwire__city__v1__opening_interval__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__city__v1__explain_hours_response__field_descriptors[7] =
+{
+  {
+    "opening_hours",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__ExplainHoursResponse, opening_hours),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "time_zone",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__ExplainHoursResponse, time_zone),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "state",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__ExplainHoursResponse, state),
+    &spanwire__city__v1__open_state__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "next_change",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__ExplainHoursResponse, next_change),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "intervals",
+    5,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__City__V1__ExplainHoursResponse, n_intervals),
+    offsetof(Spanwire__City__V1__ExplainHoursResponse, intervals),
+    &spanwire__city__v1__opening_interval__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "problem",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__ExplainHoursResponse, problem),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "problem_offset",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__ExplainHoursResponse, problem_offset),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__city__v1__explain_hours_response__field_indices_by_name[] = {
+  4,   /* field[4] = intervals */
+  3,   /* field[3] = next_change */
+  0,   /* field[0] = opening_hours */
+  5,   /* field[5] = problem */
+  6,   /* field[6] = problem_offset */
+  2,   /* field[2] = state */
+  1,   /* field[1] = time_zone */
+};
+static const ProtobufCIntRange spanwire__city__v1__explain_hours_response__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 7 }
+};
+const ProtobufCMessageDescriptor spanwire__city__v1__explain_hours_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.city.v1.ExplainHoursResponse",
+  "ExplainHoursResponse",
+  "Spanwire__City__V1__ExplainHoursResponse",
+  "spanwire.city.v1",
+  sizeof(Spanwire__City__V1__ExplainHoursResponse),
+  7,
+  spanwire__city__v1__explain_hours_response__field_descriptors,
+  spanwire__city__v1__explain_hours_response__field_indices_by_name,
+  1,  spanwire__city__v1__explain_hours_response__number_ranges,
+  (ProtobufCMessageInit) spanwire__city__v1__explain_hours_response__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor spanwire__city__v1__check_coverage_request__field_descriptors[3] =
@@ -1492,7 +2546,7 @@ const ProtobufCMessageDescriptor spanwire__city__v1__check_coverage_response__de
   (ProtobufCMessageInit) spanwire__city__v1__check_coverage_response__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__city__v1__compute_route_request__field_descriptors[10] =
+static const ProtobufCFieldDescriptor spanwire__city__v1__compute_route_request__field_descriptors[11] =
 {
   {
     "market_code",
@@ -1614,6 +2668,18 @@ static const ProtobufCFieldDescriptor spanwire__city__v1__compute_route_request_
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "visitors",
+    11,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__ComputeRouteRequest, visitors),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__city__v1__compute_route_request__field_indices_by_name[] = {
   2,   /* field[2] = depart_at */
@@ -1625,12 +2691,13 @@ static const unsigned spanwire__city__v1__compute_route_request__field_indices_b
   4,   /* field[4] = service_point_ids */
   1,   /* field[1] = start */
   5,   /* field[5] = tags */
+  10,   /* field[10] = visitors */
   9,   /* field[9] = walking_metres_per_second */
 };
 static const ProtobufCIntRange spanwire__city__v1__compute_route_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 10 }
+  { 0, 11 }
 };
 const ProtobufCMessageDescriptor spanwire__city__v1__compute_route_request__descriptor =
 {
@@ -1640,7 +2707,7 @@ const ProtobufCMessageDescriptor spanwire__city__v1__compute_route_request__desc
   "Spanwire__City__V1__ComputeRouteRequest",
   "spanwire.city.v1",
   sizeof(Spanwire__City__V1__ComputeRouteRequest),
-  10,
+  11,
   spanwire__city__v1__compute_route_request__field_descriptors,
   spanwire__city__v1__compute_route_request__field_indices_by_name,
   1,  spanwire__city__v1__compute_route_request__number_ranges,
@@ -1763,21 +2830,23 @@ const ProtobufCMessageDescriptor spanwire__city__v1__route_stop__descriptor =
   (ProtobufCMessageInit) spanwire__city__v1__route_stop__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCEnumValue spanwire__city__v1__excluded_service_point__why__enum_values_by_number[5] =
+static const ProtobufCEnumValue spanwire__city__v1__excluded_service_point__why__enum_values_by_number[6] =
 {
   { "WHY_UNSPECIFIED", "SPANWIRE__CITY__V1__EXCLUDED_SERVICE_POINT__WHY__WHY_UNSPECIFIED", 0 },
   { "WHY_CLOSED", "SPANWIRE__CITY__V1__EXCLUDED_SERVICE_POINT__WHY__WHY_CLOSED", 1 },
   { "WHY_HOURS_UNKNOWN", "SPANWIRE__CITY__V1__EXCLUDED_SERVICE_POINT__WHY__WHY_HOURS_UNKNOWN", 2 },
   { "WHY_BLOCKED", "SPANWIRE__CITY__V1__EXCLUDED_SERVICE_POINT__WHY__WHY_BLOCKED", 3 },
   { "WHY_NO_TIME", "SPANWIRE__CITY__V1__EXCLUDED_SERVICE_POINT__WHY__WHY_NO_TIME", 4 },
+  { "WHY_FULL", "SPANWIRE__CITY__V1__EXCLUDED_SERVICE_POINT__WHY__WHY_FULL", 5 },
 };
 static const ProtobufCIntRange spanwire__city__v1__excluded_service_point__why__value_ranges[] = {
-{0, 0},{0, 5}
+{0, 0},{0, 6}
 };
-static const ProtobufCEnumValueIndex spanwire__city__v1__excluded_service_point__why__enum_values_by_name[5] =
+static const ProtobufCEnumValueIndex spanwire__city__v1__excluded_service_point__why__enum_values_by_name[6] =
 {
   { "WHY_BLOCKED", 3 },
   { "WHY_CLOSED", 1 },
+  { "WHY_FULL", 5 },
   { "WHY_HOURS_UNKNOWN", 2 },
   { "WHY_NO_TIME", 4 },
   { "WHY_UNSPECIFIED", 0 },
@@ -1789,9 +2858,9 @@ const ProtobufCEnumDescriptor spanwire__city__v1__excluded_service_point__why__d
   "Why",
   "Spanwire__City__V1__ExcludedServicePoint__Why",
   "spanwire.city.v1",
-  5,
+  6,
   spanwire__city__v1__excluded_service_point__why__enum_values_by_number,
-  5,
+  6,
   spanwire__city__v1__excluded_service_point__why__enum_values_by_name,
   1,
   spanwire__city__v1__excluded_service_point__why__value_ranges,
@@ -2308,6 +3377,429 @@ const ProtobufCMessageDescriptor spanwire__city__v1__unblock_service_point_reque
   spanwire__city__v1__unblock_service_point_request__field_indices_by_name,
   1,  spanwire__city__v1__unblock_service_point_request__number_ranges,
   (ProtobufCMessageInit) spanwire__city__v1__unblock_service_point_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__city__v1__capacity_reservation__field_descriptors[6] =
+{
+  {
+    "reservation_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__CapacityReservation, reservation_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "service_point_id",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__CapacityReservation, service_point_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "visitors",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__CapacityReservation, visitors),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "holder",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__CapacityReservation, holder),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "starts_at",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__CapacityReservation, starts_at),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "expires_at",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__CapacityReservation, expires_at),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__city__v1__capacity_reservation__field_indices_by_name[] = {
+  5,   /* field[5] = expires_at */
+  3,   /* field[3] = holder */
+  0,   /* field[0] = reservation_id */
+  1,   /* field[1] = service_point_id */
+  4,   /* field[4] = starts_at */
+  2,   /* field[2] = visitors */
+};
+static const ProtobufCIntRange spanwire__city__v1__capacity_reservation__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 6 }
+};
+const ProtobufCMessageDescriptor spanwire__city__v1__capacity_reservation__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.city.v1.CapacityReservation",
+  "CapacityReservation",
+  "Spanwire__City__V1__CapacityReservation",
+  "spanwire.city.v1",
+  sizeof(Spanwire__City__V1__CapacityReservation),
+  6,
+  spanwire__city__v1__capacity_reservation__field_descriptors,
+  spanwire__city__v1__capacity_reservation__field_indices_by_name,
+  1,  spanwire__city__v1__capacity_reservation__number_ranges,
+  (ProtobufCMessageInit) spanwire__city__v1__capacity_reservation__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__city__v1__reserve_capacity_request__field_descriptors[6] =
+{
+  {
+    "idempotency_key",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__ReserveCapacityRequest, idempotency_key),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "service_point_id",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__ReserveCapacityRequest, service_point_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "visitors",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__ReserveCapacityRequest, visitors),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "holder",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__ReserveCapacityRequest, holder),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "starts_at",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__ReserveCapacityRequest, starts_at),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "expires_at",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__ReserveCapacityRequest, expires_at),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__city__v1__reserve_capacity_request__field_indices_by_name[] = {
+  5,   /* field[5] = expires_at */
+  3,   /* field[3] = holder */
+  0,   /* field[0] = idempotency_key */
+  1,   /* field[1] = service_point_id */
+  4,   /* field[4] = starts_at */
+  2,   /* field[2] = visitors */
+};
+static const ProtobufCIntRange spanwire__city__v1__reserve_capacity_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 6 }
+};
+const ProtobufCMessageDescriptor spanwire__city__v1__reserve_capacity_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.city.v1.ReserveCapacityRequest",
+  "ReserveCapacityRequest",
+  "Spanwire__City__V1__ReserveCapacityRequest",
+  "spanwire.city.v1",
+  sizeof(Spanwire__City__V1__ReserveCapacityRequest),
+  6,
+  spanwire__city__v1__reserve_capacity_request__field_descriptors,
+  spanwire__city__v1__reserve_capacity_request__field_indices_by_name,
+  1,  spanwire__city__v1__reserve_capacity_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__city__v1__reserve_capacity_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__city__v1__reserve_capacity_response__field_descriptors[2] =
+{
+  {
+    "reservation",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__ReserveCapacityResponse, reservation),
+    &spanwire__city__v1__capacity_reservation__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "free_capacity",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__ReserveCapacityResponse, free_capacity),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__city__v1__reserve_capacity_response__field_indices_by_name[] = {
+  1,   /* field[1] = free_capacity */
+  0,   /* field[0] = reservation */
+};
+static const ProtobufCIntRange spanwire__city__v1__reserve_capacity_response__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__city__v1__reserve_capacity_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.city.v1.ReserveCapacityResponse",
+  "ReserveCapacityResponse",
+  "Spanwire__City__V1__ReserveCapacityResponse",
+  "spanwire.city.v1",
+  sizeof(Spanwire__City__V1__ReserveCapacityResponse),
+  2,
+  spanwire__city__v1__reserve_capacity_response__field_descriptors,
+  spanwire__city__v1__reserve_capacity_response__field_indices_by_name,
+  1,  spanwire__city__v1__reserve_capacity_response__number_ranges,
+  (ProtobufCMessageInit) spanwire__city__v1__reserve_capacity_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__city__v1__release_capacity_request__field_descriptors[2] =
+{
+  {
+    "idempotency_key",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__ReleaseCapacityRequest, idempotency_key),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reservation_id",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__ReleaseCapacityRequest, reservation_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__city__v1__release_capacity_request__field_indices_by_name[] = {
+  0,   /* field[0] = idempotency_key */
+  1,   /* field[1] = reservation_id */
+};
+static const ProtobufCIntRange spanwire__city__v1__release_capacity_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__city__v1__release_capacity_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.city.v1.ReleaseCapacityRequest",
+  "ReleaseCapacityRequest",
+  "Spanwire__City__V1__ReleaseCapacityRequest",
+  "spanwire.city.v1",
+  sizeof(Spanwire__City__V1__ReleaseCapacityRequest),
+  2,
+  spanwire__city__v1__release_capacity_request__field_descriptors,
+  spanwire__city__v1__release_capacity_request__field_indices_by_name,
+  1,  spanwire__city__v1__release_capacity_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__city__v1__release_capacity_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__city__v1__list_reservations_request__field_descriptors[3] =
+{
+  {
+    "service_point_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__ListReservationsRequest, service_point_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "page_size",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__ListReservationsRequest, page_size),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "page_token",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__ListReservationsRequest, page_token),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__city__v1__list_reservations_request__field_indices_by_name[] = {
+  1,   /* field[1] = page_size */
+  2,   /* field[2] = page_token */
+  0,   /* field[0] = service_point_id */
+};
+static const ProtobufCIntRange spanwire__city__v1__list_reservations_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor spanwire__city__v1__list_reservations_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.city.v1.ListReservationsRequest",
+  "ListReservationsRequest",
+  "Spanwire__City__V1__ListReservationsRequest",
+  "spanwire.city.v1",
+  sizeof(Spanwire__City__V1__ListReservationsRequest),
+  3,
+  spanwire__city__v1__list_reservations_request__field_descriptors,
+  spanwire__city__v1__list_reservations_request__field_indices_by_name,
+  1,  spanwire__city__v1__list_reservations_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__city__v1__list_reservations_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__city__v1__list_reservations_response__field_descriptors[2] =
+{
+  {
+    "reservations",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__City__V1__ListReservationsResponse, n_reservations),
+    offsetof(Spanwire__City__V1__ListReservationsResponse, reservations),
+    &spanwire__city__v1__capacity_reservation__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "next_page_token",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__ListReservationsResponse, next_page_token),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__city__v1__list_reservations_response__field_indices_by_name[] = {
+  1,   /* field[1] = next_page_token */
+  0,   /* field[0] = reservations */
+};
+static const ProtobufCIntRange spanwire__city__v1__list_reservations_response__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__city__v1__list_reservations_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.city.v1.ListReservationsResponse",
+  "ListReservationsResponse",
+  "Spanwire__City__V1__ListReservationsResponse",
+  "spanwire.city.v1",
+  sizeof(Spanwire__City__V1__ListReservationsResponse),
+  2,
+  spanwire__city__v1__list_reservations_response__field_descriptors,
+  spanwire__city__v1__list_reservations_response__field_indices_by_name,
+  1,  spanwire__city__v1__list_reservations_response__number_ranges,
+  (ProtobufCMessageInit) spanwire__city__v1__list_reservations_response__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCEnumValue spanwire__city__v1__open_state__enum_values_by_number[4] =

@@ -7,7 +7,7 @@
 #endif
 
 #include "spanwire/errors/v1/reasons.pb-c.h"
-static const ProtobufCEnumValue spanwire__errors__v1__reason__enum_values_by_number[45] =
+static const ProtobufCEnumValue spanwire__errors__v1__reason__enum_values_by_number[48] =
 {
   { "REASON_UNSPECIFIED", "SPANWIRE__ERRORS__V1__REASON__REASON_UNSPECIFIED", 0 },
   { "REASON_UNAUTHENTICATED", "SPANWIRE__ERRORS__V1__REASON__REASON_UNAUTHENTICATED", 1 },
@@ -48,6 +48,9 @@ static const ProtobufCEnumValue spanwire__errors__v1__reason__enum_values_by_num
   { "REASON_SERVICE_POINT_NOT_FOUND", "SPANWIRE__ERRORS__V1__REASON__REASON_SERVICE_POINT_NOT_FOUND", 120 },
   { "REASON_NOT_COVERED", "SPANWIRE__ERRORS__V1__REASON__REASON_NOT_COVERED", 121 },
   { "REASON_NO_ROUTE", "SPANWIRE__ERRORS__V1__REASON__REASON_NO_ROUTE", 122 },
+  { "REASON_CAPACITY_EXCEEDED", "SPANWIRE__ERRORS__V1__REASON__REASON_CAPACITY_EXCEEDED", 123 },
+  { "REASON_RESERVATION_NOT_FOUND", "SPANWIRE__ERRORS__V1__REASON__REASON_RESERVATION_NOT_FOUND", 124 },
+  { "REASON_MARKET_NOT_FOUND", "SPANWIRE__ERRORS__V1__REASON__REASON_MARKET_NOT_FOUND", 125 },
   { "REASON_AGENT_TASK_NOT_FOUND", "SPANWIRE__ERRORS__V1__REASON__REASON_AGENT_TASK_NOT_FOUND", 140 },
   { "REASON_AGENT_UNKNOWN", "SPANWIRE__ERRORS__V1__REASON__REASON_AGENT_UNKNOWN", 141 },
   { "REASON_AGENT_INTENT_UNKNOWN", "SPANWIRE__ERRORS__V1__REASON__REASON_AGENT_INTENT_UNKNOWN", 142 },
@@ -56,27 +59,29 @@ static const ProtobufCEnumValue spanwire__errors__v1__reason__enum_values_by_num
   { "REASON_REPLAY_OUTSIDE_SANDBOX", "SPANWIRE__ERRORS__V1__REASON__REASON_REPLAY_OUTSIDE_SANDBOX", 162 },
 };
 static const ProtobufCIntRange spanwire__errors__v1__reason__value_ranges[] = {
-{0, 0},{20, 6},{40, 12},{60, 20},{80, 25},{100, 30},{120, 36},{140, 39},{160, 42},{0, 45}
+{0, 0},{20, 6},{40, 12},{60, 20},{80, 25},{100, 30},{120, 36},{140, 42},{160, 45},{0, 48}
 };
-static const ProtobufCEnumValueIndex spanwire__errors__v1__reason__enum_values_by_name[45] =
+static const ProtobufCEnumValueIndex spanwire__errors__v1__reason__enum_values_by_name[48] =
 {
   { "REASON_AGENT_FORBIDDEN", 3 },
-  { "REASON_AGENT_INTENT_UNKNOWN", 41 },
-  { "REASON_AGENT_TASK_NOT_FOUND", 39 },
-  { "REASON_AGENT_UNKNOWN", 40 },
+  { "REASON_AGENT_INTENT_UNKNOWN", 44 },
+  { "REASON_AGENT_TASK_NOT_FOUND", 42 },
+  { "REASON_AGENT_UNKNOWN", 43 },
   { "REASON_BALANCE_INSUFFICIENT", 31 },
   { "REASON_BUNDLE_INVALID", 21 },
+  { "REASON_CAPACITY_EXCEEDED", 39 },
   { "REASON_CURSOR_TOO_OLD", 9 },
   { "REASON_DEFINITION_NOT_FOUND", 20 },
   { "REASON_ENTITLEMENT_EXPIRED", 32 },
   { "REASON_ENTITLEMENT_MISSING", 19 },
   { "REASON_ENTITLEMENT_NOT_FOUND", 30 },
-  { "REASON_EVENT_REJECTED", 42 },
+  { "REASON_EVENT_REJECTED", 45 },
   { "REASON_IDEMPOTENCY_KEY_REUSED", 7 },
   { "REASON_INVALID_FIELDS", 6 },
   { "REASON_JOURNEY_NOT_FOUND", 25 },
   { "REASON_JOURNEY_TRANSITION_INVALID", 26 },
   { "REASON_MARKET_NOT_ADMITTED", 24 },
+  { "REASON_MARKET_NOT_FOUND", 41 },
   { "REASON_METHOD_NOT_EXPOSED", 2 },
   { "REASON_NODE_NOT_FOUND", 27 },
   { "REASON_NODE_TRANSITION_INVALID", 28 },
@@ -91,7 +96,8 @@ static const ProtobufCEnumValueIndex spanwire__errors__v1__reason__enum_values_b
   { "REASON_PROPOSAL_INVALID", 18 },
   { "REASON_PROPOSAL_NOT_FOUND", 15 },
   { "REASON_QUEUE_FULL", 10 },
-  { "REASON_REPLAY_OUTSIDE_SANDBOX", 44 },
+  { "REASON_REPLAY_OUTSIDE_SANDBOX", 47 },
+  { "REASON_RESERVATION_NOT_FOUND", 40 },
   { "REASON_SERVICE_POINT_BLOCKED", 29 },
   { "REASON_SERVICE_POINT_NOT_FOUND", 36 },
   { "REASON_SESSION_NOT_FOUND", 12 },
@@ -100,7 +106,7 @@ static const ProtobufCEnumValueIndex spanwire__errors__v1__reason__enum_values_b
   { "REASON_SNAPSHOT_NOT_FOUND", 23 },
   { "REASON_TENANT_MISMATCH", 5 },
   { "REASON_TOKEN_UNKNOWN", 33 },
-  { "REASON_TRACE_NOT_FOUND", 43 },
+  { "REASON_TRACE_NOT_FOUND", 46 },
   { "REASON_UNAUTHENTICATED", 1 },
   { "REASON_UNSPECIFIED", 0 },
   { "REASON_VENDOR_UNKNOWN", 35 },
@@ -113,9 +119,9 @@ const ProtobufCEnumDescriptor spanwire__errors__v1__reason__descriptor =
   "Reason",
   "Spanwire__Errors__V1__Reason",
   "spanwire.errors.v1",
-  45,
+  48,
   spanwire__errors__v1__reason__enum_values_by_number,
-  45,
+  48,
   spanwire__errors__v1__reason__enum_values_by_name,
   9,
   spanwire__errors__v1__reason__value_ranges,

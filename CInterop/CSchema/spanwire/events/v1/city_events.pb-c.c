@@ -187,7 +187,97 @@ void   spanwire__events__v1__service_point_unblocked__free_unpacked
   assert(message->base.descriptor == &spanwire__events__v1__service_point_unblocked__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor spanwire__events__v1__route_computed__field_descriptors[7] =
+void   spanwire__events__v1__capacity_reserved__init
+                     (Spanwire__Events__V1__CapacityReserved         *message)
+{
+  static const Spanwire__Events__V1__CapacityReserved init_value = SPANWIRE__EVENTS__V1__CAPACITY_RESERVED__INIT;
+  *message = init_value;
+}
+size_t spanwire__events__v1__capacity_reserved__get_packed_size
+                     (const Spanwire__Events__V1__CapacityReserved *message)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__capacity_reserved__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__events__v1__capacity_reserved__pack
+                     (const Spanwire__Events__V1__CapacityReserved *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__capacity_reserved__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__events__v1__capacity_reserved__pack_to_buffer
+                     (const Spanwire__Events__V1__CapacityReserved *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__capacity_reserved__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Events__V1__CapacityReserved *
+       spanwire__events__v1__capacity_reserved__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Events__V1__CapacityReserved *)
+     protobuf_c_message_unpack (&spanwire__events__v1__capacity_reserved__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__events__v1__capacity_reserved__free_unpacked
+                     (Spanwire__Events__V1__CapacityReserved *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__events__v1__capacity_reserved__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__events__v1__capacity_released__init
+                     (Spanwire__Events__V1__CapacityReleased         *message)
+{
+  static const Spanwire__Events__V1__CapacityReleased init_value = SPANWIRE__EVENTS__V1__CAPACITY_RELEASED__INIT;
+  *message = init_value;
+}
+size_t spanwire__events__v1__capacity_released__get_packed_size
+                     (const Spanwire__Events__V1__CapacityReleased *message)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__capacity_released__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__events__v1__capacity_released__pack
+                     (const Spanwire__Events__V1__CapacityReleased *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__capacity_released__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__events__v1__capacity_released__pack_to_buffer
+                     (const Spanwire__Events__V1__CapacityReleased *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__capacity_released__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Events__V1__CapacityReleased *
+       spanwire__events__v1__capacity_released__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Events__V1__CapacityReleased *)
+     protobuf_c_message_unpack (&spanwire__events__v1__capacity_released__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__events__v1__capacity_released__free_unpacked
+                     (Spanwire__Events__V1__CapacityReleased *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__events__v1__capacity_released__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+static const ProtobufCFieldDescriptor spanwire__events__v1__route_computed__field_descriptors[8] =
 {
   {
     "market_code",
@@ -273,11 +363,24 @@ static const ProtobufCFieldDescriptor spanwire__events__v1__route_computed__fiel
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "excluded_full",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__RouteComputed, excluded_full),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__events__v1__route_computed__field_indices_by_name[] = {
   3,   /* field[3] = candidates */
   6,   /* field[6] = excluded_blocked */
   4,   /* field[4] = excluded_closed */
+  7,   /* field[7] = excluded_full */
   5,   /* field[5] = excluded_unknown_hours */
   0,   /* field[0] = market_code */
   1,   /* field[1] = service_point_ids */
@@ -286,7 +389,7 @@ static const unsigned spanwire__events__v1__route_computed__field_indices_by_nam
 static const ProtobufCIntRange spanwire__events__v1__route_computed__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 7 }
+  { 0, 8 }
 };
 const ProtobufCMessageDescriptor spanwire__events__v1__route_computed__descriptor =
 {
@@ -296,7 +399,7 @@ const ProtobufCMessageDescriptor spanwire__events__v1__route_computed__descripto
   "Spanwire__Events__V1__RouteComputed",
   "spanwire.events.v1",
   sizeof(Spanwire__Events__V1__RouteComputed),
-  7,
+  8,
   spanwire__events__v1__route_computed__field_descriptors,
   spanwire__events__v1__route_computed__field_indices_by_name,
   1,  spanwire__events__v1__route_computed__number_ranges,
@@ -493,5 +596,159 @@ const ProtobufCMessageDescriptor spanwire__events__v1__service_point_unblocked__
   spanwire__events__v1__service_point_unblocked__field_indices_by_name,
   1,  spanwire__events__v1__service_point_unblocked__number_ranges,
   (ProtobufCMessageInit) spanwire__events__v1__service_point_unblocked__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__events__v1__capacity_reserved__field_descriptors[6] =
+{
+  {
+    "reservation_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__CapacityReserved, reservation_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "service_point_id",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__CapacityReserved, service_point_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "visitors",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__CapacityReserved, visitors),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "holder",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__CapacityReserved, holder),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "starts_at",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__CapacityReserved, starts_at),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "expires_at",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__CapacityReserved, expires_at),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__events__v1__capacity_reserved__field_indices_by_name[] = {
+  5,   /* field[5] = expires_at */
+  3,   /* field[3] = holder */
+  0,   /* field[0] = reservation_id */
+  1,   /* field[1] = service_point_id */
+  4,   /* field[4] = starts_at */
+  2,   /* field[2] = visitors */
+};
+static const ProtobufCIntRange spanwire__events__v1__capacity_reserved__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 6 }
+};
+const ProtobufCMessageDescriptor spanwire__events__v1__capacity_reserved__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.events.v1.CapacityReserved",
+  "CapacityReserved",
+  "Spanwire__Events__V1__CapacityReserved",
+  "spanwire.events.v1",
+  sizeof(Spanwire__Events__V1__CapacityReserved),
+  6,
+  spanwire__events__v1__capacity_reserved__field_descriptors,
+  spanwire__events__v1__capacity_reserved__field_indices_by_name,
+  1,  spanwire__events__v1__capacity_reserved__number_ranges,
+  (ProtobufCMessageInit) spanwire__events__v1__capacity_reserved__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__events__v1__capacity_released__field_descriptors[2] =
+{
+  {
+    "reservation_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__CapacityReleased, reservation_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "service_point_id",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__CapacityReleased, service_point_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__events__v1__capacity_released__field_indices_by_name[] = {
+  0,   /* field[0] = reservation_id */
+  1,   /* field[1] = service_point_id */
+};
+static const ProtobufCIntRange spanwire__events__v1__capacity_released__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__events__v1__capacity_released__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.events.v1.CapacityReleased",
+  "CapacityReleased",
+  "Spanwire__Events__V1__CapacityReleased",
+  "spanwire.events.v1",
+  sizeof(Spanwire__Events__V1__CapacityReleased),
+  2,
+  spanwire__events__v1__capacity_released__field_descriptors,
+  spanwire__events__v1__capacity_released__field_indices_by_name,
+  1,  spanwire__events__v1__capacity_released__number_ranges,
+  (ProtobufCMessageInit) spanwire__events__v1__capacity_released__init,
   NULL,NULL,NULL    /* reserved[123] */
 };

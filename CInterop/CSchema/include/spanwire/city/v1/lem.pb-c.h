@@ -23,6 +23,12 @@ typedef struct Spanwire__City__V1__ServicePointStatus Spanwire__City__V1__Servic
 typedef struct Spanwire__City__V1__GetServicePointRequest Spanwire__City__V1__GetServicePointRequest;
 typedef struct Spanwire__City__V1__ListServicePointsRequest Spanwire__City__V1__ListServicePointsRequest;
 typedef struct Spanwire__City__V1__ListServicePointsResponse Spanwire__City__V1__ListServicePointsResponse;
+typedef struct Spanwire__City__V1__ListClustersRequest Spanwire__City__V1__ListClustersRequest;
+typedef struct Spanwire__City__V1__Cluster Spanwire__City__V1__Cluster;
+typedef struct Spanwire__City__V1__ListClustersResponse Spanwire__City__V1__ListClustersResponse;
+typedef struct Spanwire__City__V1__ExplainHoursRequest Spanwire__City__V1__ExplainHoursRequest;
+typedef struct Spanwire__City__V1__OpeningInterval Spanwire__City__V1__OpeningInterval;
+typedef struct Spanwire__City__V1__ExplainHoursResponse Spanwire__City__V1__ExplainHoursResponse;
 typedef struct Spanwire__City__V1__CheckCoverageRequest Spanwire__City__V1__CheckCoverageRequest;
 typedef struct Spanwire__City__V1__CheckCoverageResponse Spanwire__City__V1__CheckCoverageResponse;
 typedef struct Spanwire__City__V1__ComputeRouteRequest Spanwire__City__V1__ComputeRouteRequest;
@@ -34,6 +40,12 @@ typedef struct Spanwire__City__V1__SyncServicePointsRequest__MarketTimeZonesEntr
 typedef struct Spanwire__City__V1__SyncServicePointsResponse Spanwire__City__V1__SyncServicePointsResponse;
 typedef struct Spanwire__City__V1__BlockServicePointRequest Spanwire__City__V1__BlockServicePointRequest;
 typedef struct Spanwire__City__V1__UnblockServicePointRequest Spanwire__City__V1__UnblockServicePointRequest;
+typedef struct Spanwire__City__V1__CapacityReservation Spanwire__City__V1__CapacityReservation;
+typedef struct Spanwire__City__V1__ReserveCapacityRequest Spanwire__City__V1__ReserveCapacityRequest;
+typedef struct Spanwire__City__V1__ReserveCapacityResponse Spanwire__City__V1__ReserveCapacityResponse;
+typedef struct Spanwire__City__V1__ReleaseCapacityRequest Spanwire__City__V1__ReleaseCapacityRequest;
+typedef struct Spanwire__City__V1__ListReservationsRequest Spanwire__City__V1__ListReservationsRequest;
+typedef struct Spanwire__City__V1__ListReservationsResponse Spanwire__City__V1__ListReservationsResponse;
 
 
 /* --- enums --- */
@@ -43,7 +55,8 @@ typedef enum _Spanwire__City__V1__ExcludedServicePoint__Why {
   SPANWIRE__CITY__V1__EXCLUDED_SERVICE_POINT__WHY__WHY_CLOSED = 1,
   SPANWIRE__CITY__V1__EXCLUDED_SERVICE_POINT__WHY__WHY_HOURS_UNKNOWN = 2,
   SPANWIRE__CITY__V1__EXCLUDED_SERVICE_POINT__WHY__WHY_BLOCKED = 3,
-  SPANWIRE__CITY__V1__EXCLUDED_SERVICE_POINT__WHY__WHY_NO_TIME = 4
+  SPANWIRE__CITY__V1__EXCLUDED_SERVICE_POINT__WHY__WHY_NO_TIME = 4,
+  SPANWIRE__CITY__V1__EXCLUDED_SERVICE_POINT__WHY__WHY_FULL = 5
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__CITY__V1__EXCLUDED_SERVICE_POINT__WHY)
 } Spanwire__City__V1__ExcludedServicePoint__Why;
 typedef enum _Spanwire__City__V1__OpenState {
@@ -102,10 +115,11 @@ struct  Spanwire__City__V1__ServicePointStatus
   ProtobufCBinaryData blocked_reason;
   Google__Protobuf__Timestamp *blocked_until;
   ProtobufCBinaryData hours_problem;
+  uint32_t free_capacity;
 };
 #define SPANWIRE__CITY__V1__SERVICE_POINT_STATUS__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__city__v1__service_point_status__descriptor) \
-    , NULL, SPANWIRE__CITY__V1__OPEN_STATE__OPEN_STATE_UNSPECIFIED, NULL, NULL, 0, {0,NULL}, NULL, {0,NULL} }
+    , NULL, SPANWIRE__CITY__V1__OPEN_STATE__OPEN_STATE_UNSPECIFIED, NULL, NULL, 0, {0,NULL}, NULL, {0,NULL}, 0 }
 
 
 struct  Spanwire__City__V1__GetServicePointRequest
@@ -131,10 +145,11 @@ struct  Spanwire__City__V1__ListServicePointsRequest
   protobuf_c_boolean open_only;
   uint32_t page_size;
   ProtobufCBinaryData page_token;
+  ProtobufCBinaryData cluster_id;
 };
 #define SPANWIRE__CITY__V1__LIST_SERVICE_POINTS_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__city__v1__list_service_points_request__descriptor) \
-    , {0,NULL}, 0,NULL, NULL, 0, NULL, 0, 0, {0,NULL} }
+    , {0,NULL}, 0,NULL, NULL, 0, NULL, 0, 0, {0,NULL}, {0,NULL} }
 
 
 struct  Spanwire__City__V1__ListServicePointsResponse
@@ -147,6 +162,89 @@ struct  Spanwire__City__V1__ListServicePointsResponse
 #define SPANWIRE__CITY__V1__LIST_SERVICE_POINTS_RESPONSE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__city__v1__list_service_points_response__descriptor) \
     , 0,NULL, {0,NULL} }
+
+
+struct  Spanwire__City__V1__ListClustersRequest
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData market_code;
+  size_t n_tags;
+  ProtobufCBinaryData *tags;
+  Google__Protobuf__Timestamp *at;
+};
+#define SPANWIRE__CITY__V1__LIST_CLUSTERS_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__city__v1__list_clusters_request__descriptor) \
+    , {0,NULL}, 0,NULL, NULL }
+
+
+struct  Spanwire__City__V1__Cluster
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData cluster_id;
+  Spanwire__City__V1__GeoPoint *centre;
+  double radius_metres;
+  uint32_t service_points;
+  uint32_t open_now;
+  double experience_score;
+};
+#define SPANWIRE__CITY__V1__CLUSTER__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__city__v1__cluster__descriptor) \
+    , {0,NULL}, NULL, 0, 0, 0, 0 }
+
+
+struct  Spanwire__City__V1__ListClustersResponse
+{
+  ProtobufCMessage base;
+  size_t n_clusters;
+  Spanwire__City__V1__Cluster **clusters;
+};
+#define SPANWIRE__CITY__V1__LIST_CLUSTERS_RESPONSE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__city__v1__list_clusters_response__descriptor) \
+    , 0,NULL }
+
+
+struct  Spanwire__City__V1__ExplainHoursRequest
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData service_point_id;
+  ProtobufCBinaryData opening_hours;
+  ProtobufCBinaryData market_code;
+  Google__Protobuf__Timestamp *from;
+  Google__Protobuf__Timestamp *until;
+};
+#define SPANWIRE__CITY__V1__EXPLAIN_HOURS_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__city__v1__explain_hours_request__descriptor) \
+    , {0,NULL}, {0,NULL}, {0,NULL}, NULL, NULL }
+
+
+struct  Spanwire__City__V1__OpeningInterval
+{
+  ProtobufCMessage base;
+  Google__Protobuf__Timestamp *start;
+  Google__Protobuf__Timestamp *end;
+  Spanwire__City__V1__OpenState state;
+  ProtobufCBinaryData comment;
+};
+#define SPANWIRE__CITY__V1__OPENING_INTERVAL__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__city__v1__opening_interval__descriptor) \
+    , NULL, NULL, SPANWIRE__CITY__V1__OPEN_STATE__OPEN_STATE_UNSPECIFIED, {0,NULL} }
+
+
+struct  Spanwire__City__V1__ExplainHoursResponse
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData opening_hours;
+  ProtobufCBinaryData time_zone;
+  Spanwire__City__V1__OpenState state;
+  Google__Protobuf__Timestamp *next_change;
+  size_t n_intervals;
+  Spanwire__City__V1__OpeningInterval **intervals;
+  ProtobufCBinaryData problem;
+  uint32_t problem_offset;
+};
+#define SPANWIRE__CITY__V1__EXPLAIN_HOURS_RESPONSE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__city__v1__explain_hours_response__descriptor) \
+    , {0,NULL}, {0,NULL}, SPANWIRE__CITY__V1__OPEN_STATE__OPEN_STATE_UNSPECIFIED, NULL, 0,NULL, {0,NULL}, 0 }
 
 
 struct  Spanwire__City__V1__CheckCoverageRequest
@@ -192,10 +290,11 @@ struct  Spanwire__City__V1__ComputeRouteRequest
   ProtobufCBinaryData *excluded_service_point_ids;
   uint32_t max_stops;
   double walking_metres_per_second;
+  uint32_t visitors;
 };
 #define SPANWIRE__CITY__V1__COMPUTE_ROUTE_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__city__v1__compute_route_request__descriptor) \
-    , {0,NULL}, NULL, NULL, NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0, 0 }
+    , {0,NULL}, NULL, NULL, NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0, 0, 0 }
 
 
 struct  Spanwire__City__V1__RouteStop
@@ -306,6 +405,82 @@ struct  Spanwire__City__V1__UnblockServicePointRequest
 #define SPANWIRE__CITY__V1__UNBLOCK_SERVICE_POINT_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__city__v1__unblock_service_point_request__descriptor) \
     , {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL} }
+
+
+struct  Spanwire__City__V1__CapacityReservation
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData reservation_id;
+  ProtobufCBinaryData service_point_id;
+  uint32_t visitors;
+  ProtobufCBinaryData holder;
+  Google__Protobuf__Timestamp *starts_at;
+  Google__Protobuf__Timestamp *expires_at;
+};
+#define SPANWIRE__CITY__V1__CAPACITY_RESERVATION__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__city__v1__capacity_reservation__descriptor) \
+    , {0,NULL}, {0,NULL}, 0, {0,NULL}, NULL, NULL }
+
+
+struct  Spanwire__City__V1__ReserveCapacityRequest
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData idempotency_key;
+  ProtobufCBinaryData service_point_id;
+  uint32_t visitors;
+  ProtobufCBinaryData holder;
+  Google__Protobuf__Timestamp *starts_at;
+  Google__Protobuf__Timestamp *expires_at;
+};
+#define SPANWIRE__CITY__V1__RESERVE_CAPACITY_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__city__v1__reserve_capacity_request__descriptor) \
+    , {0,NULL}, {0,NULL}, 0, {0,NULL}, NULL, NULL }
+
+
+struct  Spanwire__City__V1__ReserveCapacityResponse
+{
+  ProtobufCMessage base;
+  Spanwire__City__V1__CapacityReservation *reservation;
+  uint32_t free_capacity;
+};
+#define SPANWIRE__CITY__V1__RESERVE_CAPACITY_RESPONSE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__city__v1__reserve_capacity_response__descriptor) \
+    , NULL, 0 }
+
+
+struct  Spanwire__City__V1__ReleaseCapacityRequest
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData idempotency_key;
+  ProtobufCBinaryData reservation_id;
+};
+#define SPANWIRE__CITY__V1__RELEASE_CAPACITY_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__city__v1__release_capacity_request__descriptor) \
+    , {0,NULL}, {0,NULL} }
+
+
+struct  Spanwire__City__V1__ListReservationsRequest
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData service_point_id;
+  uint32_t page_size;
+  ProtobufCBinaryData page_token;
+};
+#define SPANWIRE__CITY__V1__LIST_RESERVATIONS_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__city__v1__list_reservations_request__descriptor) \
+    , {0,NULL}, 0, {0,NULL} }
+
+
+struct  Spanwire__City__V1__ListReservationsResponse
+{
+  ProtobufCMessage base;
+  size_t n_reservations;
+  Spanwire__City__V1__CapacityReservation **reservations;
+  ProtobufCBinaryData next_page_token;
+};
+#define SPANWIRE__CITY__V1__LIST_RESERVATIONS_RESPONSE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__city__v1__list_reservations_response__descriptor) \
+    , 0,NULL, {0,NULL} }
 
 
 /* Spanwire__City__V1__GeoPoint methods */
@@ -421,6 +596,120 @@ Spanwire__City__V1__ListServicePointsResponse *
                       const uint8_t       *data);
 void   spanwire__city__v1__list_service_points_response__free_unpacked
                      (Spanwire__City__V1__ListServicePointsResponse *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__City__V1__ListClustersRequest methods */
+void   spanwire__city__v1__list_clusters_request__init
+                     (Spanwire__City__V1__ListClustersRequest         *message);
+size_t spanwire__city__v1__list_clusters_request__get_packed_size
+                     (const Spanwire__City__V1__ListClustersRequest   *message);
+size_t spanwire__city__v1__list_clusters_request__pack
+                     (const Spanwire__City__V1__ListClustersRequest   *message,
+                      uint8_t             *out);
+size_t spanwire__city__v1__list_clusters_request__pack_to_buffer
+                     (const Spanwire__City__V1__ListClustersRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__City__V1__ListClustersRequest *
+       spanwire__city__v1__list_clusters_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__city__v1__list_clusters_request__free_unpacked
+                     (Spanwire__City__V1__ListClustersRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__City__V1__Cluster methods */
+void   spanwire__city__v1__cluster__init
+                     (Spanwire__City__V1__Cluster         *message);
+size_t spanwire__city__v1__cluster__get_packed_size
+                     (const Spanwire__City__V1__Cluster   *message);
+size_t spanwire__city__v1__cluster__pack
+                     (const Spanwire__City__V1__Cluster   *message,
+                      uint8_t             *out);
+size_t spanwire__city__v1__cluster__pack_to_buffer
+                     (const Spanwire__City__V1__Cluster   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__City__V1__Cluster *
+       spanwire__city__v1__cluster__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__city__v1__cluster__free_unpacked
+                     (Spanwire__City__V1__Cluster *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__City__V1__ListClustersResponse methods */
+void   spanwire__city__v1__list_clusters_response__init
+                     (Spanwire__City__V1__ListClustersResponse         *message);
+size_t spanwire__city__v1__list_clusters_response__get_packed_size
+                     (const Spanwire__City__V1__ListClustersResponse   *message);
+size_t spanwire__city__v1__list_clusters_response__pack
+                     (const Spanwire__City__V1__ListClustersResponse   *message,
+                      uint8_t             *out);
+size_t spanwire__city__v1__list_clusters_response__pack_to_buffer
+                     (const Spanwire__City__V1__ListClustersResponse   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__City__V1__ListClustersResponse *
+       spanwire__city__v1__list_clusters_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__city__v1__list_clusters_response__free_unpacked
+                     (Spanwire__City__V1__ListClustersResponse *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__City__V1__ExplainHoursRequest methods */
+void   spanwire__city__v1__explain_hours_request__init
+                     (Spanwire__City__V1__ExplainHoursRequest         *message);
+size_t spanwire__city__v1__explain_hours_request__get_packed_size
+                     (const Spanwire__City__V1__ExplainHoursRequest   *message);
+size_t spanwire__city__v1__explain_hours_request__pack
+                     (const Spanwire__City__V1__ExplainHoursRequest   *message,
+                      uint8_t             *out);
+size_t spanwire__city__v1__explain_hours_request__pack_to_buffer
+                     (const Spanwire__City__V1__ExplainHoursRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__City__V1__ExplainHoursRequest *
+       spanwire__city__v1__explain_hours_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__city__v1__explain_hours_request__free_unpacked
+                     (Spanwire__City__V1__ExplainHoursRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__City__V1__OpeningInterval methods */
+void   spanwire__city__v1__opening_interval__init
+                     (Spanwire__City__V1__OpeningInterval         *message);
+size_t spanwire__city__v1__opening_interval__get_packed_size
+                     (const Spanwire__City__V1__OpeningInterval   *message);
+size_t spanwire__city__v1__opening_interval__pack
+                     (const Spanwire__City__V1__OpeningInterval   *message,
+                      uint8_t             *out);
+size_t spanwire__city__v1__opening_interval__pack_to_buffer
+                     (const Spanwire__City__V1__OpeningInterval   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__City__V1__OpeningInterval *
+       spanwire__city__v1__opening_interval__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__city__v1__opening_interval__free_unpacked
+                     (Spanwire__City__V1__OpeningInterval *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__City__V1__ExplainHoursResponse methods */
+void   spanwire__city__v1__explain_hours_response__init
+                     (Spanwire__City__V1__ExplainHoursResponse         *message);
+size_t spanwire__city__v1__explain_hours_response__get_packed_size
+                     (const Spanwire__City__V1__ExplainHoursResponse   *message);
+size_t spanwire__city__v1__explain_hours_response__pack
+                     (const Spanwire__City__V1__ExplainHoursResponse   *message,
+                      uint8_t             *out);
+size_t spanwire__city__v1__explain_hours_response__pack_to_buffer
+                     (const Spanwire__City__V1__ExplainHoursResponse   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__City__V1__ExplainHoursResponse *
+       spanwire__city__v1__explain_hours_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__city__v1__explain_hours_response__free_unpacked
+                     (Spanwire__City__V1__ExplainHoursResponse *message,
                       ProtobufCAllocator *allocator);
 /* Spanwire__City__V1__CheckCoverageRequest methods */
 void   spanwire__city__v1__check_coverage_request__init
@@ -615,6 +904,120 @@ Spanwire__City__V1__UnblockServicePointRequest *
 void   spanwire__city__v1__unblock_service_point_request__free_unpacked
                      (Spanwire__City__V1__UnblockServicePointRequest *message,
                       ProtobufCAllocator *allocator);
+/* Spanwire__City__V1__CapacityReservation methods */
+void   spanwire__city__v1__capacity_reservation__init
+                     (Spanwire__City__V1__CapacityReservation         *message);
+size_t spanwire__city__v1__capacity_reservation__get_packed_size
+                     (const Spanwire__City__V1__CapacityReservation   *message);
+size_t spanwire__city__v1__capacity_reservation__pack
+                     (const Spanwire__City__V1__CapacityReservation   *message,
+                      uint8_t             *out);
+size_t spanwire__city__v1__capacity_reservation__pack_to_buffer
+                     (const Spanwire__City__V1__CapacityReservation   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__City__V1__CapacityReservation *
+       spanwire__city__v1__capacity_reservation__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__city__v1__capacity_reservation__free_unpacked
+                     (Spanwire__City__V1__CapacityReservation *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__City__V1__ReserveCapacityRequest methods */
+void   spanwire__city__v1__reserve_capacity_request__init
+                     (Spanwire__City__V1__ReserveCapacityRequest         *message);
+size_t spanwire__city__v1__reserve_capacity_request__get_packed_size
+                     (const Spanwire__City__V1__ReserveCapacityRequest   *message);
+size_t spanwire__city__v1__reserve_capacity_request__pack
+                     (const Spanwire__City__V1__ReserveCapacityRequest   *message,
+                      uint8_t             *out);
+size_t spanwire__city__v1__reserve_capacity_request__pack_to_buffer
+                     (const Spanwire__City__V1__ReserveCapacityRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__City__V1__ReserveCapacityRequest *
+       spanwire__city__v1__reserve_capacity_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__city__v1__reserve_capacity_request__free_unpacked
+                     (Spanwire__City__V1__ReserveCapacityRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__City__V1__ReserveCapacityResponse methods */
+void   spanwire__city__v1__reserve_capacity_response__init
+                     (Spanwire__City__V1__ReserveCapacityResponse         *message);
+size_t spanwire__city__v1__reserve_capacity_response__get_packed_size
+                     (const Spanwire__City__V1__ReserveCapacityResponse   *message);
+size_t spanwire__city__v1__reserve_capacity_response__pack
+                     (const Spanwire__City__V1__ReserveCapacityResponse   *message,
+                      uint8_t             *out);
+size_t spanwire__city__v1__reserve_capacity_response__pack_to_buffer
+                     (const Spanwire__City__V1__ReserveCapacityResponse   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__City__V1__ReserveCapacityResponse *
+       spanwire__city__v1__reserve_capacity_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__city__v1__reserve_capacity_response__free_unpacked
+                     (Spanwire__City__V1__ReserveCapacityResponse *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__City__V1__ReleaseCapacityRequest methods */
+void   spanwire__city__v1__release_capacity_request__init
+                     (Spanwire__City__V1__ReleaseCapacityRequest         *message);
+size_t spanwire__city__v1__release_capacity_request__get_packed_size
+                     (const Spanwire__City__V1__ReleaseCapacityRequest   *message);
+size_t spanwire__city__v1__release_capacity_request__pack
+                     (const Spanwire__City__V1__ReleaseCapacityRequest   *message,
+                      uint8_t             *out);
+size_t spanwire__city__v1__release_capacity_request__pack_to_buffer
+                     (const Spanwire__City__V1__ReleaseCapacityRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__City__V1__ReleaseCapacityRequest *
+       spanwire__city__v1__release_capacity_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__city__v1__release_capacity_request__free_unpacked
+                     (Spanwire__City__V1__ReleaseCapacityRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__City__V1__ListReservationsRequest methods */
+void   spanwire__city__v1__list_reservations_request__init
+                     (Spanwire__City__V1__ListReservationsRequest         *message);
+size_t spanwire__city__v1__list_reservations_request__get_packed_size
+                     (const Spanwire__City__V1__ListReservationsRequest   *message);
+size_t spanwire__city__v1__list_reservations_request__pack
+                     (const Spanwire__City__V1__ListReservationsRequest   *message,
+                      uint8_t             *out);
+size_t spanwire__city__v1__list_reservations_request__pack_to_buffer
+                     (const Spanwire__City__V1__ListReservationsRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__City__V1__ListReservationsRequest *
+       spanwire__city__v1__list_reservations_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__city__v1__list_reservations_request__free_unpacked
+                     (Spanwire__City__V1__ListReservationsRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__City__V1__ListReservationsResponse methods */
+void   spanwire__city__v1__list_reservations_response__init
+                     (Spanwire__City__V1__ListReservationsResponse         *message);
+size_t spanwire__city__v1__list_reservations_response__get_packed_size
+                     (const Spanwire__City__V1__ListReservationsResponse   *message);
+size_t spanwire__city__v1__list_reservations_response__pack
+                     (const Spanwire__City__V1__ListReservationsResponse   *message,
+                      uint8_t             *out);
+size_t spanwire__city__v1__list_reservations_response__pack_to_buffer
+                     (const Spanwire__City__V1__ListReservationsResponse   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__City__V1__ListReservationsResponse *
+       spanwire__city__v1__list_reservations_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__city__v1__list_reservations_response__free_unpacked
+                     (Spanwire__City__V1__ListReservationsResponse *message,
+                      ProtobufCAllocator *allocator);
 /* --- per-message closures --- */
 
 typedef void (*Spanwire__City__V1__GeoPoint_Closure)
@@ -634,6 +1037,24 @@ typedef void (*Spanwire__City__V1__ListServicePointsRequest_Closure)
                   void *closure_data);
 typedef void (*Spanwire__City__V1__ListServicePointsResponse_Closure)
                  (const Spanwire__City__V1__ListServicePointsResponse *message,
+                  void *closure_data);
+typedef void (*Spanwire__City__V1__ListClustersRequest_Closure)
+                 (const Spanwire__City__V1__ListClustersRequest *message,
+                  void *closure_data);
+typedef void (*Spanwire__City__V1__Cluster_Closure)
+                 (const Spanwire__City__V1__Cluster *message,
+                  void *closure_data);
+typedef void (*Spanwire__City__V1__ListClustersResponse_Closure)
+                 (const Spanwire__City__V1__ListClustersResponse *message,
+                  void *closure_data);
+typedef void (*Spanwire__City__V1__ExplainHoursRequest_Closure)
+                 (const Spanwire__City__V1__ExplainHoursRequest *message,
+                  void *closure_data);
+typedef void (*Spanwire__City__V1__OpeningInterval_Closure)
+                 (const Spanwire__City__V1__OpeningInterval *message,
+                  void *closure_data);
+typedef void (*Spanwire__City__V1__ExplainHoursResponse_Closure)
+                 (const Spanwire__City__V1__ExplainHoursResponse *message,
                   void *closure_data);
 typedef void (*Spanwire__City__V1__CheckCoverageRequest_Closure)
                  (const Spanwire__City__V1__CheckCoverageRequest *message,
@@ -668,6 +1089,24 @@ typedef void (*Spanwire__City__V1__BlockServicePointRequest_Closure)
 typedef void (*Spanwire__City__V1__UnblockServicePointRequest_Closure)
                  (const Spanwire__City__V1__UnblockServicePointRequest *message,
                   void *closure_data);
+typedef void (*Spanwire__City__V1__CapacityReservation_Closure)
+                 (const Spanwire__City__V1__CapacityReservation *message,
+                  void *closure_data);
+typedef void (*Spanwire__City__V1__ReserveCapacityRequest_Closure)
+                 (const Spanwire__City__V1__ReserveCapacityRequest *message,
+                  void *closure_data);
+typedef void (*Spanwire__City__V1__ReserveCapacityResponse_Closure)
+                 (const Spanwire__City__V1__ReserveCapacityResponse *message,
+                  void *closure_data);
+typedef void (*Spanwire__City__V1__ReleaseCapacityRequest_Closure)
+                 (const Spanwire__City__V1__ReleaseCapacityRequest *message,
+                  void *closure_data);
+typedef void (*Spanwire__City__V1__ListReservationsRequest_Closure)
+                 (const Spanwire__City__V1__ListReservationsRequest *message,
+                  void *closure_data);
+typedef void (*Spanwire__City__V1__ListReservationsResponse_Closure)
+                 (const Spanwire__City__V1__ListReservationsResponse *message,
+                  void *closure_data);
 
 /* --- services --- */
 
@@ -681,6 +1120,12 @@ extern const ProtobufCMessageDescriptor spanwire__city__v1__service_point_status
 extern const ProtobufCMessageDescriptor spanwire__city__v1__get_service_point_request__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__city__v1__list_service_points_request__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__city__v1__list_service_points_response__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__city__v1__list_clusters_request__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__city__v1__cluster__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__city__v1__list_clusters_response__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__city__v1__explain_hours_request__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__city__v1__opening_interval__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__city__v1__explain_hours_response__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__city__v1__check_coverage_request__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__city__v1__check_coverage_response__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__city__v1__compute_route_request__descriptor;
@@ -693,6 +1138,12 @@ extern const ProtobufCMessageDescriptor spanwire__city__v1__sync_service_points_
 extern const ProtobufCMessageDescriptor spanwire__city__v1__sync_service_points_response__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__city__v1__block_service_point_request__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__city__v1__unblock_service_point_request__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__city__v1__capacity_reservation__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__city__v1__reserve_capacity_request__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__city__v1__reserve_capacity_response__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__city__v1__release_capacity_request__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__city__v1__list_reservations_request__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__city__v1__list_reservations_response__descriptor;
 
 PROTOBUF_C__END_DECLS
 

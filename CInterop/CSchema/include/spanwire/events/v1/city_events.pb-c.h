@@ -20,6 +20,8 @@ typedef struct Spanwire__Events__V1__RouteComputed Spanwire__Events__V1__RouteCo
 typedef struct Spanwire__Events__V1__CoverageMissed Spanwire__Events__V1__CoverageMissed;
 typedef struct Spanwire__Events__V1__ServicePointBlocked Spanwire__Events__V1__ServicePointBlocked;
 typedef struct Spanwire__Events__V1__ServicePointUnblocked Spanwire__Events__V1__ServicePointUnblocked;
+typedef struct Spanwire__Events__V1__CapacityReserved Spanwire__Events__V1__CapacityReserved;
+typedef struct Spanwire__Events__V1__CapacityReleased Spanwire__Events__V1__CapacityReleased;
 
 
 /* --- enums --- */
@@ -38,10 +40,11 @@ struct  Spanwire__Events__V1__RouteComputed
   uint32_t excluded_closed;
   uint32_t excluded_unknown_hours;
   uint32_t excluded_blocked;
+  uint32_t excluded_full;
 };
 #define SPANWIRE__EVENTS__V1__ROUTE_COMPUTED__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__events__v1__route_computed__descriptor) \
-    , {0,NULL}, 0,NULL, 0, 0, 0, 0, 0 }
+    , {0,NULL}, 0,NULL, 0, 0, 0, 0, 0, 0 }
 
 
 struct  Spanwire__Events__V1__CoverageMissed
@@ -78,6 +81,32 @@ struct  Spanwire__Events__V1__ServicePointUnblocked
 #define SPANWIRE__EVENTS__V1__SERVICE_POINT_UNBLOCKED__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__events__v1__service_point_unblocked__descriptor) \
     , {0,NULL}, {0,NULL}, {0,NULL} }
+
+
+struct  Spanwire__Events__V1__CapacityReserved
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData reservation_id;
+  ProtobufCBinaryData service_point_id;
+  uint32_t visitors;
+  ProtobufCBinaryData holder;
+  Google__Protobuf__Timestamp *starts_at;
+  Google__Protobuf__Timestamp *expires_at;
+};
+#define SPANWIRE__EVENTS__V1__CAPACITY_RESERVED__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__events__v1__capacity_reserved__descriptor) \
+    , {0,NULL}, {0,NULL}, 0, {0,NULL}, NULL, NULL }
+
+
+struct  Spanwire__Events__V1__CapacityReleased
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData reservation_id;
+  ProtobufCBinaryData service_point_id;
+};
+#define SPANWIRE__EVENTS__V1__CAPACITY_RELEASED__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__events__v1__capacity_released__descriptor) \
+    , {0,NULL}, {0,NULL} }
 
 
 /* Spanwire__Events__V1__RouteComputed methods */
@@ -156,6 +185,44 @@ Spanwire__Events__V1__ServicePointUnblocked *
 void   spanwire__events__v1__service_point_unblocked__free_unpacked
                      (Spanwire__Events__V1__ServicePointUnblocked *message,
                       ProtobufCAllocator *allocator);
+/* Spanwire__Events__V1__CapacityReserved methods */
+void   spanwire__events__v1__capacity_reserved__init
+                     (Spanwire__Events__V1__CapacityReserved         *message);
+size_t spanwire__events__v1__capacity_reserved__get_packed_size
+                     (const Spanwire__Events__V1__CapacityReserved   *message);
+size_t spanwire__events__v1__capacity_reserved__pack
+                     (const Spanwire__Events__V1__CapacityReserved   *message,
+                      uint8_t             *out);
+size_t spanwire__events__v1__capacity_reserved__pack_to_buffer
+                     (const Spanwire__Events__V1__CapacityReserved   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Events__V1__CapacityReserved *
+       spanwire__events__v1__capacity_reserved__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__events__v1__capacity_reserved__free_unpacked
+                     (Spanwire__Events__V1__CapacityReserved *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Events__V1__CapacityReleased methods */
+void   spanwire__events__v1__capacity_released__init
+                     (Spanwire__Events__V1__CapacityReleased         *message);
+size_t spanwire__events__v1__capacity_released__get_packed_size
+                     (const Spanwire__Events__V1__CapacityReleased   *message);
+size_t spanwire__events__v1__capacity_released__pack
+                     (const Spanwire__Events__V1__CapacityReleased   *message,
+                      uint8_t             *out);
+size_t spanwire__events__v1__capacity_released__pack_to_buffer
+                     (const Spanwire__Events__V1__CapacityReleased   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Events__V1__CapacityReleased *
+       spanwire__events__v1__capacity_released__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__events__v1__capacity_released__free_unpacked
+                     (Spanwire__Events__V1__CapacityReleased *message,
+                      ProtobufCAllocator *allocator);
 /* --- per-message closures --- */
 
 typedef void (*Spanwire__Events__V1__RouteComputed_Closure)
@@ -170,6 +237,12 @@ typedef void (*Spanwire__Events__V1__ServicePointBlocked_Closure)
 typedef void (*Spanwire__Events__V1__ServicePointUnblocked_Closure)
                  (const Spanwire__Events__V1__ServicePointUnblocked *message,
                   void *closure_data);
+typedef void (*Spanwire__Events__V1__CapacityReserved_Closure)
+                 (const Spanwire__Events__V1__CapacityReserved *message,
+                  void *closure_data);
+typedef void (*Spanwire__Events__V1__CapacityReleased_Closure)
+                 (const Spanwire__Events__V1__CapacityReleased *message,
+                  void *closure_data);
 
 /* --- services --- */
 
@@ -180,6 +253,8 @@ extern const ProtobufCMessageDescriptor spanwire__events__v1__route_computed__de
 extern const ProtobufCMessageDescriptor spanwire__events__v1__coverage_missed__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__events__v1__service_point_blocked__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__events__v1__service_point_unblocked__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__events__v1__capacity_reserved__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__events__v1__capacity_released__descriptor;
 
 PROTOBUF_C__END_DECLS
 
