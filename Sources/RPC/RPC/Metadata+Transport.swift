@@ -21,13 +21,12 @@ extension Metadata {
   package init(records: UnsafeRawBufferPointer, count: Int) {
     if count == 0 { return }
     self.count = count
-    block = [UInt8](repeating: 0, count: records.count)
-    block.withUnsafeMutableBytes { $0.copyMemory(from: records) }
+    block = MetadataBlock(records)
   }
 
   package func forEachRecord(_ body: (Record) -> Void) {
     guard count > 0 else { return }
-    block.withUnsafeBytes { bytes in
+    block.withBytes { bytes in
       var offset = 0
       while offset < bytes.count {
         let record = Self.record(in: bytes, at: offset)
@@ -42,7 +41,7 @@ extension Metadata {
     guard count > 0 else { return }
     var name = name
     name.withUTF8 { wanted in
-      block.withUnsafeBytes { bytes in
+      block.withBytes { bytes in
         var offset = 0
         while offset < bytes.count {
           let record = Self.record(in: bytes, at: offset)
@@ -77,11 +76,13 @@ extension Metadata {
   mutating func append(form: Form, name: some Collection<UInt8>, value: some Collection<UInt8>) {
     precondition(name.count < Self.bytesMark && value.count <= UInt32.max, "metadata larger than any transport carries")
     let mark = UInt32(name.count) | (form == .bytes ? Self.bytesMark : 0), valueLength = UInt32(value.count)
-    block.reserveCapacity(block.count + Self.recordHeader + name.count + value.count)
-    withUnsafeBytes(of: mark) { block.append(contentsOf: $0) }
-    withUnsafeBytes(of: valueLength) { block.append(contentsOf: $0) }
-    block.append(contentsOf: name)
-    block.append(contentsOf: value)
+    let (nameCount, valueCount) = (name.count, value.count)
+    block.append(Self.recordHeader + nameCount + valueCount) { record in
+      record.storeBytes(of: mark, as: UInt32.self)
+      record.storeBytes(of: valueLength, toByteOffset: 4, as: UInt32.self)
+      UnsafeMutableRawBufferPointer(rebasing: record[Self.recordHeader..<Self.recordHeader + nameCount]).copyBytes(from: name)
+      UnsafeMutableRawBufferPointer(rebasing: record[(Self.recordHeader + nameCount)...]).copyBytes(from: value)
+    }
     count += 1
   }
 }

@@ -8,7 +8,7 @@ import SpanwireProtobuf
 public struct Metadata: Sendable {
   /// Records of: name length (4), its top bit set when the value is bytes; value length (4); name; value. Those of text are the records of
   /// `HTTP2Headers`, so that a server's transport hands over a whole block.
-  var block: [UInt8] = []
+  var block = MetadataBlock()
   /// How many records stand in the block.
   public internal(set) var count = 0
 
@@ -55,7 +55,7 @@ public struct Metadata: Sendable {
     if count == 0 {
       self = other
     } else {
-      block.append(contentsOf: other.block)
+      other.block.withBytes { bytes in block.append(bytes.count) { $0.copyMemory(from: bytes) } }
       count += other.count
     }
   }

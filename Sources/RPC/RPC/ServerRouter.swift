@@ -14,9 +14,11 @@ public final class ServerRouter: @unchecked Sendable {
   /// How large messages may be.
   public let limits: MessageLimits
 
+  /// The observer behind a pointer, so that a call copies nothing of it.
+  private let listener: UnsafeMutablePointer<any CallObserver>?
   private let routes: [MethodRoute]
-  /// The bytes of each path. Behind pointers, so that a search counts no reference.
-  private let paths: UnsafeMutablePointer<UnsafeRawBufferPointer>
+  /// Each route with the bytes of its path. Behind pointers, so that a search counts no reference.
+  private let places: UnsafeMutablePointer<(path: UnsafeRawBufferPointer, route: Unmanaged<MethodRoute>)>
   /// Open addressing: index into `routes` + 1, 0 for an empty slot. At most half full.
   private let slots: UnsafeMutablePointer<UInt16>
   private let mask: Int
@@ -28,6 +30,11 @@ public final class ServerRouter: @unchecked Sendable {
   ) {
     self.services = services.map(\.descriptor)
     self.observer = observer
+    listener = observer.map { observer in
+      let listener = UnsafeMutablePointer<any CallObserver>.allocate(capacity: 1)
+      listener.initialize(to: observer)
+      return listener
+    }
     self.limits = limits
     routes = services.flatMap(\.methods).map { $0.intercepted(by: interceptors) }
     precondition(Set(routes.map(\.method.path)).count == routes.count, "two methods of one path")
@@ -37,36 +44,39 @@ public final class ServerRouter: @unchecked Sendable {
     mask = size - 1
     slots = .allocate(capacity: size)
     slots.initialize(repeating: 0, count: size)
-    paths = .allocate(capacity: max(1, routes.count))
+    places = .allocate(capacity: max(1, routes.count))
     for (index, route) in routes.enumerated() {
       let path = UnsafeMutableRawBufferPointer.allocate(byteCount: route.method.path.utf8.count, alignment: 1)
       path.copyBytes(from: route.method.path.utf8)
-      paths[index] = UnsafeRawBufferPointer(path)
-      var slot = Self.hash(paths[index]) & mask
+      places[index] = (UnsafeRawBufferPointer(path), .passUnretained(route))
+      var slot = Self.hash(places[index].path) & mask
       while slots[slot] != 0 { slot = (slot + 1) & mask }
       slots[slot] = UInt16(index + 1)
     }
   }
 
   deinit {
-    for index in routes.indices { paths[index].deallocate() }
-    paths.deallocate()
+    listener?.deinitialize(count: 1)
+    listener?.deallocate()
+    for index in routes.indices { places[index].path.deallocate() }
+    places.deallocate()
     slots.deallocate()
   }
 
   /// The route of `/package.Service/Method`; nil when nobody serves it.
   public func route(of path: String) -> MethodRoute? {
     var path = path
-    return path.withUTF8 { route(of: UnsafeRawBufferPointer($0)) }
+    return path.withUTF8 { route(of: UnsafeRawBufferPointer($0))?.takeUnretainedValue() }
   }
 
-  /// As `route(of:)`, from header bytes.
-  package func route(of path: UnsafeRawBufferPointer) -> MethodRoute? {
+  /// As `route(of:)`, from header bytes; not counted, since it lives as long as the router.
+  package func route(of path: UnsafeRawBufferPointer) -> Unmanaged<MethodRoute>? {
     if path.isEmpty { return nil }
     var slot = Self.hash(path) & mask
     while slots[slot] != 0 {
-      let index = Int(slots[slot]) - 1
-      if paths[index].count == path.count, memcmp(paths[index].baseAddress!, path.baseAddress!, path.count) == 0 { return routes[index] }
+      let place = places + (Int(slots[slot]) - 1)
+      let known = place.pointee.path
+      if known.count == path.count, memcmp(known.baseAddress!, path.baseAddress!, path.count) == 0 { return place.pointee.route }
       slot = (slot + 1) & mask
     }
     return nil
@@ -115,7 +125,7 @@ public final class ServerRouter: @unchecked Sendable {
   /// Before the handler: tells the observer, and why the handler is not to run.
   package func begin(_ route: MethodRoute, _ context: ServerContext) -> (start: Deadline, refusal: RPCError?) {
     let start = Deadline.now()
-    observer?.callStarted(CallStart(side: .server, method: route.method, trace: context.trace, start: start))
+    listener?.pointee.callStarted(CallStart(side: .server, method: route.method, trace: context.trace, start: start))
     // The deadline may have passed while the call waited its turn: then the handler never runs.
     if context.deadline != .never, context.deadline.remaining(at: start) <= .zero { context.cancel(.deadlineExceeded) }
     return (start, context.cancellationCode.map { RPCError($0) })
@@ -127,7 +137,7 @@ public final class ServerRouter: @unchecked Sendable {
   ) -> RPCError? {
     // A handler that did not notice its cancellation has not answered in time all the same.
     let outcome = error ?? context.cancellationCode.map { RPCError($0) }
-    observer?.callEnded(
+    listener?.pointee.callEnded(
       CallRecord(
         side: .server, method: route.method, trace: context.trace, peer: context.peer.address, principal: context.principal,
         error: outcome, start: start, end: .now(), traffic: call.traffic))

@@ -50,7 +50,7 @@ final class HandlerTask: @unchecked Sendable {
       // In a scope of its own, so that nothing of the call is held while the task waits.
       do {
         let call = self.call!
-        let route = call.route!
+        let route = call.route!.takeUnretainedValue()
         let context = call.context
         let start: Deadline
         var error: RPCError?

@@ -14,8 +14,8 @@ final class ServerLoop: RoundEndTarget, @unchecked Sendable {
   let writer: UnsafeMutablePointer<MessageWriter>
   /// Response headers are put together here.
   let headers = HTTP2Headers()
-  /// Those of nearly every call.
-  let plainHeaders = HTTP2Headers()
+  /// Those of nearly every call. Every session's stream holds the loop.
+  let plainHeaders = HTTP2Headers(isLasting: true)
 
   /// The configuration's `requestTimeout`, in nanoseconds.
   let requestTimeout: UInt64

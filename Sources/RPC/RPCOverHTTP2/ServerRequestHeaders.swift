@@ -34,7 +34,7 @@ enum PlainAnswer {
 
 /// What the headers of a request say, and why they may not do. Read field by field as they come; what may be metadata stays in the stream's
 /// `headers`.
-struct RequestHeaders {
+struct RequestHeaders: ~Copyable {
   enum Refusal {
     case none
     /// An answer of HTTP, to what is no gRPC.
@@ -54,6 +54,20 @@ struct RequestHeaders {
   private var path: RPCError?
   private var unknownEncoding: String?
   private var traceState: String?
+
+  /// Forgets what was read. What is rarely there is looked at before it is let go.
+  mutating func reset() {
+    deadline = .never
+    isHead = false
+    isPost = false
+    isHealth = false
+    timeoutIsBad = false
+    contentType = .other
+    parent = nil
+    if path != nil { path = nil }
+    if unknownEncoding != nil { unknownEncoding = nil }
+    if traceState != nil { traceState = nil }
+  }
 
   /// The call's span, if the client traces.
   var trace: TraceContext? { parent.map { TraceContext(below: $0, state: traceState ?? "") } }

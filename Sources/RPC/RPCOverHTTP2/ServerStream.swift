@@ -12,8 +12,14 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
   // Sendable: everything mutable belongs to the loop, but what stands under "From other threads".
 
   let home: ServerLoop
-  @exclusivity(unchecked) private(set) var currentContext: ServerContext?
-  @exclusivity(unchecked) var route: MethodRoute?
+  @exclusivity(unchecked) private(set) var currentContext: ServerContext? {
+    didSet { held = currentContext.map { .passUnretained($0) } }
+  }
+  /// The same, for looks that need count no reference.
+  @exclusivity(unchecked) private(set) var held: Unmanaged<ServerContext>?
+  /// Not counted: the router keeps it, and outlives the stream.
+  @exclusivity(unchecked) var route: Unmanaged<MethodRoute>?
+  private var kind = MethodKind.unary
   // Behind pointers, so that no access to them is checked for overlap at run time.
   private let request: UnsafeMutablePointer<RequestHeaders>
   private let assembly: UnsafeMutablePointer<MessageAssembler>
@@ -91,7 +97,7 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
     recycle()
     currentContext = nil
     route = nil
-    request.pointee = RequestHeaders()
+    request.pointee.reset()
     _ = assembler.discard()
     requestEncoding = .identity
     responseCompression = nil
@@ -124,13 +130,15 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
     }
     guard let route, let connection else { preconditionFailure("a request belongs to no connection") }
     let deadline = request.pointee.deadline
+    let method = route._withUnsafeGuaranteedRef { $0.method }
+    kind = method.kind
     let context = ServerContext(
-      method: route.method, metadata: Metadata(records: headers.records, count: headers.count),
+      method: method, metadata: Metadata(records: headers.records, count: headers.count),
       peer: connection._withUnsafeGuaranteedRef { $0.peer }, deadline: deadline,
       trace: request.pointee.trace ?? (home.router.observer == nil ? nil : .root()), executor: loop)
     currentContext = context
     if deadline != .never, deadline.nanoseconds <= loop.now { return answer(.deadlineExceeded()) }
-    if route.method.kind.clientStreams {
+    if kind.clientStreams {
       startHandler()
     } else {
       phase = .request
@@ -155,7 +163,7 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
       if !census.isWhole {
         answer(Self.truncated)
       } else if census.messages != 1 {
-        answer(.unimplemented("\(route!.method.path) takes one request, not \(census.messages)"))
+        answer(.unimplemented("\(context.method.path) takes one request, not \(census.messages)"))
       } else {
         startHandler()
       }
@@ -205,7 +213,7 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
     handlerRuns = true
     let task = home.handlerTask()
     self.task = task
-    watch(until: context.deadline.nanoseconds)
+    watch(until: held?._withUnsafeGuaranteedRef { $0.deadline.nanoseconds } ?? .max)
     task.serve(self)
   }
 
@@ -221,7 +229,7 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
       phase = .ended
       unwatch()
       var outcome = outcome
-      if outcome == nil, !route!.method.kind.serverStreams, counts.messagesSent != 1 {
+      if outcome == nil, !kind.serverStreams, counts.messagesSent != 1 {
         outcome = .unimplemented("the handler gave \(counts.messagesSent) responses where it should give one")
       }
       sendStatus(outcome)
@@ -283,8 +291,8 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
 
   /// Sends the leading headers, once.
   func sendLeadingHeaders() {
-    guard !hasSentHeaders, isOpen, let context = currentContext else { return }
-    let metadata = context.responseMetadata
+    guard !hasSentHeaders, isOpen, let held else { return }
+    let metadata = held._withUnsafeGuaranteedRef { $0.responseMetadata }
     if responseCompression == nil, requestEncoding == .identity, metadata.isEmpty {
       return respond(home.plainHeaders, endsStream: false)
     }
@@ -324,7 +332,7 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
     } else {
       headers.add("grpc-status", "0")
     }
-    if let context = currentContext { headers.add(metadata: context.trailers) }
+    if let held { headers.add(metadata: held._withUnsafeGuaranteedRef { $0.trailers }) }
   }
 
   private func answerPlain() {

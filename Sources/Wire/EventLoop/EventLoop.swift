@@ -27,6 +27,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
 
   private let epoll: Int32
   private let wakeup: Int32
+  private let key = currentLoopKey
   private let thread = Mutex<pthread_t?>(nil)
   private let state = Atomic<UInt8>(State.created)
   @exclusivity(unchecked) private var jobs = JobRing()
@@ -82,7 +83,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
 
   /// Whether the calling thread is this loop's.
   public var isCurrent: Bool {
-    pthread_getspecific(currentLoopKey) == Unmanaged.passUnretained(self).toOpaque()
+    pthread_getspecific(key) == Unmanaged.passUnretained(self).toOpaque()
   }
 
   // MARK: Work

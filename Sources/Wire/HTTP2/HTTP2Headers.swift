@@ -7,8 +7,12 @@ public struct HTTP2Headers: ~Copyable {
   /// A handle, as the queue is.
   @usableFromInline let fieldCount: UnsafeMutablePointer<Int>
 
+  /// Whether the list stays as it is for as long as any session lives that is given it; then nothing of it is copied.
+  public let isLasting: Bool
+
   /// An empty list.
-  public init() {
+  public init(isLasting: Bool = false) {
+    self.isLasting = isLasting
     fieldCount = .allocate(capacity: 1)
     fieldCount.initialize(to: 0)
   }

@@ -246,20 +246,23 @@ public final class HTTP2Session {
     return nghttp2_submit_trailer(handle, stream.id, fields, count) == 0
   }
 
-  /// nghttp2 copies names and values, so the array lives only for a call.
+  /// The array lives only for a call: nghttp2 copies names and values unless they last, and the array itself.
   private func fill(_ headers: borrowing HTTP2Headers) -> Int {
     if headers.count > fieldCapacity {
       fields.deallocate()
       fieldCapacity = headers.count * 2
       fields = .allocate(capacity: fieldCapacity)
     }
+    let flags =
+      headers.isLasting
+      ? NGHTTP2_NV_FLAG_NO_COPY_NAME.rawValue | NGHTTP2_NV_FLAG_NO_COPY_VALUE.rawValue : NGHTTP2_NV_FLAG_NONE.rawValue
     var next = fields
     headers.forEach { name, value in
       next.initialize(
         to: nghttp2_nv(
           name: UnsafeMutablePointer(mutating: name.baseAddress!.assumingMemoryBound(to: UInt8.self)),
           value: UnsafeMutablePointer(mutating: (value.baseAddress ?? name.baseAddress!).assumingMemoryBound(to: UInt8.self)),
-          namelen: name.count, valuelen: value.count, flags: UInt8(NGHTTP2_NV_FLAG_NONE.rawValue)))
+          namelen: name.count, valuelen: value.count, flags: UInt8(truncatingIfNeeded: flags)))
       next += 1
     }
     return headers.count

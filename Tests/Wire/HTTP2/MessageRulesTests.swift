@@ -150,4 +150,22 @@ import Testing
       }
     }
   }
+
+  @Test("fields that come again, change, and come again in another place of their block are those that were sent")
+  func remembered() throws {
+    let (client, server) = (End(.client), End(.server))
+    try exchange(client, server)
+    for turn in 0..<40 {
+      let more = [("x-same", "s"), ("x-turn", "\(turn / 3)"), (turn % 7 == 0 ? "x-odd" : "x-usual", " v ")]
+      let fields = turn % 5 < 3 ? more : more.reversed()
+      try client.session.submitRequest(RecordingStream(), SpanwireHTTP2Tests.request(fields), hasBody: false)
+      try exchange(client, server)
+      let sent = fields.map { "\($0): \($1 == " v " ? "v" : $1)" }
+      guard case .headers(let received) = server.accepted.last?.events.first else {
+        Issue.record("no request came")
+        return
+      }
+      #expect(received.suffix(3) == sent[...])
+    }
+  }
 }
