@@ -102,6 +102,9 @@ class Server:
             self.process.wait(10)
         except subprocess.TimeoutExpired:
             self.process.kill()
+            self.process.wait()
+        if self.name == "spanwire" and self.process.returncode != 0:
+            sys.exit(f"spanwire did not end in good order: {self.process.returncode}")
 
     def h2load(self, connections, streams, requests, path, body, log=None):
         """Requests a second, and processor microseconds for each."""

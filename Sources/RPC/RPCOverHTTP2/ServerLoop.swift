@@ -141,6 +141,9 @@ final class ServerLoop: RoundEndTarget, @unchecked Sendable {
   }
 
   /// Whether a task that has served its call should wait for another; it must do so at once.
+  ///
+  /// Never inlined: the optimiser would move the reference that the list takes behind the wait, and a task that is dismissed would be gone.
+  @inline(never)
   func keep(_ task: HandlerTask) -> Bool {
     if isDraining || idleTaskCount == Self.maxIdleTasks { return false }
     task.nextIdle = idleTasks
