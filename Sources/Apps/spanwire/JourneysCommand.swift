@@ -162,7 +162,11 @@ func show(_ journey: JourneyInstance, json: Bool) throws {
     journey.nodes.map { node in
       var note = node.reason
       if let due = node.dueAt, node.state == .active { note = "until \(clockTime(due))" }
-      if node.awaitsWork { note = "waits for an answer" }
+      if node.awaitsWork {
+        note = "waits for an answer"
+      } else if node.kind == "agent", node.state == .active {
+        note = "waits for a decision"
+      }
       if !node.options.isEmpty { note = node.options.joined(separator: " | ") }
       let stands = journey.standingNodeIds.contains(node.nodeID) ? "→ " : "  "
       return [

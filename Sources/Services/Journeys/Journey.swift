@@ -127,6 +127,7 @@ public struct Journey: Sendable, Hashable {
           branches: visit == $0.visitNumber ? $0.branches : 0)
       }
     case .workRequested(let id): change(id, graph) { $0.awaitsWork = true }
+    case .workAnswered(let id): change(id, graph) { $0.awaitsWork = false }
     case .nodeCompleted(let id, let outcome, let place, _):
       finish(id, graph, .completed, outcome)
       if let parallel = graph.parallel(joinedBy: id) { standing.removeAll { parallel.nodes.contains($0) } }

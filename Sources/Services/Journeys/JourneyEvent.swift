@@ -60,12 +60,14 @@ public enum JourneyEvent: Sendable, Hashable {
   case aborted(Intervention)
   case failed(nodeID: String, reason: String)
   case workRequested(nodeID: String)
+  /// The answer came, and the node waits for what is made of it.
+  case workAnswered(nodeID: String)
   case tokensCounted(Int64)
 
   /// Whether the log tells of it; only those count in the revision.
   public var isLogged: Bool {
     switch self {
-    case .workRequested, .tokensCounted: false
+    case .workRequested, .workAnswered, .tokensCounted: false
     default: true
     }
   }

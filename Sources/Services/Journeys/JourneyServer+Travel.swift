@@ -89,43 +89,58 @@ extension JourneyServer {
     }
     try fields.finish()
 
-    let node = request.nodeID
-    let command: JourneyCommand
-    var redemption: PreparedRedemption?
-    switch request.step {
-    case .arrived(let arrived):
-      try await checkDoor(request, caller)
-      command = .arrive(nodeID: node, servicePointID: arrived.servicePointID.isEmpty ? nil : arrived.servicePointID)
-    case .choose(let choose): command = .choose(nodeID: node, option: choose.option)
-    case .acknowledge: command = .acknowledge(nodeID: node)
-    case .signal(let signal): command = .signal(name: signal.name, value: signal.value)
-    case .redeem, nil:
-      redemption = try await prepareRedemption(request, caller)
-      command = .redeem(nodeID: node)
-    }
+    let after = try await take(request, caller, context)
+    guard case .redeem = request.step, let record = after.nodes.first(where: { $0.nodeID == request.nodeID }), record.state == .active
+    else { return after }
+    // The step is done when Trutta's answer is in the journey; a repeated call waits for the same redemption.
+    try await settled(Self.workID(request.journeyInstanceID, request.nodeID, Int(record.visitNumber)))
+    return try await journey(request.journeyInstanceID, caller.tenant)
+  }
 
-    let step = JourneyStep(caller, environment, redemption: redemption)
+  private func take(_ request: AdvanceJourneyRequest, _ caller: Caller, _ context: ServerContext) async throws -> JourneyInstance {
     let id = request.journeyInstanceID
-    let after = try await once(request.idempotencyKey, request, context, step) { [self, redemption] tx in
+    let node = request.nodeID
+    let prepared: (command: JourneyCommand, redemption: PreparedRedemption?)
+    do {
+      prepared = try await prepare(request, caller)
+    } catch {
+      // A step that was taken needs nobody's leave again.
+      guard let done = try await recall(request.idempotencyKey, request, context, JourneyStep(caller, environment)) else { throw error }
+      return done
+    }
+    let step = JourneyStep(caller, environment, redemption: prepared.redemption)
+    return try await once(request.idempotencyKey, request, context, step) { [self, prepared] tx in
       var row = try find(id, caller.tenant, in: tx)
-      if let redemption {
+      if let redemption = prepared.redemption {
         // What Trutta says is there now is worth more than what the journey remembers.
         row = try walk(row, .workSucceeded(nodeID: "", visitNumber: 0, tokensLeft: redemption.held), step, in: tx)
       }
-      row = try walk(row, command, step, in: tx)
-      guard case .redeem = command else { return row }
-      guard let redemption, let record = row.journey.record(node) else { throw RPCError.aborted("the journey has just moved; try again") }
+      row = try walk(row, prepared.command, step, in: tx)
+      guard case .redeem = prepared.command else { return row }
+      guard let redemption = prepared.redemption, let record = row.journey.record(node) else {
+        throw RPCError.aborted("the journey has just moved; try again")
+      }
       if redemption.entitlement == nil {
         row = try walk(row, .workFailed(nodeID: node, visitNumber: record.visitNumber, reason: redemption.objection), step, in: tx)
       }
       return row
     }
-    guard case .redeem = command, let record = after.nodes.first(where: { $0.nodeID == node }), record.state == .active else {
-      return after
+  }
+
+  /// The command that a step is, after what must be asked of others first.
+  private func prepare(
+    _ request: AdvanceJourneyRequest, _ caller: Caller
+  ) async throws -> (command: JourneyCommand, redemption: PreparedRedemption?) {
+    let node = request.nodeID
+    switch request.step {
+    case .arrived(let arrived):
+      try await checkDoor(request, caller)
+      return (.arrive(nodeID: node, servicePointID: arrived.servicePointID.nonEmpty), nil)
+    case .choose(let choose): return (.choose(nodeID: node, option: choose.option), nil)
+    case .acknowledge: return (.acknowledge(nodeID: node), nil)
+    case .signal(let signal): return (.signal(name: signal.name, value: signal.value), nil)
+    case .redeem, nil: return (.redeem(nodeID: node), try await prepareRedemption(request, caller))
     }
-    // The step is done when Trutta's answer is in the journey; a repeated call waits for the same redemption.
-    try await settled(Self.workID(id, node, Int(record.visitNumber)))
-    return try await journey(id, caller.tenant)
   }
 
   /// Waits until an effect has ended and the journey has made something of it.

@@ -131,7 +131,7 @@ extension JourneyWalk {
     switch graph.node(id)?.kind {
     case .redeem?: try complete(record.nodeID, "completed")
     case .agent(_, _, let waits)? where !waits: try complete(record.nodeID, "completed")
-    default: break  // a recommendation waits for its decision, a visit for the traveller
+    default: emit(.workAnswered(nodeID: id))  // a recommendation waits for its decision
     }
   }
 
@@ -139,7 +139,7 @@ extension JourneyWalk {
     guard awaiting(id, visit) != nil, let kind = graph.node(id)?.kind else { return }
     // While a recommendation is awaited she may ask an agent herself: that this one failed ends nothing, unless the document says so.
     let edge = kind.waitsForDecision ? graph.edges(from: id).first { $0.on == "failed" && holds($0) } : way(from: id, "failed")
-    if kind.waitsForDecision && edge == nil { return }
+    if kind.waitsForDecision && edge == nil { return emit(.workAnswered(nodeID: id)) }
     emit(.nodeFailed(nodeID: id, reason: reason))
     if let edge {
       enter(edge.to, from: id)

@@ -135,7 +135,10 @@ struct JourneyDocumentTests {
     await world.environment.effects.settled()
     let request = try #require(world.neighbours.facts.withLock { $0.submitted.first })
     try await world.endTask(request, with: AgentTaskFailed(message: "no model"))
-    #expect(try await world.journey(id).stands == "plan active")
+    let after = try await world.journey(id)
+    #expect(after.stands == "plan active")
+    #expect(after.nodes.contains { $0.awaitsWork } == false)
+    #expect(try await world.server.verify().allSatisfy(\.isSound))
     await world.stop()
   }
 }
