@@ -147,7 +147,7 @@ let platform: [Target] = [
   room("Services/Observability", ["SpanwireTelemetry", "SpanwireServiceKit", "SpanwireSchema"]),
   tests("Services/CityGraph", ["SpanwireEventLoop"], exclude: ["opening_hours_oracle.py"]),
   tests("Services/Journeys", ["SpanwireRPCInProcess"]),
-  tests("Services/Gateway", ["SpanwireRPCInProcess"]),
+  tests("Services/Gateway", ["SpanwirePolicy", "SpanwireRegistry", "SpanwireRPCInProcess"]),
   tests("Services/Entitlements", ["SpanwireEventLoop"]),
   tests("Services/Policy"),
   tests("Services/Registry", ["SpanwirePolicy", "SpanwireRPCInProcess"]),

@@ -965,6 +965,9 @@ static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__action_dec
 static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__bundle__table(void) {
   return &spanwire__registry__v1__bundle__descriptor;
 }
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__definition_name__table(void) {
+  return &spanwire__registry__v1__definition_name__descriptor;
+}
 static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__market__table(void) {
   return &spanwire__registry__v1__market__descriptor;
 }
@@ -1019,6 +1022,42 @@ static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__experime
 static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__agent_definition__table(void) {
   return &spanwire__registry__v1__agent_definition__descriptor;
 }
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__tool_capability__table(void) {
+  return &spanwire__registry__v1__tool_capability__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__model_policy__table(void) {
+  return &spanwire__registry__v1__model_policy__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__model_route__table(void) {
+  return &spanwire__registry__v1__model_route__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__route_conditions__table(void) {
+  return &spanwire__registry__v1__route_conditions__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__flag_definition__table(void) {
+  return &spanwire__registry__v1__flag_definition__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__policy_definition__table(void) {
+  return &spanwire__registry__v1__policy_definition__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__budget_policy__table(void) {
+  return &spanwire__registry__v1__budget_policy__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__rate_limit_policy__table(void) {
+  return &spanwire__registry__v1__rate_limit_policy__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__allowlist_policy__table(void) {
+  return &spanwire__registry__v1__allowlist_policy__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__safety_policy__table(void) {
+  return &spanwire__registry__v1__safety_policy__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__role_definition__table(void) {
+  return &spanwire__registry__v1__role_definition__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__approval_row__table(void) {
+  return &spanwire__registry__v1__approval_row__descriptor;
+}
 static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__definition__table(void) {
   return &spanwire__registry__v1__definition__descriptor;
 }
@@ -1034,8 +1073,20 @@ static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__apply_re
 static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__diff_request__table(void) {
   return &spanwire__registry__v1__diff_request__descriptor;
 }
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__problem__table(void) {
+  return &spanwire__registry__v1__problem__descriptor;
+}
 static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__diff_response__table(void) {
   return &spanwire__registry__v1__diff_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__rollback_request__table(void) {
+  return &spanwire__registry__v1__rollback_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__list_revisions_request__table(void) {
+  return &spanwire__registry__v1__list_revisions_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__list_revisions_response__table(void) {
+  return &spanwire__registry__v1__list_revisions_response__descriptor;
 }
 static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__get_definition_request__table(void) {
   return &spanwire__registry__v1__get_definition_request__descriptor;

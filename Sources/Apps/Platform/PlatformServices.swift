@@ -78,7 +78,8 @@ package final class PlatformServices: Sendable {
           } catch {
             return "\(error)"
           }
-        }))
+        },
+        timeZone: { CityTimeZone(identifier: $0) != nil }))
     let policy = PolicyServer(clock: clock)
     gateway = GatewayServer(
       environment: environment,

@@ -1,64 +1,91 @@
 import ArgumentParser
 import SpanwireSchema
+import SpanwireServiceKit
 
 struct SessionsCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "sessions", abstract: "List sessions, show one, or act on one.",
-    subcommands: [SessionsList.self, SessionsShow.self, SessionsControl.self], defaultSubcommand: SessionsList.self)
+    commandName: "sessions", abstract: "Find sessions, take one through its life, or act on it as an operator.",
+    discussion: """
+      A session is somebody's use of a product. It goes created → preflight → ready → active → post_journey → completed, and may be \
+      cancelled or fail before it is over. Open one, buy a pass in it, start its journey and take its steps ('spanwire journeys'), \
+      ask agents and decide what they propose, close it. Operators watch, and control what goes wrong.
+      """,
+    subcommands: [
+      SessionsList.self, SessionsShow.self, SessionsWatch.self, SessionsOpen.self, SessionsBuy.self, SessionsAsk.self,
+      SessionsAccept.self, SessionsReject.self, SessionsClose.self, SessionsControl.self, SessionsAbortAll.self,
+    ], defaultSubcommand: SessionsList.self)
+}
+
+extension SessionState: ExpressibleByArgument {
+  /// As events call it: `post_journey`.
+  var word: String { snakeCase("\(self)") }
+
+  public init?(argument: String) {
+    guard let state = Self.allCases.first(where: { $0 != .unspecified && $0.word == argument.lowercased() }) else { return nil }
+    self = state
+  }
+
+  public static var allValueStrings: [String] { allCases.filter { $0 != .unspecified }.map(\.word) }
+}
+
+/// Which sessions are meant.
+struct SessionFilter: ParsableArguments {
+  @Option(help: "Only sessions of this user.") var user: String = ""
+  @Option(help: "Only sessions on this product.") var product: String = ""
+  @Option(help: "Only sessions on this version of a product.") var version: String = ""
+  @Option(help: "Only sessions in this market, such as AT-VIE.") var market: String = ""
+  @Option(help: "Only sessions in this state.") var state: SessionState?
+  @Flag(inversion: .prefixedNo, help: "Only sessions that are flagged as risky, or only those that are not.") var risk: Bool?
+  @Option(help: "Only sessions opened at this moment or later, such as 2026-05-04T09:00:00Z.") var from: String = ""
+  @Option(help: "Only sessions opened before this moment.") var before: String = ""
+
+  func request() throws -> ListSessionsRequest {
+    ListSessionsRequest(
+      state: state ?? .unspecified, userID: user, productID: product, productVersionID: version, marketCode: market, riskFlagged: risk,
+      createdFrom: try moment(from, "--from"), createdBefore: try moment(before, "--before"))
+  }
+
+  mutating func validate() throws { _ = try request() }
+
+  /// Hands on the sessions, newest first, until there are no more or the body says false.
+  func each(_ gateway: ProductRuntimeGatewayClient, pageSize: Int = 200, _ body: (ProductRuntimeSession) async throws -> Bool) async throws
+  {
+    var request = try request()
+    request.pageSize = UInt32(pageSize)
+    repeat {
+      let page = try await gateway.listSessions(request)
+      for session in page.sessions where try await !body(session) { return }
+      request.pageToken = page.nextPageToken
+    } while !request.pageToken.isEmpty
+  }
 }
 
 struct SessionsList: AsyncParsableCommand {
   static let configuration = CommandConfiguration(commandName: "list", abstract: "List sessions, newest first.")
 
   @OptionGroup var connection: ConnectionOptions
-  @Option(help: "Only sessions of this user.") var user: String = ""
-  @Option(help: "Only sessions on this product.") var product: String = ""
-  @Option(help: "Only sessions in this state, such as active.") var state: String = ""
+  @OptionGroup var filter: SessionFilter
   @Option(help: "How many at most.") var limit: Int = 50
   @Flag(help: "Print JSON, one session a line.") var json = false
 
-  func wantedState() throws -> SessionState {
-    switch state.lowercased() {
-    case "": .unspecified
-    case "created": .created
-    case "preflight": .preflight
-    case "ready": .ready
-    case "active": .active
-    case "post_journey": .postJourney
-    case "completed": .completed
-    case "cancelled": .cancelled
-    case "failed": .failed
-    default: throw ValidationError("no session is ever '\(state)'")
-    }
-  }
-
   mutating func validate() throws {
-    _ = try wantedState()
     if limit < 1 { throw ValidationError("--limit must be at least 1") }
   }
 
   func run() async throws {
     try await reportingFailures {
-      let gateway = ProductRuntimeGatewayClient(try await connection.channel())
-      var request = ListSessionsRequest(state: try wantedState(), userID: user, productID: product)
-      var sessions: [ProductRuntimeSession] = []
-      repeat {
-        request.pageSize = UInt32(min(500, limit - sessions.count))
-        let page = try await gateway.listSessions(request)
-        sessions += page.sessions
-        request.pageToken = page.nextPageToken
-      } while !request.pageToken.isEmpty && sessions.count < limit
-      if json {
-        for session in sessions { try printJSON(session) }
-      } else {
-        printTable(
-          ["SESSION", "STATE", "PRODUCT", "USER", "JOURNEY", "FLAGS"],
-          sessions.map {
-            [
-              $0.productRuntimeSessionID, "\($0.state)", $0.productID, $0.userID, $0.journeyInstanceID, $0.riskFlagged ? "risk" : "",
-            ]
-          })
+      var rows: [[String]] = []
+      var seen = 0
+      try await filter.each(ProductRuntimeGatewayClient(try await connection.channel()), pageSize: min(limit, 200)) { session in
+        if json { try printJSON(session) }
+        rows.append([
+          session.productRuntimeSessionID, session.state.word, session.productVersionID, session.marketCode, session.userID,
+          session.journeyInstanceID, session.riskFlagged ? "risk" : "",
+        ])
+        seen += 1
+        return seen < limit
       }
+      if !json { printTable(["SESSION", "STATE", "PRODUCT", "MARKET", "USER", "JOURNEY", "FLAGS"], rows) }
     }
   }
 }
@@ -81,72 +108,46 @@ struct SessionsShow: AsyncParsableCommand {
       if json {
         try printJSON(session)
         if let journey { try printJSON(journey) }
-        return
-      }
-      print("\(session.productRuntimeSessionID)  \(session.state)  \(session.stateReason)")
-      print("  product  \(session.productVersionID) in \(session.marketCode)")
-      print("  user     \(printable(session.userID))\(session.riskFlagged ? "  (risk)" : "")")
-      print("  passes   \(session.entitlementIds.joined(separator: " "))")
-      if let journey {
-        print("  journey  \(journey.journeyInstanceID)  \(journey.state)  stop \(journey.nextStop) of \(journey.route.count)")
-        printTable(
-          ["  NODE", "STATE", "OUTCOME", "PLACE"],
-          journey.nodes.map { ["  \($0.nodeID)", "\($0.state)", $0.outcome, $0.servicePointID] })
+      } else {
+        printSession(session)
+        if let journey { try show(journey, json: false) }
       }
     }
   }
 }
 
-struct SessionsControl: AsyncParsableCommand {
+struct SessionsWatch: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "control", abstract: "Act on a running platform as an operator: cancel, flag, skip, block.",
-    discussion: """
-      Actions: cancel, complete, flag-risk, unflag-risk, abort-journey (TARGET is a session); skip-node, complete-node (TARGET is a \
-      session, --node names the node); block, unblock (TARGET is a service point; --until ends the block by itself). Each needs \
-      --reason and is audited.
-      """)
+    commandName: "watch", abstract: "Follow what happens to one session, from its beginning or from a cursor.",
+    discussion: "Every line begins with the event's position, which is the cursor to resume after.")
 
   @OptionGroup var connection: ConnectionOptions
-  @Argument(help: "What to do.") var action: String
-  @Argument(help: "A session, or a service point.") var target: String
-  @Option(help: "Why; it stands in the audit.") var reason: String
-  @Option(help: "The node, for skip-node and complete-node.") var node: String = ""
-  @Option(help: "When a block ends by itself, such as 2026-05-04T18:00:00Z; without it, not before unblock.") var until: String = ""
-  @Option(help: "The incident this belongs to; one is opened when none is named.") var incident: String = ""
-  @Option(help: "Makes a repeated command safe; by default a new one each time.") var idempotencyKey: String?
-  @Flag(help: "Print JSON.") var json = false
-
-  func request() throws -> ApplyControlRequest.Action {
-    switch action {
-    case "cancel": .cancelSession(CancelSession(productRuntimeSessionID: target))
-    case "complete": .forceCompleteSession(ForceCompleteSession(productRuntimeSessionID: target))
-    case "flag-risk": .flagSessionRisk(FlagSessionRisk(productRuntimeSessionID: target, flagged: true))
-    case "unflag-risk": .flagSessionRisk(FlagSessionRisk(productRuntimeSessionID: target, flagged: false))
-    case "abort-journey": .forceAbortJourney(ForceAbortJourney(productRuntimeSessionID: target))
-    case "skip-node": .forceSkipNode(ForceSkipNode(productRuntimeSessionID: target, nodeID: node))
-    case "complete-node": .forceCompleteNode(ForceCompleteNode(productRuntimeSessionID: target, nodeID: node))
-    case "block": .blockServicePoint(BlockServicePoint(servicePointID: target, until: try moment(until, "--until")))
-    case "unblock": .unblockServicePoint(UnblockServicePoint(servicePointID: target))
-    default: throw ValidationError("no such action: '\(action)'")
-    }
-  }
-
-  mutating func validate() throws {
-    _ = try request()
-    if action.hasSuffix("-node"), node.isEmpty { throw ValidationError("\(action) needs --node") }
-  }
+  @Argument(help: "The session's id, PRS-….") var id: String
+  @Option(name: .customLong("type"), help: "Only types that match this glob, such as 'journey.*'; may be given several times.")
+  var types: [String] = []
+  @Option(help: "Resume after this position.") var cursor: String = ""
+  @Flag(help: "Stop at the present end.") var untilEnd = false
+  @Flag(help: "Print JSON, one envelope a line.") var json = false
 
   func run() async throws {
+    lineBuffered()
     try await reportingFailures {
       let gateway = ProductRuntimeGatewayClient(try await connection.channel())
-      let response = try await gateway.applyControl(
-        ApplyControlRequest(
-          idempotencyKey: idempotencyKey ?? newIdempotencyKey(), reason: reason, incidentID: incident, action: try request()))
-      if json {
-        try printJSON(response)
-      } else {
-        print("done: \(action) \(printable(target)), incident \(response.incidentID), audit \(response.auditEventID)")
+      let request = WatchSessionRequest(productRuntimeSessionID: id, cursor: cursor, types: types, untilEnd: untilEnd)
+      for try await response in try await gateway.watchSession(request) {
+        if case .event(let event) = response.item { try json ? printJSON(event) : print(line(of: event)) }
       }
     }
   }
+}
+
+// MARK: Printing
+
+func printSession(_ session: ProductRuntimeSession) {
+  print(printable("\(session.productRuntimeSessionID)  \(session.state.word)  \(session.stateReason)"))
+  print(printable("  product  \(session.productVersionID) in \(session.marketCode), configured by \(session.runtimeSnapshotRef)"))
+  print("  user     \(printable(session.userID))\(session.riskFlagged ? "  (risk)" : "")")
+  if let created = session.createdAt { print("  opened   \(RFC3339.format(created.nanosecondsSinceEpoch))") }
+  print("  passes   \(printable(session.entitlementIds.joined(separator: " ")))")
+  for (experiment, variant) in session.experimentVariants { print(printable("  \(experiment) → \(variant)")) }
 }

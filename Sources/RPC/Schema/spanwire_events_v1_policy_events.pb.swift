@@ -30,9 +30,10 @@ public let spanwireEventsV1PolicyEventsFile: GeneratedFile = GeneratedFile(
     IAEoCVIHdG9TdGFnZRIUCgVhY3RvchgEIAEoCVIFYWN0b3ISFgoGcmVhc29uGAUgASgJUgZyZWFzb246IrK7GB4KGHBvbGljeS5mbGFnLnRyYW5zaXRpb25l\
     ZBABGAEi5AEKD1JlZ2lzdHJ5QXBwbGllZBIaCghyZXZpc2lvbhgBIAEoBFIIcmV2aXNpb24SIQoMY29udGVudF9oYXNoGAIgASgJUgtjb250ZW50SGFzaBIU\
     CgVhZGRlZBgDIAMoCVIFYWRkZWQSGAoHY2hhbmdlZBgEIAMoCVIHY2hhbmdlZBIYCgdyZW1vdmVkGAUgAygJUgdyZW1vdmVkEhQKBWFjdG9yGAYgASgJUgVh\
-    Y3RvchIWCgZyZWFzb24YByABKAlSBnJlYXNvbjoasrsYFgoQcmVnaXN0cnkuYXBwbGllZBABGAEinwEKElJlZ2lzdHJ5Um9sbGVkQmFjaxIaCghyZXZpc2lv\
+    Y3RvchIWCgZyZWFzb24YByABKAlSBnJlYXNvbjoasrsYFgoQcmVnaXN0cnkuYXBwbGllZBABGAEijAIKElJlZ2lzdHJ5Um9sbGVkQmFjaxIaCghyZXZpc2lv\
     bhgBIAEoBFIIcmV2aXNpb24SHwoLdG9fcmV2aXNpb24YAiABKARSCnRvUmV2aXNpb24SFAoFYWN0b3IYAyABKAlSBWFjdG9yEhYKBnJlYXNvbhgEIAEoCVIG\
-    cmVhc29uOh6yuxgaChRyZWdpc3RyeS5yb2xsZWRfYmFjaxABGAFCA7oCAGIGcHJvdG8z
+    cmVhc29uEiEKDGNvbnRlbnRfaGFzaBgFIAEoCVILY29udGVudEhhc2gSFAoFYWRkZWQYBiADKAlSBWFkZGVkEhgKB2NoYW5nZWQYByADKAlSB2NoYW5nZWQS\
+    GAoHcmVtb3ZlZBgIIAMoCVIHcmVtb3ZlZDoesrsYGgoUcmVnaXN0cnkucm9sbGVkX2JhY2sQARgBQgO6AgBiBnByb3RvMw==
     """,
   dependencies: { [googleProtobufTimestampFile, spanwireOptionsV1OptionsFile] })
 
@@ -619,6 +620,10 @@ public struct RegistryRolledBack: Message {
   public var toRevision: UInt64
   public var `actor`: String
   public var reason: String
+  public var contentHash: String
+  public var added: [String]
+  public var changed: [String]
+  public var removed: [String]
   public var unknownFields: UnknownFields
 
   public init() {
@@ -626,6 +631,10 @@ public struct RegistryRolledBack: Message {
     self.toRevision = 0
     self.`actor` = ""
     self.reason = ""
+    self.contentHash = ""
+    self.added = []
+    self.changed = []
+    self.removed = []
     self.unknownFields = UnknownFields()
   }
 
@@ -633,18 +642,26 @@ public struct RegistryRolledBack: Message {
     revision: UInt64 = 0,
     toRevision: UInt64 = 0,
     `actor`: String = "",
-    reason: String = ""
+    reason: String = "",
+    contentHash: String = "",
+    added: [String] = [],
+    changed: [String] = [],
+    removed: [String] = []
   ) {
     self.revision = revision
     self.toRevision = toRevision
     self.`actor` = `actor`
     self.reason = reason
+    self.contentHash = contentHash
+    self.added = added
+    self.changed = changed
+    self.removed = removed
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.events.v1.RegistryRolledBack"
   public static var file: GeneratedFile { spanwireEventsV1PolicyEventsFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__registry_rolled_back__table(), strings: [3, 4])
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__registry_rolled_back__table(), strings: [3, 4, 5, 6, 7, 8])
 
   public init(cStruct: UnsafeRawPointer) {
     let c = cStruct.assumingMemoryBound(to: Spanwire__Events__V1__RegistryRolledBack.self)
@@ -652,11 +669,19 @@ public struct RegistryRolledBack: Message {
     self.toRevision = c.pointee.to_revision
     self.`actor` = CField.string(c.pointee.actor)
     self.reason = CField.string(c.pointee.reason)
+    self.contentHash = CField.string(c.pointee.content_hash)
+    self.added = CField.strings(c.pointee.n_added, c.pointee.added)
+    self.changed = CField.strings(c.pointee.n_changed, c.pointee.changed)
+    self.removed = CField.strings(c.pointee.n_removed, c.pointee.removed)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.string(8, repeated: self.removed)
+    writer.string(7, repeated: self.changed)
+    writer.string(6, repeated: self.added)
+    writer.string(5, self.contentHash)
     writer.string(4, self.reason)
     writer.string(3, self.`actor`)
     writer.uint64(2, self.toRevision)

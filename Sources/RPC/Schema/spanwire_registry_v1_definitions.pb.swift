@@ -9,46 +9,208 @@ public let spanwireRegistryV1DefinitionsFile: GeneratedFile = GeneratedFile(
   name: "spanwire/registry/v1/definitions.proto",
   base64: """
     CiZzcGFud2lyZS9yZWdpc3RyeS92MS9kZWZpbml0aW9ucy5wcm90bxIUc3BhbndpcmUucmVnaXN0cnkudjEaHmdvb2dsZS9wcm90b2J1Zi9kdXJhdGlvbi5w\
-    cm90bxoac3BhbndpcmUvY2l0eS92MS9sZW0ucHJvdG8aI3NwYW53aXJlL2pvdXJuZXlzL3YxL2RvY3VtZW50LnByb3RvGh1zcGFud2lyZS9tb25leS92MS9t\
-    b25leS5wcm90byL1BQoGQnVuZGxlEhsKCWJ1bmRsZV9pZBgBIAEoCVIIYnVuZGxlSWQSIAoLZGVzY3JpcHRpb24YAiABKAlSC2Rlc2NyaXB0aW9uEiIKDGF0\
-    dHJpYnV0aW9ucxgDIAMoCVIMYXR0cmlidXRpb25zEjYKB21hcmtldHMYBCADKAsyHC5zcGFud2lyZS5yZWdpc3RyeS52MS5NYXJrZXRSB21hcmtldHMSOQoI\
-    cHJvZHVjdHMYBSADKAsyHS5zcGFud2lyZS5yZWdpc3RyeS52MS5Qcm9kdWN0Ughwcm9kdWN0cxJPChBwcm9kdWN0X3ZlcnNpb25zGAYgAygLMiQuc3Bhbndp\
-    cmUucmVnaXN0cnkudjEuUHJvZHVjdFZlcnNpb25SD3Byb2R1Y3RWZXJzaW9ucxI5Cghwcm9maWxlcxgHIAMoCzIdLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLlBy\
-    b2ZpbGVSCHByb2ZpbGVzElIKEWpvdXJuZXlfZG9jdW1lbnRzGAggAygLMiUuc3BhbndpcmUuam91cm5leXMudjEuSm91cm5leURvY3VtZW50UhBqb3VybmV5\
-    RG9jdW1lbnRzEkUKDnNlcnZpY2VfcG9pbnRzGAkgAygLMh4uc3BhbndpcmUuY2l0eS52MS5TZXJ2aWNlUG9pbnRSDXNlcnZpY2VQb2ludHMSMwoGdG9rZW5z\
-    GAogAygLMhsuc3BhbndpcmUucmVnaXN0cnkudjEuVG9rZW5SBnRva2VucxI2Cgd2ZW5kb3JzGAsgAygLMhwuc3BhbndpcmUucmVnaXN0cnkudjEuVmVuZG9y\
-    Ugd2ZW5kb3JzEkIKC2V4cGVyaW1lbnRzGAwgAygLMiAuc3BhbndpcmUucmVnaXN0cnkudjEuRXhwZXJpbWVudFILZXhwZXJpbWVudHMSPQoGYWdlbnRzGA0g\
-    AygLMiUuc3BhbndpcmUucmVnaXN0cnkudjEuQWdlbnREZWZpbml0aW9uUgZhZ2VudHMirQEKBk1hcmtldBIfCgttYXJrZXRfY29kZRgBIAEoCVIKbWFya2V0\
-    Q29kZRISCgRuYW1lGAIgASgJUgRuYW1lEhsKCWNpdHlfY29kZRgDIAEoCVIIY2l0eUNvZGUSGwoJdGltZV96b25lGAQgASgJUgh0aW1lWm9uZRIaCghjdXJy\
-    ZW5jeRgFIAEoCVIIY3VycmVuY3kSGAoHY291bnRyeRgGIAEoCVIHY291bnRyeSJsCgdQcm9kdWN0Eh0KCnByb2R1Y3RfaWQYASABKAlSCXByb2R1Y3RJZBIU\
-    CgV0aXRsZRgCIAEoCVIFdGl0bGUSLAoSY3VycmVudF92ZXJzaW9uX2lkGAMgASgJUhBjdXJyZW50VmVyc2lvbklkIs4CCg5Qcm9kdWN0VmVyc2lvbhIsChJw\
-    cm9kdWN0X3ZlcnNpb25faWQYASABKAlSEHByb2R1Y3RWZXJzaW9uSWQSHQoKcHJvZHVjdF9pZBgCIAEoCVIJcHJvZHVjdElkEhgKB3ZlcnNpb24YAyABKAlS\
-    B3ZlcnNpb24SFAoFdGl0bGUYBCABKAlSBXRpdGxlEiEKDG1hcmtldF9jb2RlcxgFIAMoCVILbWFya2V0Q29kZXMSGgoIc2VnbWVudHMYBiADKAlSCHNlZ21l\
-    bnRzEiQKDmpvdXJuZXlfZG9jX2lkGAcgASgJUgxqb3VybmV5RG9jSWQSHwoLcHJvZmlsZV9pZHMYCCADKAlSCnByb2ZpbGVJZHMSOQoIdmFyaWFudHMYCSAD\
-    KAsyHS5zcGFud2lyZS5yZWdpc3RyeS52MS5WYXJpYW50Ugh2YXJpYW50cyKoAQoHVmFyaWFudBIdCgp2YXJpYW50X2lkGAEgASgJUgl2YXJpYW50SWQSFAoF\
-    dGl0bGUYAiABKAlSBXRpdGxlEi4KBXByaWNlGAMgASgLMhguc3BhbndpcmUubW9uZXkudjEuTW9uZXlSBXByaWNlEjgKBmdyYW50cxgEIAMoCzIgLnNwYW53\
-    aXJlLnJlZ2lzdHJ5LnYxLlRva2VuR3JhbnRSBmdyYW50cyJ7CgpUb2tlbkdyYW50EhkKCHRva2VuX2lkGAEgASgJUgd0b2tlbklkEhoKCHF1YW50aXR5GAIg\
-    ASgDUghxdWFudGl0eRI2Cgl2YWxpZF9mb3IYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25SCHZhbGlkRm9yIqYBCgVUb2tlbhIZCgh0b2tlbl9p\
-    ZBgBIAEoCVIHdG9rZW5JZBIUCgV0aXRsZRgCIAEoCVIFdGl0bGUSQwoQc2V0dGxlbWVudF92YWx1ZRgDIAEoCzIYLnNwYW53aXJlLm1vbmV5LnYxLk1vbmV5\
-    Ug9zZXR0bGVtZW50VmFsdWUSJwoPcmVkZWVtYWJsZV90YWdzGAQgAygJUg5yZWRlZW1hYmxlVGFncyI5CgZWZW5kb3ISGwoJdmVuZG9yX2lkGAEgASgJUgh2\
-    ZW5kb3JJZBISCgRuYW1lGAIgASgJUgRuYW1lIvADCgdQcm9maWxlEh0KCnByb2ZpbGVfaWQYASABKAlSCXByb2ZpbGVJZBIUCgV0aXRsZRgCIAEoCVIFdGl0\
-    bGUSOgoFdG9rZW4YAyABKAsyIi5zcGFud2lyZS5yZWdpc3RyeS52MS5Ub2tlblByb2ZpbGVIAFIFdG9rZW4SQAoHbG95YWx0eRgEIAEoCzIkLnNwYW53aXJl\
-    LnJlZ2lzdHJ5LnYxLkxveWFsdHlQcm9maWxlSABSB2xveWFsdHkSQAoHcHJpY2luZxgFIAEoCzIkLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLlByaWNpbmdQcm9m\
-    aWxlSABSB3ByaWNpbmcSPQoGc2FmZXR5GAYgASgLMiMuc3BhbndpcmUucmVnaXN0cnkudjEuU2FmZXR5UHJvZmlsZUgAUgZzYWZldHkSMQoCdWkYByABKAsy\
-    Hy5zcGFud2lyZS5yZWdpc3RyeS52MS5VSVByb2ZpbGVIAFICdWkSNAoDb3BzGAggASgLMiAuc3BhbndpcmUucmVnaXN0cnkudjEuT3BzUHJvZmlsZUgAUgNv\
-    cHMSQAoHcXVhbGl0eRgJIAEoCzIkLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLlF1YWxpdHlQcm9maWxlSABSB3F1YWxpdHlCBgoEa2luZCIrCgxUb2tlblByb2Zp\
-    bGUSGwoJdG9rZW5faWRzGAEgAygJUgh0b2tlbklkcyI8Cg5Mb3lhbHR5UHJvZmlsZRIqChFzdGFtcHNfcGVyX3Jld2FyZBgBIAEoDVIPc3RhbXBzUGVyUmV3\
-    YXJkIkQKDlByaWNpbmdQcm9maWxlEjIKB2NlaWxpbmcYASABKAsyGC5zcGFud2lyZS5tb25leS52MS5Nb25leVIHY2VpbGluZyKEAQoNU2FmZXR5UHJvZmls\
-    ZRIbCgltYXhfc3RvcHMYASABKA1SCG1heFN0b3BzEiwKEm1heF93YWxraW5nX21ldHJlcxgCIAEoAVIQbWF4V2Fsa2luZ01ldHJlcxIoChBsYXRlc3RfZW5k\
-    X2xvY2FsGAMgASgJUg5sYXRlc3RFbmRMb2NhbCIhCglVSVByb2ZpbGUSFAoFdGhlbWUYASABKAlSBXRoZW1lIkcKCk9wc1Byb2ZpbGUSOQoZYmxvY2tlZF9z\
-    ZXJ2aWNlX3BvaW50X2lkcxgBIAMoCVIWYmxvY2tlZFNlcnZpY2VQb2ludElkcyJCCg5RdWFsaXR5UHJvZmlsZRIwChRtaW5fZXhwZXJpZW5jZV9zY29yZRgB\
-    IAEoAVISbWluRXhwZXJpZW5jZVNjb3JlIosBCgpFeHBlcmltZW50EiUKDmV4cGVyaW1lbnRfa2V5GAEgASgJUg1leHBlcmltZW50S2V5Eh0KCnByb2R1Y3Rf\
-    aWQYAiABKAlSCXByb2R1Y3RJZBI3CgRhcm1zGAMgAygLMiMuc3BhbndpcmUucmVnaXN0cnkudjEuRXhwZXJpbWVudEFybVIEYXJtcyJGCg1FeHBlcmltZW50\
-    QXJtEh0KCnZhcmlhbnRfaWQYASABKAlSCXZhcmlhbnRJZBIWCgZ3ZWlnaHQYAiABKA1SBndlaWdodCKqAQoPQWdlbnREZWZpbml0aW9uEh0KCmFnZW50X3Ns\
-    dWcYASABKAlSCWFnZW50U2x1ZxIdCgphZ2VudF90eXBlGAIgASgJUglhZ2VudFR5cGUSFAoFdGl0bGUYAyABKAlSBXRpdGxlEhgKB2ludGVudHMYBCADKAlS\
-    B2ludGVudHMSKQoQY2FwYWJpbGl0eV90aWVycxgFIAMoCVIPY2FwYWJpbGl0eVRpZXJzQgO6AgBiBnByb3RvMw==
+    cm90bxocZ29vZ2xlL3Byb3RvYnVmL3N0cnVjdC5wcm90bxofZ29vZ2xlL3Byb3RvYnVmL3RpbWVzdGFtcC5wcm90bxoac3BhbndpcmUvY2l0eS92MS9sZW0u\
+    cHJvdG8aI3NwYW53aXJlL2pvdXJuZXlzL3YxL2RvY3VtZW50LnByb3RvGh1zcGFud2lyZS9tb25leS92MS9tb25leS5wcm90byKECQoGQnVuZGxlEhsKCWJ1\
+    bmRsZV9pZBgBIAEoCVIIYnVuZGxlSWQSIAoLZGVzY3JpcHRpb24YAiABKAlSC2Rlc2NyaXB0aW9uEiIKDGF0dHJpYnV0aW9ucxgDIAMoCVIMYXR0cmlidXRp\
+    b25zEjYKB21hcmtldHMYBCADKAsyHC5zcGFud2lyZS5yZWdpc3RyeS52MS5NYXJrZXRSB21hcmtldHMSOQoIcHJvZHVjdHMYBSADKAsyHS5zcGFud2lyZS5y\
+    ZWdpc3RyeS52MS5Qcm9kdWN0Ughwcm9kdWN0cxJPChBwcm9kdWN0X3ZlcnNpb25zGAYgAygLMiQuc3BhbndpcmUucmVnaXN0cnkudjEuUHJvZHVjdFZlcnNp\
+    b25SD3Byb2R1Y3RWZXJzaW9ucxI5Cghwcm9maWxlcxgHIAMoCzIdLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLlByb2ZpbGVSCHByb2ZpbGVzElIKEWpvdXJuZXlf\
+    ZG9jdW1lbnRzGAggAygLMiUuc3BhbndpcmUuam91cm5leXMudjEuSm91cm5leURvY3VtZW50UhBqb3VybmV5RG9jdW1lbnRzEkUKDnNlcnZpY2VfcG9pbnRz\
+    GAkgAygLMh4uc3BhbndpcmUuY2l0eS52MS5TZXJ2aWNlUG9pbnRSDXNlcnZpY2VQb2ludHMSMwoGdG9rZW5zGAogAygLMhsuc3BhbndpcmUucmVnaXN0cnku\
+    djEuVG9rZW5SBnRva2VucxI2Cgd2ZW5kb3JzGAsgAygLMhwuc3BhbndpcmUucmVnaXN0cnkudjEuVmVuZG9yUgd2ZW5kb3JzEkIKC2V4cGVyaW1lbnRzGAwg\
+    AygLMiAuc3BhbndpcmUucmVnaXN0cnkudjEuRXhwZXJpbWVudFILZXhwZXJpbWVudHMSPQoGYWdlbnRzGA0gAygLMiUuc3BhbndpcmUucmVnaXN0cnkudjEu\
+    QWdlbnREZWZpbml0aW9uUgZhZ2VudHMSQwoMbW9kZWxfcm91dGVzGA4gAygLMiAuc3BhbndpcmUucmVnaXN0cnkudjEuTW9kZWxSb3V0ZVILbW9kZWxSb3V0\
+    ZXMSOgoFZmxhZ3MYDyADKAsyJC5zcGFud2lyZS5yZWdpc3RyeS52MS5GbGFnRGVmaW5pdGlvblIFZmxhZ3MSQgoIcG9saWNpZXMYECADKAsyJi5zcGFud2ly\
+    ZS5yZWdpc3RyeS52MS5Qb2xpY3lEZWZpbml0aW9uUghwb2xpY2llcxI6CgVyb2xlcxgRIAMoCzIkLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLlJvbGVEZWZpbml0\
+    aW9uUgVyb2xlcxJKCg9hcHByb3ZhbF9tYXRyaXgYEiADKAsyIS5zcGFud2lyZS5yZWdpc3RyeS52MS5BcHByb3ZhbFJvd1IOYXBwcm92YWxNYXRyaXgSQAoI\
+    cmVtb3ZhbHMYEyADKAsyJC5zcGFud2lyZS5yZWdpc3RyeS52MS5EZWZpbml0aW9uTmFtZVIIcmVtb3ZhbHMiWgoORGVmaW5pdGlvbk5hbWUSOAoEa2luZBgB\
+    IAEoDjIkLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLkRlZmluaXRpb25LaW5kUgRraW5kEg4KAmlkGAIgASgJUgJpZCKtAQoGTWFya2V0Eh8KC21hcmtldF9jb2Rl\
+    GAEgASgJUgptYXJrZXRDb2RlEhIKBG5hbWUYAiABKAlSBG5hbWUSGwoJY2l0eV9jb2RlGAMgASgJUghjaXR5Q29kZRIbCgl0aW1lX3pvbmUYBCABKAlSCHRp\
+    bWVab25lEhoKCGN1cnJlbmN5GAUgASgJUghjdXJyZW5jeRIYCgdjb3VudHJ5GAYgASgJUgdjb3VudHJ5ImwKB1Byb2R1Y3QSHQoKcHJvZHVjdF9pZBgBIAEo\
+    CVIJcHJvZHVjdElkEhQKBXRpdGxlGAIgASgJUgV0aXRsZRIsChJjdXJyZW50X3ZlcnNpb25faWQYAyABKAlSEGN1cnJlbnRWZXJzaW9uSWQizgIKDlByb2R1\
+    Y3RWZXJzaW9uEiwKEnByb2R1Y3RfdmVyc2lvbl9pZBgBIAEoCVIQcHJvZHVjdFZlcnNpb25JZBIdCgpwcm9kdWN0X2lkGAIgASgJUglwcm9kdWN0SWQSGAoH\
+    dmVyc2lvbhgDIAEoCVIHdmVyc2lvbhIUCgV0aXRsZRgEIAEoCVIFdGl0bGUSIQoMbWFya2V0X2NvZGVzGAUgAygJUgttYXJrZXRDb2RlcxIaCghzZWdtZW50\
+    cxgGIAMoCVIIc2VnbWVudHMSJAoOam91cm5leV9kb2NfaWQYByABKAlSDGpvdXJuZXlEb2NJZBIfCgtwcm9maWxlX2lkcxgIIAMoCVIKcHJvZmlsZUlkcxI5\
+    Cgh2YXJpYW50cxgJIAMoCzIdLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLlZhcmlhbnRSCHZhcmlhbnRzIqgBCgdWYXJpYW50Eh0KCnZhcmlhbnRfaWQYASABKAlS\
+    CXZhcmlhbnRJZBIUCgV0aXRsZRgCIAEoCVIFdGl0bGUSLgoFcHJpY2UYAyABKAsyGC5zcGFud2lyZS5tb25leS52MS5Nb25leVIFcHJpY2USOAoGZ3JhbnRz\
+    GAQgAygLMiAuc3BhbndpcmUucmVnaXN0cnkudjEuVG9rZW5HcmFudFIGZ3JhbnRzInsKClRva2VuR3JhbnQSGQoIdG9rZW5faWQYASABKAlSB3Rva2VuSWQS\
+    GgoIcXVhbnRpdHkYAiABKANSCHF1YW50aXR5EjYKCXZhbGlkX2ZvchgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvblIIdmFsaWRGb3IipgEKBVRv\
+    a2VuEhkKCHRva2VuX2lkGAEgASgJUgd0b2tlbklkEhQKBXRpdGxlGAIgASgJUgV0aXRsZRJDChBzZXR0bGVtZW50X3ZhbHVlGAMgASgLMhguc3BhbndpcmUu\
+    bW9uZXkudjEuTW9uZXlSD3NldHRsZW1lbnRWYWx1ZRInCg9yZWRlZW1hYmxlX3RhZ3MYBCADKAlSDnJlZGVlbWFibGVUYWdzIjkKBlZlbmRvchIbCgl2ZW5k\
+    b3JfaWQYASABKAlSCHZlbmRvcklkEhIKBG5hbWUYAiABKAlSBG5hbWUi8AMKB1Byb2ZpbGUSHQoKcHJvZmlsZV9pZBgBIAEoCVIJcHJvZmlsZUlkEhQKBXRp\
+    dGxlGAIgASgJUgV0aXRsZRI6CgV0b2tlbhgDIAEoCzIiLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLlRva2VuUHJvZmlsZUgAUgV0b2tlbhJACgdsb3lhbHR5GAQg\
+    ASgLMiQuc3BhbndpcmUucmVnaXN0cnkudjEuTG95YWx0eVByb2ZpbGVIAFIHbG95YWx0eRJACgdwcmljaW5nGAUgASgLMiQuc3BhbndpcmUucmVnaXN0cnku\
+    djEuUHJpY2luZ1Byb2ZpbGVIAFIHcHJpY2luZxI9CgZzYWZldHkYBiABKAsyIy5zcGFud2lyZS5yZWdpc3RyeS52MS5TYWZldHlQcm9maWxlSABSBnNhZmV0\
+    eRIxCgJ1aRgHIAEoCzIfLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLlVJUHJvZmlsZUgAUgJ1aRI0CgNvcHMYCCABKAsyIC5zcGFud2lyZS5yZWdpc3RyeS52MS5P\
+    cHNQcm9maWxlSABSA29wcxJACgdxdWFsaXR5GAkgASgLMiQuc3BhbndpcmUucmVnaXN0cnkudjEuUXVhbGl0eVByb2ZpbGVIAFIHcXVhbGl0eUIGCgRraW5k\
+    IisKDFRva2VuUHJvZmlsZRIbCgl0b2tlbl9pZHMYASADKAlSCHRva2VuSWRzIjwKDkxveWFsdHlQcm9maWxlEioKEXN0YW1wc19wZXJfcmV3YXJkGAEgASgN\
+    Ug9zdGFtcHNQZXJSZXdhcmQiRAoOUHJpY2luZ1Byb2ZpbGUSMgoHY2VpbGluZxgBIAEoCzIYLnNwYW53aXJlLm1vbmV5LnYxLk1vbmV5UgdjZWlsaW5nIoQB\
+    Cg1TYWZldHlQcm9maWxlEhsKCW1heF9zdG9wcxgBIAEoDVIIbWF4U3RvcHMSLAoSbWF4X3dhbGtpbmdfbWV0cmVzGAIgASgBUhBtYXhXYWxraW5nTWV0cmVz\
+    EigKEGxhdGVzdF9lbmRfbG9jYWwYAyABKAlSDmxhdGVzdEVuZExvY2FsIiEKCVVJUHJvZmlsZRIUCgV0aGVtZRgBIAEoCVIFdGhlbWUiRwoKT3BzUHJvZmls\
+    ZRI5ChlibG9ja2VkX3NlcnZpY2VfcG9pbnRfaWRzGAEgAygJUhZibG9ja2VkU2VydmljZVBvaW50SWRzIkIKDlF1YWxpdHlQcm9maWxlEjAKFG1pbl9leHBl\
+    cmllbmNlX3Njb3JlGAEgASgBUhJtaW5FeHBlcmllbmNlU2NvcmUipwEKCkV4cGVyaW1lbnQSJQoOZXhwZXJpbWVudF9rZXkYASABKAlSDWV4cGVyaW1lbnRL\
+    ZXkSHQoKcHJvZHVjdF9pZBgCIAEoCVIJcHJvZHVjdElkEjcKBGFybXMYAyADKAsyIy5zcGFud2lyZS5yZWdpc3RyeS52MS5FeHBlcmltZW50QXJtUgRhcm1z\
+    EhoKCHNlZ21lbnRzGAQgAygJUghzZWdtZW50cyJGCg1FeHBlcmltZW50QXJtEh0KCnZhcmlhbnRfaWQYASABKAlSCXZhcmlhbnRJZBIWCgZ3ZWlnaHQYAiAB\
+    KA1SBndlaWdodCKDBAoPQWdlbnREZWZpbml0aW9uEh0KCmFnZW50X3NsdWcYASABKAlSCWFnZW50U2x1ZxIdCgphZ2VudF90eXBlGAIgASgJUglhZ2VudFR5\
+    cGUSFAoFdGl0bGUYAyABKAlSBXRpdGxlEhgKB2ludGVudHMYBCADKAlSB2ludGVudHMSKQoQY2FwYWJpbGl0eV90aWVycxgFIAMoCVIPY2FwYWJpbGl0eVRp\
+    ZXJzEhgKB3ZlcnNpb24YBiABKA1SB3ZlcnNpb24SIAoLZGVzY3JpcHRpb24YByABKAlSC2Rlc2NyaXB0aW9uEhwKCWNoYW5nZWxvZxgIIAEoCVIJY2hhbmdl\
+    bG9nEkgKDGNhcGFiaWxpdGllcxgJIAMoCzIkLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLlRvb2xDYXBhYmlsaXR5UgxjYXBhYmlsaXRpZXMSHwoLbWVtb3J5X3Jl\
+    YWQYCiADKAlSCm1lbW9yeVJlYWQSIQoMbWVtb3J5X3dyaXRlGAsgAygJUgttZW1vcnlXcml0ZRJECgxtb2RlbF9wb2xpY3kYDCABKAsyIS5zcGFud2lyZS5y\
+    ZWdpc3RyeS52MS5Nb2RlbFBvbGljeVILbW9kZWxQb2xpY3kSHQoHZW5hYmxlZBgNIAEoCEgAUgdlbmFibGVkiAEBQgoKCF9lbmFibGVkIk0KDlRvb2xDYXBh\
+    YmlsaXR5EhIKBHRvb2wYASABKAlSBHRvb2wSJwoPcGVybWlzc2lvbl90aWVyGAIgASgJUg5wZXJtaXNzaW9uVGllciKQAQoLTW9kZWxQb2xpY3kSIwoNZGVm\
+    YXVsdF9tb2RlbBgBIAEoCVIMZGVmYXVsdE1vZGVsEicKD2ZhbGxiYWNrX21vZGVscxgCIAMoCVIOZmFsbGJhY2tNb2RlbHMSMwoIbWF4X2Nvc3QYAyABKAsy\
+    GC5zcGFud2lyZS5tb25leS52MS5Nb25leVIHbWF4Q29zdCLnAgoKTW9kZWxSb3V0ZRIZCghyb3V0ZV9pZBgBIAEoCVIHcm91dGVJZBIbCgl0YXNrX3R5cGUY\
+    AiABKAlSCHRhc2tUeXBlEhoKCHByb3ZpZGVyGAMgASgJUghwcm92aWRlchIUCgVtb2RlbBgEIAEoCVIFbW9kZWwSGgoIcHJpb3JpdHkYBSABKAVSCHByaW9y\
+    aXR5EjMKCG1heF9jb3N0GAYgASgLMhguc3BhbndpcmUubW9uZXkudjEuTW9uZXlSB21heENvc3QSRQoKY29uZGl0aW9ucxgHIAEoCzIlLnNwYW53aXJlLnJl\
+    Z2lzdHJ5LnYxLlJvdXRlQ29uZGl0aW9uc1IKY29uZGl0aW9ucxIsChJmYWxsYmFja19yb3V0ZV9pZHMYCCADKAlSEGZhbGxiYWNrUm91dGVJZHMSHQoHZW5h\
+    YmxlZBgJIAEoCEgAUgdlbmFibGVkiAEBQgoKCF9lbmFibGVkImAKD1JvdXRlQ29uZGl0aW9ucxIsChJtYXhfY29udGV4dF9sZW5ndGgYASABKA1SEG1heENv\
+    bnRleHRMZW5ndGgSHwoLYWdlbnRfc2x1Z3MYAiADKAlSCmFnZW50U2x1Z3Mi5QgKDkZsYWdEZWZpbml0aW9uEhkKCGZsYWdfa2V5GAEgASgJUgdmbGFnS2V5\
+    EiAKC2Rlc2NyaXB0aW9uGAIgASgJUgtkZXNjcmlwdGlvbhIYCgdlbmFibGVkGAMgASgIUgdlbmFibGVkEk4KCHZhcmlhbnRzGAQgAygLMjIuc3BhbndpcmUu\
+    cmVnaXN0cnkudjEuRmxhZ0RlZmluaXRpb24uVmFyaWFudHNFbnRyeVIIdmFyaWFudHMSJwoPZGVmYXVsdF92YXJpYW50GAUgASgJUg5kZWZhdWx0VmFyaWFu\
+    dBInCg9yb2xsb3V0X3ZhcmlhbnQYBiABKAlSDnJvbGxvdXRWYXJpYW50EkcKDXJvbGxvdXRfc3RhZ2UYByABKA4yIi5zcGFud2lyZS5yZWdpc3RyeS52MS5S\
+    b2xsb3V0U3RhZ2VSDHJvbGxvdXRTdGFnZRIfCgtyb2xsb3V0X3BjdBgIIAEoDVIKcm9sbG91dFBjdBIdCgp0YXJnZXRfaWRzGAkgAygJUgl0YXJnZXRJZHMS\
+    XgoOdXNlcl9vdmVycmlkZXMYCiADKAsyNy5zcGFud2lyZS5yZWdpc3RyeS52MS5GbGFnRGVmaW5pdGlvbi5Vc2VyT3ZlcnJpZGVzRW50cnlSDXVzZXJPdmVy\
+    cmlkZXMSZAoQdGVuYW50X292ZXJyaWRlcxgLIAMoCzI5LnNwYW53aXJlLnJlZ2lzdHJ5LnYxLkZsYWdEZWZpbml0aW9uLlRlbmFudE92ZXJyaWRlc0VudHJ5\
+    Ug90ZW5hbnRPdmVycmlkZXMSIwoNcGlsb3RfdGVuYW50cxgMIAMoCVIMcGlsb3RUZW5hbnRzEh0KCmRlcGVuZHNfb24YDSADKAlSCWRlcGVuZHNPbhIlCg5z\
+    ZW5zaXRpdmVfZmxhZxgOIAEoCFINc2Vuc2l0aXZlRmxhZxIrChFyZXF1aXJlc19hcHByb3ZhbBgPIAEoCFIQcmVxdWlyZXNBcHByb3ZhbBImCg9hcHByb3Zh\
+    bF9yb3dfaWQYECABKAlSDWFwcHJvdmFsUm93SWQSOQoKZXhwaXJlc19hdBgRIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSCWV4cGlyZXNBdBI1\
+    Cgl0YXJnZXRpbmcYEiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Ugl0YXJnZXRpbmcaUwoNVmFyaWFudHNFbnRyeRIQCgNrZXkYASABKAlSA2tleRIs\
+    CgV2YWx1ZRgCIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZVIFdmFsdWU6AjgBGkAKElVzZXJPdmVycmlkZXNFbnRyeRIQCgNrZXkYASABKAlSA2tleRIU\
+    CgV2YWx1ZRgCIAEoCVIFdmFsdWU6AjgBGkIKFFRlbmFudE92ZXJyaWRlc0VudHJ5EhAKA2tleRgBIAEoCVIDa2V5EhQKBXZhbHVlGAIgASgJUgV2YWx1ZToC\
+    OAEihQMKEFBvbGljeURlZmluaXRpb24SGwoJcG9saWN5X2lkGAEgASgJUghwb2xpY3lJZBIUCgVzY29wZRgCIAEoCVIFc2NvcGUSHQoHZW5hYmxlZBgDIAEo\
+    CEgBUgdlbmFibGVkiAEBEjwKBmJ1ZGdldBgEIAEoCzIiLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLkJ1ZGdldFBvbGljeUgAUgZidWRnZXQSRgoKcmF0ZV9saW1p\
+    dBgFIAEoCzIlLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLlJhdGVMaW1pdFBvbGljeUgAUglyYXRlTGltaXQSRQoJYWxsb3dsaXN0GAYgASgLMiUuc3BhbndpcmUu\
+    cmVnaXN0cnkudjEuQWxsb3dsaXN0UG9saWN5SABSCWFsbG93bGlzdBI8CgZzYWZldHkYByABKAsyIi5zcGFud2lyZS5yZWdpc3RyeS52MS5TYWZldHlQb2xp\
+    Y3lIAFIGc2FmZXR5QggKBmNvbmZpZ0IKCghfZW5hYmxlZCJxCgxCdWRnZXRQb2xpY3kSLgoFZGFpbHkYASABKAsyGC5zcGFud2lyZS5tb25leS52MS5Nb25l\
+    eVIFZGFpbHkSMQoHcGVyX3J1bhgCIAEoCzIYLnNwYW53aXJlLm1vbmV5LnYxLk1vbmV5UgZwZXJSdW4iSwoPUmF0ZUxpbWl0UG9saWN5EhIKBHRvb2wYASAB\
+    KAlSBHRvb2wSJAoObWF4X3Blcl9taW51dGUYAiABKA1SDG1heFBlck1pbnV0ZSJjCg9BbGxvd2xpc3RQb2xpY3kSJwoPYWxsb3dlZF9kb21haW5zGAEgAygJ\
+    Ug5hbGxvd2VkRG9tYWlucxInCg9wdWJsaWNfc3VmZml4ZXMYAiADKAlSDnB1YmxpY1N1ZmZpeGVzIkAKDFNhZmV0eVBvbGljeRIwChRyZXF1aXJlX2FwcHJv\
+    dmFsX2ZvchgBIAMoCVIScmVxdWlyZUFwcHJvdmFsRm9yIqUBCg5Sb2xlRGVmaW5pdGlvbhIZCghyb2xlX2tleRgBIAEoCVIHcm9sZUtleRIaCghjYXRlZ29y\
+    eRgCIAEoCVIIY2F0ZWdvcnkSFAoFdGl0bGUYAyABKAlSBXRpdGxlEicKD3BsYXRmb3JtX2dsb2JhbBgEIAEoCFIOcGxhdGZvcm1HbG9iYWwSHQoKbWF5X2Fz\
+    c2lzdBgFIAEoCFIJbWF5QXNzaXN0ImkKC0FwcHJvdmFsUm93EhUKBnJvd19pZBgBIAEoCVIFcm93SWQSFAoFdGl0bGUYAiABKAlSBXRpdGxlEi0KEnJlcXVp\
+    cmVkX2FwcHJvdmVycxgDIAMoCVIRcmVxdWlyZWRBcHByb3ZlcnMq+gMKDkRlZmluaXRpb25LaW5kEh8KG0RFRklOSVRJT05fS0lORF9VTlNQRUNJRklFRBAA\
+    EhoKFkRFRklOSVRJT05fS0lORF9NQVJLRVQQARIbChdERUZJTklUSU9OX0tJTkRfUFJPRFVDVBACEiMKH0RFRklOSVRJT05fS0lORF9QUk9EVUNUX1ZFUlNJ\
+    T04QAxIbChdERUZJTklUSU9OX0tJTkRfUFJPRklMRRAEEiQKIERFRklOSVRJT05fS0lORF9KT1VSTkVZX0RPQ1VNRU5UEAUSIQodREVGSU5JVElPTl9LSU5E\
+    X1NFUlZJQ0VfUE9JTlQQBhIZChVERUZJTklUSU9OX0tJTkRfVE9LRU4QBxIaChZERUZJTklUSU9OX0tJTkRfVkVORE9SEAgSHgoaREVGSU5JVElPTl9LSU5E\
+    X0VYUEVSSU1FTlQQCRIZChVERUZJTklUSU9OX0tJTkRfQUdFTlQQChIfChtERUZJTklUSU9OX0tJTkRfTU9ERUxfUk9VVEUQCxIYChRERUZJTklUSU9OX0tJ\
+    TkRfRkxBRxAMEhoKFkRFRklOSVRJT05fS0lORF9QT0xJQ1kQDRIYChRERUZJTklUSU9OX0tJTkRfUk9MRRAOEiAKHERFRklOSVRJT05fS0lORF9BUFBST1ZB\
+    TF9ST1cQDyrMAQoMUm9sbG91dFN0YWdlEh0KGVJPTExPVVRfU1RBR0VfVU5TUEVDSUZJRUQQABIXChNST0xMT1VUX1NUQUdFX0RSQUZUEAESGgoWUk9MTE9V\
+    VF9TVEFHRV9JTlRFUk5BTBACEhcKE1JPTExPVVRfU1RBR0VfUElMT1QQAxIWChJST0xMT1VUX1NUQUdFX0ZVTEwQBBIYChRST0xMT1VUX1NUQUdFX1BBVVNF\
+    RBAFEh0KGVJPTExPVVRfU1RBR0VfUk9MTEVEX0JBQ0sQBkIDugIAYgZwcm90bzM=
     """,
-  dependencies: { [googleProtobufDurationFile, spanwireCityV1LemFile, spanwireJourneysV1DocumentFile, spanwireMoneyV1MoneyFile] })
+  dependencies: { [googleProtobufDurationFile, googleProtobufStructFile, googleProtobufTimestampFile, spanwireCityV1LemFile, spanwireJourneysV1DocumentFile, spanwireMoneyV1MoneyFile] })
+
+/// `spanwire.registry.v1.DefinitionKind`
+public enum DefinitionKind: MessageEnum, CaseIterable {
+  case unspecified
+  case market
+  case product
+  case productVersion
+  case profile
+  case journeyDocument
+  case servicePoint
+  case token
+  case vendor
+  case experiment
+  case agent
+  case modelRoute
+  case flag
+  case policy
+  case role
+  case approvalRow
+  /// A number that this build has no name for.
+  case unrecognized(Int32)
+
+  public init(rawValue: Int32) {
+    switch rawValue {
+    case 0: self = .unspecified
+    case 1: self = .market
+    case 2: self = .product
+    case 3: self = .productVersion
+    case 4: self = .profile
+    case 5: self = .journeyDocument
+    case 6: self = .servicePoint
+    case 7: self = .token
+    case 8: self = .vendor
+    case 9: self = .experiment
+    case 10: self = .agent
+    case 11: self = .modelRoute
+    case 12: self = .flag
+    case 13: self = .policy
+    case 14: self = .role
+    case 15: self = .approvalRow
+    default: self = .unrecognized(rawValue)
+    }
+  }
+
+  public var rawValue: Int32 {
+    switch self {
+    case .unspecified: 0
+    case .market: 1
+    case .product: 2
+    case .productVersion: 3
+    case .profile: 4
+    case .journeyDocument: 5
+    case .servicePoint: 6
+    case .token: 7
+    case .vendor: 8
+    case .experiment: 9
+    case .agent: 10
+    case .modelRoute: 11
+    case .flag: 12
+    case .policy: 13
+    case .role: 14
+    case .approvalRow: 15
+    case .unrecognized(let number): number
+    }
+  }
+
+  /// Every value that has a name.
+  public static let allCases: [Self] = [.unspecified, .market, .product, .productVersion, .profile, .journeyDocument, .servicePoint, .token, .vendor, .experiment, .agent, .modelRoute, .flag, .policy, .role, .approvalRow]
+}
+
+/// `spanwire.registry.v1.RolloutStage`
+public enum RolloutStage: MessageEnum, CaseIterable {
+  /// reads as draft
+  case unspecified
+  case draft
+  case `internal`
+  case pilot
+  case full
+  case paused
+  case rolledBack
+  /// A number that this build has no name for.
+  case unrecognized(Int32)
+
+  public init(rawValue: Int32) {
+    switch rawValue {
+    case 0: self = .unspecified
+    case 1: self = .draft
+    case 2: self = .internal
+    case 3: self = .pilot
+    case 4: self = .full
+    case 5: self = .paused
+    case 6: self = .rolledBack
+    default: self = .unrecognized(rawValue)
+    }
+  }
+
+  public var rawValue: Int32 {
+    switch self {
+    case .unspecified: 0
+    case .draft: 1
+    case .internal: 2
+    case .pilot: 3
+    case .full: 4
+    case .paused: 5
+    case .rolledBack: 6
+    case .unrecognized(let number): number
+    }
+  }
+
+  /// Every value that has a name.
+  public static let allCases: [Self] = [.unspecified, .draft, .internal, .pilot, .full, .paused, .rolledBack]
+}
 
 /// `spanwire.registry.v1.Bundle`
 public struct Bundle: Message {
@@ -65,6 +227,13 @@ public struct Bundle: Message {
   public var vendors: [Vendor]
   public var experiments: [Experiment]
   public var agents: [AgentDefinition]
+  public var modelRoutes: [ModelRoute]
+  public var flags: [FlagDefinition]
+  public var policies: [PolicyDefinition]
+  public var roles: [RoleDefinition]
+  public var approvalMatrix: [ApprovalRow]
+  /// taken out of the registry
+  public var removals: [DefinitionName]
   public var unknownFields: UnknownFields
 
   public init() {
@@ -81,6 +250,12 @@ public struct Bundle: Message {
     self.vendors = []
     self.experiments = []
     self.agents = []
+    self.modelRoutes = []
+    self.flags = []
+    self.policies = []
+    self.roles = []
+    self.approvalMatrix = []
+    self.removals = []
     self.unknownFields = UnknownFields()
   }
 
@@ -97,7 +272,13 @@ public struct Bundle: Message {
     tokens: [Token] = [],
     vendors: [Vendor] = [],
     experiments: [Experiment] = [],
-    agents: [AgentDefinition] = []
+    agents: [AgentDefinition] = [],
+    modelRoutes: [ModelRoute] = [],
+    flags: [FlagDefinition] = [],
+    policies: [PolicyDefinition] = [],
+    roles: [RoleDefinition] = [],
+    approvalMatrix: [ApprovalRow] = [],
+    removals: [DefinitionName] = []
   ) {
     self.bundleID = bundleID
     self.description = description
@@ -112,6 +293,12 @@ public struct Bundle: Message {
     self.vendors = vendors
     self.experiments = experiments
     self.agents = agents
+    self.modelRoutes = modelRoutes
+    self.flags = flags
+    self.policies = policies
+    self.roles = roles
+    self.approvalMatrix = approvalMatrix
+    self.removals = removals
     self.unknownFields = UnknownFields()
   }
 
@@ -129,6 +316,12 @@ public struct Bundle: Message {
       .message(11, Vendor.table),
       .message(12, Experiment.table),
       .message(13, AgentDefinition.table),
+      .message(14, ModelRoute.table),
+      .message(15, FlagDefinition.table),
+      .message(16, PolicyDefinition.table),
+      .message(17, RoleDefinition.table),
+      .message(18, ApprovalRow.table),
+      .message(19, DefinitionName.table),
     ]
   }
 
@@ -147,11 +340,23 @@ public struct Bundle: Message {
     self.vendors = CField.messages(c.pointee.n_vendors, c.pointee.vendors)
     self.experiments = CField.messages(c.pointee.n_experiments, c.pointee.experiments)
     self.agents = CField.messages(c.pointee.n_agents, c.pointee.agents)
+    self.modelRoutes = CField.messages(c.pointee.n_model_routes, c.pointee.model_routes)
+    self.flags = CField.messages(c.pointee.n_flags, c.pointee.flags)
+    self.policies = CField.messages(c.pointee.n_policies, c.pointee.policies)
+    self.roles = CField.messages(c.pointee.n_roles, c.pointee.roles)
+    self.approvalMatrix = CField.messages(c.pointee.n_approval_matrix, c.pointee.approval_matrix)
+    self.removals = CField.messages(c.pointee.n_removals, c.pointee.removals)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.message(19, repeated: self.removals)
+    writer.message(18, repeated: self.approvalMatrix)
+    writer.message(17, repeated: self.roles)
+    writer.message(16, repeated: self.policies)
+    writer.message(15, repeated: self.flags)
+    writer.message(14, repeated: self.modelRoutes)
     writer.message(13, repeated: self.agents)
     writer.message(12, repeated: self.experiments)
     writer.message(11, repeated: self.vendors)
@@ -165,6 +370,45 @@ public struct Bundle: Message {
     writer.string(3, repeated: self.attributions)
     writer.string(2, self.description)
     writer.string(1, self.bundleID)
+  }
+}
+
+/// `spanwire.registry.v1.DefinitionName`
+public struct DefinitionName: Message {
+  public var kind: DefinitionKind
+  public var id: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.kind = .unspecified
+    self.id = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    kind: DefinitionKind = .unspecified,
+    id: String = ""
+  ) {
+    self.kind = kind
+    self.id = id
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.registry.v1.DefinitionName"
+  public static var file: GeneratedFile { spanwireRegistryV1DefinitionsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__registry__v1__definition_name__table(), strings: [2])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Registry__V1__DefinitionName.self)
+    self.kind = CField.enumeration(c.pointee.kind)
+    self.id = CField.string(c.pointee.id)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(2, self.id)
+    writer.enumeration(1, self.kind)
   }
 }
 
@@ -906,29 +1150,34 @@ public struct Experiment: Message {
   public var experimentKey: String
   public var productID: String
   public var arms: [ExperimentArm]
+  /// only users of one of these take part; empty: everybody
+  public var segments: [String]
   public var unknownFields: UnknownFields
 
   public init() {
     self.experimentKey = ""
     self.productID = ""
     self.arms = []
+    self.segments = []
     self.unknownFields = UnknownFields()
   }
 
   public init(
     experimentKey: String = "",
     productID: String = "",
-    arms: [ExperimentArm] = []
+    arms: [ExperimentArm] = [],
+    segments: [String] = []
   ) {
     self.experimentKey = experimentKey
     self.productID = productID
     self.arms = arms
+    self.segments = segments
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.registry.v1.Experiment"
   public static var file: GeneratedFile { spanwireRegistryV1DefinitionsFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__registry__v1__experiment__table(), strings: [1, 2]) {
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__registry__v1__experiment__table(), strings: [1, 2, 4]) {
     [
       .message(3, ExperimentArm.table),
     ]
@@ -939,11 +1188,13 @@ public struct Experiment: Message {
     self.experimentKey = CField.string(c.pointee.experiment_key)
     self.productID = CField.string(c.pointee.product_id)
     self.arms = CField.messages(c.pointee.n_arms, c.pointee.arms)
+    self.segments = CField.strings(c.pointee.n_segments, c.pointee.segments)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.string(4, repeated: self.segments)
     writer.message(3, repeated: self.arms)
     writer.string(2, self.productID)
     writer.string(1, self.experimentKey)
@@ -989,7 +1240,7 @@ public struct ExperimentArm: Message {
   }
 }
 
-/// `spanwire.registry.v1.AgentDefinition`
+/// A version of an agent is immutable once applied: a change is another version.
 public struct AgentDefinition: Message {
   public var agentSlug: String
   public var agentType: String
@@ -997,6 +1248,17 @@ public struct AgentDefinition: Message {
   public var intents: [String]
   /// read, network_read, network_write, money, system_admin
   public var capabilityTiers: [String]
+  public var version: UInt32
+  public var description: String
+  /// what this version changed
+  public var changelog: String
+  public var capabilities: [ToolCapability]
+  /// namespaces, such as "semantic"
+  public var memoryRead: [String]
+  public var memoryWrite: [String]
+  public var modelPolicy: ModelPolicy?
+  /// absent: yes
+  public var enabled: Bool?
   public var unknownFields: UnknownFields
 
   public init() {
@@ -1005,6 +1267,14 @@ public struct AgentDefinition: Message {
     self.title = ""
     self.intents = []
     self.capabilityTiers = []
+    self.version = 0
+    self.description = ""
+    self.changelog = ""
+    self.capabilities = []
+    self.memoryRead = []
+    self.memoryWrite = []
+    self.modelPolicy = nil
+    self.enabled = nil
     self.unknownFields = UnknownFields()
   }
 
@@ -1013,19 +1283,40 @@ public struct AgentDefinition: Message {
     agentType: String = "",
     title: String = "",
     intents: [String] = [],
-    capabilityTiers: [String] = []
+    capabilityTiers: [String] = [],
+    version: UInt32 = 0,
+    description: String = "",
+    changelog: String = "",
+    capabilities: [ToolCapability] = [],
+    memoryRead: [String] = [],
+    memoryWrite: [String] = [],
+    modelPolicy: ModelPolicy? = nil,
+    enabled: Bool? = nil
   ) {
     self.agentSlug = agentSlug
     self.agentType = agentType
     self.title = title
     self.intents = intents
     self.capabilityTiers = capabilityTiers
+    self.version = version
+    self.description = description
+    self.changelog = changelog
+    self.capabilities = capabilities
+    self.memoryRead = memoryRead
+    self.memoryWrite = memoryWrite
+    self.modelPolicy = modelPolicy
+    self.enabled = enabled
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.registry.v1.AgentDefinition"
   public static var file: GeneratedFile { spanwireRegistryV1DefinitionsFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__registry__v1__agent_definition__table(), strings: [1, 2, 3, 4, 5])
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__registry__v1__agent_definition__table(), strings: [1, 2, 3, 4, 5, 7, 8, 10, 11]) {
+    [
+      .message(9, ToolCapability.table),
+      .message(12, ModelPolicy.table),
+    ]
+  }
 
   public init(cStruct: UnsafeRawPointer) {
     let c = cStruct.assumingMemoryBound(to: Spanwire__Registry__V1__AgentDefinition.self)
@@ -1034,16 +1325,750 @@ public struct AgentDefinition: Message {
     self.title = CField.string(c.pointee.title)
     self.intents = CField.strings(c.pointee.n_intents, c.pointee.intents)
     self.capabilityTiers = CField.strings(c.pointee.n_capability_tiers, c.pointee.capability_tiers)
+    self.version = c.pointee.version
+    self.description = CField.string(c.pointee.description)
+    self.changelog = CField.string(c.pointee.changelog)
+    self.capabilities = CField.messages(c.pointee.n_capabilities, c.pointee.capabilities)
+    self.memoryRead = CField.strings(c.pointee.n_memory_read, c.pointee.memory_read)
+    self.memoryWrite = CField.strings(c.pointee.n_memory_write, c.pointee.memory_write)
+    self.modelPolicy = CField.message(c.pointee.model_policy)
+    self.enabled = c.pointee.has_enabled_case.rawValue == 13 ? c.pointee.enabled != 0 : nil
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.bool(13, optional: self.enabled)
+    writer.message(12, optional: self.modelPolicy)
+    writer.string(11, repeated: self.memoryWrite)
+    writer.string(10, repeated: self.memoryRead)
+    writer.message(9, repeated: self.capabilities)
+    writer.string(8, self.changelog)
+    writer.string(7, self.description)
+    writer.uint32(6, self.version)
     writer.string(5, repeated: self.capabilityTiers)
     writer.string(4, repeated: self.intents)
     writer.string(3, self.title)
     writer.string(2, self.agentType)
     writer.string(1, self.agentSlug)
+  }
+}
+
+/// `spanwire.registry.v1.ToolCapability`
+public struct ToolCapability: Message {
+  /// "browser.fetch"
+  public var tool: String
+  /// one of the agent's capability_tiers
+  public var permissionTier: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.tool = ""
+    self.permissionTier = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    tool: String = "",
+    permissionTier: String = ""
+  ) {
+    self.tool = tool
+    self.permissionTier = permissionTier
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.registry.v1.ToolCapability"
+  public static var file: GeneratedFile { spanwireRegistryV1DefinitionsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__registry__v1__tool_capability__table(), strings: [1, 2])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Registry__V1__ToolCapability.self)
+    self.tool = CField.string(c.pointee.tool)
+    self.permissionTier = CField.string(c.pointee.permission_tier)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(2, self.permissionTier)
+    writer.string(1, self.tool)
+  }
+}
+
+/// `spanwire.registry.v1.ModelPolicy`
+public struct ModelPolicy: Message {
+  public var defaultModel: String
+  public var fallbackModels: [String]
+  /// of one task
+  public var maxCost: Money?
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.defaultModel = ""
+    self.fallbackModels = []
+    self.maxCost = nil
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    defaultModel: String = "",
+    fallbackModels: [String] = [],
+    maxCost: Money? = nil
+  ) {
+    self.defaultModel = defaultModel
+    self.fallbackModels = fallbackModels
+    self.maxCost = maxCost
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.registry.v1.ModelPolicy"
+  public static var file: GeneratedFile { spanwireRegistryV1DefinitionsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__registry__v1__model_policy__table(), strings: [1, 2]) {
+    [
+      .message(3, Money.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Registry__V1__ModelPolicy.self)
+    self.defaultModel = CField.string(c.pointee.default_model)
+    self.fallbackModels = CField.strings(c.pointee.n_fallback_models, c.pointee.fallback_models)
+    self.maxCost = CField.message(c.pointee.max_cost)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.message(3, optional: self.maxCost)
+    writer.string(2, repeated: self.fallbackModels)
+    writer.string(1, self.defaultModel)
+  }
+}
+
+/// Which model does which kind of task: of those whose conditions hold, the one with the lowest priority number.
+public struct ModelRoute: Message {
+  public var routeID: String
+  public var taskType: String
+  public var provider: String
+  public var model: String
+  public var priority: Int32
+  /// of one call; none: not limited
+  public var maxCost: Money?
+  public var conditions: RouteConditions?
+  /// tried in order when this one fails
+  public var fallbackRouteIds: [String]
+  /// absent: yes
+  public var enabled: Bool?
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.routeID = ""
+    self.taskType = ""
+    self.provider = ""
+    self.model = ""
+    self.priority = 0
+    self.maxCost = nil
+    self.conditions = nil
+    self.fallbackRouteIds = []
+    self.enabled = nil
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    routeID: String = "",
+    taskType: String = "",
+    provider: String = "",
+    model: String = "",
+    priority: Int32 = 0,
+    maxCost: Money? = nil,
+    conditions: RouteConditions? = nil,
+    fallbackRouteIds: [String] = [],
+    enabled: Bool? = nil
+  ) {
+    self.routeID = routeID
+    self.taskType = taskType
+    self.provider = provider
+    self.model = model
+    self.priority = priority
+    self.maxCost = maxCost
+    self.conditions = conditions
+    self.fallbackRouteIds = fallbackRouteIds
+    self.enabled = enabled
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.registry.v1.ModelRoute"
+  public static var file: GeneratedFile { spanwireRegistryV1DefinitionsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__registry__v1__model_route__table(), strings: [1, 2, 3, 4, 8]) {
+    [
+      .message(6, Money.table),
+      .message(7, RouteConditions.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Registry__V1__ModelRoute.self)
+    self.routeID = CField.string(c.pointee.route_id)
+    self.taskType = CField.string(c.pointee.task_type)
+    self.provider = CField.string(c.pointee.provider)
+    self.model = CField.string(c.pointee.model)
+    self.priority = c.pointee.priority
+    self.maxCost = CField.message(c.pointee.max_cost)
+    self.conditions = CField.message(c.pointee.conditions)
+    self.fallbackRouteIds = CField.strings(c.pointee.n_fallback_route_ids, c.pointee.fallback_route_ids)
+    self.enabled = c.pointee.has_enabled_case.rawValue == 9 ? c.pointee.enabled != 0 : nil
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.bool(9, optional: self.enabled)
+    writer.string(8, repeated: self.fallbackRouteIds)
+    writer.message(7, optional: self.conditions)
+    writer.message(6, optional: self.maxCost)
+    writer.int32(5, self.priority)
+    writer.string(4, self.model)
+    writer.string(3, self.provider)
+    writer.string(2, self.taskType)
+    writer.string(1, self.routeID)
+  }
+}
+
+/// `spanwire.registry.v1.RouteConditions`
+public struct RouteConditions: Message {
+  /// tokens; 0: any
+  public var maxContextLength: UInt32
+  /// empty: every agent
+  public var agentSlugs: [String]
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.maxContextLength = 0
+    self.agentSlugs = []
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    maxContextLength: UInt32 = 0,
+    agentSlugs: [String] = []
+  ) {
+    self.maxContextLength = maxContextLength
+    self.agentSlugs = agentSlugs
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.registry.v1.RouteConditions"
+  public static var file: GeneratedFile { spanwireRegistryV1DefinitionsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__registry__v1__route_conditions__table(), strings: [2])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Registry__V1__RouteConditions.self)
+    self.maxContextLength = c.pointee.max_context_length
+    self.agentSlugs = CField.strings(c.pointee.n_agent_slugs, c.pointee.agent_slugs)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(2, repeated: self.agentSlugs)
+    writer.uint32(1, self.maxContextLength)
+  }
+}
+
+/// `spanwire.registry.v1.FlagDefinition`
+public struct FlagDefinition: Message {
+  public var flagKey: String
+  public var description: String
+  public var enabled: Bool
+  /// values of one type: boolean, string, number or object
+  public var variants: ProtoMap<String, Google_Protobuf_Value>
+  /// what is served as default
+  public var defaultVariant: String
+  /// what stages, target_ids and rollout_pct serve
+  public var rolloutVariant: String
+  public var rolloutStage: RolloutStage
+  /// 0 to 100
+  public var rolloutPct: UInt32
+  public var targetIds: [String]
+  /// user → variant
+  public var userOverrides: ProtoMap<String, String>
+  /// tenant → variant
+  public var tenantOverrides: ProtoMap<String, String>
+  /// whom stage pilot serves
+  public var pilotTenants: [String]
+  /// flags that must serve other than their default
+  public var dependsOn: [String]
+  public var sensitiveFlag: Bool
+  public var requiresApproval: Bool
+  /// of the approval matrix; empty: row-sensitive-override
+  public var approvalRowID: String
+  public var expiresAt: Google_Protobuf_Timestamp?
+  /// JSONLogic that yields a variant
+  public var targeting: Google_Protobuf_Struct?
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.flagKey = ""
+    self.description = ""
+    self.enabled = false
+    self.variants = [:]
+    self.defaultVariant = ""
+    self.rolloutVariant = ""
+    self.rolloutStage = .unspecified
+    self.rolloutPct = 0
+    self.targetIds = []
+    self.userOverrides = [:]
+    self.tenantOverrides = [:]
+    self.pilotTenants = []
+    self.dependsOn = []
+    self.sensitiveFlag = false
+    self.requiresApproval = false
+    self.approvalRowID = ""
+    self.expiresAt = nil
+    self.targeting = nil
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    flagKey: String = "",
+    description: String = "",
+    enabled: Bool = false,
+    variants: ProtoMap<String, Google_Protobuf_Value> = [:],
+    defaultVariant: String = "",
+    rolloutVariant: String = "",
+    rolloutStage: RolloutStage = .unspecified,
+    rolloutPct: UInt32 = 0,
+    targetIds: [String] = [],
+    userOverrides: ProtoMap<String, String> = [:],
+    tenantOverrides: ProtoMap<String, String> = [:],
+    pilotTenants: [String] = [],
+    dependsOn: [String] = [],
+    sensitiveFlag: Bool = false,
+    requiresApproval: Bool = false,
+    approvalRowID: String = "",
+    expiresAt: Google_Protobuf_Timestamp? = nil,
+    targeting: Google_Protobuf_Struct? = nil
+  ) {
+    self.flagKey = flagKey
+    self.description = description
+    self.enabled = enabled
+    self.variants = variants
+    self.defaultVariant = defaultVariant
+    self.rolloutVariant = rolloutVariant
+    self.rolloutStage = rolloutStage
+    self.rolloutPct = rolloutPct
+    self.targetIds = targetIds
+    self.userOverrides = userOverrides
+    self.tenantOverrides = tenantOverrides
+    self.pilotTenants = pilotTenants
+    self.dependsOn = dependsOn
+    self.sensitiveFlag = sensitiveFlag
+    self.requiresApproval = requiresApproval
+    self.approvalRowID = approvalRowID
+    self.expiresAt = expiresAt
+    self.targeting = targeting
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.registry.v1.FlagDefinition"
+  public static var file: GeneratedFile { spanwireRegistryV1DefinitionsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__registry__v1__flag_definition__table(), strings: [1, 2, 5, 6, 9, 12, 13, 16]) {
+    [
+      .map(4, strings: [1], value: Google_Protobuf_Value.table),
+      .map(10, strings: [1, 2]),
+      .map(11, strings: [1, 2]),
+      .message(17, Google_Protobuf_Timestamp.table),
+      .message(18, Google_Protobuf_Struct.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Registry__V1__FlagDefinition.self)
+    self.flagKey = CField.string(c.pointee.flag_key)
+    self.description = CField.string(c.pointee.description)
+    self.enabled = c.pointee.enabled != 0
+    self.variants = CField.map(c.pointee.n_variants, c.pointee.variants) { (CField.string($0.pointee.key), CField.message($0.pointee.value) ?? Google_Protobuf_Value()) }
+    self.defaultVariant = CField.string(c.pointee.default_variant)
+    self.rolloutVariant = CField.string(c.pointee.rollout_variant)
+    self.rolloutStage = CField.enumeration(c.pointee.rollout_stage)
+    self.rolloutPct = c.pointee.rollout_pct
+    self.targetIds = CField.strings(c.pointee.n_target_ids, c.pointee.target_ids)
+    self.userOverrides = CField.map(c.pointee.n_user_overrides, c.pointee.user_overrides) { (CField.string($0.pointee.key), CField.string($0.pointee.value)) }
+    self.tenantOverrides = CField.map(c.pointee.n_tenant_overrides, c.pointee.tenant_overrides) { (CField.string($0.pointee.key), CField.string($0.pointee.value)) }
+    self.pilotTenants = CField.strings(c.pointee.n_pilot_tenants, c.pointee.pilot_tenants)
+    self.dependsOn = CField.strings(c.pointee.n_depends_on, c.pointee.depends_on)
+    self.sensitiveFlag = c.pointee.sensitive_flag != 0
+    self.requiresApproval = c.pointee.requires_approval != 0
+    self.approvalRowID = CField.string(c.pointee.approval_row_id)
+    self.expiresAt = CField.message(c.pointee.expires_at)
+    self.targeting = CField.message(c.pointee.targeting)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.message(18, optional: self.targeting)
+    writer.message(17, optional: self.expiresAt)
+    writer.string(16, self.approvalRowID)
+    writer.bool(15, self.requiresApproval)
+    writer.bool(14, self.sensitiveFlag)
+    writer.string(13, repeated: self.dependsOn)
+    writer.string(12, repeated: self.pilotTenants)
+    writer.map(11, self.tenantOverrides) { $0.string(2, always: $2); $0.string(1, always: $1) }
+    writer.map(10, self.userOverrides) { $0.string(2, always: $2); $0.string(1, always: $1) }
+    writer.string(9, repeated: self.targetIds)
+    writer.uint32(8, self.rolloutPct)
+    writer.enumeration(7, self.rolloutStage)
+    writer.string(6, self.rolloutVariant)
+    writer.string(5, self.defaultVariant)
+    writer.map(4, self.variants) { $0.message(2, always: $2); $0.string(1, always: $1) }
+    writer.bool(3, self.enabled)
+    writer.string(2, self.description)
+    writer.string(1, self.flagKey)
+  }
+}
+
+/// What is checked before an agent's tool call. All policies that apply must pass.
+public struct PolicyDefinition: Message {
+  public var policyID: String
+  /// global, agent:{slug}, tool:{name}, session:{id}, user:{id}, org:{id}
+  public var scope: String
+  /// absent: yes
+  public var enabled: Bool?
+  public var config: Config?
+  public var unknownFields: UnknownFields
+
+  public enum Config: Hashable, Sendable {
+    case budget(BudgetPolicy)
+    case rateLimit(RateLimitPolicy)
+    case allowlist(AllowlistPolicy)
+    case safety(SafetyPolicy)
+  }
+
+  public init() {
+    self.policyID = ""
+    self.scope = ""
+    self.enabled = nil
+    self.config = nil
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    policyID: String = "",
+    scope: String = "",
+    enabled: Bool? = nil,
+    config: Config? = nil
+  ) {
+    self.policyID = policyID
+    self.scope = scope
+    self.enabled = enabled
+    self.config = config
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.registry.v1.PolicyDefinition"
+  public static var file: GeneratedFile { spanwireRegistryV1DefinitionsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__registry__v1__policy_definition__table(), strings: [1, 2]) {
+    [
+      .message(4, BudgetPolicy.table),
+      .message(5, RateLimitPolicy.table),
+      .message(6, AllowlistPolicy.table),
+      .message(7, SafetyPolicy.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Registry__V1__PolicyDefinition.self)
+    self.policyID = CField.string(c.pointee.policy_id)
+    self.scope = CField.string(c.pointee.scope)
+    self.enabled = c.pointee.has_enabled_case.rawValue == 3 ? c.pointee.enabled != 0 : nil
+    switch c.pointee.config_case.rawValue {
+    case 4: self.config = .budget(CField.message(c.pointee.budget) ?? BudgetPolicy())
+    case 5: self.config = .rateLimit(CField.message(c.pointee.rate_limit) ?? RateLimitPolicy())
+    case 6: self.config = .allowlist(CField.message(c.pointee.allowlist) ?? AllowlistPolicy())
+    case 7: self.config = .safety(CField.message(c.pointee.safety) ?? SafetyPolicy())
+    default: self.config = nil
+    }
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    switch self.config {
+    case .safety(let value)?: writer.message(7, always: value)
+    case .allowlist(let value)?: writer.message(6, always: value)
+    case .rateLimit(let value)?: writer.message(5, always: value)
+    case .budget(let value)?: writer.message(4, always: value)
+    default: break
+    }
+    writer.bool(3, optional: self.enabled)
+    writer.string(2, self.scope)
+    writer.string(1, self.policyID)
+  }
+}
+
+/// `spanwire.registry.v1.BudgetPolicy`
+public struct BudgetPolicy: Message {
+  public var daily: Money?
+  public var perRun: Money?
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.daily = nil
+    self.perRun = nil
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    daily: Money? = nil,
+    perRun: Money? = nil
+  ) {
+    self.daily = daily
+    self.perRun = perRun
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.registry.v1.BudgetPolicy"
+  public static var file: GeneratedFile { spanwireRegistryV1DefinitionsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__registry__v1__budget_policy__table()) {
+    [
+      .message(1, Money.table),
+      .message(2, Money.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Registry__V1__BudgetPolicy.self)
+    self.daily = CField.message(c.pointee.daily)
+    self.perRun = CField.message(c.pointee.per_run)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.message(2, optional: self.perRun)
+    writer.message(1, optional: self.daily)
+  }
+}
+
+/// `spanwire.registry.v1.RateLimitPolicy`
+public struct RateLimitPolicy: Message {
+  /// empty: every tool of the scope
+  public var tool: String
+  public var maxPerMinute: UInt32
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.tool = ""
+    self.maxPerMinute = 0
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    tool: String = "",
+    maxPerMinute: UInt32 = 0
+  ) {
+    self.tool = tool
+    self.maxPerMinute = maxPerMinute
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.registry.v1.RateLimitPolicy"
+  public static var file: GeneratedFile { spanwireRegistryV1DefinitionsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__registry__v1__rate_limit_policy__table(), strings: [1])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Registry__V1__RateLimitPolicy.self)
+    self.tool = CField.string(c.pointee.tool)
+    self.maxPerMinute = c.pointee.max_per_minute
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.uint32(2, self.maxPerMinute)
+    writer.string(1, self.tool)
+  }
+}
+
+/// `spanwire.registry.v1.AllowlistPolicy`
+public struct AllowlistPolicy: Message {
+  /// whole labels: github.com, *.vercel.app, docs.*
+  public var allowedDomains: [String]
+  /// what a trailing * may stand for
+  public var publicSuffixes: [String]
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.allowedDomains = []
+    self.publicSuffixes = []
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    allowedDomains: [String] = [],
+    publicSuffixes: [String] = []
+  ) {
+    self.allowedDomains = allowedDomains
+    self.publicSuffixes = publicSuffixes
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.registry.v1.AllowlistPolicy"
+  public static var file: GeneratedFile { spanwireRegistryV1DefinitionsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__registry__v1__allowlist_policy__table(), strings: [1, 2])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Registry__V1__AllowlistPolicy.self)
+    self.allowedDomains = CField.strings(c.pointee.n_allowed_domains, c.pointee.allowed_domains)
+    self.publicSuffixes = CField.strings(c.pointee.n_public_suffixes, c.pointee.public_suffixes)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(2, repeated: self.publicSuffixes)
+    writer.string(1, repeated: self.allowedDomains)
+  }
+}
+
+/// `spanwire.registry.v1.SafetyPolicy`
+public struct SafetyPolicy: Message {
+  /// tiers
+  public var requireApprovalFor: [String]
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.requireApprovalFor = []
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    requireApprovalFor: [String] = []
+  ) {
+    self.requireApprovalFor = requireApprovalFor
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.registry.v1.SafetyPolicy"
+  public static var file: GeneratedFile { spanwireRegistryV1DefinitionsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__registry__v1__safety_policy__table(), strings: [1])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Registry__V1__SafetyPolicy.self)
+    self.requireApprovalFor = CField.strings(c.pointee.n_require_approval_for, c.pointee.require_approval_for)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(1, repeated: self.requireApprovalFor)
+  }
+}
+
+/// `spanwire.registry.v1.RoleDefinition`
+public struct RoleDefinition: Message {
+  public var roleKey: String
+  /// platform, operations, business, external
+  public var category: String
+  public var title: String
+  /// works across tenants
+  public var platformGlobal: Bool
+  /// may act for a user, or see as one, under a grant
+  public var mayAssist: Bool
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.roleKey = ""
+    self.category = ""
+    self.title = ""
+    self.platformGlobal = false
+    self.mayAssist = false
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    roleKey: String = "",
+    category: String = "",
+    title: String = "",
+    platformGlobal: Bool = false,
+    mayAssist: Bool = false
+  ) {
+    self.roleKey = roleKey
+    self.category = category
+    self.title = title
+    self.platformGlobal = platformGlobal
+    self.mayAssist = mayAssist
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.registry.v1.RoleDefinition"
+  public static var file: GeneratedFile { spanwireRegistryV1DefinitionsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__registry__v1__role_definition__table(), strings: [1, 2, 3])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Registry__V1__RoleDefinition.self)
+    self.roleKey = CField.string(c.pointee.role_key)
+    self.category = CField.string(c.pointee.category)
+    self.title = CField.string(c.pointee.title)
+    self.platformGlobal = c.pointee.platform_global != 0
+    self.mayAssist = c.pointee.may_assist != 0
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.bool(5, self.mayAssist)
+    writer.bool(4, self.platformGlobal)
+    writer.string(3, self.title)
+    writer.string(2, self.category)
+    writer.string(1, self.roleKey)
+  }
+}
+
+/// `spanwire.registry.v1.ApprovalRow`
+public struct ApprovalRow: Message {
+  public var rowID: String
+  public var title: String
+  /// one approval by each of these roles, each by another person
+  public var requiredApprovers: [String]
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.rowID = ""
+    self.title = ""
+    self.requiredApprovers = []
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    rowID: String = "",
+    title: String = "",
+    requiredApprovers: [String] = []
+  ) {
+    self.rowID = rowID
+    self.title = title
+    self.requiredApprovers = requiredApprovers
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.registry.v1.ApprovalRow"
+  public static var file: GeneratedFile { spanwireRegistryV1DefinitionsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__registry__v1__approval_row__table(), strings: [1, 2, 3])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Registry__V1__ApprovalRow.self)
+    self.rowID = CField.string(c.pointee.row_id)
+    self.title = CField.string(c.pointee.title)
+    self.requiredApprovers = CField.strings(c.pointee.n_required_approvers, c.pointee.required_approvers)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(3, repeated: self.requiredApprovers)
+    writer.string(2, self.title)
+    writer.string(1, self.rowID)
   }
 }
 

@@ -11,113 +11,72 @@ public let spanwireRegistryV1RegistryFile: GeneratedFile = GeneratedFile(
   base64: """
     CiNzcGFud2lyZS9yZWdpc3RyeS92MS9yZWdpc3RyeS5wcm90bxIUc3BhbndpcmUucmVnaXN0cnkudjEaH2dvb2dsZS9wcm90b2J1Zi90aW1lc3RhbXAucHJv\
     dG8aGnNwYW53aXJlL2NpdHkvdjEvbGVtLnByb3RvGiNzcGFud2lyZS9qb3VybmV5cy92MS9kb2N1bWVudC5wcm90bxohc3BhbndpcmUvb3B0aW9ucy92MS9v\
-    cHRpb25zLnByb3RvGiZzcGFud2lyZS9yZWdpc3RyeS92MS9kZWZpbml0aW9ucy5wcm90byKoBgoKRGVmaW5pdGlvbhI4CgRraW5kGAEgASgOMiQuc3Bhbndp\
+    cHRpb25zLnByb3RvGiZzcGFud2lyZS9yZWdpc3RyeS92MS9kZWZpbml0aW9ucy5wcm90byKMCQoKRGVmaW5pdGlvbhI4CgRraW5kGAEgASgOMiQuc3Bhbndp\
     cmUucmVnaXN0cnkudjEuRGVmaW5pdGlvbktpbmRSBGtpbmQSDgoCaWQYAiABKAlSAmlkEhoKCHJldmlzaW9uGAMgASgEUghyZXZpc2lvbhIhCgxjb250ZW50\
-    X2hhc2gYBCABKAlSC2NvbnRlbnRIYXNoEjYKBm1hcmtldBgKIAEoCzIcLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLk1hcmtldEgAUgZtYXJrZXQSOQoHcHJvZHVj\
-    dBgLIAEoCzIdLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLlByb2R1Y3RIAFIHcHJvZHVjdBJPCg9wcm9kdWN0X3ZlcnNpb24YDCABKAsyJC5zcGFud2lyZS5yZWdp\
-    c3RyeS52MS5Qcm9kdWN0VmVyc2lvbkgAUg5wcm9kdWN0VmVyc2lvbhI5Cgdwcm9maWxlGA0gASgLMh0uc3BhbndpcmUucmVnaXN0cnkudjEuUHJvZmlsZUgA\
-    Ugdwcm9maWxlElIKEGpvdXJuZXlfZG9jdW1lbnQYDiABKAsyJS5zcGFud2lyZS5qb3VybmV5cy52MS5Kb3VybmV5RG9jdW1lbnRIAFIPam91cm5leURvY3Vt\
-    ZW50EkUKDXNlcnZpY2VfcG9pbnQYDyABKAsyHi5zcGFud2lyZS5jaXR5LnYxLlNlcnZpY2VQb2ludEgAUgxzZXJ2aWNlUG9pbnQSMwoFdG9rZW4YECABKAsy\
-    Gy5zcGFud2lyZS5yZWdpc3RyeS52MS5Ub2tlbkgAUgV0b2tlbhI2CgZ2ZW5kb3IYESABKAsyHC5zcGFud2lyZS5yZWdpc3RyeS52MS5WZW5kb3JIAFIGdmVu\
-    ZG9yEkIKCmV4cGVyaW1lbnQYEiABKAsyIC5zcGFud2lyZS5yZWdpc3RyeS52MS5FeHBlcmltZW50SABSCmV4cGVyaW1lbnQSPQoFYWdlbnQYEyABKAsyJS5z\
-    cGFud2lyZS5yZWdpc3RyeS52MS5BZ2VudERlZmluaXRpb25IAFIFYWdlbnRCBwoFdmFsdWUizQEKDEFwcGx5UmVxdWVzdBInCg9pZGVtcG90ZW5jeV9rZXkY\
-    ASABKAlSDmlkZW1wb3RlbmN5S2V5EiEKC2J1bmRsZV95YW1sGAIgASgJSABSCmJ1bmRsZVlhbWwSNgoGYnVuZGxlGAMgASgLMhwuc3BhbndpcmUucmVnaXN0\
-    cnkudjEuQnVuZGxlSABSBmJ1bmRsZRIWCgZyZWFzb24YBCABKAlSBnJlYXNvbhIXCgdkcnlfcnVuGAUgASgIUgZkcnlSdW5CCAoGc291cmNlIoUCCgZDaGFu\
-    Z2USOwoGYWN0aW9uGAEgASgOMiMuc3BhbndpcmUucmVnaXN0cnkudjEuQ2hhbmdlLkFjdGlvblIGYWN0aW9uEjgKBGtpbmQYAiABKA4yJC5zcGFud2lyZS5y\
-    ZWdpc3RyeS52MS5EZWZpbml0aW9uS2luZFIEa2luZBIOCgJpZBgDIAEoCVICaWQSFgoGZmllbGRzGAQgAygJUgZmaWVsZHMiXAoGQWN0aW9uEhYKEkFDVElP\
-    Tl9VTlNQRUNJRklFRBAAEhAKDEFDVElPTl9BRERFRBABEhIKDkFDVElPTl9DSEFOR0VEEAISFAoQQUNUSU9OX1VOQ0hBTkdFRBADIqIBCg1BcHBseVJlc3Bv\
-    bnNlEhoKCHJldmlzaW9uGAEgASgEUghyZXZpc2lvbhIhCgxjb250ZW50X2hhc2gYAiABKAlSC2NvbnRlbnRIYXNoEjYKB2NoYW5nZXMYAyADKAsyHC5zcGFu\
-    d2lyZS5yZWdpc3RyeS52MS5DaGFuZ2VSB2NoYW5nZXMSGgoId2FybmluZ3MYBCADKAlSCHdhcm5pbmdzInIKC0RpZmZSZXF1ZXN0EiEKC2J1bmRsZV95YW1s\
-    GAEgASgJSABSCmJ1bmRsZVlhbWwSNgoGYnVuZGxlGAIgASgLMhwuc3BhbndpcmUucmVnaXN0cnkudjEuQnVuZGxlSABSBmJ1bmRsZUIICgZzb3VyY2UiawoM\
-    RGlmZlJlc3BvbnNlEiMKDWJhc2VfcmV2aXNpb24YASABKARSDGJhc2VSZXZpc2lvbhI2CgdjaGFuZ2VzGAIgAygLMhwuc3BhbndpcmUucmVnaXN0cnkudjEu\
-    Q2hhbmdlUgdjaGFuZ2VzImAKFEdldERlZmluaXRpb25SZXF1ZXN0EjgKBGtpbmQYASABKA4yJC5zcGFud2lyZS5yZWdpc3RyeS52MS5EZWZpbml0aW9uS2lu\
-    ZFIEa2luZBIOCgJpZBgCIAEoCVICaWQijgEKFkxpc3REZWZpbml0aW9uc1JlcXVlc3QSOAoEa2luZBgBIAEoDjIkLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLkRl\
-    ZmluaXRpb25LaW5kUgRraW5kEhsKCXBhZ2Vfc2l6ZRgCIAEoDVIIcGFnZVNpemUSHQoKcGFnZV90b2tlbhgDIAEoCVIJcGFnZVRva2VuIqEBChdMaXN0RGVm\
-    aW5pdGlvbnNSZXNwb25zZRJCCgtkZWZpbml0aW9ucxgBIAMoCzIgLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLkRlZmluaXRpb25SC2RlZmluaXRpb25zEiYKD25l\
-    eHRfcGFnZV90b2tlbhgCIAEoCVINbmV4dFBhZ2VUb2tlbhIaCghyZXZpc2lvbhgDIAEoBFIIcmV2aXNpb24ihgIKG1Jlc29sdmVSdW50aW1lQ29uZmlnUmVx\
-    dWVzdBIdCgpwcm9kdWN0X2lkGAEgASgJUglwcm9kdWN0SWQSLAoScHJvZHVjdF92ZXJzaW9uX2lkGAIgASgJUhBwcm9kdWN0VmVyc2lvbklkEh8KC21hcmtl\
-    dF9jb2RlGAMgASgJUgptYXJrZXRDb2RlEhcKB3VzZXJfaWQYBCABKAlSBnVzZXJJZBIbCglhdmF0YXJfaWQYBSABKAlSCGF2YXRhcklkEhoKCHNlZ21lbnRz\
-    GAYgAygJUghzZWdtZW50cxInCg9leHBlcmltZW50X2tleXMYByADKAlSDmV4cGVyaW1lbnRLZXlzIp0FCg1SdW50aW1lQ29uZmlnEh0KCnByb2R1Y3RfaWQY\
-    ASABKAlSCXByb2R1Y3RJZBJNCg9wcm9kdWN0X3ZlcnNpb24YAiABKAsyJC5zcGFud2lyZS5yZWdpc3RyeS52MS5Qcm9kdWN0VmVyc2lvblIOcHJvZHVjdFZl\
-    cnNpb24SNAoGbWFya2V0GAMgASgLMhwuc3BhbndpcmUucmVnaXN0cnkudjEuTWFya2V0UgZtYXJrZXQSOQoIcHJvZmlsZXMYBCADKAsyHS5zcGFud2lyZS5y\
-    ZWdpc3RyeS52MS5Qcm9maWxlUghwcm9maWxlcxJQChBqb3VybmV5X2RvY3VtZW50GAUgASgLMiUuc3BhbndpcmUuam91cm5leXMudjEuSm91cm5leURvY3Vt\
-    ZW50Ug9qb3VybmV5RG9jdW1lbnQSMwoGdG9rZW5zGAYgAygLMhsuc3BhbndpcmUucmVnaXN0cnkudjEuVG9rZW5SBnRva2VucxJsChNleHBlcmltZW50X3Zh\
-    cmlhbnRzGAcgAygLMjsuc3BhbndpcmUucmVnaXN0cnkudjEuUnVudGltZUNvbmZpZy5FeHBlcmltZW50VmFyaWFudHNFbnRyeVISZXhwZXJpbWVudFZhcmlh\
-    bnRzEisKEXJlZ2lzdHJ5X3JldmlzaW9uGAggASgEUhByZWdpc3RyeVJldmlzaW9uEiEKDGNvbnRlbnRfaGFzaBgJIAEoCVILY29udGVudEhhc2gSIQoMc25h\
-    cHNob3RfcmVmGAogASgJUgtzbmFwc2hvdFJlZhpFChdFeHBlcmltZW50VmFyaWFudHNFbnRyeRIQCgNrZXkYASABKAlSA2tleRIUCgV2YWx1ZRgCIAEoCVIF\
-    dmFsdWU6AjgBIjcKEkdldFNuYXBzaG90UmVxdWVzdBIhCgxzbmFwc2hvdF9yZWYYASABKAlSC3NuYXBzaG90UmVmIjUKDFdhdGNoUmVxdWVzdBIlCg5hZnRl\
-    cl9yZXZpc2lvbhgBIAEoBFINYWZ0ZXJSZXZpc2lvbiKfAQoOUmVnaXN0cnlDaGFuZ2USGgoIcmV2aXNpb24YASABKARSCHJldmlzaW9uEjYKB2NoYW5nZXMY\
-    AiADKAsyHC5zcGFud2lyZS5yZWdpc3RyeS52MS5DaGFuZ2VSB2NoYW5nZXMSOQoKYXBwbGllZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3Rh\
-    bXBSCWFwcGxpZWRBdCrnAgoORGVmaW5pdGlvbktpbmQSHwobREVGSU5JVElPTl9LSU5EX1VOU1BFQ0lGSUVEEAASGgoWREVGSU5JVElPTl9LSU5EX01BUktF\
-    VBABEhsKF0RFRklOSVRJT05fS0lORF9QUk9EVUNUEAISIwofREVGSU5JVElPTl9LSU5EX1BST0RVQ1RfVkVSU0lPThADEhsKF0RFRklOSVRJT05fS0lORF9Q\
-    Uk9GSUxFEAQSJAogREVGSU5JVElPTl9LSU5EX0pPVVJORVlfRE9DVU1FTlQQBRIhCh1ERUZJTklUSU9OX0tJTkRfU0VSVklDRV9QT0lOVBAGEhkKFURFRklO\
-    SVRJT05fS0lORF9UT0tFThAHEhoKFkRFRklOSVRJT05fS0lORF9WRU5ET1IQCBIeChpERUZJTklUSU9OX0tJTkRfRVhQRVJJTUVOVBAJEhkKFURFRklOSVRJ\
-    T05fS0lORF9BR0VOVBAKMsUGCghSZWdpc3RyeRJ2CgVBcHBseRIiLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLkFwcGx5UmVxdWVzdBojLnNwYW53aXJlLnJlZ2lz\
-    dHJ5LnYxLkFwcGx5UmVzcG9uc2UiJKq7GCAKAQISAQUiGEFHRU5ULUZPUkJJRERFTi1SRUdJU1RSWRJ2CgREaWZmEiEuc3BhbndpcmUucmVnaXN0cnkudjEu\
-    RGlmZlJlcXVlc3QaIi5zcGFud2lyZS5yZWdpc3RyeS52MS5EaWZmUmVzcG9uc2UiJ5ACAaq7GCAKAQISAQUiGEFHRU5ULUZPUkJJRERFTi1SRUdJU1RSWRJx\
-    Cg1HZXREZWZpbml0aW9uEiouc3BhbndpcmUucmVnaXN0cnkudjEuR2V0RGVmaW5pdGlvblJlcXVlc3QaIC5zcGFud2lyZS5yZWdpc3RyeS52MS5EZWZpbml0\
-    aW9uIhKQAgGquxgLCgMCAwQSBAMEBQYSggEKD0xpc3REZWZpbml0aW9ucxIsLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLkxpc3REZWZpbml0aW9uc1JlcXVlc3Qa\
-    LS5zcGFud2lyZS5yZWdpc3RyeS52MS5MaXN0RGVmaW5pdGlvbnNSZXNwb25zZSISkAIBqrsYCwoDAgMEEgQDBAUGEnwKFFJlc29sdmVSdW50aW1lQ29uZmln\
-    EjEuc3BhbndpcmUucmVnaXN0cnkudjEuUmVzb2x2ZVJ1bnRpbWVDb25maWdSZXF1ZXN0GiMuc3BhbndpcmUucmVnaXN0cnkudjEuUnVudGltZUNvbmZpZyIM\
-    qrsYCAoCAgQSAgUGEm0KC0dldFNuYXBzaG90Eiguc3BhbndpcmUucmVnaXN0cnkudjEuR2V0U25hcHNob3RSZXF1ZXN0GiMuc3BhbndpcmUucmVnaXN0cnku\
-    djEuUnVudGltZUNvbmZpZyIPkAIBqrsYCAoCAgQSAgUGEmQKBVdhdGNoEiIuc3BhbndpcmUucmVnaXN0cnkudjEuV2F0Y2hSZXF1ZXN0GiQuc3BhbndpcmUu\
-    cmVnaXN0cnkudjEuUmVnaXN0cnlDaGFuZ2UiD5ACAaq7GAgKAgIEEgIFBjABQgO6AgBiBnByb3RvMw==
+    X2hhc2gYBCABKAlSC2NvbnRlbnRIYXNoEhsKCXRlbmFudF9pZBgFIAEoCVIIdGVuYW50SWQSNgoGbWFya2V0GAogASgLMhwuc3BhbndpcmUucmVnaXN0cnku\
+    djEuTWFya2V0SABSBm1hcmtldBI5Cgdwcm9kdWN0GAsgASgLMh0uc3BhbndpcmUucmVnaXN0cnkudjEuUHJvZHVjdEgAUgdwcm9kdWN0Ek8KD3Byb2R1Y3Rf\
+    dmVyc2lvbhgMIAEoCzIkLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLlByb2R1Y3RWZXJzaW9uSABSDnByb2R1Y3RWZXJzaW9uEjkKB3Byb2ZpbGUYDSABKAsyHS5z\
+    cGFud2lyZS5yZWdpc3RyeS52MS5Qcm9maWxlSABSB3Byb2ZpbGUSUgoQam91cm5leV9kb2N1bWVudBgOIAEoCzIlLnNwYW53aXJlLmpvdXJuZXlzLnYxLkpv\
+    dXJuZXlEb2N1bWVudEgAUg9qb3VybmV5RG9jdW1lbnQSRQoNc2VydmljZV9wb2ludBgPIAEoCzIeLnNwYW53aXJlLmNpdHkudjEuU2VydmljZVBvaW50SABS\
+    DHNlcnZpY2VQb2ludBIzCgV0b2tlbhgQIAEoCzIbLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLlRva2VuSABSBXRva2VuEjYKBnZlbmRvchgRIAEoCzIcLnNwYW53\
+    aXJlLnJlZ2lzdHJ5LnYxLlZlbmRvckgAUgZ2ZW5kb3ISQgoKZXhwZXJpbWVudBgSIAEoCzIgLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLkV4cGVyaW1lbnRIAFIK\
+    ZXhwZXJpbWVudBI9CgVhZ2VudBgTIAEoCzIlLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLkFnZW50RGVmaW5pdGlvbkgAUgVhZ2VudBJDCgttb2RlbF9yb3V0ZRgU\
+    IAEoCzIgLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLk1vZGVsUm91dGVIAFIKbW9kZWxSb3V0ZRI6CgRmbGFnGBUgASgLMiQuc3BhbndpcmUucmVnaXN0cnkudjEu\
+    RmxhZ0RlZmluaXRpb25IAFIEZmxhZxJACgZwb2xpY3kYFiABKAsyJi5zcGFud2lyZS5yZWdpc3RyeS52MS5Qb2xpY3lEZWZpbml0aW9uSABSBnBvbGljeRI6\
+    CgRyb2xlGBcgASgLMiQuc3BhbndpcmUucmVnaXN0cnkudjEuUm9sZURlZmluaXRpb25IAFIEcm9sZRJGCgxhcHByb3ZhbF9yb3cYGCABKAsyIS5zcGFud2ly\
+    ZS5yZWdpc3RyeS52MS5BcHByb3ZhbFJvd0gAUgthcHByb3ZhbFJvd0IHCgV2YWx1ZSLNAQoMQXBwbHlSZXF1ZXN0EicKD2lkZW1wb3RlbmN5X2tleRgBIAEo\
+    CVIOaWRlbXBvdGVuY3lLZXkSIQoLYnVuZGxlX3lhbWwYAiABKAlIAFIKYnVuZGxlWWFtbBI2CgZidW5kbGUYAyABKAsyHC5zcGFud2lyZS5yZWdpc3RyeS52\
+    MS5CdW5kbGVIAFIGYnVuZGxlEhYKBnJlYXNvbhgEIAEoCVIGcmVhc29uEhcKB2RyeV9ydW4YBSABKAhSBmRyeVJ1bkIICgZzb3VyY2UimQIKBkNoYW5nZRI7\
+    CgZhY3Rpb24YASABKA4yIy5zcGFud2lyZS5yZWdpc3RyeS52MS5DaGFuZ2UuQWN0aW9uUgZhY3Rpb24SOAoEa2luZBgCIAEoDjIkLnNwYW53aXJlLnJlZ2lz\
+    dHJ5LnYxLkRlZmluaXRpb25LaW5kUgRraW5kEg4KAmlkGAMgASgJUgJpZBIWCgZmaWVsZHMYBCADKAlSBmZpZWxkcyJwCgZBY3Rpb24SFgoSQUNUSU9OX1VO\
+    U1BFQ0lGSUVEEAASEAoMQUNUSU9OX0FEREVEEAESEgoOQUNUSU9OX0NIQU5HRUQQAhIUChBBQ1RJT05fVU5DSEFOR0VEEAMSEgoOQUNUSU9OX1JFTU9WRUQQ\
+    BCKiAQoNQXBwbHlSZXNwb25zZRIaCghyZXZpc2lvbhgBIAEoBFIIcmV2aXNpb24SIQoMY29udGVudF9oYXNoGAIgASgJUgtjb250ZW50SGFzaBI2CgdjaGFu\
+    Z2VzGAMgAygLMhwuc3BhbndpcmUucmVnaXN0cnkudjEuQ2hhbmdlUgdjaGFuZ2VzEhoKCHdhcm5pbmdzGAQgAygJUgh3YXJuaW5ncyKQAQoLRGlmZlJlcXVl\
+    c3QSIQoLYnVuZGxlX3lhbWwYASABKAlIAFIKYnVuZGxlWWFtbBI2CgZidW5kbGUYAiABKAsyHC5zcGFud2lyZS5yZWdpc3RyeS52MS5CdW5kbGVIAFIGYnVu\
+    ZGxlEhwKCHJldmlzaW9uGAMgASgESABSCHJldmlzaW9uQggKBnNvdXJjZSJFCgdQcm9ibGVtEhIKBHBhdGgYASABKAlSBHBhdGgSEgoEbGluZRgCIAEoDVIE\
+    bGluZRISCgR0ZXh0GAMgASgJUgR0ZXh0IuEBCgxEaWZmUmVzcG9uc2USIwoNYmFzZV9yZXZpc2lvbhgBIAEoBFIMYmFzZVJldmlzaW9uEjYKB2NoYW5nZXMY\
+    AiADKAsyHC5zcGFud2lyZS5yZWdpc3RyeS52MS5DaGFuZ2VSB2NoYW5nZXMSOQoIcHJvYmxlbXMYAyADKAsyHS5zcGFud2lyZS5yZWdpc3RyeS52MS5Qcm9i\
+    bGVtUghwcm9ibGVtcxI5Cgh3YXJuaW5ncxgEIAMoCzIdLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLlByb2JsZW1SCHdhcm5pbmdzIm4KD1JvbGxiYWNrUmVxdWVz\
+    dBInCg9pZGVtcG90ZW5jeV9rZXkYASABKAlSDmlkZW1wb3RlbmN5S2V5EhoKCHJldmlzaW9uGAIgASgEUghyZXZpc2lvbhIWCgZyZWFzb24YAyABKAlSBnJl\
+    YXNvbiKcAQoUTGlzdFJldmlzaW9uc1JlcXVlc3QSOAoEa2luZBgBIAEoDjIkLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLkRlZmluaXRpb25LaW5kUgRraW5kEg4K\
+    AmlkGAIgASgJUgJpZBIbCglwYWdlX3NpemUYAyABKA1SCHBhZ2VTaXplEh0KCnBhZ2VfdG9rZW4YBCABKAlSCXBhZ2VUb2tlbiKDAQoVTGlzdFJldmlzaW9u\
+    c1Jlc3BvbnNlEkIKCXJldmlzaW9ucxgBIAMoCzIkLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLlJlZ2lzdHJ5Q2hhbmdlUglyZXZpc2lvbnMSJgoPbmV4dF9wYWdl\
+    X3Rva2VuGAIgASgJUg1uZXh0UGFnZVRva2VuInwKFEdldERlZmluaXRpb25SZXF1ZXN0EjgKBGtpbmQYASABKA4yJC5zcGFud2lyZS5yZWdpc3RyeS52MS5E\
+    ZWZpbml0aW9uS2luZFIEa2luZBIOCgJpZBgCIAEoCVICaWQSGgoIcmV2aXNpb24YAyABKARSCHJldmlzaW9uIqYBChZMaXN0RGVmaW5pdGlvbnNSZXF1ZXN0\
+    EjgKBGtpbmQYASABKA4yJC5zcGFud2lyZS5yZWdpc3RyeS52MS5EZWZpbml0aW9uS2luZFIEa2luZBIbCglwYWdlX3NpemUYAiABKA1SCHBhZ2VTaXplEh0K\
+    CnBhZ2VfdG9rZW4YAyABKAlSCXBhZ2VUb2tlbhIWCgZzaGFyZWQYBCABKAhSBnNoYXJlZCKhAQoXTGlzdERlZmluaXRpb25zUmVzcG9uc2USQgoLZGVmaW5p\
+    dGlvbnMYASADKAsyIC5zcGFud2lyZS5yZWdpc3RyeS52MS5EZWZpbml0aW9uUgtkZWZpbml0aW9ucxImCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAlSDW5leHRQ\
+    YWdlVG9rZW4SGgoIcmV2aXNpb24YAyABKARSCHJldmlzaW9uIoYCChtSZXNvbHZlUnVudGltZUNvbmZpZ1JlcXVlc3QSHQoKcHJvZHVjdF9pZBgBIAEoCVIJ\
+    cHJvZHVjdElkEiwKEnByb2R1Y3RfdmVyc2lvbl9pZBgCIAEoCVIQcHJvZHVjdFZlcnNpb25JZBIfCgttYXJrZXRfY29kZRgDIAEoCVIKbWFya2V0Q29kZRIX\
+    Cgd1c2VyX2lkGAQgASgJUgZ1c2VySWQSGwoJYXZhdGFyX2lkGAUgASgJUghhdmF0YXJJZBIaCghzZWdtZW50cxgGIAMoCVIIc2VnbWVudHMSJwoPZXhwZXJp\
+    bWVudF9rZXlzGAcgAygJUg5leHBlcmltZW50S2V5cyLKBQoNUnVudGltZUNvbmZpZxIdCgpwcm9kdWN0X2lkGAEgASgJUglwcm9kdWN0SWQSTQoPcHJvZHVj\
+    dF92ZXJzaW9uGAIgASgLMiQuc3BhbndpcmUucmVnaXN0cnkudjEuUHJvZHVjdFZlcnNpb25SDnByb2R1Y3RWZXJzaW9uEjQKBm1hcmtldBgDIAEoCzIcLnNw\
+    YW53aXJlLnJlZ2lzdHJ5LnYxLk1hcmtldFIGbWFya2V0EjkKCHByb2ZpbGVzGAQgAygLMh0uc3BhbndpcmUucmVnaXN0cnkudjEuUHJvZmlsZVIIcHJvZmls\
+    ZXMSUAoQam91cm5leV9kb2N1bWVudBgFIAEoCzIlLnNwYW53aXJlLmpvdXJuZXlzLnYxLkpvdXJuZXlEb2N1bWVudFIPam91cm5leURvY3VtZW50EjMKBnRv\
+    a2VucxgGIAMoCzIbLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLlRva2VuUgZ0b2tlbnMSbAoTZXhwZXJpbWVudF92YXJpYW50cxgHIAMoCzI7LnNwYW53aXJlLnJl\
+    Z2lzdHJ5LnYxLlJ1bnRpbWVDb25maWcuRXhwZXJpbWVudFZhcmlhbnRzRW50cnlSEmV4cGVyaW1lbnRWYXJpYW50cxIrChFyZWdpc3RyeV9yZXZpc2lvbhgI\
+    IAEoBFIQcmVnaXN0cnlSZXZpc2lvbhIhCgxjb250ZW50X2hhc2gYCSABKAlSC2NvbnRlbnRIYXNoEiEKDHNuYXBzaG90X3JlZhgKIAEoCVILc25hcHNob3RS\
+    ZWYSKwoRcGxhdGZvcm1fcmV2aXNpb24YCyABKARSEHBsYXRmb3JtUmV2aXNpb24aRQoXRXhwZXJpbWVudFZhcmlhbnRzRW50cnkSEAoDa2V5GAEgASgJUgNr\
+    ZXkSFAoFdmFsdWUYAiABKAlSBXZhbHVlOgI4ASI3ChJHZXRTbmFwc2hvdFJlcXVlc3QSIQoMc25hcHNob3RfcmVmGAEgASgJUgtzbmFwc2hvdFJlZiJYCgxX\
+    YXRjaFJlcXVlc3QSJQoOYWZ0ZXJfcmV2aXNpb24YASABKARSDWFmdGVyUmV2aXNpb24SIQoMZXZlcnlfdGVuYW50GAIgASgIUgtldmVyeVRlbmFudCLLAgoO\
+    UmVnaXN0cnlDaGFuZ2USGgoIcmV2aXNpb24YASABKARSCHJldmlzaW9uEjYKB2NoYW5nZXMYAiADKAsyHC5zcGFud2lyZS5yZWdpc3RyeS52MS5DaGFuZ2VS\
+    B2NoYW5nZXMSOQoKYXBwbGllZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSCWFwcGxpZWRBdBIbCgl0ZW5hbnRfaWQYBCABKAlSCHRl\
+    bmFudElkEiEKDGNvbnRlbnRfaGFzaBgFIAEoCVILY29udGVudEhhc2gSFAoFYWN0b3IYBiABKAlSBWFjdG9yEhYKBnJlYXNvbhgHIAEoCVIGcmVhc29uEikK\
+    DnJvbGxlZF9iYWNrX3RvGAggASgESABSDHJvbGxlZEJhY2tUb4gBAUIRCg9fcm9sbGVkX2JhY2tfdG8yvggKCFJlZ2lzdHJ5EnYKBUFwcGx5EiIuc3Bhbndp\
+    cmUucmVnaXN0cnkudjEuQXBwbHlSZXF1ZXN0GiMuc3BhbndpcmUucmVnaXN0cnkudjEuQXBwbHlSZXNwb25zZSIkqrsYIAoBAhIBBSIYQUdFTlQtRk9SQklE\
+    REVOLVJFR0lTVFJZEnYKBERpZmYSIS5zcGFud2lyZS5yZWdpc3RyeS52MS5EaWZmUmVxdWVzdBoiLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLkRpZmZSZXNwb25z\
+    ZSInkAIBqrsYIAoBAhIBBSIYQUdFTlQtRk9SQklEREVOLVJFR0lTVFJZEnwKCFJvbGxiYWNrEiUuc3BhbndpcmUucmVnaXN0cnkudjEuUm9sbGJhY2tSZXF1\
+    ZXN0GiMuc3BhbndpcmUucmVnaXN0cnkudjEuQXBwbHlSZXNwb25zZSIkqrsYIAoBAhIBBSIYQUdFTlQtRk9SQklEREVOLVJFR0lTVFJZEnkKDUxpc3RSZXZp\
+    c2lvbnMSKi5zcGFud2lyZS5yZWdpc3RyeS52MS5MaXN0UmV2aXNpb25zUmVxdWVzdBorLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLkxpc3RSZXZpc2lvbnNSZXNw\
+    b25zZSIPkAIBqrsYCAoCAgQSAgUGEnEKDUdldERlZmluaXRpb24SKi5zcGFud2lyZS5yZWdpc3RyeS52MS5HZXREZWZpbml0aW9uUmVxdWVzdBogLnNwYW53\
+    aXJlLnJlZ2lzdHJ5LnYxLkRlZmluaXRpb24iEpACAaq7GAsKAwIDBBIEAwQFBhKCAQoPTGlzdERlZmluaXRpb25zEiwuc3BhbndpcmUucmVnaXN0cnkudjEu\
+    TGlzdERlZmluaXRpb25zUmVxdWVzdBotLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLkxpc3REZWZpbml0aW9uc1Jlc3BvbnNlIhKQAgGquxgLCgMCAwQSBAMEBQYS\
+    fAoUUmVzb2x2ZVJ1bnRpbWVDb25maWcSMS5zcGFud2lyZS5yZWdpc3RyeS52MS5SZXNvbHZlUnVudGltZUNvbmZpZ1JlcXVlc3QaIy5zcGFud2lyZS5yZWdp\
+    c3RyeS52MS5SdW50aW1lQ29uZmlnIgyquxgICgICBBICBQYSbQoLR2V0U25hcHNob3QSKC5zcGFud2lyZS5yZWdpc3RyeS52MS5HZXRTbmFwc2hvdFJlcXVl\
+    c3QaIy5zcGFud2lyZS5yZWdpc3RyeS52MS5SdW50aW1lQ29uZmlnIg+QAgGquxgICgICBBICBQYSZAoFV2F0Y2gSIi5zcGFud2lyZS5yZWdpc3RyeS52MS5X\
+    YXRjaFJlcXVlc3QaJC5zcGFud2lyZS5yZWdpc3RyeS52MS5SZWdpc3RyeUNoYW5nZSIPkAIBqrsYCAoCAgQSAgUGMAFCA7oCAGIGcHJvdG8z
     """,
   dependencies: { [googleProtobufTimestampFile, spanwireCityV1LemFile, spanwireJourneysV1DocumentFile, spanwireOptionsV1OptionsFile, spanwireRegistryV1DefinitionsFile] })
-
-/// `spanwire.registry.v1.DefinitionKind`
-public enum DefinitionKind: MessageEnum, CaseIterable {
-  case unspecified
-  case market
-  case product
-  case productVersion
-  case profile
-  case journeyDocument
-  case servicePoint
-  case token
-  case vendor
-  case experiment
-  case agent
-  /// A number that this build has no name for.
-  case unrecognized(Int32)
-
-  public init(rawValue: Int32) {
-    switch rawValue {
-    case 0: self = .unspecified
-    case 1: self = .market
-    case 2: self = .product
-    case 3: self = .productVersion
-    case 4: self = .profile
-    case 5: self = .journeyDocument
-    case 6: self = .servicePoint
-    case 7: self = .token
-    case 8: self = .vendor
-    case 9: self = .experiment
-    case 10: self = .agent
-    default: self = .unrecognized(rawValue)
-    }
-  }
-
-  public var rawValue: Int32 {
-    switch self {
-    case .unspecified: 0
-    case .market: 1
-    case .product: 2
-    case .productVersion: 3
-    case .profile: 4
-    case .journeyDocument: 5
-    case .servicePoint: 6
-    case .token: 7
-    case .vendor: 8
-    case .experiment: 9
-    case .agent: 10
-    case .unrecognized(let number): number
-    }
-  }
-
-  /// Every value that has a name.
-  public static let allCases: [Self] = [.unspecified, .market, .product, .productVersion, .profile, .journeyDocument, .servicePoint, .token, .vendor, .experiment, .agent]
-}
 
 /// `spanwire.registry.v1.Definition`
 public struct Definition: Message {
@@ -126,6 +85,8 @@ public struct Definition: Message {
   /// the one that brought it in this form
   public var revision: UInt64
   public var contentHash: String
+  /// whose it is: the caller's, or platform, which shares its definitions with all
+  public var tenantID: String
   public var value: Value?
   public var unknownFields: UnknownFields
 
@@ -140,6 +101,11 @@ public struct Definition: Message {
     case vendor(Vendor)
     case experiment(Experiment)
     case agent(AgentDefinition)
+    case modelRoute(ModelRoute)
+    case flag(FlagDefinition)
+    case policy(PolicyDefinition)
+    case role(RoleDefinition)
+    case approvalRow(ApprovalRow)
   }
 
   public init() {
@@ -147,6 +113,7 @@ public struct Definition: Message {
     self.id = ""
     self.revision = 0
     self.contentHash = ""
+    self.tenantID = ""
     self.value = nil
     self.unknownFields = UnknownFields()
   }
@@ -156,19 +123,21 @@ public struct Definition: Message {
     id: String = "",
     revision: UInt64 = 0,
     contentHash: String = "",
+    tenantID: String = "",
     value: Value? = nil
   ) {
     self.kind = kind
     self.id = id
     self.revision = revision
     self.contentHash = contentHash
+    self.tenantID = tenantID
     self.value = value
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.registry.v1.Definition"
   public static var file: GeneratedFile { spanwireRegistryV1RegistryFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__registry__v1__definition__table(), strings: [2, 4]) {
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__registry__v1__definition__table(), strings: [2, 4, 5]) {
     [
       .message(10, Market.table),
       .message(11, Product.table),
@@ -180,6 +149,11 @@ public struct Definition: Message {
       .message(17, Vendor.table),
       .message(18, Experiment.table),
       .message(19, AgentDefinition.table),
+      .message(20, ModelRoute.table),
+      .message(21, FlagDefinition.table),
+      .message(22, PolicyDefinition.table),
+      .message(23, RoleDefinition.table),
+      .message(24, ApprovalRow.table),
     ]
   }
 
@@ -189,6 +163,7 @@ public struct Definition: Message {
     self.id = CField.string(c.pointee.id)
     self.revision = c.pointee.revision
     self.contentHash = CField.string(c.pointee.content_hash)
+    self.tenantID = CField.string(c.pointee.tenant_id)
     switch c.pointee.value_case.rawValue {
     case 10: self.value = .market(CField.message(c.pointee.market) ?? Market())
     case 11: self.value = .product(CField.message(c.pointee.product) ?? Product())
@@ -200,6 +175,11 @@ public struct Definition: Message {
     case 17: self.value = .vendor(CField.message(c.pointee.vendor) ?? Vendor())
     case 18: self.value = .experiment(CField.message(c.pointee.experiment) ?? Experiment())
     case 19: self.value = .agent(CField.message(c.pointee.agent) ?? AgentDefinition())
+    case 20: self.value = .modelRoute(CField.message(c.pointee.model_route) ?? ModelRoute())
+    case 21: self.value = .flag(CField.message(c.pointee.flag) ?? FlagDefinition())
+    case 22: self.value = .policy(CField.message(c.pointee.policy) ?? PolicyDefinition())
+    case 23: self.value = .role(CField.message(c.pointee.role) ?? RoleDefinition())
+    case 24: self.value = .approvalRow(CField.message(c.pointee.approval_row) ?? ApprovalRow())
     default: self.value = nil
     }
     self.unknownFields = CField.unknownFields(cStruct)
@@ -208,6 +188,11 @@ public struct Definition: Message {
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
     switch self.value {
+    case .approvalRow(let value)?: writer.message(24, always: value)
+    case .role(let value)?: writer.message(23, always: value)
+    case .policy(let value)?: writer.message(22, always: value)
+    case .flag(let value)?: writer.message(21, always: value)
+    case .modelRoute(let value)?: writer.message(20, always: value)
     case .agent(let value)?: writer.message(19, always: value)
     case .experiment(let value)?: writer.message(18, always: value)
     case .vendor(let value)?: writer.message(17, always: value)
@@ -220,6 +205,7 @@ public struct Definition: Message {
     case .market(let value)?: writer.message(10, always: value)
     default: break
     }
+    writer.string(5, self.tenantID)
     writer.string(4, self.contentHash)
     writer.uint64(3, self.revision)
     writer.string(2, self.id)
@@ -311,6 +297,7 @@ public struct Change: Message {
     case added
     case changed
     case unchanged
+    case removed
     /// A number that this build has no name for.
     case unrecognized(Int32)
 
@@ -320,6 +307,7 @@ public struct Change: Message {
       case 1: self = .added
       case 2: self = .changed
       case 3: self = .unchanged
+      case 4: self = .removed
       default: self = .unrecognized(rawValue)
       }
     }
@@ -330,12 +318,13 @@ public struct Change: Message {
       case .added: 1
       case .changed: 2
       case .unchanged: 3
+      case .removed: 4
       case .unrecognized(let number): number
       }
     }
 
     /// Every value that has a name.
-    public static let allCases: [Self] = [.unspecified, .added, .changed, .unchanged]
+    public static let allCases: [Self] = [.unspecified, .added, .changed, .unchanged, .removed]
   }
 
   public init() {
@@ -444,6 +433,8 @@ public struct DiffRequest: Message {
   public enum Source: Hashable, Sendable {
     case bundleYaml(String)
     case bundle(Bundle)
+    /// what rolling back to it would change
+    case revision(UInt64)
   }
 
   public init() {
@@ -471,6 +462,7 @@ public struct DiffRequest: Message {
     switch c.pointee.source_case.rawValue {
     case 1: self.source = .bundleYaml(CField.string(c.pointee.bundle_yaml))
     case 2: self.source = .bundle(CField.message(c.pointee.bundle) ?? Bundle())
+    case 3: self.source = .revision(c.pointee.revision)
     default: self.source = nil
     }
     self.unknownFields = CField.unknownFields(cStruct)
@@ -479,6 +471,7 @@ public struct DiffRequest: Message {
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
     switch self.source {
+    case .revision(let value)?: writer.uint64(3, always: value)
     case .bundle(let value)?: writer.message(2, always: value)
     case .bundleYaml(let value)?: writer.string(1, always: value)
     default: break
@@ -486,24 +479,81 @@ public struct DiffRequest: Message {
   }
 }
 
+/// A mistake in a bundle, with the place it stands at.
+public struct Problem: Message {
+  /// "product_versions[0].variants[1].grants[0].token_id"
+  public var path: String
+  /// of the YAML; 0 when it came as a message
+  public var line: UInt32
+  public var text: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.path = ""
+    self.line = 0
+    self.text = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    path: String = "",
+    line: UInt32 = 0,
+    text: String = ""
+  ) {
+    self.path = path
+    self.line = line
+    self.text = text
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.registry.v1.Problem"
+  public static var file: GeneratedFile { spanwireRegistryV1RegistryFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__registry__v1__problem__table(), strings: [1, 3])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Registry__V1__Problem.self)
+    self.path = CField.string(c.pointee.path)
+    self.line = c.pointee.line
+    self.text = CField.string(c.pointee.text)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(3, self.text)
+    writer.uint32(2, self.line)
+    writer.string(1, self.path)
+  }
+}
+
 /// `spanwire.registry.v1.DiffResponse`
 public struct DiffResponse: Message {
   public var baseRevision: UInt64
+  /// none when there are problems
   public var changes: [Change]
+  /// everything that Apply would refuse it for
+  public var problems: [Problem]
+  public var warnings: [Problem]
   public var unknownFields: UnknownFields
 
   public init() {
     self.baseRevision = 0
     self.changes = []
+    self.problems = []
+    self.warnings = []
     self.unknownFields = UnknownFields()
   }
 
   public init(
     baseRevision: UInt64 = 0,
-    changes: [Change] = []
+    changes: [Change] = [],
+    problems: [Problem] = [],
+    warnings: [Problem] = []
   ) {
     self.baseRevision = baseRevision
     self.changes = changes
+    self.problems = problems
+    self.warnings = warnings
     self.unknownFields = UnknownFields()
   }
 
@@ -512,6 +562,8 @@ public struct DiffResponse: Message {
   public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__registry__v1__diff_response__table()) {
     [
       .message(2, Change.table),
+      .message(3, Problem.table),
+      .message(4, Problem.table),
     ]
   }
 
@@ -519,13 +571,160 @@ public struct DiffResponse: Message {
     let c = cStruct.assumingMemoryBound(to: Spanwire__Registry__V1__DiffResponse.self)
     self.baseRevision = c.pointee.base_revision
     self.changes = CField.messages(c.pointee.n_changes, c.pointee.changes)
+    self.problems = CField.messages(c.pointee.n_problems, c.pointee.problems)
+    self.warnings = CField.messages(c.pointee.n_warnings, c.pointee.warnings)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.message(4, repeated: self.warnings)
+    writer.message(3, repeated: self.problems)
     writer.message(2, repeated: self.changes)
     writer.uint64(1, self.baseRevision)
+  }
+}
+
+/// `spanwire.registry.v1.RollbackRequest`
+public struct RollbackRequest: Message {
+  public var idempotencyKey: String
+  /// becomes the content of a new revision; 0 is the empty registry
+  public var revision: UInt64
+  public var reason: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.idempotencyKey = ""
+    self.revision = 0
+    self.reason = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    idempotencyKey: String = "",
+    revision: UInt64 = 0,
+    reason: String = ""
+  ) {
+    self.idempotencyKey = idempotencyKey
+    self.revision = revision
+    self.reason = reason
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.registry.v1.RollbackRequest"
+  public static var file: GeneratedFile { spanwireRegistryV1RegistryFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__registry__v1__rollback_request__table(), strings: [1, 3])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Registry__V1__RollbackRequest.self)
+    self.idempotencyKey = CField.string(c.pointee.idempotency_key)
+    self.revision = c.pointee.revision
+    self.reason = CField.string(c.pointee.reason)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(3, self.reason)
+    writer.uint64(2, self.revision)
+    writer.string(1, self.idempotencyKey)
+  }
+}
+
+/// `spanwire.registry.v1.ListRevisionsRequest`
+public struct ListRevisionsRequest: Message {
+  /// with id: only revisions that touched this definition
+  public var kind: DefinitionKind
+  public var id: String
+  /// 1 to 500; 0 reads as 50
+  public var pageSize: UInt32
+  public var pageToken: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.kind = .unspecified
+    self.id = ""
+    self.pageSize = 0
+    self.pageToken = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    kind: DefinitionKind = .unspecified,
+    id: String = "",
+    pageSize: UInt32 = 0,
+    pageToken: String = ""
+  ) {
+    self.kind = kind
+    self.id = id
+    self.pageSize = pageSize
+    self.pageToken = pageToken
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.registry.v1.ListRevisionsRequest"
+  public static var file: GeneratedFile { spanwireRegistryV1RegistryFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__registry__v1__list_revisions_request__table(), strings: [2, 4])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Registry__V1__ListRevisionsRequest.self)
+    self.kind = CField.enumeration(c.pointee.kind)
+    self.id = CField.string(c.pointee.id)
+    self.pageSize = c.pointee.page_size
+    self.pageToken = CField.string(c.pointee.page_token)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(4, self.pageToken)
+    writer.uint32(3, self.pageSize)
+    writer.string(2, self.id)
+    writer.enumeration(1, self.kind)
+  }
+}
+
+/// `spanwire.registry.v1.ListRevisionsResponse`
+public struct ListRevisionsResponse: Message {
+  /// the newest first
+  public var revisions: [RegistryChange]
+  public var nextPageToken: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.revisions = []
+    self.nextPageToken = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    revisions: [RegistryChange] = [],
+    nextPageToken: String = ""
+  ) {
+    self.revisions = revisions
+    self.nextPageToken = nextPageToken
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.registry.v1.ListRevisionsResponse"
+  public static var file: GeneratedFile { spanwireRegistryV1RegistryFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__registry__v1__list_revisions_response__table(), strings: [2]) {
+    [
+      .message(1, RegistryChange.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Registry__V1__ListRevisionsResponse.self)
+    self.revisions = CField.messages(c.pointee.n_revisions, c.pointee.revisions)
+    self.nextPageToken = CField.string(c.pointee.next_page_token)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(2, self.nextPageToken)
+    writer.message(1, repeated: self.revisions)
   }
 }
 
@@ -533,20 +732,25 @@ public struct DiffResponse: Message {
 public struct GetDefinitionRequest: Message {
   public var kind: DefinitionKind
   public var id: String
+  /// as it was at this revision; 0: as it is
+  public var revision: UInt64
   public var unknownFields: UnknownFields
 
   public init() {
     self.kind = .unspecified
     self.id = ""
+    self.revision = 0
     self.unknownFields = UnknownFields()
   }
 
   public init(
     kind: DefinitionKind = .unspecified,
-    id: String = ""
+    id: String = "",
+    revision: UInt64 = 0
   ) {
     self.kind = kind
     self.id = id
+    self.revision = revision
     self.unknownFields = UnknownFields()
   }
 
@@ -558,11 +762,13 @@ public struct GetDefinitionRequest: Message {
     let c = cStruct.assumingMemoryBound(to: Spanwire__Registry__V1__GetDefinitionRequest.self)
     self.kind = CField.enumeration(c.pointee.kind)
     self.id = CField.string(c.pointee.id)
+    self.revision = c.pointee.revision
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.uint64(3, self.revision)
     writer.string(2, self.id)
     writer.enumeration(1, self.kind)
   }
@@ -574,23 +780,28 @@ public struct ListDefinitionsRequest: Message {
   public var kind: DefinitionKind
   public var pageSize: UInt32
   public var pageToken: String
+  /// those that tenant platform shares, instead of the caller's own
+  public var shared: Bool
   public var unknownFields: UnknownFields
 
   public init() {
     self.kind = .unspecified
     self.pageSize = 0
     self.pageToken = ""
+    self.shared = false
     self.unknownFields = UnknownFields()
   }
 
   public init(
     kind: DefinitionKind = .unspecified,
     pageSize: UInt32 = 0,
-    pageToken: String = ""
+    pageToken: String = "",
+    shared: Bool = false
   ) {
     self.kind = kind
     self.pageSize = pageSize
     self.pageToken = pageToken
+    self.shared = shared
     self.unknownFields = UnknownFields()
   }
 
@@ -603,11 +814,13 @@ public struct ListDefinitionsRequest: Message {
     self.kind = CField.enumeration(c.pointee.kind)
     self.pageSize = c.pointee.page_size
     self.pageToken = CField.string(c.pointee.page_token)
+    self.shared = c.pointee.shared != 0
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.bool(4, self.shared)
     writer.string(3, self.pageToken)
     writer.uint32(2, self.pageSize)
     writer.enumeration(1, self.kind)
@@ -749,6 +962,8 @@ public struct RuntimeConfig: Message {
   public var contentHash: String
   /// SNAP-…
   public var snapshotRef: String
+  /// of the definitions that tenant platform shares
+  public var platformRevision: UInt64
   public var unknownFields: UnknownFields
 
   public init() {
@@ -762,6 +977,7 @@ public struct RuntimeConfig: Message {
     self.registryRevision = 0
     self.contentHash = ""
     self.snapshotRef = ""
+    self.platformRevision = 0
     self.unknownFields = UnknownFields()
   }
 
@@ -775,7 +991,8 @@ public struct RuntimeConfig: Message {
     experimentVariants: ProtoMap<String, String> = [:],
     registryRevision: UInt64 = 0,
     contentHash: String = "",
-    snapshotRef: String = ""
+    snapshotRef: String = "",
+    platformRevision: UInt64 = 0
   ) {
     self.productID = productID
     self.productVersion = productVersion
@@ -787,6 +1004,7 @@ public struct RuntimeConfig: Message {
     self.registryRevision = registryRevision
     self.contentHash = contentHash
     self.snapshotRef = snapshotRef
+    self.platformRevision = platformRevision
     self.unknownFields = UnknownFields()
   }
 
@@ -815,11 +1033,13 @@ public struct RuntimeConfig: Message {
     self.registryRevision = c.pointee.registry_revision
     self.contentHash = CField.string(c.pointee.content_hash)
     self.snapshotRef = CField.string(c.pointee.snapshot_ref)
+    self.platformRevision = c.pointee.platform_revision
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.uint64(11, self.platformRevision)
     writer.string(10, self.snapshotRef)
     writer.string(9, self.contentHash)
     writer.uint64(8, self.registryRevision)
@@ -870,17 +1090,22 @@ public struct GetSnapshotRequest: Message {
 public struct WatchRequest: Message {
   /// 0: from the next change on
   public var afterRevision: UInt64
+  /// a service for itself alone: changes of all tenants, from the next one on
+  public var everyTenant: Bool
   public var unknownFields: UnknownFields
 
   public init() {
     self.afterRevision = 0
+    self.everyTenant = false
     self.unknownFields = UnknownFields()
   }
 
   public init(
-    afterRevision: UInt64 = 0
+    afterRevision: UInt64 = 0,
+    everyTenant: Bool = false
   ) {
     self.afterRevision = afterRevision
+    self.everyTenant = everyTenant
     self.unknownFields = UnknownFields()
   }
 
@@ -891,43 +1116,65 @@ public struct WatchRequest: Message {
   public init(cStruct: UnsafeRawPointer) {
     let c = cStruct.assumingMemoryBound(to: Spanwire__Registry__V1__WatchRequest.self)
     self.afterRevision = c.pointee.after_revision
+    self.everyTenant = c.pointee.every_tenant != 0
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.bool(2, self.everyTenant)
     writer.uint64(1, self.afterRevision)
   }
 }
 
-/// `spanwire.registry.v1.RegistryChange`
+/// One revision, as it came about.
 public struct RegistryChange: Message {
   public var revision: UInt64
   public var changes: [Change]
   public var appliedAt: Google_Protobuf_Timestamp?
+  public var tenantID: String
+  public var contentHash: String
+  public var `actor`: String
+  public var reason: String
+  public var rolledBackTo: UInt64?
   public var unknownFields: UnknownFields
 
   public init() {
     self.revision = 0
     self.changes = []
     self.appliedAt = nil
+    self.tenantID = ""
+    self.contentHash = ""
+    self.`actor` = ""
+    self.reason = ""
+    self.rolledBackTo = nil
     self.unknownFields = UnknownFields()
   }
 
   public init(
     revision: UInt64 = 0,
     changes: [Change] = [],
-    appliedAt: Google_Protobuf_Timestamp? = nil
+    appliedAt: Google_Protobuf_Timestamp? = nil,
+    tenantID: String = "",
+    contentHash: String = "",
+    `actor`: String = "",
+    reason: String = "",
+    rolledBackTo: UInt64? = nil
   ) {
     self.revision = revision
     self.changes = changes
     self.appliedAt = appliedAt
+    self.tenantID = tenantID
+    self.contentHash = contentHash
+    self.`actor` = `actor`
+    self.reason = reason
+    self.rolledBackTo = rolledBackTo
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.registry.v1.RegistryChange"
   public static var file: GeneratedFile { spanwireRegistryV1RegistryFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__registry__v1__registry_change__table()) {
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__registry__v1__registry_change__table(), strings: [4, 5, 6, 7]) {
     [
       .message(2, Change.table),
       .message(3, Google_Protobuf_Timestamp.table),
@@ -939,11 +1186,21 @@ public struct RegistryChange: Message {
     self.revision = c.pointee.revision
     self.changes = CField.messages(c.pointee.n_changes, c.pointee.changes)
     self.appliedAt = CField.message(c.pointee.applied_at)
+    self.tenantID = CField.string(c.pointee.tenant_id)
+    self.contentHash = CField.string(c.pointee.content_hash)
+    self.`actor` = CField.string(c.pointee.actor)
+    self.reason = CField.string(c.pointee.reason)
+    self.rolledBackTo = c.pointee.has_rolled_back_to_case.rawValue == 8 ? c.pointee.rolled_back_to : nil
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.uint64(8, optional: self.rolledBackTo)
+    writer.string(7, self.reason)
+    writer.string(6, self.`actor`)
+    writer.string(5, self.contentHash)
+    writer.string(4, self.tenantID)
     writer.message(3, optional: self.appliedAt)
     writer.message(2, repeated: self.changes)
     writer.uint64(1, self.revision)
@@ -956,7 +1213,7 @@ public enum Registry {
   public static var file: GeneratedFile { spanwireRegistryV1RegistryFile }
   public static let descriptor = ServiceDescriptor(
     fullName: "spanwire.registry.v1.Registry",
-    methods: [Methods.apply, Methods.diff, Methods.getDefinition, Methods.listDefinitions, Methods.resolveRuntimeConfig, Methods.getSnapshot, Methods.watch])
+    methods: [Methods.apply, Methods.diff, Methods.rollback, Methods.listRevisions, Methods.getDefinition, Methods.listDefinitions, Methods.resolveRuntimeConfig, Methods.getSnapshot, Methods.watch])
 
   public enum Methods {
     public static let apply = MethodDescriptor(
@@ -967,6 +1224,14 @@ public enum Registry {
       service: "spanwire.registry.v1.Registry", name: "Diff", kind: .unary,
       inputType: "spanwire.registry.v1.DiffRequest", outputType: "spanwire.registry.v1.DiffResponse",
       exposure: MethodExposure(surfaces: [.ops], principals: [.ops], agentRule: "AGENT-FORBIDDEN-REGISTRY"), noSideEffects: true)
+    public static let rollback = MethodDescriptor(
+      service: "spanwire.registry.v1.Registry", name: "Rollback", kind: .unary,
+      inputType: "spanwire.registry.v1.RollbackRequest", outputType: "spanwire.registry.v1.ApplyResponse",
+      exposure: MethodExposure(surfaces: [.ops], principals: [.ops], agentRule: "AGENT-FORBIDDEN-REGISTRY"))
+    public static let listRevisions = MethodDescriptor(
+      service: "spanwire.registry.v1.Registry", name: "ListRevisions", kind: .unary,
+      inputType: "spanwire.registry.v1.ListRevisionsRequest", outputType: "spanwire.registry.v1.ListRevisionsResponse",
+      exposure: MethodExposure(surfaces: [.ops, .internal], principals: [.ops, .service]), noSideEffects: true)
     public static let getDefinition = MethodDescriptor(
       service: "spanwire.registry.v1.Registry", name: "GetDefinition", kind: .unary,
       inputType: "spanwire.registry.v1.GetDefinitionRequest", outputType: "spanwire.registry.v1.Definition",
@@ -994,6 +1259,8 @@ public enum Registry {
     ServiceRoutes(descriptor, [
       MethodRoute(Methods.apply) { try $0.respond(await implementation.apply($0.request(), context: $0.context)) },
       MethodRoute(Methods.diff) { try $0.respond(await implementation.diff($0.request(), context: $0.context)) },
+      MethodRoute(Methods.rollback) { try $0.respond(await implementation.rollback($0.request(), context: $0.context)) },
+      MethodRoute(Methods.listRevisions) { try $0.respond(await implementation.listRevisions($0.request(), context: $0.context)) },
       MethodRoute(Methods.getDefinition) { try $0.respond(await implementation.getDefinition($0.request(), context: $0.context)) },
       MethodRoute(Methods.listDefinitions) { try $0.respond(await implementation.listDefinitions($0.request(), context: $0.context)) },
       MethodRoute(Methods.resolveRuntimeConfig) { try $0.respond(await implementation.resolveRuntimeConfig($0.request(), context: $0.context)) },
@@ -1007,7 +1274,12 @@ public enum Registry {
 public protocol RegistryService: Sendable {
   /// Takes a bundle whole or not at all; every mistake in it is told at once.
   nonisolated(nonsending) func apply(_ request: ApplyRequest, context: ServerContext) async throws -> ApplyResponse
+  /// What Apply would change, or everything it would refuse; changes nothing.
   nonisolated(nonsending) func diff(_ request: DiffRequest, context: ServerContext) async throws -> DiffResponse
+  /// Makes the content of an earlier revision that of a new one. Sessions that run keep what they run on.
+  nonisolated(nonsending) func rollback(_ request: RollbackRequest, context: ServerContext) async throws -> ApplyResponse
+  nonisolated(nonsending) func listRevisions(_ request: ListRevisionsRequest, context: ServerContext) async throws -> ListRevisionsResponse
+  /// A definition of the caller's tenant, else the one that tenant platform shares.
   nonisolated(nonsending) func getDefinition(_ request: GetDefinitionRequest, context: ServerContext) async throws -> Definition
   nonisolated(nonsending) func listDefinitions(_ request: ListDefinitionsRequest, context: ServerContext) async throws -> ListDefinitionsResponse
   nonisolated(nonsending) func resolveRuntimeConfig(_ request: ResolveRuntimeConfigRequest, context: ServerContext) async throws -> RuntimeConfig
@@ -1026,10 +1298,21 @@ public struct RegistryClient: Sendable {
     try await channel.unary(request, Registry.Methods.apply, options)
   }
 
+  /// What Apply would change, or everything it would refuse; changes nothing.
   public nonisolated(nonsending) func diff(_ request: DiffRequest, options: CallOptions = CallOptions()) async throws -> DiffResponse {
     try await channel.unary(request, Registry.Methods.diff, options)
   }
 
+  /// Makes the content of an earlier revision that of a new one. Sessions that run keep what they run on.
+  public nonisolated(nonsending) func rollback(_ request: RollbackRequest, options: CallOptions = CallOptions()) async throws -> ApplyResponse {
+    try await channel.unary(request, Registry.Methods.rollback, options)
+  }
+
+  public nonisolated(nonsending) func listRevisions(_ request: ListRevisionsRequest, options: CallOptions = CallOptions()) async throws -> ListRevisionsResponse {
+    try await channel.unary(request, Registry.Methods.listRevisions, options)
+  }
+
+  /// A definition of the caller's tenant, else the one that tenant platform shares.
   public nonisolated(nonsending) func getDefinition(_ request: GetDefinitionRequest, options: CallOptions = CallOptions()) async throws -> Definition {
     try await channel.unary(request, Registry.Methods.getDefinition, options)
   }

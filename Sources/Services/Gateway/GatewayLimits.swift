@@ -18,6 +18,16 @@ public enum GatewayLimits {
   public static let entitlementsPerSession = 200
   /// Resolved configurations held in memory. They never change once made, so that any of them may be dropped at any time.
   public static let cachedSnapshots = 64
+  /// Answers of the registry held in memory: products times markets, and the users of experiments that came last.
+  public static let cachedConfigs = 1_024
+  /// How long an answer of the registry is used although no change was pushed: no longer than an operator who just changed something
+  /// would wait for a push that never comes.
+  public static let configLifetime = Duration.seconds(30)
+  /// How long the gateway waits before it follows the registry again, at first and at most.
+  public static let firstWatchPause = Duration.milliseconds(20)
+  public static let longestWatchPause = Duration.seconds(2)
+  /// Sessions looked through for one page: a listing by what has no index answers in time, with fewer and a token to go on.
+  public static let sessionsScanned = 10_000
   /// How long a call waits for what it asked of another service before it answers that this goes on without it.
   public static let effectPatience = Duration.seconds(20)
   /// Suggestions an agent may be asked for, as the contract says.

@@ -80,8 +80,7 @@ extension GatewayServer {
     if request.step == nil { fields.add("step", "must name one step") }
     try fields.finish()
     let session = try await session(request.productRuntimeSessionID, try Caller(context))
-    // A session whose journey has just ended is not active any more, and a step repeated after a lost answer still has its outcome.
-    let journeyID = try session.journeyID
+    let journeyID = try await journeyUnderWay(session)
     var advance = AdvanceJourneyRequest(idempotencyKey: request.idempotencyKey, journeyInstanceID: journeyID, nodeID: request.nodeID)
     switch request.step {
     case .arrived(let it): advance.step = .arrived(it)
@@ -128,9 +127,23 @@ extension GatewayServer {
     fields.optionalText(request.reason, "reason", max: GatewayLimits.reasonCharacters)
     try fields.finish()
     let session = try await session(request.productRuntimeSessionID, try Caller(context))
+    let journeyID = try await journeyUnderWay(session)
     return try await clients.journeys.abandonJourney(
-      AbandonJourneyRequest(
-        idempotencyKey: request.idempotencyKey, journeyInstanceID: try session.journeyID, reason: request.reason))
+      AbandonJourneyRequest(idempotencyKey: request.idempotencyKey, journeyInstanceID: journeyID, reason: request.reason))
+  }
+
+  /// The journey that a step may be handed on to.
+  ///
+  /// A session whose journey has just ended is not active any more, and a step repeated after a lost answer still has its outcome: the
+  /// journey runtime knows it, and takes no other. Only a journey that still runs under an ended session must not be walked on.
+  private func journeyUnderWay(_ session: ProductRuntimeSession) async throws -> String {
+    let journeyID = session.journeyInstanceID
+    if session.state != .active {
+      guard !journeyID.isEmpty,
+        try await clients.journeys.getJourney(GetJourneyRequest(journeyInstanceID: journeyID)).state.end != nil
+      else { throw session.refusal(of: .advanceJourney) }
+    }
+    return journeyID
   }
 
   public func closeSession(_ request: CloseSessionRequest, context: ServerContext) async throws -> ProductRuntimeSession {
@@ -167,6 +180,11 @@ extension GatewayServer {
     var change = SessionChange(session, now: step.now)
     try change.handle(.endJourney(journeyInstanceID: envelope.journeyInstanceID, end, reason: envelope.journeyEndReason))
     guard !change.events.isEmpty else { return }
+    if end == .failed {
+      change.tell(
+        RuntimeErrorEvent(
+          component: "tjm", message: "journey \(envelope.journeyInstanceID) failed", detail: envelope.journeyEndReason, critical: true))
+    }
     try step.write(change, in: tx)
   }
 }

@@ -27,11 +27,10 @@ extension GatewayServer {
       throw RPCError.denied(.policyDenied, rule: "R3-cross-tenant", "a traveller opens sessions for nobody else")
     }
     let step = GatewayStep(caller, environment)
-    let key = IdempotencyKey(request.idempotencyKey, request, context)
-    if case .done(let bytes) = try await environment.database.read({ try $0.recall(key, at: step.now) }) {
-      return try ProductRuntimeSession(decoding: bytes)
-    }
-    let outcome = try await Preflight(clients: clients, caller: caller, request: request, userID: userID, now: step.now).run()
+    // A repeated call asks the same questions again, which only read; what is answered is what was stored at first.
+    let outcome = try await Preflight(
+      clients: clients, configs: configs, caller: caller, request: request, userID: userID, now: step.now
+    ).run()
     let draft = newSession(request, userID: userID, caller: caller, config: outcome.config, now: step.now)
     let session = try await once(request.idempotencyKey, request, context, step) { tx in
       var change = SessionChange(opening: draft, now: step.now)
@@ -84,16 +83,22 @@ extension GatewayServer {
     fields.known(request.state, "state")
     fields.optionalID(request.userID, "user_id")
     fields.optionalID(request.productID, "product_id")
+    fields.optionalID(request.productVersionID, "product_version_id")
+    fields.optionalID(request.marketCode, "market_code")
     let size = fields.pageSize(request.pageSize, default: GatewayLimits.defaultPageSize, max: GatewayLimits.pageSize)
+    let from = request.createdFrom?.nanosecondsSinceEpoch ?? 0
+    let end = request.createdBefore?.nanosecondsSinceEpoch ?? .max
+    fields.check(from < end, "created_before", "must be later than created_from")
     try fields.finish()
     // A traveller sees her own sessions, whatever she asks for.
     let userID = caller.kind == .user ? caller.id : request.userID
     if caller.kind == .user, !request.userID.isEmpty, request.userID != caller.id { return ListSessionsResponse() }
     let filter = SessionStore.Filter(
-      tenant: caller.tenant, state: request.state, userID: userID, productID: request.productID,
-      before: try PageToken.decode(request.pageToken))
-    let page = try await environment.database.scan { try SessionStore.page(filter, size: size, in: $0) }
-    let next = page.count == size ? PageToken.encode(page[size - 1].productRuntimeSessionID) : ""
-    return ListSessionsResponse(sessions: page, nextPageToken: next)
+      tenant: caller.tenant, userID: userID, state: request.state, productID: request.productID,
+      productVersionID: request.productVersionID, marketCode: request.marketCode, riskFlagged: request.riskFlagged, createdFrom: from,
+      createdBefore: end)
+    let before = try PageToken.decode(request.pageToken)
+    let (page, next) = try await environment.database.scan { try SessionStore.page(filter, before: before, size: size, in: $0) }
+    return ListSessionsResponse(sessions: page, nextPageToken: next.map { PageToken.encode($0) } ?? "")
   }
 }

@@ -15,7 +15,9 @@ public final class GatewayServer: ProductRuntimeGatewayService {
   let environment: ServiceEnvironment
   let clients: GatewayClients
   let snapshots: SnapshotCache
+  let configs: ConfigCache
   private let journeyEnds: Mutex<DurableConsumer?> = Mutex(nil)
+  private let follower: Mutex<Task<Void, Never>?> = Mutex(nil)
 
   public static let migrations = SessionStore.migrations
 
@@ -23,10 +25,16 @@ public final class GatewayServer: ProductRuntimeGatewayService {
     self.environment = environment
     self.clients = clients
     snapshots = SnapshotCache(clients.registry)
+    configs = ConfigCache(clients.registry, clock: environment.clock)
   }
 
-  /// Begins to follow the ends of journeys, by which sessions move on.
+  /// Begins to follow the ends of journeys, by which sessions move on, and the registry's changes.
   public func start() {
+    follower.withLock {
+      $0 = Task { [configs] in
+        await CallContext.with(principal: .service(GatewayStep.producer)) { await configs.follow() }
+      }
+    }
     let consumer = DurableConsumer("prg.journeys", environment.log, LogFilter(types: Self.journeyEndTypes, tenant: nil)) { [self] event in
       let envelope = try event.decoded()
       let principal = Principal(
@@ -38,7 +46,10 @@ public final class GatewayServer: ProductRuntimeGatewayService {
     consumer.start()
   }
 
-  public func stop() async { await journeyEnds.withLock { $0 }?.stop() }
+  public func stop() async {
+    follower.withLock { $0 }?.cancel()
+    await journeyEnds.withLock { $0 }?.stop()
+  }
 
   private static let journeyEndTypes: [TypeGlob] = ["journey.completed", "journey.abandoned", "journey.aborted", "journey.failed"]
 

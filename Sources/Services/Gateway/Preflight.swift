@@ -8,6 +8,7 @@ import SpanwireServiceKit
 /// session is born in one transaction with what came out, and a crash before it leaves nothing behind.
 struct Preflight: Sendable {
   var clients: GatewayClients
+  var configs: ConfigCache
   var caller: Caller
   var request: OpenSessionRequest
   var userID: String
@@ -39,10 +40,10 @@ struct Preflight: Sendable {
 
   private func resolveConfig(_ outcome: inout Outcome) async throws -> String? {
     do {
-      outcome.config = try await clients.registry.resolveRuntimeConfig(
+      outcome.config = try await configs.config(
         ResolveRuntimeConfigRequest(
           productID: request.productID, productVersionID: request.productVersionID, marketCode: request.marketCode, userID: userID,
-          avatarID: request.avatarID, segments: request.segments, experimentKeys: request.experimentKeys))
+          avatarID: request.avatarID, segments: request.segments, experimentKeys: request.experimentKeys), tenant: caller.tenant)
       return nil
     } catch let error as RPCError where error.isVerdict {
       return error.message

@@ -118,6 +118,12 @@ extension ProductRuntimeSession {
     }
   }
 
+  /// What refuses a command that the session's state does not admit.
+  func refusal(of command: SessionCommand) -> RPCError {
+    RPCError.precondition(
+      .sessionTransitionInvalid, "\(SessionRefusal(command: command.name, phase: state.phase, allowed: command.allowed))")
+  }
+
   /// Throws FAILED_PRECONDITION unless the session's state admits the command.
   func admit(_ command: SessionCommand) throws { _ = try transition(command) }
 }

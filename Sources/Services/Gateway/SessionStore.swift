@@ -14,7 +14,11 @@ enum SessionStore {
             session_id TEXT NOT NULL,
             user_id TEXT NOT NULL,
             product_id TEXT NOT NULL,
+            product_version_id TEXT NOT NULL,
+            market_code TEXT NOT NULL,
+            created_at INTEGER NOT NULL,
             state INTEGER NOT NULL,
+            risk_flagged INTEGER NOT NULL,
             session BLOB NOT NULL,
             -- The variant an accepted proposal chose for the next purchase.
             chosen_variant_id TEXT NOT NULL DEFAULT '',
@@ -70,14 +74,18 @@ enum SessionStore {
 
   static func insert(_ session: ProductRuntimeSession, in tx: borrowing Transaction) throws {
     try tx.execute(
-      "INSERT INTO prg_sessions (tenant_id, session_id, user_id, product_id, state, session) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-      session.tenantID, session.productRuntimeSessionID, session.userID, session.productID, session.state.rawValue, session.encoded())
+      """
+      INSERT INTO prg_sessions
+        (tenant_id, session_id, user_id, product_id, product_version_id, market_code, created_at, state, risk_flagged, session)
+      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+      """, session.tenantID, session.productRuntimeSessionID, session.userID, session.productID, session.productVersionID,
+      session.marketCode, session.createdAt?.nanosecondsSinceEpoch ?? 0, session.state.rawValue, session.riskFlagged, session.encoded())
   }
 
   static func update(_ session: ProductRuntimeSession, in tx: borrowing Transaction) throws {
     try tx.execute(
-      "UPDATE prg_sessions SET state = ?3, session = ?4 WHERE tenant_id = ?1 AND session_id = ?2", session.tenantID,
-      session.productRuntimeSessionID, session.state.rawValue, session.encoded(), expecting: .rows(1))
+      "UPDATE prg_sessions SET state = ?3, risk_flagged = ?4, session = ?5 WHERE tenant_id = ?1 AND session_id = ?2", session.tenantID,
+      session.productRuntimeSessionID, session.state.rawValue, session.riskFlagged, session.encoded(), expecting: .rows(1))
   }
 
   static func find(
@@ -86,33 +94,71 @@ enum SessionStore {
     try reader.first("SELECT session FROM prg_sessions WHERE tenant_id = ?1 AND session_id = ?2", tenant, id, row: decode)
   }
 
-  struct Filter: Sendable {
+  /// Which sessions a page shows. What is empty, unspecified or nil admits all.
+  struct Filter: Sendable, Equatable {
     var tenant: String
-    var state: SessionState
-    var userID: String
-    var productID: String
-    /// The id after which, in falling order, the page begins.
-    var before: String
+    var userID = ""
+    var state = SessionState.unspecified
+    var productID = ""
+    var productVersionID = ""
+    var marketCode = ""
+    var riskFlagged: Bool?
+    var createdFrom: Int64 = 0
+    var createdBefore: Int64 = .max
+
+    /// Whether it leaves out any of the tenant's, or of the user's, sessions.
+    var isSelective: Bool {
+      self != Filter(tenant: tenant, userID: userID)
+    }
   }
 
-  /// A page of sessions, newest first.
-  static func page(_ filter: Filter, size: Int, in reader: borrowing some Reader & ~Copyable) throws -> [ProductRuntimeSession] {
+  /// A page of sessions, newest first, from before an id on; and before which id the next page begins, if there may be one.
+  static func page(
+    _ filter: Filter, before place: String, size: Int, scanning scanned: Int = GatewayLimits.sessionsScanned,
+    in reader: borrowing some Reader & ~Copyable
+  ) throws -> (sessions: [ProductRuntimeSession], next: String?) {
     // The highest id there can be: ids are made of ASCII.
-    let before = filter.before.isEmpty ? "\u{7f}" : filter.before
-    if !filter.userID.isEmpty {
-      return try reader.query(
+    let before = place.isEmpty ? "\u{7f}" : place
+    let floor = filter.isSelective ? try floor(filter, before: before, scanning: scanned, in: reader) : nil
+    let risk = filter.riskFlagged.map { $0 ? 1 : 0 } ?? -1
+    let sessions =
+      !filter.userID.isEmpty
+      ? try reader.query(
         """
         SELECT session FROM prg_sessions
-        WHERE tenant_id = ?1 AND user_id = ?2 AND session_id < ?3 AND (?4 = 0 OR state = ?4) AND (?5 = '' OR product_id = ?5)
-        ORDER BY session_id DESC LIMIT ?6
-        """, filter.tenant, filter.userID, before, filter.state.rawValue, filter.productID, size, row: decode)
+        WHERE tenant_id = ?1 AND session_id < ?2 AND session_id >= ?3 AND (?4 = 0 OR state = ?4) AND (?5 = '' OR product_id = ?5)
+          AND (?6 = '' OR product_version_id = ?6) AND (?7 = '' OR market_code = ?7) AND (?8 = -1 OR risk_flagged = ?8)
+          AND created_at >= ?9 AND created_at < ?10 AND user_id = ?12
+        ORDER BY session_id DESC LIMIT ?11
+        """, filter.tenant, before, floor ?? "", filter.state.rawValue, filter.productID, filter.productVersionID, filter.marketCode,
+        risk, filter.createdFrom, filter.createdBefore, size, filter.userID, row: decode)
+      : try reader.query(
+        """
+        SELECT session FROM prg_sessions
+        WHERE tenant_id = ?1 AND session_id < ?2 AND session_id >= ?3 AND (?4 = 0 OR state = ?4) AND (?5 = '' OR product_id = ?5)
+          AND (?6 = '' OR product_version_id = ?6) AND (?7 = '' OR market_code = ?7) AND (?8 = -1 OR risk_flagged = ?8)
+          AND created_at >= ?9 AND created_at < ?10
+        ORDER BY session_id DESC LIMIT ?11
+        """, filter.tenant, before, floor ?? "", filter.state.rawValue, filter.productID, filter.productVersionID, filter.marketCode,
+        risk, filter.createdFrom, filter.createdBefore, size, row: decode)
+    return (sessions, sessions.count == size ? sessions.last?.productRuntimeSessionID : floor)
+  }
+
+  /// Where a page's search ends, should it not be full before; nil where there are not so many. It walks one index that far.
+  private static func floor(
+    _ filter: Filter, before: String, scanning scanned: Int, in reader: borrowing some Reader & ~Copyable
+  ) throws -> String? {
+    if filter.userID.isEmpty {
+      return try reader.first(
+        """
+        SELECT session_id FROM prg_sessions WHERE tenant_id = ?1 AND session_id < ?2 ORDER BY session_id DESC LIMIT 1 OFFSET ?3
+        """, filter.tenant, before, scanned - 1, row: { $0.get(0, as: String.self) })
     }
-    return try reader.query(
+    return try reader.first(
       """
-      SELECT session FROM prg_sessions
-      WHERE tenant_id = ?1 AND session_id < ?2 AND (?3 = 0 OR state = ?3) AND (?4 = '' OR product_id = ?4)
-      ORDER BY session_id DESC LIMIT ?5
-      """, filter.tenant, before, filter.state.rawValue, filter.productID, size, row: decode)
+      SELECT session_id FROM prg_sessions WHERE tenant_id = ?1 AND user_id = ?2 AND session_id < ?3
+      ORDER BY session_id DESC LIMIT 1 OFFSET ?4
+      """, filter.tenant, filter.userID, before, scanned - 1, row: { $0.get(0, as: String.self) })
   }
 
   /// The next sessions of all tenants, by (tenant, id): for the check against the log.

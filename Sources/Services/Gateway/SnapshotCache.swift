@@ -26,24 +26,6 @@ final class SnapshotCache: Sendable {
 }
 
 extension RuntimeConfig {
-  /// The ids of the profiles, by kind, as an agent is told them.
-  var agentProfiles: AgentProfiles {
-    var ids = AgentProfiles()
-    for profile in profiles {
-      switch profile.kind {
-      case .token: ids.tokenProfileID = profile.profileID
-      case .loyalty: ids.loyaltyProfileID = profile.profileID
-      case .pricing: ids.pricingProfileID = profile.profileID
-      case .safety: ids.safetyProfileID = profile.profileID
-      case .ui: ids.uiProfileID = profile.profileID
-      case .ops: ids.opsProfileID = profile.profileID
-      case .quality: ids.qualityProfileID = profile.profileID
-      case nil: break
-      }
-    }
-    return ids
-  }
-
   /// What a buyer gets who names nothing: what an experiment assigned, else the first.
   func defaultVariant(preferring preferred: String) -> Variant? {
     let variants = productVersion?.variants ?? []

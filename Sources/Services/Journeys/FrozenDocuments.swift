@@ -20,24 +20,6 @@ final class FrozenConfig: Sendable {
     }
     return nil
   }
-
-  /// The ids of the profiles, by kind, as an agent is told them.
-  var agentProfiles: AgentProfiles {
-    var ids = AgentProfiles()
-    for profile in config.profiles {
-      switch profile.kind {
-      case .token: ids.tokenProfileID = profile.profileID
-      case .loyalty: ids.loyaltyProfileID = profile.profileID
-      case .pricing: ids.pricingProfileID = profile.profileID
-      case .safety: ids.safetyProfileID = profile.profileID
-      case .ui: ids.uiProfileID = profile.profileID
-      case .ops: ids.opsProfileID = profile.profileID
-      case .quality: ids.qualityProfileID = profile.profileID
-      case nil: break
-      }
-    }
-    return ids
-  }
 }
 
 /// Frozen configurations in memory, by tenant and snapshot. They never change, so none can be stale, and a transaction may fill the

@@ -72,7 +72,7 @@ extension JourneyServer {
           context: AgentContext(
             productRuntimeSessionID: origin.productRuntimeSessionID, productVersionID: origin.productVersionID,
             journeyInstanceID: row.id, userID: origin.userID, marketCode: origin.marketCode,
-            cityCode: frozen.config.market?.cityCode ?? "", profiles: frozen.agentProfiles,
+            cityCode: frozen.config.market?.cityCode ?? "", profiles: frozen.config.agentProfiles,
             runtimeSnapshotRef: origin.runtimeSnapshotRef),
           task: AgentTaskSpec(agentType: type, intent: intent)),
         id: id, stream: Self.stream(row.id, node), in: tx)

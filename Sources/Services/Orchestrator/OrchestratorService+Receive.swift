@@ -71,19 +71,25 @@ extension OrchestratorServer {
     return row
   }
 
-  /// The agent of the tenant's registry that does this kind of work; of several, the first by its slug.
+  /// The agent that does this kind of work: of the tenant's registry, else of those that tenant platform shares; of several, the first
+  /// by its slug. A tenant's own definition of a slug hides the shared one, and a disabled agent takes no work.
   private func agentSlug(for task: AgentTaskSpec) async throws -> String {
-    var request = ListDefinitionsRequest(kind: .agent, pageSize: 1_000)
     var types = false
-    repeat {
-      let page = try await registry.listDefinitions(request)
-      for definition in page.definitions {
-        guard case .agent(let agent)? = definition.value, agent.agentType == task.agentType else { continue }
-        if agent.intents.contains(task.intent) { return agent.agentSlug }
-        types = true
-      }
-      request.pageToken = page.nextPageToken
-    } while !request.pageToken.isEmpty
+    var seen: Set<String> = []
+    for isShared in [false, true] {
+      var request = ListDefinitionsRequest(kind: .agent, pageSize: 1_000, shared: isShared)
+      repeat {
+        let page = try await registry.listDefinitions(request)
+        for definition in page.definitions {
+          guard case .agent(let agent)? = definition.value, seen.insert(agent.agentSlug).inserted, agent.enabled ?? true,
+            agent.agentType == task.agentType
+          else { continue }
+          if agent.intents.contains(task.intent) { return agent.agentSlug }
+          types = true
+        }
+        request.pageToken = page.nextPageToken
+      } while !request.pageToken.isEmpty
+    }
     if types {
       throw RPCError.precondition(.agentIntentUnknown, "no \(task.agentType) agent of this tenant does \(task.intent)")
     }

@@ -21,44 +21,25 @@ struct LocatedDefinition: Sendable {
   var key: DefinitionKey { value.key }
 }
 
+/// A definition that a bundle takes out, and where that was written.
+struct LocatedRemoval: Sendable {
+  var path: String
+  var line: Int?
+  var key: DefinitionKey
+}
+
 /// A bundle taken apart into its definitions. What could not be read is in `problems`, and named in `unread`, so that references to
 /// it are not called unknown besides.
 struct ReadBundle: Sendable {
   var bundleID = ""
   var definitions: [LocatedDefinition] = []
+  var removals: [LocatedRemoval] = []
   var problems: [BundleProblem] = []
   var unread: Set<DefinitionKey> = []
 }
 
 /// Reads bundles: YAML definition by definition, so that every mistake is found and none hides another.
 enum BundleReader {
-  /// One list of the bundle: the name of its field, the field that names a definition, and how one is read from JSON.
-  private struct Section: Sendable {
-    let field: String
-    let kind: DefinitionKind
-    let idField: String
-    let decode: @Sendable (String) throws -> Definition.Value
-  }
-
-  private static let sections: [Section] = [
-    Section(field: "markets", kind: .market, idField: "market_code") { .market(try Market(jsonString: $0)) },
-    Section(field: "products", kind: .product, idField: "product_id") { .product(try Product(jsonString: $0)) },
-    Section(field: "product_versions", kind: .productVersion, idField: "product_version_id") {
-      .productVersion(try ProductVersion(jsonString: $0))
-    },
-    Section(field: "profiles", kind: .profile, idField: "profile_id") { .profile(try Profile(jsonString: $0)) },
-    Section(field: "journey_documents", kind: .journeyDocument, idField: "journey_doc_id") {
-      .journeyDocument(try JourneyDocument(jsonString: $0))
-    },
-    Section(field: "service_points", kind: .servicePoint, idField: "service_point_id") {
-      .servicePoint(try ServicePoint(jsonString: $0))
-    },
-    Section(field: "tokens", kind: .token, idField: "token_id") { .token(try Token(jsonString: $0)) },
-    Section(field: "vendors", kind: .vendor, idField: "vendor_id") { .vendor(try Vendor(jsonString: $0)) },
-    Section(field: "experiments", kind: .experiment, idField: "experiment_key") { .experiment(try Experiment(jsonString: $0)) },
-    Section(field: "agents", kind: .agent, idField: "agent_slug") { .agent(try AgentDefinition(jsonString: $0)) },
-  ]
-
   static func read(_ bundle: Bundle) -> ReadBundle {
     var read = ReadBundle(bundleID: bundle.bundleID)
     func add<M>(_ field: String, _ values: [M], _ wrap: (M) -> Definition.Value) {
@@ -76,6 +57,12 @@ enum BundleReader {
     add("vendors", bundle.vendors) { .vendor($0) }
     add("experiments", bundle.experiments) { .experiment($0) }
     add("agents", bundle.agents) { .agent($0) }
+    add("model_routes", bundle.modelRoutes) { .modelRoute($0) }
+    add("flags", bundle.flags) { .flag($0) }
+    add("policies", bundle.policies) { .policy($0) }
+    add("roles", bundle.roles) { .role($0) }
+    add("approval_matrix", bundle.approvalMatrix) { .approvalRow($0) }
+    for (index, name) in bundle.removals.enumerated() { remove(name, path: "removals[\(index)]", line: nil, into: &read) }
     return read
   }
 
@@ -97,8 +84,10 @@ enum BundleReader {
         read.problems.append(BundleProblem(path: "bundle_yaml", line: key.line, text: "a key must be plain text"))
         continue
       }
-      if let section = sections.first(where: { $0.field == name }) {
+      if let section = DefinitionSection.all.first(where: { $0.field == name }) {
         readSection(section, value, into: &read)
+      } else if name == "removals" {
+        readRemovals(value, into: &read)
       } else {
         readHead(name, value, line: key.line, into: &read)
       }
@@ -120,20 +109,58 @@ enum BundleReader {
     }
   }
 
-  private static func readSection(_ section: Section, _ value: Node, into read: inout ReadBundle) {
-    if case .scalar(let scalar) = value, ["", "~", "null"].contains(scalar.string) { return }
+  /// The items of a list of the bundle; none for one that is left empty.
+  private static func list(_ field: String, _ value: Node, into read: inout ReadBundle) -> [Node] {
+    if case .scalar(let scalar) = value, ["", "~", "null"].contains(scalar.string) { return [] }
     guard case .sequence(let items) = value else {
-      read.problems.append(BundleProblem(path: section.field, line: value.line, text: "must be a list"))
+      read.problems.append(BundleProblem(path: field, line: value.line, text: "must be a list"))
+      return []
+    }
+    return Array(items)
+  }
+
+  /// `{kind: vendor, id: VND-1}`: kinds by the word that people use.
+  private static func readRemovals(_ value: Node, into read: inout ReadBundle) {
+    for (index, item) in list("removals", value, into: &read).enumerated() {
+      let path = "removals[\(index)]"
+      var fields: [String: String] = [:]
+      guard case .mapping(let members) = item else {
+        read.problems.append(BundleProblem(path: path, line: item.line, text: "must be a mapping of kind and id"))
+        continue
+      }
+      for (key, value) in members {
+        guard let name = try? key.key(), ["kind", "id"].contains(name), case .scalar(let scalar) = value else {
+          read.problems.append(BundleProblem(path: path, line: key.line, text: "names its definition by kind and id, nothing else"))
+          continue
+        }
+        fields[name] = scalar.string
+      }
+      let word = fields["kind"] ?? ""
+      guard let kind = DefinitionKind(word: word) else {
+        read.problems.append(BundleProblem(path: "\(path).kind", line: item.line, text: "\"\(word)\" is no kind of definition"))
+        continue
+      }
+      remove(DefinitionName(kind: kind, id: fields["id"] ?? ""), path: path, line: item.line, into: &read)
+    }
+  }
+
+  private static func remove(_ name: DefinitionName, path: String, line: Int?, into read: inout ReadBundle) {
+    guard DefinitionSection.of(name.kind) != nil else {
+      read.problems.append(BundleProblem(path: "\(path).kind", line: line, text: "must be a known kind of definition"))
       return
     }
-    for (index, item) in items.enumerated() {
+    read.removals.append(LocatedRemoval(path: path, line: line, key: DefinitionKey(name.kind, name.id)))
+  }
+
+  private static func readSection(_ section: DefinitionSection, _ value: Node, into read: inout ReadBundle) {
+    for (index, item) in list(section.field, value, into: &read).enumerated() {
       let path = "\(section.field)[\(index)]"
       guard case .mapping(let members) = item else {
         read.problems.append(BundleProblem(path: path, line: item.line, text: "must be a mapping of its fields"))
         continue
       }
       do {
-        let json = try item.json()
+        let json = try item.json(free: section.freeFields)
         read.definitions.append(LocatedDefinition(path: path, line: item.line, value: try section.decode(json)))
       } catch {
         read.problems += mistakes(in: members, of: section, path: path, whole: problem(error, path: path, line: item.line))
@@ -148,13 +175,13 @@ enum BundleReader {
 
   /// Reads each field of a definition by itself, to tell every mistake in it and not only the first.
   private static func mistakes(
-    in members: Node.Mapping, of section: Section, path: String, whole: BundleProblem
+    in members: Node.Mapping, of section: DefinitionSection, path: String, whole: BundleProblem
   ) -> [BundleProblem] {
     var found: [BundleProblem] = []
     for (key, value) in members {
       guard let name = try? key.key() else { continue }
       do {
-        _ = try section.decode("{\(jsonQuoted(name)):\(try value.json())}")
+        _ = try section.decode("{\(jsonQuoted(name)):\(try value.json(isFree: section.freeFields.contains(name)))}")
       } catch {
         found.append(problem(error, path: path, field: name, line: value.line ?? key.line))
       }

@@ -15,7 +15,7 @@ enum BundleRefusal {
       violations.append(.init(field: problem.path, description: text))
     }
     let untold = problems.count - violations.count
-    if untold > 0 { violations.append(.init(field: "", description: "and \(untold) more")) }
+    if untold > 0 { violations.append(.init(field: "", description: "and \(untold) more, which Diff lists")) }
     let info = Google_Rpc_ErrorInfo(
       reason: "BUNDLE_INVALID", domain: "spanwire", metadata: ["problems": "\(problems.count)"])
     let first = problems.first.map { ": \($0.path): \($0.description)" } ?? ""

@@ -1,4 +1,3 @@
-import Foundation
 import SpanwireSchema
 import SpanwireServiceKit
 
@@ -7,8 +6,12 @@ extension BundleValidator {
   mutating func check(_ market: Market) {
     text("name", market.name, required: true)
     text("city_code", market.cityCode, required: true)
-    if market.timeZone.isEmpty || TimeZone(identifier: market.timeZone) == nil {
-      mistake("time_zone", "\"\(market.timeZone)\" is no IANA time zone")
+    if !checks.timeZone(market.timeZone) { mistake("time_zone", "\"\(market.timeZone)\" is no IANA time zone") }
+    // Other tenants' places are kept by it, and they are not told.
+    if content.tenant == Caller.platformTenant, case .market(let old)? = content.own[DefinitionKey(.market, market.marketCode)],
+      old.timeZone != market.timeZone
+    {
+      mistake("time_zone", "a shared market keeps its time zone, \(old.timeZone): another is a market of another code")
     }
     currency("currency", market.currency)
     if !isUpperCase(market.country, count: 2) { mistake("country", "must be a code of ISO 3166-1, such as AT") }
@@ -16,7 +19,6 @@ extension BundleValidator {
 
   mutating func check(_ product: Product) {
     text("title", product.title, required: true)
-    reference("current_version_id", .productVersion, product.currentVersionID)
     if case .productVersion(let version)? = definition(.productVersion, product.currentVersionID), version.productID != product.productID {
       mistake("current_version_id", "\(version.productVersionID) is a version of \(version.productID)")
     }
@@ -25,12 +27,9 @@ extension BundleValidator {
   mutating func check(_ version: ProductVersion) {
     text("title", version.title, required: true)
     text("version", version.version, required: true)
-    reference("product_id", .product, version.productID)
     if version.marketCodes.isEmpty { mistake("market_codes", "must name at least one market") }
-    for (index, code) in version.marketCodes.enumerated() { reference("market_codes[\(index)]", .market, code) }
     unique("market_codes", version.marketCodes)
     for (index, segment) in version.segments.enumerated() { id("segments[\(index)]", segment) }
-    reference("journey_doc_id", .journeyDocument, version.journeyDocID)
     checkProfiles(of: version)
     unique("variants", version.variants.map(\.variantID))
     for (index, variant) in version.variants.enumerated() { check(variant, at: "variants[\(index)]") }
@@ -40,7 +39,6 @@ extension BundleValidator {
     var kinds: [String: String] = [:]
     for (index, profileID) in version.profileIds.enumerated() {
       let field = "profile_ids[\(index)]"
-      reference(field, .profile, profileID)
       guard case .profile(let profile)? = definition(.profile, profileID), let word = profile.kind?.word else { continue }
       if let other = kinds[word] {
         mistake(field, "a second \(word) profile beside \(other)")
@@ -56,7 +54,6 @@ extension BundleValidator {
     money("\(path).price", variant.price)
     for (index, grant) in variant.grants.enumerated() {
       let field = "\(path).grants[\(index)]"
-      reference("\(field).token_id", .token, grant.tokenID)
       if !(1...RegistryLimits.grantQuantity).contains(grant.quantity) {
         mistake("\(field).quantity", "must be from 1 to \(RegistryLimits.grantQuantity)")
       }
@@ -68,8 +65,6 @@ extension BundleValidator {
   mutating func check(_ profile: Profile) {
     text("title", profile.title)
     switch profile.kind {
-    case .token(let token):
-      for (index, tokenID) in token.tokenIds.enumerated() { reference("token.token_ids[\(index)]", .token, tokenID) }
     case .pricing(let pricing): money("pricing.ceiling", pricing.ceiling)
     case .safety(let safety):
       if !(safety.maxWalkingMetres >= 0 && safety.maxWalkingMetres <= 1_000_000) {
@@ -78,14 +73,10 @@ extension BundleValidator {
       if !safety.latestEndLocal.isEmpty, TimeOfDay(safety.latestEndLocal) == nil {
         mistake("safety.latest_end_local", "must be a time such as \"22:00\"")
       }
-    case .ops(let ops):
-      for (index, place) in ops.blockedServicePointIds.enumerated() {
-        reference("ops.blocked_service_point_ids[\(index)]", .servicePoint, place)
-      }
     case .quality(let quality):
       if !(0...1).contains(quality.minExperienceScore) { mistake("quality.min_experience_score", "must be from 0 to 1") }
     case .ui(let ui): text("ui.theme", ui.theme)
-    case .loyalty: break
+    case .token, .ops, .loyalty: break
     case nil: mistake("", "must be one of token, loyalty, pricing, safety, ui, ops, quality")
     }
   }
@@ -94,14 +85,6 @@ extension BundleValidator {
     text("title", document.title)
     text("version", document.version, required: true)
     for problem in checks.journeyDocument(document) { mistake(problem.path, problem.text) }
-    for (index, node) in document.nodes.enumerated() {
-      switch node.kind {
-      case .redeem(let redeem): reference("nodes[\(index)].redeem.token_id", .token, redeem.tokenID)
-      case .visit(let visit) where !visit.servicePointID.isEmpty:
-        reference("nodes[\(index)].visit.service_point_id", .servicePoint, visit.servicePointID)
-      default: break
-      }
-    }
   }
 
   mutating func check(_ place: ServicePoint) {
@@ -109,7 +92,6 @@ extension BundleValidator {
     text("street", place.street)
     text("website", place.website)
     text("attribution", place.attribution)
-    reference("market_code", .market, place.marketCode)
     if let position = place.position {
       if !(-90...90).contains(position.latitude) { mistake("position.latitude", "must be from -90 to 90") }
       if !(-180...180).contains(position.longitude) { mistake("position.longitude", "must be from -180 to 180") }
@@ -117,7 +99,6 @@ extension BundleValidator {
       mistake("position", "must be given")
     }
     for (index, tag) in place.tags.enumerated() { id("tags[\(index)]", tag) }
-    if !place.vendorID.isEmpty { reference("vendor_id", .vendor, place.vendorID) }
     if !place.clusterID.isEmpty { id("cluster_id", place.clusterID) }
     if !(0...1).contains(place.experienceScore) { mistake("experience_score", "must be from 0 to 1") }
     if let dwell = place.dwell, !(0...RegistryLimits.dwellSeconds).contains(dwell.seconds) { mistake("dwell", "must be from 0 to a day") }
@@ -135,7 +116,7 @@ extension BundleValidator {
   }
 
   mutating func check(_ experiment: Experiment) {
-    reference("product_id", .product, experiment.productID)
+    for (index, segment) in experiment.segments.enumerated() { id("segments[\(index)]", segment) }
     if experiment.arms.isEmpty { mistake("arms", "must have at least one arm") }
     unique("arms", experiment.arms.map(\.variantID))
     let offered = variants(ofProduct: experiment.productID)
@@ -152,18 +133,31 @@ extension BundleValidator {
 
   mutating func check(_ agent: AgentDefinition) {
     text("title", agent.title)
+    text("description", agent.description)
+    text("changelog", agent.changelog)
     let types = ["trip_planner", "journey_guide", "support", "pricing", "safety", "growth", "ops_analyst"]
     let intents = [
       "suggest_next_stop", "build_initial_route", "explain_limits", "offer_upsell", "explain_incident", "suggest_mitigation",
     ]
-    let tiers = ["read", "network_read", "network_write", "money", "system_admin"]
     if !types.contains(agent.agentType) { mistake("agent_type", "must be one of \(types.joined(separator: ", "))") }
     if agent.intents.isEmpty { mistake("intents", "must name at least one intent") }
     for (index, intent) in agent.intents.enumerated() where !intents.contains(intent) {
       mistake("intents[\(index)]", "must be one of \(intents.joined(separator: ", "))")
     }
-    for (index, tier) in agent.capabilityTiers.enumerated() where !tiers.contains(tier) {
-      mistake("capability_tiers[\(index)]", "must be one of \(tiers.joined(separator: ", "))")
+    tiers("capability_tiers", agent.capabilityTiers)
+    unique("capabilities", agent.capabilities.map(\.tool))
+    for (index, capability) in agent.capabilities.enumerated() {
+      text("capabilities[\(index)].tool", capability.tool, required: true)
+      if !agent.capabilityTiers.contains(capability.permissionTier) {
+        mistake("capabilities[\(index)].permission_tier", "must be one of the agent's capability_tiers")
+      }
+    }
+    for (index, namespace) in agent.memoryRead.enumerated() { id("memory_read[\(index)]", namespace) }
+    for (index, namespace) in agent.memoryWrite.enumerated() { id("memory_write[\(index)]", namespace) }
+    if let policy = agent.modelPolicy {
+      text("model_policy.default_model", policy.defaultModel, required: true)
+      unique("model_policy.fallback_models", [policy.defaultModel] + policy.fallbackModels)
+      if let cost = policy.maxCost { money("model_policy.max_cost", cost) }
     }
   }
 
@@ -180,17 +174,24 @@ extension BundleValidator {
     if value.unicodeScalars.contains(where: { $0.value < 0x20 }) { mistake(field, "must not contain control characters") }
   }
 
-  private mutating func money(_ field: String, _ value: Money?) {
+  mutating func money(_ field: String, _ value: Money?) {
     guard let value else { return mistake(field, "must be given") }
     if value.micros < 0 { mistake("\(field).micros", "must not be negative") }
     currency("\(field).currency", value.currency)
+  }
+
+  mutating func tiers(_ field: String, _ values: [String]) {
+    let known = ["read", "network_read", "network_write", "money", "system_admin"]
+    for (index, tier) in values.enumerated() where !known.contains(tier) {
+      mistake("\(field)[\(index)]", "must be one of \(known.joined(separator: ", "))")
+    }
   }
 
   private mutating func currency(_ field: String, _ value: String) {
     if !isUpperCase(value, count: 3) { mistake(field, "must be a code of ISO 4217, such as EUR") }
   }
 
-  private mutating func unique(_ field: String, _ values: [String]) {
+  mutating func unique(_ field: String, _ values: [String]) {
     var seen: Set<String> = []
     for value in values where !seen.insert(value).inserted { mistake(field, "\(value) stands there twice") }
   }

@@ -1,5 +1,6 @@
 import SpanwireProtobuf
 import SpanwireSchema
+import SpanwireServiceKit
 
 /// What names a definition inside a tenant.
 struct DefinitionKey: Hashable, Comparable, Sendable {
@@ -25,31 +26,17 @@ struct DefinitionKey: Hashable, Comparable, Sendable {
 }
 
 extension DefinitionKind {
-  /// The kinds there are, without `unspecified`.
-  static let known: [DefinitionKind] = [
-    .market, .product, .productVersion, .profile, .journeyDocument, .servicePoint, .token, .vendor, .experiment, .agent,
-  ]
-
-  var word: String {
-    switch self {
-    case .market: "market"
-    case .product: "product"
-    case .productVersion: "product_version"
-    case .profile: "profile"
-    case .journeyDocument: "journey_document"
-    case .servicePoint: "service_point"
-    case .token: "token"
-    case .vendor: "vendor"
-    case .experiment: "experiment"
-    case .agent: "agent"
-    default: "unspecified"
-    }
-  }
+  /// As people and events call it: `product_version`.
+  var word: String { DefinitionSection.of(self)?.word ?? "unspecified" }
 
   init?(word: String) {
-    guard let kind = Self.known.first(where: { $0.word == word }) else { return nil }
-    self = kind
+    guard let section = DefinitionSection.all.first(where: { $0.word == word }) else { return nil }
+    self = section.kind
   }
+
+  /// Whether tenants without a definition of their own use the one that tenant `platform` shares. Places are each tenant's own: the
+  /// city graph holds them by tenant.
+  var isShared: Bool { self != .servicePoint }
 }
 
 extension Definition.Value {
@@ -65,6 +52,11 @@ extension Definition.Value {
     case .vendor(let value): DefinitionKey(.vendor, value.vendorID)
     case .experiment(let value): DefinitionKey(.experiment, value.experimentKey)
     case .agent(let value): DefinitionKey(.agent, value.agentSlug)
+    case .modelRoute(let value): DefinitionKey(.modelRoute, value.routeID)
+    case .flag(let value): DefinitionKey(.flag, value.flagKey)
+    case .policy(let value): DefinitionKey(.policy, value.policyID)
+    case .role(let value): DefinitionKey(.role, value.roleKey)
+    case .approvalRow(let value): DefinitionKey(.approvalRow, value.rowID)
     }
   }
 
@@ -81,6 +73,25 @@ extension Definition.Value {
     case .vendor(let value): value
     case .experiment(let value): value
     case .agent(let value): value
+    case .modelRoute(let value): value
+    case .flag(let value): value
+    case .policy(let value): value
+    case .role(let value): value
+    case .approvalRow(let value): value
+    }
+  }
+
+  /// SHA-256 of the encoded message, `sha256:…`.
+  var contentHash: String { SHA256.name(of: message.encoded()) }
+
+  /// The version that is published with it and immutable from then on; nil for kinds that may change in place. Of a product version
+  /// the id itself names the version.
+  var publishedVersion: String? {
+    switch self {
+    case .productVersion: ""
+    case .journeyDocument(let value): value.version
+    case .agent(let value): String(value.version)
+    default: nil
     }
   }
 }

@@ -8,7 +8,9 @@ enum RegistryLimits {
   static let definitionsPerTenant = 50_000
   /// How deep YAML may nest. A journey node is five deep; parsing recurses, so the bound guards the stack.
   static let yamlDepth = 32
-  /// Mistakes told in one answer: more than anybody mends in one go.
+  /// Mistakes that Diff lists, which has a whole message for them: what is wrong with every definition of a bundle, once.
+  static let problemsListed = 5_000
+  /// Mistakes told in one refusal: more than anybody mends in one go. Diff lists the others.
   static let problemsTold = 60
   /// Letters of one problem, and bytes of all: status details travel in trailers, of which clients take 8 KiB.
   static let problemText = 160
@@ -28,4 +30,9 @@ enum RegistryLimits {
   static let applyAttempts = 3
   /// Revisions that a watcher is sent from the past in one read.
   static let watchPage = 100
+  /// Revisions of one page; each names all that it changed.
+  static let revisionPageSize = 500
+  static let defaultRevisionPageSize = 50
+  /// Definitions read in one piece, so that a reader's statement does not grow with the registry.
+  static let readPage = 1_000
 }

@@ -25,67 +25,98 @@ extension RegistryServer {
     throw RPCError.denied(.policyDenied, rule: refusal.ruleRef, refusal.text)
   }
 
+  /// Takes what a source wants as the next revision. Another change may come between the comparison and the transaction; then it is
+  /// compared anew.
+  func change(to source: BundleSource, _ wish: ChangeWish) async throws -> ApplyResponse {
+    // What was done is not judged again: against what it made of the registry it might not hold.
+    if let done = try await recall(wish) { return done }
+    for _ in 0..<RegistryLimits.applyAttempts {
+      let changes = try await changeSet(source, tenant: wish.caller.tenant)
+      if let response = try await commit(changes, wish) { return response }
+    }
+    throw RPCError.aborted("the registry changed while this was judged; try again")
+  }
+
+  private func recall(_ wish: ChangeWish) async throws -> ApplyResponse? {
+    let (tenant, now) = (wish.caller.tenant, environment.clock.now)
+    let outcome = try await environment.database.read { reader -> ApplyOutcome? in
+      guard case .done(let bytes) = try reader.recall(wish.key, at: now) else { return nil }
+      let response = try ApplyResponse(decoding: bytes)
+      return ApplyOutcome(response: response, effect: try RegistryStore.effect(reader, tenant, revision: response.revision))
+    }
+    guard let outcome else { return nil }
+    return try await answer(outcome)
+  }
+
+  /// The answer, once LEM knows what it should.
+  private func answer(_ outcome: ApplyOutcome) async throws -> ApplyResponse {
+    if !outcome.effect.isEmpty { _ = try await environment.effects.response(of: outcome.effect) }
+    return outcome.response
+  }
+
   /// Writes a change set as the next revision, with its event and the effect that tells LEM; nil when the registry has moved on.
-  func commit(_ changes: RegistryChangeSet, _ request: ApplyRequest, _ context: ServerContext) async throws -> ApplyResponse? {
+  private func commit(_ changes: RegistryChangeSet, _ wish: ChangeWish) async throws -> ApplyResponse? {
     let environment = environment
-    let caller = try Caller(context)
     let (effectID, now) = (environment.ids.next("EFF"), environment.clock.now)
-    let key = IdempotencyKey(request.idempotencyKey, request, context)
-    let trace = context.trace
+    let tenant = wish.caller.tenant
     let outcome: ApplyOutcome
     do {
       outcome = try await environment.database.transaction("registry.apply") { transaction -> ApplyOutcome in
-        let revision = changes.base + 1
-        let response = try transaction.once(key, at: now) {
-          guard try RegistryStore.head(transaction, caller.tenant).revision == changes.base else { throw RegistryMoved() }
-          if changes.isEmpty {
-            return ApplyResponse(
-              revision: changes.base, contentHash: changes.baseHash, changes: changes.changes, warnings: changes.warnings)
-          }
-          let applied = RegistryApplied(
-            revision: revision, contentHash: changes.contentHash, added: changes.names(.added), changed: changes.names(.changed),
-            actor: caller.name, reason: request.reason)
+        let response = try transaction.once(wish.key, at: now) {
+          guard try RegistryStore.head(transaction, tenant).revision == changes.base else { throw RegistryMoved() }
+          if changes.isEmpty { return changes.response(at: changes.base) }
+          let revision = changes.base + 1
           try transaction.append(
-            EventDraft(applied, producer: Self.producer, tenant: caller.tenant, occurredAt: now, trace: trace), environment)
-          try Self.write(changes, revision: revision, effect: effectID, tenant: caller.tenant, now: now, transaction)
+            EventDraft(
+              changes.event(revision, wish), producer: Self.producer, tenant: tenant, occurredAt: now, trace: wish.trace), environment)
+          try Self.write(changes, revision: revision, effect: effectID, wish, now: now, transaction)
           if let city = changes.cityUpdate {
             let sync = SyncServicePointsRequest(
               idempotencyKey: effectID, registryRevision: revision, servicePoints: city.servicePoints,
               marketTimeZones: ProtoMap(pairs: city.timeZones.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }))
             try transaction.perform(
               Effect(
-                id: effectID, owner: Self.producer, stream: "registry:\(caller.tenant)", method: Lem.Methods.syncServicePoints.path,
-                request: sync.encoded(), tenant: caller.tenant, subject: caller.principal, trace: trace))
+                id: effectID, owner: Self.producer, stream: "registry:\(tenant)", method: Lem.Methods.syncServicePoints.path,
+                request: sync.encoded(), tenant: tenant, subject: wish.caller.principal, trace: wish.trace))
           }
-          return ApplyResponse(
-            revision: revision, contentHash: changes.contentHash, changes: changes.changes, warnings: changes.warnings)
+          return changes.response(at: revision)
         }
-        // A repeated call waits for the effect of the first.
-        let effect = try RegistryStore.effect(transaction, caller.tenant, revision: response.revision)
-        return ApplyOutcome(response: response, effect: effect)
+        return ApplyOutcome(response: response, effect: try RegistryStore.effect(transaction, tenant, revision: response.revision))
       }.value
     } catch is RegistryMoved {
       return nil
     }
-    if !outcome.effect.isEmpty { _ = try await environment.effects.response(of: outcome.effect) }
-    return outcome.response
+    return try await answer(outcome)
   }
 
   private static func write(
-    _ changes: RegistryChangeSet, revision: UInt64, effect: String, tenant: String, now: Int64, _ transaction: borrowing Transaction
+    _ changes: RegistryChangeSet, revision: UInt64, effect: String, _ wish: ChangeWish, now: Int64, _ transaction: borrowing Transaction
   ) throws {
+    let tenant = wish.caller.tenant
     for var definition in changes.writes {
       definition.revision = revision
       try RegistryStore.put(definition, tenant: tenant, transaction)
     }
+    for key in changes.removals { try RegistryStore.remove(key, at: revision, tenant: tenant, transaction) }
     let change = RegistryChange(
-      revision: revision, changes: changes.changes.filter { $0.action != .unchanged }, appliedAt: .init(nanosecondsSinceEpoch: now))
+      revision: revision, changes: changes.changes.filter { $0.action != .unchanged }, appliedAt: .init(nanosecondsSinceEpoch: now),
+      tenantID: tenant, contentHash: changes.contentHash, actor: wish.caller.name, reason: wish.reason, rolledBackTo: wish.rollsBackTo)
     try RegistryStore.insert(
       RegistryStore.Revision(
         tenant: tenant, revision: revision, contentHash: changes.contentHash, change: change,
         effect: changes.cityUpdate == nil ? "" : effect),
       transaction)
   }
+}
+
+/// Who wants the registry changed, and why.
+struct ChangeWish: Sendable {
+  var caller: Caller
+  var reason: String
+  var key: IdempotencyKey
+  var trace: TraceContext?
+  /// The earlier revision whose content is to be the registry's again.
+  var rollsBackTo: UInt64?
 }
 
 /// What an Apply came to: its answer, and the effect to wait for; empty when there is none.
@@ -98,9 +129,15 @@ private struct ApplyOutcome: Sendable {
 private struct RegistryMoved: Error {}
 
 extension RegistryChangeSet {
-  /// The definitions that a change adds or changes, as events name them.
-  func names(_ action: Change.Action) -> [String] {
-    changes.filter { $0.action == action }.map { DefinitionKey($0.kind, $0.id).name }
+  fileprivate func event(_ revision: UInt64, _ wish: ChangeWish) -> any EventPayload {
+    guard let target = wish.rollsBackTo else {
+      return RegistryApplied(
+        revision: revision, contentHash: contentHash, added: names(.added), changed: names(.changed), removed: names(.removed),
+        actor: wish.caller.name, reason: wish.reason)
+    }
+    return RegistryRolledBack(
+      revision: revision, toRevision: target, actor: wish.caller.name, reason: wish.reason, contentHash: contentHash,
+      added: names(.added), changed: names(.changed), removed: names(.removed))
   }
 }
 

@@ -9,28 +9,32 @@ extension RegistryServer {
     var revisions = Verification("registry.revisions are those of the log")
     var definitions = Verification("registry.definitions came by the revisions that the log names")
     var hashes = Verification("registry.content hashes are those of the content")
-    var told: [String: [UInt64: RegistryApplied]] = [:]
-    try await environment.log.replay(LogFilter(types: ["registry.applied"], tenant: nil)) { event in
-      guard let applied = try event.payload(RegistryApplied.self) else { return }
-      told[event.header.tenant, default: [:]][applied.revision] = applied
+    var history = Verification("registry.history leads to the definitions there are")
+    var told: [String: [UInt64: ToldRevision]] = [:]
+    try await environment.log.replay(LogFilter(types: Self.changeTypes, tenant: nil)) { event in
+      guard let revision = try ToldRevision(event) else { return }
+      told[event.header.tenant, default: [:]][revision.number] = revision
     }
     for (tenant, applied) in told.sorted(by: { $0.key < $1.key }) {
       // Rows are read after the log: what is newer than the log's last revision is left for the next time.
       let last = applied.keys.max() ?? 0
       try await verifyRevisions(tenant, applied, &revisions)
-      let (origins, stored) = try await environment.database.scan { snapshot in
-        (try RegistryStore.origins(snapshot, tenant), try RegistryStore.hashes(snapshot, tenant))
+      let (origins, stored, head) = try await environment.database.scan { snapshot in
+        (
+          try RegistryStore.origins(snapshot, tenant), try RegistryStore.hashes(snapshot, tenant),
+          try RegistryStore.head(snapshot, tenant).revision
+        )
       }
       var expected: [DefinitionKey: UInt64] = [:]
-      for (revision, event) in applied.sorted(by: { $0.key < $1.key }) {
-        for name in event.added + event.changed {
-          if let key = DefinitionKey(name: name) { expected[key] = revision }
-        }
+      for (number, revision) in applied.sorted(by: { $0.key < $1.key }) {
+        for key in revision.written { expected[key] = number }
+        for key in revision.removed { expected[key] = nil }
       }
       for (key, revision) in expected {
         definitions.examine()
         guard let origin = origins[key] else {
-          definitions.found("\(tenant): \(key.name) of revision \(revision) is missing")
+          // One that is newer than the log as it was read may have removed it.
+          if head <= last { definitions.found("\(tenant): \(key.name) of revision \(revision) is missing") }
           continue
         }
         if origin != revision, origin <= last { definitions.found("\(tenant): \(key.name) is of revision \(origin), not \(revision)") }
@@ -38,16 +42,29 @@ extension RegistryServer {
       for (key, origin) in origins where expected[key] == nil && origin <= last {
         definitions.found("\(tenant): \(key.name) is in no revision of the log")
       }
-      if !origins.values.contains(where: { $0 > last }), let head = applied[last] {
+      if head <= last, let told = applied[last] {
         hashes.examine()
-        if RegistryChangeSet.contentHash(stored) != head.contentHash { hashes.found("\(tenant): revision \(last) has another hash") }
+        if RegistryChangeSet.contentHash(stored) != told.contentHash { hashes.found("\(tenant): revision \(last) has another hash") }
       }
       try await verifyContent(tenant, &hashes)
+      try await verifyHistory(tenant, &history)
     }
-    return [revisions, definitions, hashes]
+    return [revisions, definitions, hashes, history]
   }
 
-  private func verifyRevisions(_ tenant: String, _ applied: [UInt64: RegistryApplied], _ verification: inout Verification) async throws {
+  /// The past, played to its end, is the present: rollbacks rest on it.
+  private func verifyHistory(_ tenant: String, _ verification: inout Verification) async throws {
+    let (then, now) = try await environment.database.scan { snapshot in
+      let head = try RegistryStore.head(snapshot, tenant).revision
+      return (try RegistryStore.everything(snapshot, tenant, at: head), try RegistryStore.everything(snapshot, tenant))
+    }
+    for key in Set(then.keys).union(now.keys).sorted() {
+      verification.examine()
+      if then[key] != now[key] { verification.found("\(tenant): \(key.name) is not what its history leads to") }
+    }
+  }
+
+  private func verifyRevisions(_ tenant: String, _ applied: [UInt64: ToldRevision], _ verification: inout Verification) async throws {
     var after: UInt64 = 0
     var seen: Set<UInt64> = []
     while true {
@@ -84,5 +101,31 @@ extension RegistryServer {
       }
       after = page.count == 500 ? page.last?.value?.key : nil
     } while after != nil
+  }
+}
+
+/// A revision as its event tells it.
+struct ToldRevision: Sendable {
+  var number: UInt64
+  var contentHash: String
+  var written: [DefinitionKey]
+  var removed: [DefinitionKey]
+
+  /// Nil for an event that tells of no revision.
+  init?(_ event: LogEvent) throws {
+    if let applied = try event.payload(RegistryApplied.self) {
+      self.init(applied.revision, applied.contentHash, applied.added + applied.changed, applied.removed)
+    } else if let back = try event.payload(RegistryRolledBack.self) {
+      self.init(back.revision, back.contentHash, back.added + back.changed, back.removed)
+    } else {
+      return nil
+    }
+  }
+
+  private init(_ number: UInt64, _ contentHash: String, _ written: [String], _ removed: [String]) {
+    self.number = number
+    self.contentHash = contentHash
+    self.written = written.compactMap { DefinitionKey(name: $0) }
+    self.removed = removed.compactMap { DefinitionKey(name: $0) }
   }
 }

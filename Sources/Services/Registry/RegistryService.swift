@@ -30,26 +30,48 @@ public final class RegistryServer: RegistryService {
     validation.optionalText(request.reason, "reason", max: RegistryLimits.reasonLetters)
     if request.source == nil { validation.add("bundle_yaml", "a bundle must be given, as YAML or as a message") }
     try validation.finish()
+    guard let source = BundleSource(request.source) else { preconditionFailure("validated above") }
     try await authorise(caller)
-    let source = request.source.map(BundleText.init) ?? .none
-    // Another Apply may come between the comparison and the transaction; then it is compared anew.
-    for _ in 0..<RegistryLimits.applyAttempts {
+    if request.dryRun {
       let changes = try await changeSet(source, tenant: caller.tenant)
-      if request.dryRun {
-        return ApplyResponse(revision: changes.base, contentHash: changes.contentHash, changes: changes.changes, warnings: changes.warnings)
-      }
-      if let response = try await commit(changes, request, context) { return response }
+      return changes.response(at: changes.base)
     }
-    throw RPCError.aborted("the registry changed while the bundle was judged; try again")
+    return try await change(
+      to: source,
+      ChangeWish(
+        caller: caller, reason: request.reason, key: IdempotencyKey(request.idempotencyKey, request, context), trace: context.trace))
+  }
+
+  public func rollback(_ request: RollbackRequest, context: ServerContext) async throws -> ApplyResponse {
+    let caller = try Caller(context)
+    var validation = Validation()
+    validation.idempotencyKey(request.idempotencyKey)
+    validation.text(request.reason, "reason", max: RegistryLimits.reasonLetters)
+    try validation.finish()
+    try await authorise(caller)
+    return try await change(
+      to: .revision(request.revision),
+      ChangeWish(
+        caller: caller, reason: request.reason, key: IdempotencyKey(request.idempotencyKey, request, context), trace: context.trace,
+        rollsBackTo: request.revision))
   }
 
   public func diff(_ request: DiffRequest, context: ServerContext) async throws -> DiffResponse {
-    var validation = Validation()
-    if request.source == nil { validation.add("bundle_yaml", "a bundle must be given, as YAML or as a message") }
-    try validation.finish()
-    let source = request.source.map(BundleText.init) ?? .none
-    let changes = try await changeSet(source, tenant: try Caller(context).tenant)
-    return DiffResponse(baseRevision: changes.base, changes: changes.changes)
+    guard let source = BundleSource(request.source) else {
+      throw RPCError.invalidField("bundle_yaml", "a bundle must be given, as YAML or as a message, or a revision")
+    }
+    let tenant = try Caller(context).tenant
+    let checks = checks
+    return try await environment.database.scan { snapshot in
+      do {
+        let changes = try RegistryChangeSet(applying: source, tenant: tenant, checks: checks, snapshot)
+        return DiffResponse(baseRevision: changes.base, changes: changes.changes, warnings: changes.warnings.map(\.contract))
+      } catch let refusal as RegistryChangeSet.Refusal {
+        return DiffResponse(
+          baseRevision: try RegistryStore.head(snapshot, tenant).revision,
+          problems: refusal.problems.prefix(RegistryLimits.problemsListed).map(\.contract))
+      }
+    }
   }
 
   // MARK: Reading
@@ -57,20 +79,47 @@ public final class RegistryServer: RegistryService {
   public func getDefinition(_ request: GetDefinitionRequest, context: ServerContext) async throws -> Definition {
     let tenant = try Caller(context).tenant
     var validation = Validation()
-    checkKind(request.kind, required: true, &validation)
+    validation.given(request.kind, "kind")
     validation.id(request.id, "id")
     try validation.finish()
     let key = DefinitionKey(request.kind, request.id)
-    guard let definition = try await environment.database.read({ try RegistryStore.definition($0, tenant, key) }) else {
-      throw RPCError.missing(.definitionNotFound, "there is no \(key.kind.word) \(key.id)")
+    let definition = try await environment.database.read { reader in
+      request.revision == 0
+        ? try RegistryStore.effective(reader, tenant, key)
+        : try RegistryStore.definition(reader, tenant, key, at: request.revision)
+    }
+    guard let definition else {
+      let when = request.revision == 0 ? "" : " at revision \(request.revision)"
+      throw RPCError.missing(.definitionNotFound, "there is no \(key.kind.word) \(key.id)\(when)")
     }
     return definition
   }
 
-  public func listDefinitions(_ request: ListDefinitionsRequest, context: ServerContext) async throws -> ListDefinitionsResponse {
+  public func listRevisions(_ request: ListRevisionsRequest, context: ServerContext) async throws -> ListRevisionsResponse {
     let tenant = try Caller(context).tenant
     var validation = Validation()
-    checkKind(request.kind, required: false, &validation)
+    validation.known(request.kind, "kind")
+    validation.optionalID(request.id, "id")
+    validation.check(request.id.isEmpty == (request.kind == .unspecified), "id", "a definition is named by its kind and its id")
+    let size = validation.pageSize(
+      request.pageSize, default: RegistryLimits.defaultRevisionPageSize, max: RegistryLimits.revisionPageSize)
+    try validation.finish()
+    let token = try PageToken.decode(request.pageToken)
+    guard let before = token.isEmpty ? UInt64(Int64.max) : UInt64(token) else {
+      throw RPCError.invalidField("page_token", "is not one that was given out", reason: .pageTokenInvalid)
+    }
+    let key = request.id.isEmpty ? nil : DefinitionKey(request.kind, request.id)
+    let page = try await environment.database.scan { try RegistryStore.revisions($0, tenant, of: key, before: before, limit: size + 1) }
+    var response = ListRevisionsResponse(revisions: page.prefix(size).map(\.change))
+    if page.count > size, let last = response.revisions.last { response.nextPageToken = PageToken.encode(String(last.revision)) }
+    return response
+  }
+
+  public func listDefinitions(_ request: ListDefinitionsRequest, context: ServerContext) async throws -> ListDefinitionsResponse {
+    let caller = try Caller(context)
+    let tenant = request.shared ? Caller.platformTenant : caller.tenant
+    var validation = Validation()
+    validation.known(request.kind, "kind")
     let size = validation.pageSize(request.pageSize, default: RegistryLimits.defaultPageSize, max: RegistryLimits.maxPageSize)
     try validation.finish()
     let after = try PageToken.decode(request.pageToken)
@@ -107,11 +156,11 @@ public final class RegistryServer: RegistryService {
     let tenant = try Caller(context).tenant
     try validate(request)
     var config = try await environment.database.read { snapshot in
-      let revision = try RegistryStore.head(snapshot, tenant).revision
       do {
-        return try RuntimeConfigResolver.resolve(request, revision: revision) { key in
-          try RegistryStore.definition(snapshot, tenant, key)?.value
-        }
+        var config = try RuntimeConfigResolver.resolve(request) { try RegistryStore.effective(snapshot, tenant, $0)?.value }
+        config.registryRevision = try RegistryStore.head(snapshot, tenant).revision
+        config.platformRevision = try RegistryStore.head(snapshot, Caller.platformTenant).revision
+        return config
       } catch let refusal as RuntimeConfigResolver.Refusal {
         throw refusal.error
       }
@@ -121,8 +170,7 @@ public final class RegistryServer: RegistryService {
     config.snapshotRef = SnapshotReference.text(hash)
     let (resolved, now) = (config, environment.clock.now)
     // The reference names the content, so a snapshot that is there needs no second writing.
-    let known = try await environment.database.read { try RegistryStore.snapshot($0, tenant, resolved.snapshotRef) != nil }
-    if !known {
+    if try await !environment.database.read({ try RegistryStore.hasSnapshot($0, tenant, resolved.snapshotRef) }) {
       _ = try await environment.database.transaction("registry.snapshot") { transaction in
         try RegistryStore.put(resolved, tenant: tenant, now: now, transaction)
       }
@@ -154,49 +202,23 @@ public final class RegistryServer: RegistryService {
     try validation.finish()
   }
 
-  private func checkKind(_ kind: DefinitionKind, required: Bool, _ validation: inout Validation) {
-    if kind == .unspecified ? required : !DefinitionKind.known.contains(kind) {
-      validation.add("kind", "must be a known kind of definition")
-    }
-  }
-
   // MARK: Inside
 
-  private func changeSet(_ source: BundleText, tenant: String) async throws -> RegistryChangeSet {
+  /// What a source would change; throws INVALID_ARGUMENT with everything that stands against it.
+  func changeSet(_ source: BundleSource, tenant: String) async throws -> RegistryChangeSet {
     let checks = checks
     return try await environment.database.scan { snapshot in
-      try RegistryChangeSet(applying: source.read(), tenant: tenant, checks: checks, snapshot)
+      do {
+        return try RegistryChangeSet(applying: source, tenant: tenant, checks: checks, snapshot)
+      } catch let refusal as RegistryChangeSet.Refusal {
+        throw BundleRefusal.error(refusal.problems)
+      }
     }
   }
 }
 
-/// A bundle as it came, unread: reading it takes milliseconds and is done away from the loop.
-enum BundleText: Sendable {
-  case none
-  case yaml(String)
-  case message(Bundle)
-
-  init(_ source: ApplyRequest.Source) {
-    switch source {
-    case .bundleYaml(let text): self = .yaml(text)
-    case .bundle(let bundle): self = .message(bundle)
-    }
-  }
-
-  init(_ source: DiffRequest.Source) {
-    switch source {
-    case .bundleYaml(let text): self = .yaml(text)
-    case .bundle(let bundle): self = .message(bundle)
-    }
-  }
-
-  func read() -> ReadBundle {
-    switch self {
-    case .none: ReadBundle()
-    case .yaml(let text): BundleReader.read(yaml: text)
-    case .message(let bundle): BundleReader.read(bundle)
-    }
-  }
+extension BundleProblem {
+  fileprivate var contract: Problem { Problem(path: path, line: UInt32(line ?? 0), text: text) }
 }
 
 /// `SNAP-` and 26 letters of Crockford's alphabet, like every id, made of the content's hash.

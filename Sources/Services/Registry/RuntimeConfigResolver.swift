@@ -10,9 +10,9 @@ enum RuntimeConfigResolver {
     case foreignExperiment(key: String, product: String)
   }
 
-  /// The configuration without its hash and its reference.
+  /// The configuration without the revisions it is of, its hash and its reference.
   static func resolve(
-    _ request: ResolveRuntimeConfigRequest, revision: UInt64, lookup: (DefinitionKey) throws -> Definition.Value?
+    _ request: ResolveRuntimeConfigRequest, lookup: (DefinitionKey) throws -> Definition.Value?
   ) throws -> RuntimeConfig {
     func required(_ kind: DefinitionKind, _ id: String) throws -> Definition.Value {
       let key = DefinitionKey(kind, id)
@@ -48,9 +48,9 @@ enum RuntimeConfigResolver {
       guard experiment.productID == version.productID else {
         throw Refusal.foreignExperiment(key: key, product: experiment.productID)
       }
+      guard experiment.segments.isEmpty || request.segments.contains(where: experiment.segments.contains) else { continue }
       if let variant = ExperimentBucket.variant(of: experiment, for: subject) { config.experimentVariants[key] = variant }
     }
-    config.registryRevision = revision
     return config
   }
 

@@ -86,7 +86,8 @@ extension Node {
   ///
   /// Plain numbers are written as JSON strings: the codec takes them for numbers and for text alike, so that `version: 1.0` stays the
   /// text it is in a text field, and no digit passes through a floating-point number. Only plain `true` and `false` are booleans.
-  func json(depth: Int = 0) throws(YAMLProblem) -> String {
+  /// Where JSON is free, in `free` fields of a mapping and below them, nothing says what is meant: there a plain number is a number.
+  func json(free: Set<String> = [], isFree: Bool = false, depth: Int = 0) throws(YAMLProblem) -> String {
     guard depth <= RegistryLimits.yamlDepth else {
       throw YAMLProblem(line: line, text: "nested deeper than \(RegistryLimits.yamlDepth)")
     }
@@ -96,15 +97,18 @@ extension Node {
       switch scalar.string {
       case "", "~", "null": return "null"
       case "true", "false": return scalar.string
-      default: return jsonQuoted(scalar.string)
+      default: return isFree && isJSONNumber(scalar.string) ? scalar.string : jsonQuoted(scalar.string)
       }
     case .sequence(let sequence):
       var items: [String] = []
-      for item in sequence { items.append(try item.json(depth: depth + 1)) }
+      for item in sequence { items.append(try item.json(isFree: isFree, depth: depth + 1)) }
       return "[" + items.joined(separator: ",") + "]"
     case .mapping(let mapping):
       var members: [String] = []
-      for (key, value) in mapping { members.append(jsonQuoted(try key.key()) + ":" + (try value.json(depth: depth + 1))) }
+      for (key, value) in mapping {
+        let name = try key.key()
+        members.append(jsonQuoted(name) + ":" + (try value.json(isFree: isFree || free.contains(name), depth: depth + 1)))
+      }
       return "{" + members.joined(separator: ",") + "}"
     case .alias:
       throw YAMLProblem(line: line, text: "aliases are not taken: write the value out")
@@ -116,6 +120,11 @@ extension Node {
     guard case .scalar(let scalar) = self else { throw YAMLProblem(line: line, text: "a key must be plain text") }
     return scalar.string
   }
+}
+
+/// Whether a plain scalar is a number as JSON writes one (RFC 8259 §6).
+private func isJSONNumber(_ text: String) -> Bool {
+  text.wholeMatch(of: /-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?/) != nil
 }
 
 /// A JSON string literal.

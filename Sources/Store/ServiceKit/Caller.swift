@@ -3,6 +3,9 @@ import SpanwireSchema
 
 /// The one whose wish a call is: behind any services that pass it on, the principal that came from outside.
 public struct Caller: Sendable, Hashable {
+  /// The tenant that owns what is shared by all.
+  public static let platformTenant = "platform"
+
   public let principal: Principal
 
   public var kind: Principal.Kind { principal.kind }

@@ -93,6 +93,10 @@ final class Neighbours: Sendable {
           try self.call(JourneyRuntime.Methods.advanceJourney, request.idempotencyKey)
           return self.change { $0.journey }
         },
+        .unary(JourneyRuntime.Methods.abandonJourney) { (request: AbandonJourneyRequest, _) -> JourneyInstance in
+          try self.call(JourneyRuntime.Methods.abandonJourney, request.idempotencyKey)
+          return self.change { $0.journey }
+        },
         .unary(JourneyRuntime.Methods.changeRoute) { (request: ChangeRouteRequest, _) -> JourneyInstance in
           try self.call(JourneyRuntime.Methods.changeRoute, request.idempotencyKey)
           return self.change { facts in

@@ -99,6 +99,21 @@ extension World {
     return session
   }
 
+  /// Stores a session as it might have come to be, without what the log would tell of it.
+  func put(_ session: ProductRuntimeSession) async throws {
+    _ = try await environment.database.transaction("test") { try SessionStore.insert(session, in: $0) }
+  }
+
+  /// A session of the traveller's in some phase, with a journey that runs where there can be one.
+  func put(_ id: String, _ phase: SessionPhase) async throws {
+    let early: [SessionPhase] = [.created, .preflight, .ready]
+    try await put(
+      ProductRuntimeSession(
+        productRuntimeSessionID: id, tenantID: "vienna", productID: "PRD-PASS", productVersionID: "PRDV-PASS-1", marketCode: "AT-VIE",
+        userID: "USR-1", state: phase.contract, runtimeSnapshotRef: "SNAP-1", journeyInstanceID: early.contains(phase) ? "" : "JRN-1",
+        revision: 1))
+  }
+
   func session(_ id: String) async throws -> ProductRuntimeSession {
     try await call { try await $0.getSession(GetSessionRequest(productRuntimeSessionID: id)) }
   }

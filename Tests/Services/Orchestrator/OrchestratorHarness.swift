@@ -168,6 +168,8 @@ final class SmallTown: RegistryService, LemService, TruttaService, JourneyRuntim
   func getSnapshot(_ request: GetSnapshotRequest, context: ServerContext) async throws -> RuntimeConfig { config }
   func apply(_ request: ApplyRequest, context: ServerContext) async throws -> ApplyResponse { throw none }
   func diff(_ request: DiffRequest, context: ServerContext) async throws -> DiffResponse { throw none }
+  func rollback(_ request: RollbackRequest, context: ServerContext) async throws -> ApplyResponse { throw none }
+  func listRevisions(_ request: ListRevisionsRequest, context: ServerContext) async throws -> ListRevisionsResponse { throw none }
   func getDefinition(_ request: GetDefinitionRequest, context: ServerContext) async throws -> Definition { throw none }
   func resolveRuntimeConfig(_ request: ResolveRuntimeConfigRequest, context: ServerContext) async throws -> RuntimeConfig { throw none }
   func watch(_ request: WatchRequest, responses: ResponseWriter<RegistryChange>, context: ServerContext) async throws { throw none }

@@ -12,6 +12,14 @@ struct BundleValidatorTests {
     #expect(validator.warnings.count == 11)
   }
 
+  @Test("the sample of what the platform shares has no mistakes either")
+  func platform() throws {
+    let validator = Fixture.validated(try Fixture.platform)
+    #expect(validator.problems.isEmpty && validator.warnings.isEmpty, "\(validator.problems)")
+    #expect(validator.bundle.definitions.count { $0.key.kind == .role } == 12)
+    #expect(validator.bundle.definitions.count { $0.key.kind == .modelRoute } == 6)
+  }
+
   /// A piece of YAML changed in the sample, and the paths of what is then wrong.
   struct Mutation: Sendable, CustomTestStringConvertible {
     var find: String
@@ -93,22 +101,185 @@ struct BundleValidatorTests {
   @Test("what is published stays as it is: a change is a new version")
   func immutability() throws {
     let sample = try Fixture.sample
-    let existing = Fixture.existing(sample)
-    #expect(Fixture.validated(sample, existing: existing).problems.isEmpty)
+    let content = Fixture.content(sample)
+    #expect(Fixture.validated(sample, content: content).problems.isEmpty)
     let cheaper = sample.replacingOccurrences(of: "micros: 12900000", with: "micros: 9900000")
-    #expect(Fixture.validated(cheaper, existing: existing).problems.map(\.path) == ["product_versions[0].product_version_id"])
+    #expect(Fixture.validated(cheaper, content: content).problems.map(\.path) == ["product_versions[0].product_version_id"])
     let longer = sample.replacingOccurrences(of: "title: A day of coffee", with: "title: A long day of coffee")
-    #expect(Fixture.validated(longer, existing: existing).problems.map(\.path) == ["journey_documents[0].version"])
+    #expect(Fixture.validated(longer, content: content).problems.map(\.path) == ["journey_documents[0].version"])
+    // What was published and then replaced, or removed, does not come back with another content.
+    var replaced = content
+    replaced.own = [:]
+    #expect(Fixture.validated(longer, content: replaced).problems.map(\.path) == ["journey_documents[0].version"])
     let renamed = sample.replacingOccurrences(of: "name: \"Café Central\"", with: "name: Central")
-    #expect(Fixture.validated(renamed, existing: existing).problems.isEmpty)
+    #expect(Fixture.validated(renamed, content: content).problems.isEmpty)
   }
 
   @Test("a bundle may speak of what is already there")
   func existingReferences() throws {
-    let existing = Fixture.existing(try Fixture.sample)
+    let content = Fixture.content(try Fixture.sample)
     let addition = "products: [{product_id: PRD-2, title: Two, current_version_id: PRDV-VIEN-COFFEE-PASS-1.0.0}]"
-    let validator = Fixture.validated(addition, existing: existing)
+    let validator = Fixture.validated(addition, content: content)
     #expect(validator.problems.map(\.path) == ["products[0].current_version_id"])
     #expect(validator.problems.first?.text.contains("a version of PRD-VIEN-COFFEE-PASS") == true)
+  }
+
+  /// A bundle for a registry that holds the sample, and what is wrong with it.
+  struct Addition: Sendable, CustomTestStringConvertible {
+    var yaml: String
+    var mistakes: [String]
+    var testDescription: String { yaml }
+  }
+
+  @Test(
+    "definitions that govern agents and operators are judged too",
+    arguments: [
+      Addition(
+        yaml: """
+          model_routes:
+            - {route_id: MR-1, task_type: greeting, provider: anthropic, model: haiku, priority: 1, fallback_route_ids: [MR-2, MR-2]}
+            - {route_id: MR-2, task_type: greeting, model: sonnet, priority: -1, max_cost: {micros: -5, currency: USD}}
+            - {route_id: MR-3, task_type: t, provider: p, model: m, conditions: {agent_slugs: [nobody, vienna-support]}}
+          """,
+        mistakes: [
+          "model_routes[0].fallback_route_ids", "model_routes[1].provider", "model_routes[1].priority", "model_routes[1].max_cost.micros",
+          "model_routes[2].conditions.agent_slugs[0]",
+        ]),
+      Addition(
+        yaml: """
+          model_routes:
+            - {route_id: MR-1, task_type: t, provider: p, model: m, fallback_route_ids: [MR-2]}
+            - {route_id: MR-2, task_type: t, provider: p, model: m, fallback_route_ids: [MR-3]}
+            - {route_id: MR-3, task_type: t, provider: p, model: m, fallback_route_ids: [MR-2]}
+          """,
+        mistakes: ["model_routes[0].fallback_route_ids"]),
+      Addition(
+        yaml: """
+          flags:
+            - {flag_key: a, variants: {"on": true, "off": false}, default_variant: "off", depends_on: [b]}
+            - {flag_key: b, variants: {"on": true, "off": false}, default_variant: "off", depends_on: [c]}
+            - {flag_key: c, variants: {"on": true, "off": false}, default_variant: "off", depends_on: [a]}
+          """,
+        mistakes: ["flags[0].depends_on"]),
+      Addition(
+        yaml: """
+          flags:
+            - flag_key: size
+              variants: {small: 1, big: two}
+              default_variant: medium
+              rollout_stage: ROLLOUT_STAGE_PILOT
+              rollout_pct: 101
+              user_overrides: {USR-1: huge}
+              depends_on: [none]
+              approval_row_id: row-none
+            - {flag_key: empty, default_variant: x}
+            - {flag_key: right, variants: {a: 1, b: 2.5}, default_variant: a, targeting: {if: [{">": [{var: age}, 18]}, b, a]}}
+          """,
+        mistakes: [
+          "flags[0].depends_on[0]", "flags[0].approval_row_id", "flags[0].variants", "flags[0].default_variant",
+          "flags[0].user_overrides[USR-1]", "flags[0].rollout_pct", "flags[0].rollout_variant", "flags[1].variants",
+          "flags[1].default_variant",
+        ]),
+      Addition(
+        yaml: """
+          policies:
+            - {policy_id: P-1, scope: global, budget: {daily: {micros: 5000000, currency: USD}, per_run: {micros: 500000, currency: EUR}}}
+            - {policy_id: P-2, scope: "agent:nobody", rate_limit: {tool: browser.fetch}}
+            - {policy_id: P-3, scope: "planet:mars", safety: {require_approval_for: [network_write, thinking]}}
+            - {policy_id: P-4, scope: "tool:browser.fetch", allowlist: {allowed_domains: [github.com, "docs.*", "*.vercel.app", "a..b", "*"]}}
+            - {policy_id: P-5, scope: global}
+            - {policy_id: P-6, scope: global, allowlist: {allowed_domains: ["docs.*"], public_suffixes: [org, co.uk]}}
+          """,
+        mistakes: [
+          "policies[0].budget.per_run.currency", "policies[1].scope", "policies[1].rate_limit.max_per_minute", "policies[2].scope",
+          "policies[2].safety.require_approval_for[1]", "policies[3].allowlist.allowed_domains[1]",
+          "policies[3].allowlist.allowed_domains[3]", "policies[3].allowlist.allowed_domains[4]", "policies[4]",
+        ]),
+      Addition(
+        yaml: """
+          roles:
+            - {role_key: security_auditor, category: platform, title: Auditor, platform_global: true}
+            - {role_key: guest, category: visitors}
+            - {role_key: partner, category: external, platform_global: true}
+          approval_matrix:
+            - {row_id: row-sensitive-override, title: Overrides, required_approvers: [security_auditor, platform_admin]}
+            - {row_id: row-nobody}
+          """,
+        mistakes: [
+          "roles[1].category", "roles[2].platform_global", "approval_matrix[0].required_approvers[1]",
+          "approval_matrix[1].required_approvers",
+        ]),
+      Addition(
+        yaml: """
+          agents:
+            - agent_slug: careful
+              agent_type: support
+              intents: [explain_limits]
+              version: 2
+              capability_tiers: [read]
+              capabilities: [{tool: browser.fetch, permission_tier: network_read}, {permission_tier: read}]
+              memory_read: [semantic, "two words"]
+              model_policy: {default_model: haiku, fallback_models: [haiku], max_cost: {micros: 1, currency: dollars}}
+          """,
+        mistakes: [
+          "agents[0].capabilities[0].permission_tier", "agents[0].capabilities[1].tool", "agents[0].memory_read[1]",
+          "agents[0].model_policy.fallback_models", "agents[0].model_policy.max_cost.currency",
+        ]),
+      Addition(
+        yaml: """
+          removals:
+            - {kind: vendor, id: VND-CENTRAL}
+            - {kind: vendor, id: VND-NONE}
+            - {kind: ghost, id: X}
+            - {kind: product_version, id: PRDV-VIEN-COFFEE-PASS-1.0.0}
+            - {kind: experiment, id: EXP-PASS-SIZE}
+          vendors:
+            - {vendor_id: VND-CENTRAL, name: Central}
+          """,
+        mistakes: ["removals[2].kind", "removals[0]", "removals[1]", "removals[3]"]),
+      Addition(yaml: "removals: [{kind: experiment, id: EXP-PASS-SIZE}, {kind: agent, id: vienna-growth}]", mistakes: []),
+    ])
+  func additions(_ addition: Addition) throws {
+    let content = Fixture.content(try Fixture.sample)
+    let validator = Fixture.validated(addition.yaml, content: content)
+    #expect(validator.problems.map(\.path) == addition.mistakes, "\(validator.problems)")
+  }
+
+  @Test("what tenant platform shares may be named, used under an own definition, and is no reason to keep what is removed")
+  func shared() throws {
+    let sample = try Fixture.sample
+    var content = RegistryContent(tenant: "vienna")
+    content.shared = Fixture.definitions(sample).filter { $0.key.kind.isShared }
+    let product = "products: [{product_id: PRD-VIEN-COFFEE-PASS, title: Ours, current_version_id: PRDV-VIEN-COFFEE-PASS-1.0.0}]"
+    #expect(Fixture.validated(product, content: content).problems.isEmpty)
+    // Places are not shared: the journey's sight would have to be the tenant's own.
+    let profile = "profiles: [{profile_id: PRF-1, ops: {blocked_service_point_ids: [SP-VIE-CAFE-CENTRAL]}}]"
+    #expect(Fixture.validated(profile, content: content).problems.map(\.path) == ["profiles[0].ops.blocked_service_point_ids[0]"])
+    content.own = Fixture.definitions(sample)
+    #expect(Fixture.validated("removals: [{kind: vendor, id: VND-CENTRAL}]", content: content).problems.isEmpty)
+    content.shared = [:]
+    let gone = Fixture.validated("removals: [{kind: vendor, id: VND-CENTRAL}]", content: content).problems
+    #expect(gone.map(\.path) == ["removals[0]"] && gone[0].text.contains("SP-VIE-CAFE-CENTRAL still names it, in vendor_id"))
+  }
+
+  @Test("an experiment keeps the versions whose variants it assigns")
+  func experimentKeepsVersions() throws {
+    let yaml = """
+      removals:
+        - {kind: product_version, id: PRDV-VIEN-COFFEE-PASS-1.0.0}
+        - {kind: product, id: PRD-VIEN-COFFEE-PASS}
+      """
+    let problems = Fixture.validated(yaml, content: Fixture.content(try Fixture.sample)).problems
+    #expect(problems.map(\.path) == ["removals[1]", "removals"])
+    #expect(problems.last?.text.contains("VAR-THREE-COFFEES") == true)
+  }
+
+  @Test("a shared market keeps its clock")
+  func sharedClock() throws {
+    let sample = try Fixture.sample
+    let market = "markets: [{market_code: AT-VIE, name: Vienna, city_code: VIE, time_zone: Europe/Rome, currency: EUR, country: AT}]"
+    #expect(Fixture.validated(market, content: Fixture.content(sample)).problems.isEmpty)
+    #expect(
+      Fixture.validated(market, content: Fixture.content(sample, tenant: "platform")).problems.map(\.path) == ["markets[0].time_zone"])
   }
 }

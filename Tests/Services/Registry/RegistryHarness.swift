@@ -68,6 +68,11 @@ final class RegistryHarness: Sendable {
     return try await CallContext.with(principal: .service("prg", onBehalfOf: traveller)) { try await call(registry) }
   }
 
+  /// Calls as a service for itself.
+  func asService<R>(_ call: (RegistryClient) async throws -> R) async throws -> R {
+    try await CallContext.with(principal: .service("prg")) { try await call(registry) }
+  }
+
   /// The events of a tenant, by type.
   func events(tenant: String = "vienna") async throws -> [EventEnvelope] {
     try await environment.log.list(ListEventsRequest(pageSize: 1_000), tenant: tenant).events

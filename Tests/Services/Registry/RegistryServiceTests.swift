@@ -10,7 +10,7 @@ import Testing
 
 @Suite("The registry service")
 struct RegistryServiceTests {
-  private func apply(_ yaml: String, key: String = "K-1", dryRun: Bool = false) -> ApplyRequest {
+  func apply(_ yaml: String, key: String = "K-1", dryRun: Bool = false) -> ApplyRequest {
     ApplyRequest(idempotencyKey: dryRun ? "" : key, source: .bundleYaml(yaml), reason: "test", dryRun: dryRun)
   }
 

@@ -6,8 +6,8 @@ import Testing
 @Suite("Resolving what a session runs on")
 struct RuntimeConfigResolverTests {
   private func resolve(_ request: ResolveRuntimeConfigRequest) throws -> RuntimeConfig {
-    let definitions = Fixture.existing(try Fixture.sample)
-    return try RuntimeConfigResolver.resolve(request, revision: 7) { definitions[$0] }
+    let definitions = Fixture.definitions(try Fixture.sample)
+    return try RuntimeConfigResolver.resolve(request) { definitions[$0] }
   }
 
   private let asked = ResolveRuntimeConfigRequest(
@@ -22,7 +22,6 @@ struct RuntimeConfigResolverTests {
     #expect(config.journeyDocument?.nodes.count == 8)
     #expect(config.tokens.map(\.tokenID) == ["TOK-VIEN-COFFEE"])
     #expect(config.experimentVariants["EXP-PASS-SIZE"] == "VAR-THREE-COFFEES")
-    #expect(config.registryRevision == 7)
     #expect(try resolve(asked).encoded() == config.encoded())
   }
 
@@ -38,6 +37,22 @@ struct RuntimeConfigResolverTests {
     let request = ResolveRuntimeConfigRequest(
       productID: product, productVersionID: version, marketCode: market, experimentKeys: experiments)
     #expect(throws: refusal) { try resolve(request) }
+  }
+
+  @Test(
+    "an experiment for some segments assigns nobody else",
+    arguments: [([], true), (["tourist"], true), (["local", "tourist"], true), (["local"], false)] as [([String], Bool)])
+  func audience(segments: [String], isAssigned: Bool) throws {
+    let key = DefinitionKey(.experiment, "EXP-PASS-SIZE")
+    var definitions = Fixture.definitions(try Fixture.sample)
+    guard case .experiment(var experiment)? = definitions[key] else { preconditionFailure("the sample has the experiment") }
+    experiment.segments = segments.isEmpty ? [] : ["tourist"]
+    definitions[key] = .experiment(experiment)
+    var request = asked
+    request.segments = segments
+    let known = definitions
+    let config = try RuntimeConfigResolver.resolve(request) { known[$0] }
+    #expect((config.experimentVariants["EXP-PASS-SIZE"] != nil) == isAssigned)
   }
 
   @Test("users fall into arms by their weights, and stay there")

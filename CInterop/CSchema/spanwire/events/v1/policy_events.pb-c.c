@@ -1420,7 +1420,7 @@ const ProtobufCMessageDescriptor spanwire__events__v1__registry_applied__descrip
   (ProtobufCMessageInit) spanwire__events__v1__registry_applied__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__events__v1__registry_rolled_back__field_descriptors[4] =
+static const ProtobufCFieldDescriptor spanwire__events__v1__registry_rolled_back__field_descriptors[8] =
 {
   {
     "revision",
@@ -1470,17 +1470,69 @@ static const ProtobufCFieldDescriptor spanwire__events__v1__registry_rolled_back
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "content_hash",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__RegistryRolledBack, content_hash),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "added",
+    6,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__Events__V1__RegistryRolledBack, n_added),
+    offsetof(Spanwire__Events__V1__RegistryRolledBack, added),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "changed",
+    7,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__Events__V1__RegistryRolledBack, n_changed),
+    offsetof(Spanwire__Events__V1__RegistryRolledBack, changed),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "removed",
+    8,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__Events__V1__RegistryRolledBack, n_removed),
+    offsetof(Spanwire__Events__V1__RegistryRolledBack, removed),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__events__v1__registry_rolled_back__field_indices_by_name[] = {
   2,   /* field[2] = actor */
+  5,   /* field[5] = added */
+  6,   /* field[6] = changed */
+  4,   /* field[4] = content_hash */
   3,   /* field[3] = reason */
+  7,   /* field[7] = removed */
   0,   /* field[0] = revision */
   1,   /* field[1] = to_revision */
 };
 static const ProtobufCIntRange spanwire__events__v1__registry_rolled_back__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 0, 8 }
 };
 const ProtobufCMessageDescriptor spanwire__events__v1__registry_rolled_back__descriptor =
 {
@@ -1490,7 +1542,7 @@ const ProtobufCMessageDescriptor spanwire__events__v1__registry_rolled_back__des
   "Spanwire__Events__V1__RegistryRolledBack",
   "spanwire.events.v1",
   sizeof(Spanwire__Events__V1__RegistryRolledBack),
-  4,
+  8,
   spanwire__events__v1__registry_rolled_back__field_descriptors,
   spanwire__events__v1__registry_rolled_back__field_indices_by_name,
   1,  spanwire__events__v1__registry_rolled_back__number_ranges,

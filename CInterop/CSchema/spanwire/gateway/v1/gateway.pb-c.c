@@ -1763,7 +1763,7 @@ const ProtobufCMessageDescriptor spanwire__gateway__v1__get_session_request__des
   (ProtobufCMessageInit) spanwire__gateway__v1__get_session_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__gateway__v1__list_sessions_request__field_descriptors[5] =
+static const ProtobufCFieldDescriptor spanwire__gateway__v1__list_sessions_request__field_descriptors[10] =
 {
   {
     "state",
@@ -1825,18 +1825,83 @@ static const ProtobufCFieldDescriptor spanwire__gateway__v1__list_sessions_reque
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "product_version_id",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Gateway__V1__ListSessionsRequest, product_version_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "market_code",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Gateway__V1__ListSessionsRequest, market_code),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "risk_flagged",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    offsetof(Spanwire__Gateway__V1__ListSessionsRequest, has_risk_flagged_case),
+    offsetof(Spanwire__Gateway__V1__ListSessionsRequest, risk_flagged),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "created_from",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Gateway__V1__ListSessionsRequest, created_from),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "created_before",
+    10,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Gateway__V1__ListSessionsRequest, created_before),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__gateway__v1__list_sessions_request__field_indices_by_name[] = {
+  9,   /* field[9] = created_before */
+  8,   /* field[8] = created_from */
+  6,   /* field[6] = market_code */
   3,   /* field[3] = page_size */
   4,   /* field[4] = page_token */
   2,   /* field[2] = product_id */
+  5,   /* field[5] = product_version_id */
+  7,   /* field[7] = risk_flagged */
   0,   /* field[0] = state */
   1,   /* field[1] = user_id */
 };
 static const ProtobufCIntRange spanwire__gateway__v1__list_sessions_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 5 }
+  { 0, 10 }
 };
 const ProtobufCMessageDescriptor spanwire__gateway__v1__list_sessions_request__descriptor =
 {
@@ -1846,7 +1911,7 @@ const ProtobufCMessageDescriptor spanwire__gateway__v1__list_sessions_request__d
   "Spanwire__Gateway__V1__ListSessionsRequest",
   "spanwire.gateway.v1",
   sizeof(Spanwire__Gateway__V1__ListSessionsRequest),
-  5,
+  10,
   spanwire__gateway__v1__list_sessions_request__field_descriptors,
   spanwire__gateway__v1__list_sessions_request__field_indices_by_name,
   1,  spanwire__gateway__v1__list_sessions_request__number_ranges,

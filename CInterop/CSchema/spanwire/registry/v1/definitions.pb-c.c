@@ -52,6 +52,51 @@ void   spanwire__registry__v1__bundle__free_unpacked
   assert(message->base.descriptor == &spanwire__registry__v1__bundle__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   spanwire__registry__v1__definition_name__init
+                     (Spanwire__Registry__V1__DefinitionName         *message)
+{
+  static const Spanwire__Registry__V1__DefinitionName init_value = SPANWIRE__REGISTRY__V1__DEFINITION_NAME__INIT;
+  *message = init_value;
+}
+size_t spanwire__registry__v1__definition_name__get_packed_size
+                     (const Spanwire__Registry__V1__DefinitionName *message)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__definition_name__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__registry__v1__definition_name__pack
+                     (const Spanwire__Registry__V1__DefinitionName *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__definition_name__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__registry__v1__definition_name__pack_to_buffer
+                     (const Spanwire__Registry__V1__DefinitionName *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__definition_name__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Registry__V1__DefinitionName *
+       spanwire__registry__v1__definition_name__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Registry__V1__DefinitionName *)
+     protobuf_c_message_unpack (&spanwire__registry__v1__definition_name__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__registry__v1__definition_name__free_unpacked
+                     (Spanwire__Registry__V1__DefinitionName *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__registry__v1__definition_name__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   spanwire__registry__v1__market__init
                      (Spanwire__Registry__V1__Market         *message)
 {
@@ -862,7 +907,565 @@ void   spanwire__registry__v1__agent_definition__free_unpacked
   assert(message->base.descriptor == &spanwire__registry__v1__agent_definition__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor spanwire__registry__v1__bundle__field_descriptors[13] =
+void   spanwire__registry__v1__tool_capability__init
+                     (Spanwire__Registry__V1__ToolCapability         *message)
+{
+  static const Spanwire__Registry__V1__ToolCapability init_value = SPANWIRE__REGISTRY__V1__TOOL_CAPABILITY__INIT;
+  *message = init_value;
+}
+size_t spanwire__registry__v1__tool_capability__get_packed_size
+                     (const Spanwire__Registry__V1__ToolCapability *message)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__tool_capability__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__registry__v1__tool_capability__pack
+                     (const Spanwire__Registry__V1__ToolCapability *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__tool_capability__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__registry__v1__tool_capability__pack_to_buffer
+                     (const Spanwire__Registry__V1__ToolCapability *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__tool_capability__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Registry__V1__ToolCapability *
+       spanwire__registry__v1__tool_capability__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Registry__V1__ToolCapability *)
+     protobuf_c_message_unpack (&spanwire__registry__v1__tool_capability__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__registry__v1__tool_capability__free_unpacked
+                     (Spanwire__Registry__V1__ToolCapability *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__registry__v1__tool_capability__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__registry__v1__model_policy__init
+                     (Spanwire__Registry__V1__ModelPolicy         *message)
+{
+  static const Spanwire__Registry__V1__ModelPolicy init_value = SPANWIRE__REGISTRY__V1__MODEL_POLICY__INIT;
+  *message = init_value;
+}
+size_t spanwire__registry__v1__model_policy__get_packed_size
+                     (const Spanwire__Registry__V1__ModelPolicy *message)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__model_policy__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__registry__v1__model_policy__pack
+                     (const Spanwire__Registry__V1__ModelPolicy *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__model_policy__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__registry__v1__model_policy__pack_to_buffer
+                     (const Spanwire__Registry__V1__ModelPolicy *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__model_policy__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Registry__V1__ModelPolicy *
+       spanwire__registry__v1__model_policy__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Registry__V1__ModelPolicy *)
+     protobuf_c_message_unpack (&spanwire__registry__v1__model_policy__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__registry__v1__model_policy__free_unpacked
+                     (Spanwire__Registry__V1__ModelPolicy *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__registry__v1__model_policy__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__registry__v1__model_route__init
+                     (Spanwire__Registry__V1__ModelRoute         *message)
+{
+  static const Spanwire__Registry__V1__ModelRoute init_value = SPANWIRE__REGISTRY__V1__MODEL_ROUTE__INIT;
+  *message = init_value;
+}
+size_t spanwire__registry__v1__model_route__get_packed_size
+                     (const Spanwire__Registry__V1__ModelRoute *message)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__model_route__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__registry__v1__model_route__pack
+                     (const Spanwire__Registry__V1__ModelRoute *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__model_route__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__registry__v1__model_route__pack_to_buffer
+                     (const Spanwire__Registry__V1__ModelRoute *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__model_route__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Registry__V1__ModelRoute *
+       spanwire__registry__v1__model_route__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Registry__V1__ModelRoute *)
+     protobuf_c_message_unpack (&spanwire__registry__v1__model_route__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__registry__v1__model_route__free_unpacked
+                     (Spanwire__Registry__V1__ModelRoute *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__registry__v1__model_route__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__registry__v1__route_conditions__init
+                     (Spanwire__Registry__V1__RouteConditions         *message)
+{
+  static const Spanwire__Registry__V1__RouteConditions init_value = SPANWIRE__REGISTRY__V1__ROUTE_CONDITIONS__INIT;
+  *message = init_value;
+}
+size_t spanwire__registry__v1__route_conditions__get_packed_size
+                     (const Spanwire__Registry__V1__RouteConditions *message)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__route_conditions__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__registry__v1__route_conditions__pack
+                     (const Spanwire__Registry__V1__RouteConditions *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__route_conditions__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__registry__v1__route_conditions__pack_to_buffer
+                     (const Spanwire__Registry__V1__RouteConditions *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__route_conditions__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Registry__V1__RouteConditions *
+       spanwire__registry__v1__route_conditions__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Registry__V1__RouteConditions *)
+     protobuf_c_message_unpack (&spanwire__registry__v1__route_conditions__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__registry__v1__route_conditions__free_unpacked
+                     (Spanwire__Registry__V1__RouteConditions *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__registry__v1__route_conditions__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__registry__v1__flag_definition__variants_entry__init
+                     (Spanwire__Registry__V1__FlagDefinition__VariantsEntry         *message)
+{
+  static const Spanwire__Registry__V1__FlagDefinition__VariantsEntry init_value = SPANWIRE__REGISTRY__V1__FLAG_DEFINITION__VARIANTS_ENTRY__INIT;
+  *message = init_value;
+}
+void   spanwire__registry__v1__flag_definition__user_overrides_entry__init
+                     (Spanwire__Registry__V1__FlagDefinition__UserOverridesEntry         *message)
+{
+  static const Spanwire__Registry__V1__FlagDefinition__UserOverridesEntry init_value = SPANWIRE__REGISTRY__V1__FLAG_DEFINITION__USER_OVERRIDES_ENTRY__INIT;
+  *message = init_value;
+}
+void   spanwire__registry__v1__flag_definition__tenant_overrides_entry__init
+                     (Spanwire__Registry__V1__FlagDefinition__TenantOverridesEntry         *message)
+{
+  static const Spanwire__Registry__V1__FlagDefinition__TenantOverridesEntry init_value = SPANWIRE__REGISTRY__V1__FLAG_DEFINITION__TENANT_OVERRIDES_ENTRY__INIT;
+  *message = init_value;
+}
+void   spanwire__registry__v1__flag_definition__init
+                     (Spanwire__Registry__V1__FlagDefinition         *message)
+{
+  static const Spanwire__Registry__V1__FlagDefinition init_value = SPANWIRE__REGISTRY__V1__FLAG_DEFINITION__INIT;
+  *message = init_value;
+}
+size_t spanwire__registry__v1__flag_definition__get_packed_size
+                     (const Spanwire__Registry__V1__FlagDefinition *message)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__flag_definition__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__registry__v1__flag_definition__pack
+                     (const Spanwire__Registry__V1__FlagDefinition *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__flag_definition__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__registry__v1__flag_definition__pack_to_buffer
+                     (const Spanwire__Registry__V1__FlagDefinition *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__flag_definition__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Registry__V1__FlagDefinition *
+       spanwire__registry__v1__flag_definition__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Registry__V1__FlagDefinition *)
+     protobuf_c_message_unpack (&spanwire__registry__v1__flag_definition__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__registry__v1__flag_definition__free_unpacked
+                     (Spanwire__Registry__V1__FlagDefinition *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__registry__v1__flag_definition__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__registry__v1__policy_definition__init
+                     (Spanwire__Registry__V1__PolicyDefinition         *message)
+{
+  static const Spanwire__Registry__V1__PolicyDefinition init_value = SPANWIRE__REGISTRY__V1__POLICY_DEFINITION__INIT;
+  *message = init_value;
+}
+size_t spanwire__registry__v1__policy_definition__get_packed_size
+                     (const Spanwire__Registry__V1__PolicyDefinition *message)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__policy_definition__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__registry__v1__policy_definition__pack
+                     (const Spanwire__Registry__V1__PolicyDefinition *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__policy_definition__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__registry__v1__policy_definition__pack_to_buffer
+                     (const Spanwire__Registry__V1__PolicyDefinition *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__policy_definition__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Registry__V1__PolicyDefinition *
+       spanwire__registry__v1__policy_definition__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Registry__V1__PolicyDefinition *)
+     protobuf_c_message_unpack (&spanwire__registry__v1__policy_definition__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__registry__v1__policy_definition__free_unpacked
+                     (Spanwire__Registry__V1__PolicyDefinition *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__registry__v1__policy_definition__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__registry__v1__budget_policy__init
+                     (Spanwire__Registry__V1__BudgetPolicy         *message)
+{
+  static const Spanwire__Registry__V1__BudgetPolicy init_value = SPANWIRE__REGISTRY__V1__BUDGET_POLICY__INIT;
+  *message = init_value;
+}
+size_t spanwire__registry__v1__budget_policy__get_packed_size
+                     (const Spanwire__Registry__V1__BudgetPolicy *message)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__budget_policy__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__registry__v1__budget_policy__pack
+                     (const Spanwire__Registry__V1__BudgetPolicy *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__budget_policy__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__registry__v1__budget_policy__pack_to_buffer
+                     (const Spanwire__Registry__V1__BudgetPolicy *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__budget_policy__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Registry__V1__BudgetPolicy *
+       spanwire__registry__v1__budget_policy__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Registry__V1__BudgetPolicy *)
+     protobuf_c_message_unpack (&spanwire__registry__v1__budget_policy__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__registry__v1__budget_policy__free_unpacked
+                     (Spanwire__Registry__V1__BudgetPolicy *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__registry__v1__budget_policy__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__registry__v1__rate_limit_policy__init
+                     (Spanwire__Registry__V1__RateLimitPolicy         *message)
+{
+  static const Spanwire__Registry__V1__RateLimitPolicy init_value = SPANWIRE__REGISTRY__V1__RATE_LIMIT_POLICY__INIT;
+  *message = init_value;
+}
+size_t spanwire__registry__v1__rate_limit_policy__get_packed_size
+                     (const Spanwire__Registry__V1__RateLimitPolicy *message)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__rate_limit_policy__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__registry__v1__rate_limit_policy__pack
+                     (const Spanwire__Registry__V1__RateLimitPolicy *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__rate_limit_policy__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__registry__v1__rate_limit_policy__pack_to_buffer
+                     (const Spanwire__Registry__V1__RateLimitPolicy *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__rate_limit_policy__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Registry__V1__RateLimitPolicy *
+       spanwire__registry__v1__rate_limit_policy__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Registry__V1__RateLimitPolicy *)
+     protobuf_c_message_unpack (&spanwire__registry__v1__rate_limit_policy__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__registry__v1__rate_limit_policy__free_unpacked
+                     (Spanwire__Registry__V1__RateLimitPolicy *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__registry__v1__rate_limit_policy__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__registry__v1__allowlist_policy__init
+                     (Spanwire__Registry__V1__AllowlistPolicy         *message)
+{
+  static const Spanwire__Registry__V1__AllowlistPolicy init_value = SPANWIRE__REGISTRY__V1__ALLOWLIST_POLICY__INIT;
+  *message = init_value;
+}
+size_t spanwire__registry__v1__allowlist_policy__get_packed_size
+                     (const Spanwire__Registry__V1__AllowlistPolicy *message)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__allowlist_policy__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__registry__v1__allowlist_policy__pack
+                     (const Spanwire__Registry__V1__AllowlistPolicy *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__allowlist_policy__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__registry__v1__allowlist_policy__pack_to_buffer
+                     (const Spanwire__Registry__V1__AllowlistPolicy *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__allowlist_policy__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Registry__V1__AllowlistPolicy *
+       spanwire__registry__v1__allowlist_policy__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Registry__V1__AllowlistPolicy *)
+     protobuf_c_message_unpack (&spanwire__registry__v1__allowlist_policy__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__registry__v1__allowlist_policy__free_unpacked
+                     (Spanwire__Registry__V1__AllowlistPolicy *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__registry__v1__allowlist_policy__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__registry__v1__safety_policy__init
+                     (Spanwire__Registry__V1__SafetyPolicy         *message)
+{
+  static const Spanwire__Registry__V1__SafetyPolicy init_value = SPANWIRE__REGISTRY__V1__SAFETY_POLICY__INIT;
+  *message = init_value;
+}
+size_t spanwire__registry__v1__safety_policy__get_packed_size
+                     (const Spanwire__Registry__V1__SafetyPolicy *message)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__safety_policy__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__registry__v1__safety_policy__pack
+                     (const Spanwire__Registry__V1__SafetyPolicy *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__safety_policy__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__registry__v1__safety_policy__pack_to_buffer
+                     (const Spanwire__Registry__V1__SafetyPolicy *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__safety_policy__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Registry__V1__SafetyPolicy *
+       spanwire__registry__v1__safety_policy__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Registry__V1__SafetyPolicy *)
+     protobuf_c_message_unpack (&spanwire__registry__v1__safety_policy__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__registry__v1__safety_policy__free_unpacked
+                     (Spanwire__Registry__V1__SafetyPolicy *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__registry__v1__safety_policy__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__registry__v1__role_definition__init
+                     (Spanwire__Registry__V1__RoleDefinition         *message)
+{
+  static const Spanwire__Registry__V1__RoleDefinition init_value = SPANWIRE__REGISTRY__V1__ROLE_DEFINITION__INIT;
+  *message = init_value;
+}
+size_t spanwire__registry__v1__role_definition__get_packed_size
+                     (const Spanwire__Registry__V1__RoleDefinition *message)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__role_definition__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__registry__v1__role_definition__pack
+                     (const Spanwire__Registry__V1__RoleDefinition *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__role_definition__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__registry__v1__role_definition__pack_to_buffer
+                     (const Spanwire__Registry__V1__RoleDefinition *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__role_definition__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Registry__V1__RoleDefinition *
+       spanwire__registry__v1__role_definition__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Registry__V1__RoleDefinition *)
+     protobuf_c_message_unpack (&spanwire__registry__v1__role_definition__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__registry__v1__role_definition__free_unpacked
+                     (Spanwire__Registry__V1__RoleDefinition *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__registry__v1__role_definition__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__registry__v1__approval_row__init
+                     (Spanwire__Registry__V1__ApprovalRow         *message)
+{
+  static const Spanwire__Registry__V1__ApprovalRow init_value = SPANWIRE__REGISTRY__V1__APPROVAL_ROW__INIT;
+  *message = init_value;
+}
+size_t spanwire__registry__v1__approval_row__get_packed_size
+                     (const Spanwire__Registry__V1__ApprovalRow *message)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__approval_row__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__registry__v1__approval_row__pack
+                     (const Spanwire__Registry__V1__ApprovalRow *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__approval_row__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__registry__v1__approval_row__pack_to_buffer
+                     (const Spanwire__Registry__V1__ApprovalRow *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__approval_row__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Registry__V1__ApprovalRow *
+       spanwire__registry__v1__approval_row__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Registry__V1__ApprovalRow *)
+     protobuf_c_message_unpack (&spanwire__registry__v1__approval_row__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__registry__v1__approval_row__free_unpacked
+                     (Spanwire__Registry__V1__ApprovalRow *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__registry__v1__approval_row__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+static const ProtobufCFieldDescriptor spanwire__registry__v1__bundle__field_descriptors[19] =
 {
   {
     "bundle_id",
@@ -1020,18 +1623,96 @@ static const ProtobufCFieldDescriptor spanwire__registry__v1__bundle__field_desc
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "model_routes",
+    14,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Registry__V1__Bundle, n_model_routes),
+    offsetof(Spanwire__Registry__V1__Bundle, model_routes),
+    &spanwire__registry__v1__model_route__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "flags",
+    15,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Registry__V1__Bundle, n_flags),
+    offsetof(Spanwire__Registry__V1__Bundle, flags),
+    &spanwire__registry__v1__flag_definition__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "policies",
+    16,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Registry__V1__Bundle, n_policies),
+    offsetof(Spanwire__Registry__V1__Bundle, policies),
+    &spanwire__registry__v1__policy_definition__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "roles",
+    17,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Registry__V1__Bundle, n_roles),
+    offsetof(Spanwire__Registry__V1__Bundle, roles),
+    &spanwire__registry__v1__role_definition__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "approval_matrix",
+    18,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Registry__V1__Bundle, n_approval_matrix),
+    offsetof(Spanwire__Registry__V1__Bundle, approval_matrix),
+    &spanwire__registry__v1__approval_row__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "removals",
+    19,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Registry__V1__Bundle, n_removals),
+    offsetof(Spanwire__Registry__V1__Bundle, removals),
+    &spanwire__registry__v1__definition_name__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__registry__v1__bundle__field_indices_by_name[] = {
   12,   /* field[12] = agents */
+  17,   /* field[17] = approval_matrix */
   2,   /* field[2] = attributions */
   0,   /* field[0] = bundle_id */
   1,   /* field[1] = description */
   11,   /* field[11] = experiments */
+  14,   /* field[14] = flags */
   7,   /* field[7] = journey_documents */
   3,   /* field[3] = markets */
+  13,   /* field[13] = model_routes */
+  15,   /* field[15] = policies */
   5,   /* field[5] = product_versions */
   4,   /* field[4] = products */
   6,   /* field[6] = profiles */
+  18,   /* field[18] = removals */
+  16,   /* field[16] = roles */
   8,   /* field[8] = service_points */
   9,   /* field[9] = tokens */
   10,   /* field[10] = vendors */
@@ -1039,7 +1720,7 @@ static const unsigned spanwire__registry__v1__bundle__field_indices_by_name[] = 
 static const ProtobufCIntRange spanwire__registry__v1__bundle__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 13 }
+  { 0, 19 }
 };
 const ProtobufCMessageDescriptor spanwire__registry__v1__bundle__descriptor =
 {
@@ -1049,11 +1730,62 @@ const ProtobufCMessageDescriptor spanwire__registry__v1__bundle__descriptor =
   "Spanwire__Registry__V1__Bundle",
   "spanwire.registry.v1",
   sizeof(Spanwire__Registry__V1__Bundle),
-  13,
+  19,
   spanwire__registry__v1__bundle__field_descriptors,
   spanwire__registry__v1__bundle__field_indices_by_name,
   1,  spanwire__registry__v1__bundle__number_ranges,
   (ProtobufCMessageInit) spanwire__registry__v1__bundle__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__registry__v1__definition_name__field_descriptors[2] =
+{
+  {
+    "kind",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__DefinitionName, kind),
+    &spanwire__registry__v1__definition_kind__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "id",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__DefinitionName, id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__registry__v1__definition_name__field_indices_by_name[] = {
+  1,   /* field[1] = id */
+  0,   /* field[0] = kind */
+};
+static const ProtobufCIntRange spanwire__registry__v1__definition_name__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__registry__v1__definition_name__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.registry.v1.DefinitionName",
+  "DefinitionName",
+  "Spanwire__Registry__V1__DefinitionName",
+  "spanwire.registry.v1",
+  sizeof(Spanwire__Registry__V1__DefinitionName),
+  2,
+  spanwire__registry__v1__definition_name__field_descriptors,
+  spanwire__registry__v1__definition_name__field_indices_by_name,
+  1,  spanwire__registry__v1__definition_name__number_ranges,
+  (ProtobufCMessageInit) spanwire__registry__v1__definition_name__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor spanwire__registry__v1__market__field_descriptors[6] =
@@ -2068,7 +2800,7 @@ const ProtobufCMessageDescriptor spanwire__registry__v1__quality_profile__descri
   (ProtobufCMessageInit) spanwire__registry__v1__quality_profile__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__registry__v1__experiment__field_descriptors[3] =
+static const ProtobufCFieldDescriptor spanwire__registry__v1__experiment__field_descriptors[4] =
 {
   {
     "experiment_key",
@@ -2106,16 +2838,29 @@ static const ProtobufCFieldDescriptor spanwire__registry__v1__experiment__field_
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "segments",
+    4,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__Registry__V1__Experiment, n_segments),
+    offsetof(Spanwire__Registry__V1__Experiment, segments),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__registry__v1__experiment__field_indices_by_name[] = {
   2,   /* field[2] = arms */
   0,   /* field[0] = experiment_key */
   1,   /* field[1] = product_id */
+  3,   /* field[3] = segments */
 };
 static const ProtobufCIntRange spanwire__registry__v1__experiment__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 4 }
 };
 const ProtobufCMessageDescriptor spanwire__registry__v1__experiment__descriptor =
 {
@@ -2125,7 +2870,7 @@ const ProtobufCMessageDescriptor spanwire__registry__v1__experiment__descriptor 
   "Spanwire__Registry__V1__Experiment",
   "spanwire.registry.v1",
   sizeof(Spanwire__Registry__V1__Experiment),
-  3,
+  4,
   spanwire__registry__v1__experiment__field_descriptors,
   spanwire__registry__v1__experiment__field_indices_by_name,
   1,  spanwire__registry__v1__experiment__number_ranges,
@@ -2183,7 +2928,7 @@ const ProtobufCMessageDescriptor spanwire__registry__v1__experiment_arm__descrip
   (ProtobufCMessageInit) spanwire__registry__v1__experiment_arm__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__registry__v1__agent_definition__field_descriptors[5] =
+static const ProtobufCFieldDescriptor spanwire__registry__v1__agent_definition__field_descriptors[13] =
 {
   {
     "agent_slug",
@@ -2245,18 +2990,122 @@ static const ProtobufCFieldDescriptor spanwire__registry__v1__agent_definition__
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "version",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__AgentDefinition, version),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "description",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__AgentDefinition, description),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "changelog",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__AgentDefinition, changelog),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "capabilities",
+    9,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Registry__V1__AgentDefinition, n_capabilities),
+    offsetof(Spanwire__Registry__V1__AgentDefinition, capabilities),
+    &spanwire__registry__v1__tool_capability__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "memory_read",
+    10,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__Registry__V1__AgentDefinition, n_memory_read),
+    offsetof(Spanwire__Registry__V1__AgentDefinition, memory_read),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "memory_write",
+    11,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__Registry__V1__AgentDefinition, n_memory_write),
+    offsetof(Spanwire__Registry__V1__AgentDefinition, memory_write),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "model_policy",
+    12,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__AgentDefinition, model_policy),
+    &spanwire__registry__v1__model_policy__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "enabled",
+    13,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    offsetof(Spanwire__Registry__V1__AgentDefinition, has_enabled_case),
+    offsetof(Spanwire__Registry__V1__AgentDefinition, enabled),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__registry__v1__agent_definition__field_indices_by_name[] = {
   0,   /* field[0] = agent_slug */
   1,   /* field[1] = agent_type */
+  8,   /* field[8] = capabilities */
   4,   /* field[4] = capability_tiers */
+  7,   /* field[7] = changelog */
+  6,   /* field[6] = description */
+  12,   /* field[12] = enabled */
   3,   /* field[3] = intents */
+  9,   /* field[9] = memory_read */
+  10,   /* field[10] = memory_write */
+  11,   /* field[11] = model_policy */
   2,   /* field[2] = title */
+  5,   /* field[5] = version */
 };
 static const ProtobufCIntRange spanwire__registry__v1__agent_definition__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 5 }
+  { 0, 13 }
 };
 const ProtobufCMessageDescriptor spanwire__registry__v1__agent_definition__descriptor =
 {
@@ -2266,10 +3115,1285 @@ const ProtobufCMessageDescriptor spanwire__registry__v1__agent_definition__descr
   "Spanwire__Registry__V1__AgentDefinition",
   "spanwire.registry.v1",
   sizeof(Spanwire__Registry__V1__AgentDefinition),
-  5,
+  13,
   spanwire__registry__v1__agent_definition__field_descriptors,
   spanwire__registry__v1__agent_definition__field_indices_by_name,
   1,  spanwire__registry__v1__agent_definition__number_ranges,
   (ProtobufCMessageInit) spanwire__registry__v1__agent_definition__init,
   NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__registry__v1__tool_capability__field_descriptors[2] =
+{
+  {
+    "tool",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__ToolCapability, tool),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "permission_tier",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__ToolCapability, permission_tier),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__registry__v1__tool_capability__field_indices_by_name[] = {
+  1,   /* field[1] = permission_tier */
+  0,   /* field[0] = tool */
+};
+static const ProtobufCIntRange spanwire__registry__v1__tool_capability__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__registry__v1__tool_capability__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.registry.v1.ToolCapability",
+  "ToolCapability",
+  "Spanwire__Registry__V1__ToolCapability",
+  "spanwire.registry.v1",
+  sizeof(Spanwire__Registry__V1__ToolCapability),
+  2,
+  spanwire__registry__v1__tool_capability__field_descriptors,
+  spanwire__registry__v1__tool_capability__field_indices_by_name,
+  1,  spanwire__registry__v1__tool_capability__number_ranges,
+  (ProtobufCMessageInit) spanwire__registry__v1__tool_capability__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__registry__v1__model_policy__field_descriptors[3] =
+{
+  {
+    "default_model",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__ModelPolicy, default_model),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "fallback_models",
+    2,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__Registry__V1__ModelPolicy, n_fallback_models),
+    offsetof(Spanwire__Registry__V1__ModelPolicy, fallback_models),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "max_cost",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__ModelPolicy, max_cost),
+    &spanwire__money__v1__money__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__registry__v1__model_policy__field_indices_by_name[] = {
+  0,   /* field[0] = default_model */
+  1,   /* field[1] = fallback_models */
+  2,   /* field[2] = max_cost */
+};
+static const ProtobufCIntRange spanwire__registry__v1__model_policy__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor spanwire__registry__v1__model_policy__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.registry.v1.ModelPolicy",
+  "ModelPolicy",
+  "Spanwire__Registry__V1__ModelPolicy",
+  "spanwire.registry.v1",
+  sizeof(Spanwire__Registry__V1__ModelPolicy),
+  3,
+  spanwire__registry__v1__model_policy__field_descriptors,
+  spanwire__registry__v1__model_policy__field_indices_by_name,
+  1,  spanwire__registry__v1__model_policy__number_ranges,
+  (ProtobufCMessageInit) spanwire__registry__v1__model_policy__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__registry__v1__model_route__field_descriptors[9] =
+{
+  {
+    "route_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__ModelRoute, route_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "task_type",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__ModelRoute, task_type),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "provider",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__ModelRoute, provider),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "model",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__ModelRoute, model),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "priority",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__ModelRoute, priority),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "max_cost",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__ModelRoute, max_cost),
+    &spanwire__money__v1__money__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "conditions",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__ModelRoute, conditions),
+    &spanwire__registry__v1__route_conditions__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "fallback_route_ids",
+    8,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__Registry__V1__ModelRoute, n_fallback_route_ids),
+    offsetof(Spanwire__Registry__V1__ModelRoute, fallback_route_ids),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "enabled",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    offsetof(Spanwire__Registry__V1__ModelRoute, has_enabled_case),
+    offsetof(Spanwire__Registry__V1__ModelRoute, enabled),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__registry__v1__model_route__field_indices_by_name[] = {
+  6,   /* field[6] = conditions */
+  8,   /* field[8] = enabled */
+  7,   /* field[7] = fallback_route_ids */
+  5,   /* field[5] = max_cost */
+  3,   /* field[3] = model */
+  4,   /* field[4] = priority */
+  2,   /* field[2] = provider */
+  0,   /* field[0] = route_id */
+  1,   /* field[1] = task_type */
+};
+static const ProtobufCIntRange spanwire__registry__v1__model_route__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 9 }
+};
+const ProtobufCMessageDescriptor spanwire__registry__v1__model_route__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.registry.v1.ModelRoute",
+  "ModelRoute",
+  "Spanwire__Registry__V1__ModelRoute",
+  "spanwire.registry.v1",
+  sizeof(Spanwire__Registry__V1__ModelRoute),
+  9,
+  spanwire__registry__v1__model_route__field_descriptors,
+  spanwire__registry__v1__model_route__field_indices_by_name,
+  1,  spanwire__registry__v1__model_route__number_ranges,
+  (ProtobufCMessageInit) spanwire__registry__v1__model_route__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__registry__v1__route_conditions__field_descriptors[2] =
+{
+  {
+    "max_context_length",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__RouteConditions, max_context_length),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "agent_slugs",
+    2,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__Registry__V1__RouteConditions, n_agent_slugs),
+    offsetof(Spanwire__Registry__V1__RouteConditions, agent_slugs),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__registry__v1__route_conditions__field_indices_by_name[] = {
+  1,   /* field[1] = agent_slugs */
+  0,   /* field[0] = max_context_length */
+};
+static const ProtobufCIntRange spanwire__registry__v1__route_conditions__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__registry__v1__route_conditions__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.registry.v1.RouteConditions",
+  "RouteConditions",
+  "Spanwire__Registry__V1__RouteConditions",
+  "spanwire.registry.v1",
+  sizeof(Spanwire__Registry__V1__RouteConditions),
+  2,
+  spanwire__registry__v1__route_conditions__field_descriptors,
+  spanwire__registry__v1__route_conditions__field_indices_by_name,
+  1,  spanwire__registry__v1__route_conditions__number_ranges,
+  (ProtobufCMessageInit) spanwire__registry__v1__route_conditions__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__registry__v1__flag_definition__variants_entry__field_descriptors[2] =
+{
+  {
+    "key",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__FlagDefinition__VariantsEntry, key),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "value",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__FlagDefinition__VariantsEntry, value),
+    &google__protobuf__value__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__registry__v1__flag_definition__variants_entry__field_indices_by_name[] = {
+  0,   /* field[0] = key */
+  1,   /* field[1] = value */
+};
+static const ProtobufCIntRange spanwire__registry__v1__flag_definition__variants_entry__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__registry__v1__flag_definition__variants_entry__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.registry.v1.FlagDefinition.VariantsEntry",
+  "VariantsEntry",
+  "Spanwire__Registry__V1__FlagDefinition__VariantsEntry",
+  "spanwire.registry.v1",
+  sizeof(Spanwire__Registry__V1__FlagDefinition__VariantsEntry),
+  2,
+  spanwire__registry__v1__flag_definition__variants_entry__field_descriptors,
+  spanwire__registry__v1__flag_definition__variants_entry__field_indices_by_name,
+  1,  spanwire__registry__v1__flag_definition__variants_entry__number_ranges,
+  (ProtobufCMessageInit) spanwire__registry__v1__flag_definition__variants_entry__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__registry__v1__flag_definition__user_overrides_entry__field_descriptors[2] =
+{
+  {
+    "key",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__FlagDefinition__UserOverridesEntry, key),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "value",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__FlagDefinition__UserOverridesEntry, value),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__registry__v1__flag_definition__user_overrides_entry__field_indices_by_name[] = {
+  0,   /* field[0] = key */
+  1,   /* field[1] = value */
+};
+static const ProtobufCIntRange spanwire__registry__v1__flag_definition__user_overrides_entry__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__registry__v1__flag_definition__user_overrides_entry__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.registry.v1.FlagDefinition.UserOverridesEntry",
+  "UserOverridesEntry",
+  "Spanwire__Registry__V1__FlagDefinition__UserOverridesEntry",
+  "spanwire.registry.v1",
+  sizeof(Spanwire__Registry__V1__FlagDefinition__UserOverridesEntry),
+  2,
+  spanwire__registry__v1__flag_definition__user_overrides_entry__field_descriptors,
+  spanwire__registry__v1__flag_definition__user_overrides_entry__field_indices_by_name,
+  1,  spanwire__registry__v1__flag_definition__user_overrides_entry__number_ranges,
+  (ProtobufCMessageInit) spanwire__registry__v1__flag_definition__user_overrides_entry__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__registry__v1__flag_definition__tenant_overrides_entry__field_descriptors[2] =
+{
+  {
+    "key",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__FlagDefinition__TenantOverridesEntry, key),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "value",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__FlagDefinition__TenantOverridesEntry, value),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__registry__v1__flag_definition__tenant_overrides_entry__field_indices_by_name[] = {
+  0,   /* field[0] = key */
+  1,   /* field[1] = value */
+};
+static const ProtobufCIntRange spanwire__registry__v1__flag_definition__tenant_overrides_entry__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__registry__v1__flag_definition__tenant_overrides_entry__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.registry.v1.FlagDefinition.TenantOverridesEntry",
+  "TenantOverridesEntry",
+  "Spanwire__Registry__V1__FlagDefinition__TenantOverridesEntry",
+  "spanwire.registry.v1",
+  sizeof(Spanwire__Registry__V1__FlagDefinition__TenantOverridesEntry),
+  2,
+  spanwire__registry__v1__flag_definition__tenant_overrides_entry__field_descriptors,
+  spanwire__registry__v1__flag_definition__tenant_overrides_entry__field_indices_by_name,
+  1,  spanwire__registry__v1__flag_definition__tenant_overrides_entry__number_ranges,
+  (ProtobufCMessageInit) spanwire__registry__v1__flag_definition__tenant_overrides_entry__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__registry__v1__flag_definition__field_descriptors[18] =
+{
+  {
+    "flag_key",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__FlagDefinition, flag_key),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "description",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__FlagDefinition, description),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "enabled",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__FlagDefinition, enabled),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "variants",
+    4,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Registry__V1__FlagDefinition, n_variants),
+    offsetof(Spanwire__Registry__V1__FlagDefinition, variants),
+    &spanwire__registry__v1__flag_definition__variants_entry__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "default_variant",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__FlagDefinition, default_variant),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "rollout_variant",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__FlagDefinition, rollout_variant),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "rollout_stage",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__FlagDefinition, rollout_stage),
+    &spanwire__registry__v1__rollout_stage__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "rollout_pct",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__FlagDefinition, rollout_pct),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "target_ids",
+    9,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__Registry__V1__FlagDefinition, n_target_ids),
+    offsetof(Spanwire__Registry__V1__FlagDefinition, target_ids),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "user_overrides",
+    10,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Registry__V1__FlagDefinition, n_user_overrides),
+    offsetof(Spanwire__Registry__V1__FlagDefinition, user_overrides),
+    &spanwire__registry__v1__flag_definition__user_overrides_entry__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "tenant_overrides",
+    11,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Registry__V1__FlagDefinition, n_tenant_overrides),
+    offsetof(Spanwire__Registry__V1__FlagDefinition, tenant_overrides),
+    &spanwire__registry__v1__flag_definition__tenant_overrides_entry__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "pilot_tenants",
+    12,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__Registry__V1__FlagDefinition, n_pilot_tenants),
+    offsetof(Spanwire__Registry__V1__FlagDefinition, pilot_tenants),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "depends_on",
+    13,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__Registry__V1__FlagDefinition, n_depends_on),
+    offsetof(Spanwire__Registry__V1__FlagDefinition, depends_on),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "sensitive_flag",
+    14,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__FlagDefinition, sensitive_flag),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "requires_approval",
+    15,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__FlagDefinition, requires_approval),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "approval_row_id",
+    16,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__FlagDefinition, approval_row_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "expires_at",
+    17,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__FlagDefinition, expires_at),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "targeting",
+    18,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__FlagDefinition, targeting),
+    &google__protobuf__struct__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__registry__v1__flag_definition__field_indices_by_name[] = {
+  15,   /* field[15] = approval_row_id */
+  4,   /* field[4] = default_variant */
+  12,   /* field[12] = depends_on */
+  1,   /* field[1] = description */
+  2,   /* field[2] = enabled */
+  16,   /* field[16] = expires_at */
+  0,   /* field[0] = flag_key */
+  11,   /* field[11] = pilot_tenants */
+  14,   /* field[14] = requires_approval */
+  7,   /* field[7] = rollout_pct */
+  6,   /* field[6] = rollout_stage */
+  5,   /* field[5] = rollout_variant */
+  13,   /* field[13] = sensitive_flag */
+  8,   /* field[8] = target_ids */
+  17,   /* field[17] = targeting */
+  10,   /* field[10] = tenant_overrides */
+  9,   /* field[9] = user_overrides */
+  3,   /* field[3] = variants */
+};
+static const ProtobufCIntRange spanwire__registry__v1__flag_definition__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 18 }
+};
+const ProtobufCMessageDescriptor spanwire__registry__v1__flag_definition__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.registry.v1.FlagDefinition",
+  "FlagDefinition",
+  "Spanwire__Registry__V1__FlagDefinition",
+  "spanwire.registry.v1",
+  sizeof(Spanwire__Registry__V1__FlagDefinition),
+  18,
+  spanwire__registry__v1__flag_definition__field_descriptors,
+  spanwire__registry__v1__flag_definition__field_indices_by_name,
+  1,  spanwire__registry__v1__flag_definition__number_ranges,
+  (ProtobufCMessageInit) spanwire__registry__v1__flag_definition__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__registry__v1__policy_definition__field_descriptors[7] =
+{
+  {
+    "policy_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__PolicyDefinition, policy_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "scope",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__PolicyDefinition, scope),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "enabled",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    offsetof(Spanwire__Registry__V1__PolicyDefinition, has_enabled_case),
+    offsetof(Spanwire__Registry__V1__PolicyDefinition, enabled),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "budget",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Registry__V1__PolicyDefinition, config_case),
+    offsetof(Spanwire__Registry__V1__PolicyDefinition, budget),
+    &spanwire__registry__v1__budget_policy__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "rate_limit",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Registry__V1__PolicyDefinition, config_case),
+    offsetof(Spanwire__Registry__V1__PolicyDefinition, rate_limit),
+    &spanwire__registry__v1__rate_limit_policy__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "allowlist",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Registry__V1__PolicyDefinition, config_case),
+    offsetof(Spanwire__Registry__V1__PolicyDefinition, allowlist),
+    &spanwire__registry__v1__allowlist_policy__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "safety",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Registry__V1__PolicyDefinition, config_case),
+    offsetof(Spanwire__Registry__V1__PolicyDefinition, safety),
+    &spanwire__registry__v1__safety_policy__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__registry__v1__policy_definition__field_indices_by_name[] = {
+  5,   /* field[5] = allowlist */
+  3,   /* field[3] = budget */
+  2,   /* field[2] = enabled */
+  0,   /* field[0] = policy_id */
+  4,   /* field[4] = rate_limit */
+  6,   /* field[6] = safety */
+  1,   /* field[1] = scope */
+};
+static const ProtobufCIntRange spanwire__registry__v1__policy_definition__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 7 }
+};
+const ProtobufCMessageDescriptor spanwire__registry__v1__policy_definition__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.registry.v1.PolicyDefinition",
+  "PolicyDefinition",
+  "Spanwire__Registry__V1__PolicyDefinition",
+  "spanwire.registry.v1",
+  sizeof(Spanwire__Registry__V1__PolicyDefinition),
+  7,
+  spanwire__registry__v1__policy_definition__field_descriptors,
+  spanwire__registry__v1__policy_definition__field_indices_by_name,
+  1,  spanwire__registry__v1__policy_definition__number_ranges,
+  (ProtobufCMessageInit) spanwire__registry__v1__policy_definition__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__registry__v1__budget_policy__field_descriptors[2] =
+{
+  {
+    "daily",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__BudgetPolicy, daily),
+    &spanwire__money__v1__money__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "per_run",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__BudgetPolicy, per_run),
+    &spanwire__money__v1__money__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__registry__v1__budget_policy__field_indices_by_name[] = {
+  0,   /* field[0] = daily */
+  1,   /* field[1] = per_run */
+};
+static const ProtobufCIntRange spanwire__registry__v1__budget_policy__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__registry__v1__budget_policy__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.registry.v1.BudgetPolicy",
+  "BudgetPolicy",
+  "Spanwire__Registry__V1__BudgetPolicy",
+  "spanwire.registry.v1",
+  sizeof(Spanwire__Registry__V1__BudgetPolicy),
+  2,
+  spanwire__registry__v1__budget_policy__field_descriptors,
+  spanwire__registry__v1__budget_policy__field_indices_by_name,
+  1,  spanwire__registry__v1__budget_policy__number_ranges,
+  (ProtobufCMessageInit) spanwire__registry__v1__budget_policy__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__registry__v1__rate_limit_policy__field_descriptors[2] =
+{
+  {
+    "tool",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__RateLimitPolicy, tool),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "max_per_minute",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__RateLimitPolicy, max_per_minute),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__registry__v1__rate_limit_policy__field_indices_by_name[] = {
+  1,   /* field[1] = max_per_minute */
+  0,   /* field[0] = tool */
+};
+static const ProtobufCIntRange spanwire__registry__v1__rate_limit_policy__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__registry__v1__rate_limit_policy__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.registry.v1.RateLimitPolicy",
+  "RateLimitPolicy",
+  "Spanwire__Registry__V1__RateLimitPolicy",
+  "spanwire.registry.v1",
+  sizeof(Spanwire__Registry__V1__RateLimitPolicy),
+  2,
+  spanwire__registry__v1__rate_limit_policy__field_descriptors,
+  spanwire__registry__v1__rate_limit_policy__field_indices_by_name,
+  1,  spanwire__registry__v1__rate_limit_policy__number_ranges,
+  (ProtobufCMessageInit) spanwire__registry__v1__rate_limit_policy__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__registry__v1__allowlist_policy__field_descriptors[2] =
+{
+  {
+    "allowed_domains",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__Registry__V1__AllowlistPolicy, n_allowed_domains),
+    offsetof(Spanwire__Registry__V1__AllowlistPolicy, allowed_domains),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "public_suffixes",
+    2,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__Registry__V1__AllowlistPolicy, n_public_suffixes),
+    offsetof(Spanwire__Registry__V1__AllowlistPolicy, public_suffixes),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__registry__v1__allowlist_policy__field_indices_by_name[] = {
+  0,   /* field[0] = allowed_domains */
+  1,   /* field[1] = public_suffixes */
+};
+static const ProtobufCIntRange spanwire__registry__v1__allowlist_policy__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__registry__v1__allowlist_policy__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.registry.v1.AllowlistPolicy",
+  "AllowlistPolicy",
+  "Spanwire__Registry__V1__AllowlistPolicy",
+  "spanwire.registry.v1",
+  sizeof(Spanwire__Registry__V1__AllowlistPolicy),
+  2,
+  spanwire__registry__v1__allowlist_policy__field_descriptors,
+  spanwire__registry__v1__allowlist_policy__field_indices_by_name,
+  1,  spanwire__registry__v1__allowlist_policy__number_ranges,
+  (ProtobufCMessageInit) spanwire__registry__v1__allowlist_policy__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__registry__v1__safety_policy__field_descriptors[1] =
+{
+  {
+    "require_approval_for",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__Registry__V1__SafetyPolicy, n_require_approval_for),
+    offsetof(Spanwire__Registry__V1__SafetyPolicy, require_approval_for),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__registry__v1__safety_policy__field_indices_by_name[] = {
+  0,   /* field[0] = require_approval_for */
+};
+static const ProtobufCIntRange spanwire__registry__v1__safety_policy__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor spanwire__registry__v1__safety_policy__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.registry.v1.SafetyPolicy",
+  "SafetyPolicy",
+  "Spanwire__Registry__V1__SafetyPolicy",
+  "spanwire.registry.v1",
+  sizeof(Spanwire__Registry__V1__SafetyPolicy),
+  1,
+  spanwire__registry__v1__safety_policy__field_descriptors,
+  spanwire__registry__v1__safety_policy__field_indices_by_name,
+  1,  spanwire__registry__v1__safety_policy__number_ranges,
+  (ProtobufCMessageInit) spanwire__registry__v1__safety_policy__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__registry__v1__role_definition__field_descriptors[5] =
+{
+  {
+    "role_key",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__RoleDefinition, role_key),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "category",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__RoleDefinition, category),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "title",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__RoleDefinition, title),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "platform_global",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__RoleDefinition, platform_global),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "may_assist",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__RoleDefinition, may_assist),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__registry__v1__role_definition__field_indices_by_name[] = {
+  1,   /* field[1] = category */
+  4,   /* field[4] = may_assist */
+  3,   /* field[3] = platform_global */
+  0,   /* field[0] = role_key */
+  2,   /* field[2] = title */
+};
+static const ProtobufCIntRange spanwire__registry__v1__role_definition__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 5 }
+};
+const ProtobufCMessageDescriptor spanwire__registry__v1__role_definition__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.registry.v1.RoleDefinition",
+  "RoleDefinition",
+  "Spanwire__Registry__V1__RoleDefinition",
+  "spanwire.registry.v1",
+  sizeof(Spanwire__Registry__V1__RoleDefinition),
+  5,
+  spanwire__registry__v1__role_definition__field_descriptors,
+  spanwire__registry__v1__role_definition__field_indices_by_name,
+  1,  spanwire__registry__v1__role_definition__number_ranges,
+  (ProtobufCMessageInit) spanwire__registry__v1__role_definition__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__registry__v1__approval_row__field_descriptors[3] =
+{
+  {
+    "row_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__ApprovalRow, row_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "title",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__ApprovalRow, title),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "required_approvers",
+    3,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__Registry__V1__ApprovalRow, n_required_approvers),
+    offsetof(Spanwire__Registry__V1__ApprovalRow, required_approvers),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__registry__v1__approval_row__field_indices_by_name[] = {
+  2,   /* field[2] = required_approvers */
+  0,   /* field[0] = row_id */
+  1,   /* field[1] = title */
+};
+static const ProtobufCIntRange spanwire__registry__v1__approval_row__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor spanwire__registry__v1__approval_row__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.registry.v1.ApprovalRow",
+  "ApprovalRow",
+  "Spanwire__Registry__V1__ApprovalRow",
+  "spanwire.registry.v1",
+  sizeof(Spanwire__Registry__V1__ApprovalRow),
+  3,
+  spanwire__registry__v1__approval_row__field_descriptors,
+  spanwire__registry__v1__approval_row__field_indices_by_name,
+  1,  spanwire__registry__v1__approval_row__number_ranges,
+  (ProtobufCMessageInit) spanwire__registry__v1__approval_row__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCEnumValue spanwire__registry__v1__definition_kind__enum_values_by_number[16] =
+{
+  { "DEFINITION_KIND_UNSPECIFIED", "SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_UNSPECIFIED", 0 },
+  { "DEFINITION_KIND_MARKET", "SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_MARKET", 1 },
+  { "DEFINITION_KIND_PRODUCT", "SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_PRODUCT", 2 },
+  { "DEFINITION_KIND_PRODUCT_VERSION", "SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_PRODUCT_VERSION", 3 },
+  { "DEFINITION_KIND_PROFILE", "SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_PROFILE", 4 },
+  { "DEFINITION_KIND_JOURNEY_DOCUMENT", "SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_JOURNEY_DOCUMENT", 5 },
+  { "DEFINITION_KIND_SERVICE_POINT", "SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_SERVICE_POINT", 6 },
+  { "DEFINITION_KIND_TOKEN", "SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_TOKEN", 7 },
+  { "DEFINITION_KIND_VENDOR", "SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_VENDOR", 8 },
+  { "DEFINITION_KIND_EXPERIMENT", "SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_EXPERIMENT", 9 },
+  { "DEFINITION_KIND_AGENT", "SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_AGENT", 10 },
+  { "DEFINITION_KIND_MODEL_ROUTE", "SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_MODEL_ROUTE", 11 },
+  { "DEFINITION_KIND_FLAG", "SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_FLAG", 12 },
+  { "DEFINITION_KIND_POLICY", "SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_POLICY", 13 },
+  { "DEFINITION_KIND_ROLE", "SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_ROLE", 14 },
+  { "DEFINITION_KIND_APPROVAL_ROW", "SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_APPROVAL_ROW", 15 },
+};
+static const ProtobufCIntRange spanwire__registry__v1__definition_kind__value_ranges[] = {
+{0, 0},{0, 16}
+};
+static const ProtobufCEnumValueIndex spanwire__registry__v1__definition_kind__enum_values_by_name[16] =
+{
+  { "DEFINITION_KIND_AGENT", 10 },
+  { "DEFINITION_KIND_APPROVAL_ROW", 15 },
+  { "DEFINITION_KIND_EXPERIMENT", 9 },
+  { "DEFINITION_KIND_FLAG", 12 },
+  { "DEFINITION_KIND_JOURNEY_DOCUMENT", 5 },
+  { "DEFINITION_KIND_MARKET", 1 },
+  { "DEFINITION_KIND_MODEL_ROUTE", 11 },
+  { "DEFINITION_KIND_POLICY", 13 },
+  { "DEFINITION_KIND_PRODUCT", 2 },
+  { "DEFINITION_KIND_PRODUCT_VERSION", 3 },
+  { "DEFINITION_KIND_PROFILE", 4 },
+  { "DEFINITION_KIND_ROLE", 14 },
+  { "DEFINITION_KIND_SERVICE_POINT", 6 },
+  { "DEFINITION_KIND_TOKEN", 7 },
+  { "DEFINITION_KIND_UNSPECIFIED", 0 },
+  { "DEFINITION_KIND_VENDOR", 8 },
+};
+const ProtobufCEnumDescriptor spanwire__registry__v1__definition_kind__descriptor =
+{
+  PROTOBUF_C__ENUM_DESCRIPTOR_MAGIC,
+  "spanwire.registry.v1.DefinitionKind",
+  "DefinitionKind",
+  "Spanwire__Registry__V1__DefinitionKind",
+  "spanwire.registry.v1",
+  16,
+  spanwire__registry__v1__definition_kind__enum_values_by_number,
+  16,
+  spanwire__registry__v1__definition_kind__enum_values_by_name,
+  1,
+  spanwire__registry__v1__definition_kind__value_ranges,
+  NULL,NULL,NULL,NULL   /* reserved[1234] */
+};
+static const ProtobufCEnumValue spanwire__registry__v1__rollout_stage__enum_values_by_number[7] =
+{
+  { "ROLLOUT_STAGE_UNSPECIFIED", "SPANWIRE__REGISTRY__V1__ROLLOUT_STAGE__ROLLOUT_STAGE_UNSPECIFIED", 0 },
+  { "ROLLOUT_STAGE_DRAFT", "SPANWIRE__REGISTRY__V1__ROLLOUT_STAGE__ROLLOUT_STAGE_DRAFT", 1 },
+  { "ROLLOUT_STAGE_INTERNAL", "SPANWIRE__REGISTRY__V1__ROLLOUT_STAGE__ROLLOUT_STAGE_INTERNAL", 2 },
+  { "ROLLOUT_STAGE_PILOT", "SPANWIRE__REGISTRY__V1__ROLLOUT_STAGE__ROLLOUT_STAGE_PILOT", 3 },
+  { "ROLLOUT_STAGE_FULL", "SPANWIRE__REGISTRY__V1__ROLLOUT_STAGE__ROLLOUT_STAGE_FULL", 4 },
+  { "ROLLOUT_STAGE_PAUSED", "SPANWIRE__REGISTRY__V1__ROLLOUT_STAGE__ROLLOUT_STAGE_PAUSED", 5 },
+  { "ROLLOUT_STAGE_ROLLED_BACK", "SPANWIRE__REGISTRY__V1__ROLLOUT_STAGE__ROLLOUT_STAGE_ROLLED_BACK", 6 },
+};
+static const ProtobufCIntRange spanwire__registry__v1__rollout_stage__value_ranges[] = {
+{0, 0},{0, 7}
+};
+static const ProtobufCEnumValueIndex spanwire__registry__v1__rollout_stage__enum_values_by_name[7] =
+{
+  { "ROLLOUT_STAGE_DRAFT", 1 },
+  { "ROLLOUT_STAGE_FULL", 4 },
+  { "ROLLOUT_STAGE_INTERNAL", 2 },
+  { "ROLLOUT_STAGE_PAUSED", 5 },
+  { "ROLLOUT_STAGE_PILOT", 3 },
+  { "ROLLOUT_STAGE_ROLLED_BACK", 6 },
+  { "ROLLOUT_STAGE_UNSPECIFIED", 0 },
+};
+const ProtobufCEnumDescriptor spanwire__registry__v1__rollout_stage__descriptor =
+{
+  PROTOBUF_C__ENUM_DESCRIPTOR_MAGIC,
+  "spanwire.registry.v1.RolloutStage",
+  "RolloutStage",
+  "Spanwire__Registry__V1__RolloutStage",
+  "spanwire.registry.v1",
+  7,
+  spanwire__registry__v1__rollout_stage__enum_values_by_number,
+  7,
+  spanwire__registry__v1__rollout_stage__enum_values_by_name,
+  1,
+  spanwire__registry__v1__rollout_stage__value_ranges,
+  NULL,NULL,NULL,NULL   /* reserved[1234] */
 };

@@ -232,6 +232,51 @@ void   spanwire__registry__v1__diff_request__free_unpacked
   assert(message->base.descriptor == &spanwire__registry__v1__diff_request__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   spanwire__registry__v1__problem__init
+                     (Spanwire__Registry__V1__Problem         *message)
+{
+  static const Spanwire__Registry__V1__Problem init_value = SPANWIRE__REGISTRY__V1__PROBLEM__INIT;
+  *message = init_value;
+}
+size_t spanwire__registry__v1__problem__get_packed_size
+                     (const Spanwire__Registry__V1__Problem *message)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__problem__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__registry__v1__problem__pack
+                     (const Spanwire__Registry__V1__Problem *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__problem__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__registry__v1__problem__pack_to_buffer
+                     (const Spanwire__Registry__V1__Problem *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__problem__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Registry__V1__Problem *
+       spanwire__registry__v1__problem__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Registry__V1__Problem *)
+     protobuf_c_message_unpack (&spanwire__registry__v1__problem__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__registry__v1__problem__free_unpacked
+                     (Spanwire__Registry__V1__Problem *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__registry__v1__problem__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   spanwire__registry__v1__diff_response__init
                      (Spanwire__Registry__V1__DiffResponse         *message)
 {
@@ -275,6 +320,141 @@ void   spanwire__registry__v1__diff_response__free_unpacked
   if(!message)
     return;
   assert(message->base.descriptor == &spanwire__registry__v1__diff_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__registry__v1__rollback_request__init
+                     (Spanwire__Registry__V1__RollbackRequest         *message)
+{
+  static const Spanwire__Registry__V1__RollbackRequest init_value = SPANWIRE__REGISTRY__V1__ROLLBACK_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__registry__v1__rollback_request__get_packed_size
+                     (const Spanwire__Registry__V1__RollbackRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__rollback_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__registry__v1__rollback_request__pack
+                     (const Spanwire__Registry__V1__RollbackRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__rollback_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__registry__v1__rollback_request__pack_to_buffer
+                     (const Spanwire__Registry__V1__RollbackRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__rollback_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Registry__V1__RollbackRequest *
+       spanwire__registry__v1__rollback_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Registry__V1__RollbackRequest *)
+     protobuf_c_message_unpack (&spanwire__registry__v1__rollback_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__registry__v1__rollback_request__free_unpacked
+                     (Spanwire__Registry__V1__RollbackRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__registry__v1__rollback_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__registry__v1__list_revisions_request__init
+                     (Spanwire__Registry__V1__ListRevisionsRequest         *message)
+{
+  static const Spanwire__Registry__V1__ListRevisionsRequest init_value = SPANWIRE__REGISTRY__V1__LIST_REVISIONS_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__registry__v1__list_revisions_request__get_packed_size
+                     (const Spanwire__Registry__V1__ListRevisionsRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__list_revisions_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__registry__v1__list_revisions_request__pack
+                     (const Spanwire__Registry__V1__ListRevisionsRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__list_revisions_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__registry__v1__list_revisions_request__pack_to_buffer
+                     (const Spanwire__Registry__V1__ListRevisionsRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__list_revisions_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Registry__V1__ListRevisionsRequest *
+       spanwire__registry__v1__list_revisions_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Registry__V1__ListRevisionsRequest *)
+     protobuf_c_message_unpack (&spanwire__registry__v1__list_revisions_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__registry__v1__list_revisions_request__free_unpacked
+                     (Spanwire__Registry__V1__ListRevisionsRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__registry__v1__list_revisions_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__registry__v1__list_revisions_response__init
+                     (Spanwire__Registry__V1__ListRevisionsResponse         *message)
+{
+  static const Spanwire__Registry__V1__ListRevisionsResponse init_value = SPANWIRE__REGISTRY__V1__LIST_REVISIONS_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t spanwire__registry__v1__list_revisions_response__get_packed_size
+                     (const Spanwire__Registry__V1__ListRevisionsResponse *message)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__list_revisions_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__registry__v1__list_revisions_response__pack
+                     (const Spanwire__Registry__V1__ListRevisionsResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__list_revisions_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__registry__v1__list_revisions_response__pack_to_buffer
+                     (const Spanwire__Registry__V1__ListRevisionsResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__list_revisions_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Registry__V1__ListRevisionsResponse *
+       spanwire__registry__v1__list_revisions_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Registry__V1__ListRevisionsResponse *)
+     protobuf_c_message_unpack (&spanwire__registry__v1__list_revisions_response__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__registry__v1__list_revisions_response__free_unpacked
+                     (Spanwire__Registry__V1__ListRevisionsResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__registry__v1__list_revisions_response__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
 void   spanwire__registry__v1__get_definition_request__init
@@ -643,7 +823,7 @@ void   spanwire__registry__v1__registry_change__free_unpacked
   assert(message->base.descriptor == &spanwire__registry__v1__registry_change__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor spanwire__registry__v1__definition__field_descriptors[14] =
+static const ProtobufCFieldDescriptor spanwire__registry__v1__definition__field_descriptors[20] =
 {
   {
     "kind",
@@ -688,6 +868,18 @@ static const ProtobufCFieldDescriptor spanwire__registry__v1__definition__field_
     PROTOBUF_C_TYPE_BYTES,
     0,   /* quantifier_offset */
     offsetof(Spanwire__Registry__V1__Definition, content_hash),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "tenant_id",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__Definition, tenant_id),
     NULL,
     NULL,
     0,             /* flags */
@@ -813,28 +1005,94 @@ static const ProtobufCFieldDescriptor spanwire__registry__v1__definition__field_
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "model_route",
+    20,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Registry__V1__Definition, value_case),
+    offsetof(Spanwire__Registry__V1__Definition, model_route),
+    &spanwire__registry__v1__model_route__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "flag",
+    21,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Registry__V1__Definition, value_case),
+    offsetof(Spanwire__Registry__V1__Definition, flag),
+    &spanwire__registry__v1__flag_definition__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "policy",
+    22,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Registry__V1__Definition, value_case),
+    offsetof(Spanwire__Registry__V1__Definition, policy),
+    &spanwire__registry__v1__policy_definition__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "role",
+    23,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Registry__V1__Definition, value_case),
+    offsetof(Spanwire__Registry__V1__Definition, role),
+    &spanwire__registry__v1__role_definition__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "approval_row",
+    24,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Registry__V1__Definition, value_case),
+    offsetof(Spanwire__Registry__V1__Definition, approval_row),
+    &spanwire__registry__v1__approval_row__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__registry__v1__definition__field_indices_by_name[] = {
-  13,   /* field[13] = agent */
+  14,   /* field[14] = agent */
+  19,   /* field[19] = approval_row */
   3,   /* field[3] = content_hash */
-  12,   /* field[12] = experiment */
+  13,   /* field[13] = experiment */
+  16,   /* field[16] = flag */
   1,   /* field[1] = id */
-  8,   /* field[8] = journey_document */
+  9,   /* field[9] = journey_document */
   0,   /* field[0] = kind */
-  4,   /* field[4] = market */
-  5,   /* field[5] = product */
-  6,   /* field[6] = product_version */
-  7,   /* field[7] = profile */
+  5,   /* field[5] = market */
+  15,   /* field[15] = model_route */
+  17,   /* field[17] = policy */
+  6,   /* field[6] = product */
+  7,   /* field[7] = product_version */
+  8,   /* field[8] = profile */
   2,   /* field[2] = revision */
-  9,   /* field[9] = service_point */
-  10,   /* field[10] = token */
-  11,   /* field[11] = vendor */
+  18,   /* field[18] = role */
+  10,   /* field[10] = service_point */
+  4,   /* field[4] = tenant_id */
+  11,   /* field[11] = token */
+  12,   /* field[12] = vendor */
 };
 static const ProtobufCIntRange spanwire__registry__v1__definition__number_ranges[2 + 1] =
 {
   { 1, 0 },
-  { 10, 4 },
-  { 0, 14 }
+  { 10, 5 },
+  { 0, 20 }
 };
 const ProtobufCMessageDescriptor spanwire__registry__v1__definition__descriptor =
 {
@@ -844,7 +1102,7 @@ const ProtobufCMessageDescriptor spanwire__registry__v1__definition__descriptor 
   "Spanwire__Registry__V1__Definition",
   "spanwire.registry.v1",
   sizeof(Spanwire__Registry__V1__Definition),
-  14,
+  20,
   spanwire__registry__v1__definition__field_descriptors,
   spanwire__registry__v1__definition__field_indices_by_name,
   2,  spanwire__registry__v1__definition__number_ranges,
@@ -941,20 +1199,22 @@ const ProtobufCMessageDescriptor spanwire__registry__v1__apply_request__descript
   (ProtobufCMessageInit) spanwire__registry__v1__apply_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCEnumValue spanwire__registry__v1__change__action__enum_values_by_number[4] =
+static const ProtobufCEnumValue spanwire__registry__v1__change__action__enum_values_by_number[5] =
 {
   { "ACTION_UNSPECIFIED", "SPANWIRE__REGISTRY__V1__CHANGE__ACTION__ACTION_UNSPECIFIED", 0 },
   { "ACTION_ADDED", "SPANWIRE__REGISTRY__V1__CHANGE__ACTION__ACTION_ADDED", 1 },
   { "ACTION_CHANGED", "SPANWIRE__REGISTRY__V1__CHANGE__ACTION__ACTION_CHANGED", 2 },
   { "ACTION_UNCHANGED", "SPANWIRE__REGISTRY__V1__CHANGE__ACTION__ACTION_UNCHANGED", 3 },
+  { "ACTION_REMOVED", "SPANWIRE__REGISTRY__V1__CHANGE__ACTION__ACTION_REMOVED", 4 },
 };
 static const ProtobufCIntRange spanwire__registry__v1__change__action__value_ranges[] = {
-{0, 0},{0, 4}
+{0, 0},{0, 5}
 };
-static const ProtobufCEnumValueIndex spanwire__registry__v1__change__action__enum_values_by_name[4] =
+static const ProtobufCEnumValueIndex spanwire__registry__v1__change__action__enum_values_by_name[5] =
 {
   { "ACTION_ADDED", 1 },
   { "ACTION_CHANGED", 2 },
+  { "ACTION_REMOVED", 4 },
   { "ACTION_UNCHANGED", 3 },
   { "ACTION_UNSPECIFIED", 0 },
 };
@@ -965,9 +1225,9 @@ const ProtobufCEnumDescriptor spanwire__registry__v1__change__action__descriptor
   "Action",
   "Spanwire__Registry__V1__Change__Action",
   "spanwire.registry.v1",
-  4,
+  5,
   spanwire__registry__v1__change__action__enum_values_by_number,
-  4,
+  5,
   spanwire__registry__v1__change__action__enum_values_by_name,
   1,
   spanwire__registry__v1__change__action__value_ranges,
@@ -1127,7 +1387,7 @@ const ProtobufCMessageDescriptor spanwire__registry__v1__apply_response__descrip
   (ProtobufCMessageInit) spanwire__registry__v1__apply_response__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__registry__v1__diff_request__field_descriptors[2] =
+static const ProtobufCFieldDescriptor spanwire__registry__v1__diff_request__field_descriptors[3] =
 {
   {
     "bundle_yaml",
@@ -1153,15 +1413,28 @@ static const ProtobufCFieldDescriptor spanwire__registry__v1__diff_request__fiel
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "revision",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    offsetof(Spanwire__Registry__V1__DiffRequest, source_case),
+    offsetof(Spanwire__Registry__V1__DiffRequest, revision),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__registry__v1__diff_request__field_indices_by_name[] = {
   1,   /* field[1] = bundle */
   0,   /* field[0] = bundle_yaml */
+  2,   /* field[2] = revision */
 };
 static const ProtobufCIntRange spanwire__registry__v1__diff_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 2 }
+  { 0, 3 }
 };
 const ProtobufCMessageDescriptor spanwire__registry__v1__diff_request__descriptor =
 {
@@ -1171,14 +1444,78 @@ const ProtobufCMessageDescriptor spanwire__registry__v1__diff_request__descripto
   "Spanwire__Registry__V1__DiffRequest",
   "spanwire.registry.v1",
   sizeof(Spanwire__Registry__V1__DiffRequest),
-  2,
+  3,
   spanwire__registry__v1__diff_request__field_descriptors,
   spanwire__registry__v1__diff_request__field_indices_by_name,
   1,  spanwire__registry__v1__diff_request__number_ranges,
   (ProtobufCMessageInit) spanwire__registry__v1__diff_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__registry__v1__diff_response__field_descriptors[2] =
+static const ProtobufCFieldDescriptor spanwire__registry__v1__problem__field_descriptors[3] =
+{
+  {
+    "path",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__Problem, path),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "line",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__Problem, line),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "text",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__Problem, text),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__registry__v1__problem__field_indices_by_name[] = {
+  1,   /* field[1] = line */
+  0,   /* field[0] = path */
+  2,   /* field[2] = text */
+};
+static const ProtobufCIntRange spanwire__registry__v1__problem__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor spanwire__registry__v1__problem__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.registry.v1.Problem",
+  "Problem",
+  "Spanwire__Registry__V1__Problem",
+  "spanwire.registry.v1",
+  sizeof(Spanwire__Registry__V1__Problem),
+  3,
+  spanwire__registry__v1__problem__field_descriptors,
+  spanwire__registry__v1__problem__field_indices_by_name,
+  1,  spanwire__registry__v1__problem__number_ranges,
+  (ProtobufCMessageInit) spanwire__registry__v1__problem__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__registry__v1__diff_response__field_descriptors[4] =
 {
   {
     "base_revision",
@@ -1204,15 +1541,41 @@ static const ProtobufCFieldDescriptor spanwire__registry__v1__diff_response__fie
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "problems",
+    3,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Registry__V1__DiffResponse, n_problems),
+    offsetof(Spanwire__Registry__V1__DiffResponse, problems),
+    &spanwire__registry__v1__problem__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "warnings",
+    4,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Registry__V1__DiffResponse, n_warnings),
+    offsetof(Spanwire__Registry__V1__DiffResponse, warnings),
+    &spanwire__registry__v1__problem__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__registry__v1__diff_response__field_indices_by_name[] = {
   0,   /* field[0] = base_revision */
   1,   /* field[1] = changes */
+  2,   /* field[2] = problems */
+  3,   /* field[3] = warnings */
 };
 static const ProtobufCIntRange spanwire__registry__v1__diff_response__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 2 }
+  { 0, 4 }
 };
 const ProtobufCMessageDescriptor spanwire__registry__v1__diff_response__descriptor =
 {
@@ -1222,14 +1585,206 @@ const ProtobufCMessageDescriptor spanwire__registry__v1__diff_response__descript
   "Spanwire__Registry__V1__DiffResponse",
   "spanwire.registry.v1",
   sizeof(Spanwire__Registry__V1__DiffResponse),
-  2,
+  4,
   spanwire__registry__v1__diff_response__field_descriptors,
   spanwire__registry__v1__diff_response__field_indices_by_name,
   1,  spanwire__registry__v1__diff_response__number_ranges,
   (ProtobufCMessageInit) spanwire__registry__v1__diff_response__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__registry__v1__get_definition_request__field_descriptors[2] =
+static const ProtobufCFieldDescriptor spanwire__registry__v1__rollback_request__field_descriptors[3] =
+{
+  {
+    "idempotency_key",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__RollbackRequest, idempotency_key),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "revision",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__RollbackRequest, revision),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reason",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__RollbackRequest, reason),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__registry__v1__rollback_request__field_indices_by_name[] = {
+  0,   /* field[0] = idempotency_key */
+  2,   /* field[2] = reason */
+  1,   /* field[1] = revision */
+};
+static const ProtobufCIntRange spanwire__registry__v1__rollback_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor spanwire__registry__v1__rollback_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.registry.v1.RollbackRequest",
+  "RollbackRequest",
+  "Spanwire__Registry__V1__RollbackRequest",
+  "spanwire.registry.v1",
+  sizeof(Spanwire__Registry__V1__RollbackRequest),
+  3,
+  spanwire__registry__v1__rollback_request__field_descriptors,
+  spanwire__registry__v1__rollback_request__field_indices_by_name,
+  1,  spanwire__registry__v1__rollback_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__registry__v1__rollback_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__registry__v1__list_revisions_request__field_descriptors[4] =
+{
+  {
+    "kind",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__ListRevisionsRequest, kind),
+    &spanwire__registry__v1__definition_kind__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "id",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__ListRevisionsRequest, id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "page_size",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__ListRevisionsRequest, page_size),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "page_token",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__ListRevisionsRequest, page_token),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__registry__v1__list_revisions_request__field_indices_by_name[] = {
+  1,   /* field[1] = id */
+  0,   /* field[0] = kind */
+  2,   /* field[2] = page_size */
+  3,   /* field[3] = page_token */
+};
+static const ProtobufCIntRange spanwire__registry__v1__list_revisions_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor spanwire__registry__v1__list_revisions_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.registry.v1.ListRevisionsRequest",
+  "ListRevisionsRequest",
+  "Spanwire__Registry__V1__ListRevisionsRequest",
+  "spanwire.registry.v1",
+  sizeof(Spanwire__Registry__V1__ListRevisionsRequest),
+  4,
+  spanwire__registry__v1__list_revisions_request__field_descriptors,
+  spanwire__registry__v1__list_revisions_request__field_indices_by_name,
+  1,  spanwire__registry__v1__list_revisions_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__registry__v1__list_revisions_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__registry__v1__list_revisions_response__field_descriptors[2] =
+{
+  {
+    "revisions",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Registry__V1__ListRevisionsResponse, n_revisions),
+    offsetof(Spanwire__Registry__V1__ListRevisionsResponse, revisions),
+    &spanwire__registry__v1__registry_change__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "next_page_token",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__ListRevisionsResponse, next_page_token),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__registry__v1__list_revisions_response__field_indices_by_name[] = {
+  1,   /* field[1] = next_page_token */
+  0,   /* field[0] = revisions */
+};
+static const ProtobufCIntRange spanwire__registry__v1__list_revisions_response__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__registry__v1__list_revisions_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.registry.v1.ListRevisionsResponse",
+  "ListRevisionsResponse",
+  "Spanwire__Registry__V1__ListRevisionsResponse",
+  "spanwire.registry.v1",
+  sizeof(Spanwire__Registry__V1__ListRevisionsResponse),
+  2,
+  spanwire__registry__v1__list_revisions_response__field_descriptors,
+  spanwire__registry__v1__list_revisions_response__field_indices_by_name,
+  1,  spanwire__registry__v1__list_revisions_response__number_ranges,
+  (ProtobufCMessageInit) spanwire__registry__v1__list_revisions_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__registry__v1__get_definition_request__field_descriptors[3] =
 {
   {
     "kind",
@@ -1255,15 +1810,28 @@ static const ProtobufCFieldDescriptor spanwire__registry__v1__get_definition_req
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "revision",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__GetDefinitionRequest, revision),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__registry__v1__get_definition_request__field_indices_by_name[] = {
   1,   /* field[1] = id */
   0,   /* field[0] = kind */
+  2,   /* field[2] = revision */
 };
 static const ProtobufCIntRange spanwire__registry__v1__get_definition_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 2 }
+  { 0, 3 }
 };
 const ProtobufCMessageDescriptor spanwire__registry__v1__get_definition_request__descriptor =
 {
@@ -1273,14 +1841,14 @@ const ProtobufCMessageDescriptor spanwire__registry__v1__get_definition_request_
   "Spanwire__Registry__V1__GetDefinitionRequest",
   "spanwire.registry.v1",
   sizeof(Spanwire__Registry__V1__GetDefinitionRequest),
-  2,
+  3,
   spanwire__registry__v1__get_definition_request__field_descriptors,
   spanwire__registry__v1__get_definition_request__field_indices_by_name,
   1,  spanwire__registry__v1__get_definition_request__number_ranges,
   (ProtobufCMessageInit) spanwire__registry__v1__get_definition_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__registry__v1__list_definitions_request__field_descriptors[3] =
+static const ProtobufCFieldDescriptor spanwire__registry__v1__list_definitions_request__field_descriptors[4] =
 {
   {
     "kind",
@@ -1318,16 +1886,29 @@ static const ProtobufCFieldDescriptor spanwire__registry__v1__list_definitions_r
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "shared",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__ListDefinitionsRequest, shared),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__registry__v1__list_definitions_request__field_indices_by_name[] = {
   0,   /* field[0] = kind */
   1,   /* field[1] = page_size */
   2,   /* field[2] = page_token */
+  3,   /* field[3] = shared */
 };
 static const ProtobufCIntRange spanwire__registry__v1__list_definitions_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 4 }
 };
 const ProtobufCMessageDescriptor spanwire__registry__v1__list_definitions_request__descriptor =
 {
@@ -1337,7 +1918,7 @@ const ProtobufCMessageDescriptor spanwire__registry__v1__list_definitions_reques
   "Spanwire__Registry__V1__ListDefinitionsRequest",
   "spanwire.registry.v1",
   sizeof(Spanwire__Registry__V1__ListDefinitionsRequest),
-  3,
+  4,
   spanwire__registry__v1__list_definitions_request__field_descriptors,
   spanwire__registry__v1__list_definitions_request__field_indices_by_name,
   1,  spanwire__registry__v1__list_definitions_request__number_ranges,
@@ -1575,7 +2156,7 @@ const ProtobufCMessageDescriptor spanwire__registry__v1__runtime_config__experim
   (ProtobufCMessageInit) spanwire__registry__v1__runtime_config__experiment_variants_entry__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__registry__v1__runtime_config__field_descriptors[10] =
+static const ProtobufCFieldDescriptor spanwire__registry__v1__runtime_config__field_descriptors[11] =
 {
   {
     "product_id",
@@ -1697,12 +2278,25 @@ static const ProtobufCFieldDescriptor spanwire__registry__v1__runtime_config__fi
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "platform_revision",
+    11,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__RuntimeConfig, platform_revision),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__registry__v1__runtime_config__field_indices_by_name[] = {
   8,   /* field[8] = content_hash */
   6,   /* field[6] = experiment_variants */
   4,   /* field[4] = journey_document */
   2,   /* field[2] = market */
+  10,   /* field[10] = platform_revision */
   0,   /* field[0] = product_id */
   1,   /* field[1] = product_version */
   3,   /* field[3] = profiles */
@@ -1713,7 +2307,7 @@ static const unsigned spanwire__registry__v1__runtime_config__field_indices_by_n
 static const ProtobufCIntRange spanwire__registry__v1__runtime_config__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 10 }
+  { 0, 11 }
 };
 const ProtobufCMessageDescriptor spanwire__registry__v1__runtime_config__descriptor =
 {
@@ -1723,7 +2317,7 @@ const ProtobufCMessageDescriptor spanwire__registry__v1__runtime_config__descrip
   "Spanwire__Registry__V1__RuntimeConfig",
   "spanwire.registry.v1",
   sizeof(Spanwire__Registry__V1__RuntimeConfig),
-  10,
+  11,
   spanwire__registry__v1__runtime_config__field_descriptors,
   spanwire__registry__v1__runtime_config__field_indices_by_name,
   1,  spanwire__registry__v1__runtime_config__number_ranges,
@@ -1768,7 +2362,7 @@ const ProtobufCMessageDescriptor spanwire__registry__v1__get_snapshot_request__d
   (ProtobufCMessageInit) spanwire__registry__v1__get_snapshot_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__registry__v1__watch_request__field_descriptors[1] =
+static const ProtobufCFieldDescriptor spanwire__registry__v1__watch_request__field_descriptors[2] =
 {
   {
     "after_revision",
@@ -1782,14 +2376,27 @@ static const ProtobufCFieldDescriptor spanwire__registry__v1__watch_request__fie
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "every_tenant",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__WatchRequest, every_tenant),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__registry__v1__watch_request__field_indices_by_name[] = {
   0,   /* field[0] = after_revision */
+  1,   /* field[1] = every_tenant */
 };
 static const ProtobufCIntRange spanwire__registry__v1__watch_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 1 }
+  { 0, 2 }
 };
 const ProtobufCMessageDescriptor spanwire__registry__v1__watch_request__descriptor =
 {
@@ -1799,14 +2406,14 @@ const ProtobufCMessageDescriptor spanwire__registry__v1__watch_request__descript
   "Spanwire__Registry__V1__WatchRequest",
   "spanwire.registry.v1",
   sizeof(Spanwire__Registry__V1__WatchRequest),
-  1,
+  2,
   spanwire__registry__v1__watch_request__field_descriptors,
   spanwire__registry__v1__watch_request__field_indices_by_name,
   1,  spanwire__registry__v1__watch_request__number_ranges,
   (ProtobufCMessageInit) spanwire__registry__v1__watch_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__registry__v1__registry_change__field_descriptors[3] =
+static const ProtobufCFieldDescriptor spanwire__registry__v1__registry_change__field_descriptors[8] =
 {
   {
     "revision",
@@ -1844,16 +2451,81 @@ static const ProtobufCFieldDescriptor spanwire__registry__v1__registry_change__f
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "tenant_id",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__RegistryChange, tenant_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "content_hash",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__RegistryChange, content_hash),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "actor",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__RegistryChange, actor),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reason",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__RegistryChange, reason),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "rolled_back_to",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    offsetof(Spanwire__Registry__V1__RegistryChange, has_rolled_back_to_case),
+    offsetof(Spanwire__Registry__V1__RegistryChange, rolled_back_to),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__registry__v1__registry_change__field_indices_by_name[] = {
+  5,   /* field[5] = actor */
   2,   /* field[2] = applied_at */
   1,   /* field[1] = changes */
+  4,   /* field[4] = content_hash */
+  6,   /* field[6] = reason */
   0,   /* field[0] = revision */
+  7,   /* field[7] = rolled_back_to */
+  3,   /* field[3] = tenant_id */
 };
 static const ProtobufCIntRange spanwire__registry__v1__registry_change__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 8 }
 };
 const ProtobufCMessageDescriptor spanwire__registry__v1__registry_change__descriptor =
 {
@@ -1863,56 +2535,10 @@ const ProtobufCMessageDescriptor spanwire__registry__v1__registry_change__descri
   "Spanwire__Registry__V1__RegistryChange",
   "spanwire.registry.v1",
   sizeof(Spanwire__Registry__V1__RegistryChange),
-  3,
+  8,
   spanwire__registry__v1__registry_change__field_descriptors,
   spanwire__registry__v1__registry_change__field_indices_by_name,
   1,  spanwire__registry__v1__registry_change__number_ranges,
   (ProtobufCMessageInit) spanwire__registry__v1__registry_change__init,
   NULL,NULL,NULL    /* reserved[123] */
-};
-static const ProtobufCEnumValue spanwire__registry__v1__definition_kind__enum_values_by_number[11] =
-{
-  { "DEFINITION_KIND_UNSPECIFIED", "SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_UNSPECIFIED", 0 },
-  { "DEFINITION_KIND_MARKET", "SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_MARKET", 1 },
-  { "DEFINITION_KIND_PRODUCT", "SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_PRODUCT", 2 },
-  { "DEFINITION_KIND_PRODUCT_VERSION", "SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_PRODUCT_VERSION", 3 },
-  { "DEFINITION_KIND_PROFILE", "SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_PROFILE", 4 },
-  { "DEFINITION_KIND_JOURNEY_DOCUMENT", "SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_JOURNEY_DOCUMENT", 5 },
-  { "DEFINITION_KIND_SERVICE_POINT", "SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_SERVICE_POINT", 6 },
-  { "DEFINITION_KIND_TOKEN", "SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_TOKEN", 7 },
-  { "DEFINITION_KIND_VENDOR", "SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_VENDOR", 8 },
-  { "DEFINITION_KIND_EXPERIMENT", "SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_EXPERIMENT", 9 },
-  { "DEFINITION_KIND_AGENT", "SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_AGENT", 10 },
-};
-static const ProtobufCIntRange spanwire__registry__v1__definition_kind__value_ranges[] = {
-{0, 0},{0, 11}
-};
-static const ProtobufCEnumValueIndex spanwire__registry__v1__definition_kind__enum_values_by_name[11] =
-{
-  { "DEFINITION_KIND_AGENT", 10 },
-  { "DEFINITION_KIND_EXPERIMENT", 9 },
-  { "DEFINITION_KIND_JOURNEY_DOCUMENT", 5 },
-  { "DEFINITION_KIND_MARKET", 1 },
-  { "DEFINITION_KIND_PRODUCT", 2 },
-  { "DEFINITION_KIND_PRODUCT_VERSION", 3 },
-  { "DEFINITION_KIND_PROFILE", 4 },
-  { "DEFINITION_KIND_SERVICE_POINT", 6 },
-  { "DEFINITION_KIND_TOKEN", 7 },
-  { "DEFINITION_KIND_UNSPECIFIED", 0 },
-  { "DEFINITION_KIND_VENDOR", 8 },
-};
-const ProtobufCEnumDescriptor spanwire__registry__v1__definition_kind__descriptor =
-{
-  PROTOBUF_C__ENUM_DESCRIPTOR_MAGIC,
-  "spanwire.registry.v1.DefinitionKind",
-  "DefinitionKind",
-  "Spanwire__Registry__V1__DefinitionKind",
-  "spanwire.registry.v1",
-  11,
-  spanwire__registry__v1__definition_kind__enum_values_by_number,
-  11,
-  spanwire__registry__v1__definition_kind__enum_values_by_name,
-  1,
-  spanwire__registry__v1__definition_kind__value_ranges,
-  NULL,NULL,NULL,NULL   /* reserved[1234] */
 };

@@ -191,10 +191,17 @@ struct  Spanwire__Events__V1__RegistryRolledBack
   uint64_t to_revision;
   ProtobufCBinaryData actor;
   ProtobufCBinaryData reason;
+  ProtobufCBinaryData content_hash;
+  size_t n_added;
+  ProtobufCBinaryData *added;
+  size_t n_changed;
+  ProtobufCBinaryData *changed;
+  size_t n_removed;
+  ProtobufCBinaryData *removed;
 };
 #define SPANWIRE__EVENTS__V1__REGISTRY_ROLLED_BACK__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__events__v1__registry_rolled_back__descriptor) \
-    , 0, 0, {0,NULL}, {0,NULL} }
+    , 0, 0, {0,NULL}, {0,NULL}, {0,NULL}, 0,NULL, 0,NULL, 0,NULL }
 
 
 /* Spanwire__Events__V1__ApprovalRequested methods */

@@ -139,6 +139,12 @@ struct  Spanwire__Gateway__V1__GetSessionRequest
     , {0,NULL} }
 
 
+typedef enum {
+  SPANWIRE__GATEWAY__V1__LIST_SESSIONS_REQUEST__HAS_RISK_FLAGGED__NOT_SET = 0,
+  SPANWIRE__GATEWAY__V1__LIST_SESSIONS_REQUEST__HAS_RISK_FLAGGED_RISK_FLAGGED = 8
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__GATEWAY__V1__LIST_SESSIONS_REQUEST__HAS_RISK_FLAGGED__CASE)
+} Spanwire__Gateway__V1__ListSessionsRequest__HasRiskFlaggedCase;
+
 struct  Spanwire__Gateway__V1__ListSessionsRequest
 {
   ProtobufCMessage base;
@@ -147,10 +153,18 @@ struct  Spanwire__Gateway__V1__ListSessionsRequest
   ProtobufCBinaryData product_id;
   uint32_t page_size;
   ProtobufCBinaryData page_token;
+  ProtobufCBinaryData product_version_id;
+  ProtobufCBinaryData market_code;
+  Google__Protobuf__Timestamp *created_from;
+  Google__Protobuf__Timestamp *created_before;
+  Spanwire__Gateway__V1__ListSessionsRequest__HasRiskFlaggedCase has_risk_flagged_case;
+  union {
+    protobuf_c_boolean risk_flagged;
+  };
 };
 #define SPANWIRE__GATEWAY__V1__LIST_SESSIONS_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__gateway__v1__list_sessions_request__descriptor) \
-    , SPANWIRE__GATEWAY__V1__SESSION_STATE__SESSION_STATE_UNSPECIFIED, {0,NULL}, {0,NULL}, 0, {0,NULL} }
+    , SPANWIRE__GATEWAY__V1__SESSION_STATE__SESSION_STATE_UNSPECIFIED, {0,NULL}, {0,NULL}, 0, {0,NULL}, {0,NULL}, {0,NULL}, NULL, NULL, SPANWIRE__GATEWAY__V1__LIST_SESSIONS_REQUEST__HAS_RISK_FLAGGED__NOT_SET, {0} }
 
 
 struct  Spanwire__Gateway__V1__ListSessionsResponse

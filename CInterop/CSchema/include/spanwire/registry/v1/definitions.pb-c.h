@@ -15,11 +15,14 @@ PROTOBUF_C__BEGIN_DECLS
 #endif
 
 #include "google/protobuf/duration.pb-c.h"
+#include "google/protobuf/struct.pb-c.h"
+#include "google/protobuf/timestamp.pb-c.h"
 #include "spanwire/city/v1/lem.pb-c.h"
 #include "spanwire/journeys/v1/document.pb-c.h"
 #include "spanwire/money/v1/money.pb-c.h"
 
 typedef struct Spanwire__Registry__V1__Bundle Spanwire__Registry__V1__Bundle;
+typedef struct Spanwire__Registry__V1__DefinitionName Spanwire__Registry__V1__DefinitionName;
 typedef struct Spanwire__Registry__V1__Market Spanwire__Registry__V1__Market;
 typedef struct Spanwire__Registry__V1__Product Spanwire__Registry__V1__Product;
 typedef struct Spanwire__Registry__V1__ProductVersion Spanwire__Registry__V1__ProductVersion;
@@ -38,10 +41,54 @@ typedef struct Spanwire__Registry__V1__QualityProfile Spanwire__Registry__V1__Qu
 typedef struct Spanwire__Registry__V1__Experiment Spanwire__Registry__V1__Experiment;
 typedef struct Spanwire__Registry__V1__ExperimentArm Spanwire__Registry__V1__ExperimentArm;
 typedef struct Spanwire__Registry__V1__AgentDefinition Spanwire__Registry__V1__AgentDefinition;
+typedef struct Spanwire__Registry__V1__ToolCapability Spanwire__Registry__V1__ToolCapability;
+typedef struct Spanwire__Registry__V1__ModelPolicy Spanwire__Registry__V1__ModelPolicy;
+typedef struct Spanwire__Registry__V1__ModelRoute Spanwire__Registry__V1__ModelRoute;
+typedef struct Spanwire__Registry__V1__RouteConditions Spanwire__Registry__V1__RouteConditions;
+typedef struct Spanwire__Registry__V1__FlagDefinition Spanwire__Registry__V1__FlagDefinition;
+typedef struct Spanwire__Registry__V1__FlagDefinition__VariantsEntry Spanwire__Registry__V1__FlagDefinition__VariantsEntry;
+typedef struct Spanwire__Registry__V1__FlagDefinition__UserOverridesEntry Spanwire__Registry__V1__FlagDefinition__UserOverridesEntry;
+typedef struct Spanwire__Registry__V1__FlagDefinition__TenantOverridesEntry Spanwire__Registry__V1__FlagDefinition__TenantOverridesEntry;
+typedef struct Spanwire__Registry__V1__PolicyDefinition Spanwire__Registry__V1__PolicyDefinition;
+typedef struct Spanwire__Registry__V1__BudgetPolicy Spanwire__Registry__V1__BudgetPolicy;
+typedef struct Spanwire__Registry__V1__RateLimitPolicy Spanwire__Registry__V1__RateLimitPolicy;
+typedef struct Spanwire__Registry__V1__AllowlistPolicy Spanwire__Registry__V1__AllowlistPolicy;
+typedef struct Spanwire__Registry__V1__SafetyPolicy Spanwire__Registry__V1__SafetyPolicy;
+typedef struct Spanwire__Registry__V1__RoleDefinition Spanwire__Registry__V1__RoleDefinition;
+typedef struct Spanwire__Registry__V1__ApprovalRow Spanwire__Registry__V1__ApprovalRow;
 
 
 /* --- enums --- */
 
+typedef enum _Spanwire__Registry__V1__DefinitionKind {
+  SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_UNSPECIFIED = 0,
+  SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_MARKET = 1,
+  SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_PRODUCT = 2,
+  SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_PRODUCT_VERSION = 3,
+  SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_PROFILE = 4,
+  SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_JOURNEY_DOCUMENT = 5,
+  SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_SERVICE_POINT = 6,
+  SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_TOKEN = 7,
+  SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_VENDOR = 8,
+  SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_EXPERIMENT = 9,
+  SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_AGENT = 10,
+  SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_MODEL_ROUTE = 11,
+  SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_FLAG = 12,
+  SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_POLICY = 13,
+  SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_ROLE = 14,
+  SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_APPROVAL_ROW = 15
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__REGISTRY__V1__DEFINITION_KIND)
+} Spanwire__Registry__V1__DefinitionKind;
+typedef enum _Spanwire__Registry__V1__RolloutStage {
+  SPANWIRE__REGISTRY__V1__ROLLOUT_STAGE__ROLLOUT_STAGE_UNSPECIFIED = 0,
+  SPANWIRE__REGISTRY__V1__ROLLOUT_STAGE__ROLLOUT_STAGE_DRAFT = 1,
+  SPANWIRE__REGISTRY__V1__ROLLOUT_STAGE__ROLLOUT_STAGE_INTERNAL = 2,
+  SPANWIRE__REGISTRY__V1__ROLLOUT_STAGE__ROLLOUT_STAGE_PILOT = 3,
+  SPANWIRE__REGISTRY__V1__ROLLOUT_STAGE__ROLLOUT_STAGE_FULL = 4,
+  SPANWIRE__REGISTRY__V1__ROLLOUT_STAGE__ROLLOUT_STAGE_PAUSED = 5,
+  SPANWIRE__REGISTRY__V1__ROLLOUT_STAGE__ROLLOUT_STAGE_ROLLED_BACK = 6
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__REGISTRY__V1__ROLLOUT_STAGE)
+} Spanwire__Registry__V1__RolloutStage;
 
 /* --- messages --- */
 
@@ -72,10 +119,33 @@ struct  Spanwire__Registry__V1__Bundle
   Spanwire__Registry__V1__Experiment **experiments;
   size_t n_agents;
   Spanwire__Registry__V1__AgentDefinition **agents;
+  size_t n_model_routes;
+  Spanwire__Registry__V1__ModelRoute **model_routes;
+  size_t n_flags;
+  Spanwire__Registry__V1__FlagDefinition **flags;
+  size_t n_policies;
+  Spanwire__Registry__V1__PolicyDefinition **policies;
+  size_t n_roles;
+  Spanwire__Registry__V1__RoleDefinition **roles;
+  size_t n_approval_matrix;
+  Spanwire__Registry__V1__ApprovalRow **approval_matrix;
+  size_t n_removals;
+  Spanwire__Registry__V1__DefinitionName **removals;
 };
 #define SPANWIRE__REGISTRY__V1__BUNDLE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__bundle__descriptor) \
-    , {0,NULL}, {0,NULL}, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL }
+    , {0,NULL}, {0,NULL}, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL }
+
+
+struct  Spanwire__Registry__V1__DefinitionName
+{
+  ProtobufCMessage base;
+  Spanwire__Registry__V1__DefinitionKind kind;
+  ProtobufCBinaryData id;
+};
+#define SPANWIRE__REGISTRY__V1__DEFINITION_NAME__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__definition_name__descriptor) \
+    , SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_UNSPECIFIED, {0,NULL} }
 
 
 struct  Spanwire__Registry__V1__Market
@@ -292,10 +362,12 @@ struct  Spanwire__Registry__V1__Experiment
   ProtobufCBinaryData product_id;
   size_t n_arms;
   Spanwire__Registry__V1__ExperimentArm **arms;
+  size_t n_segments;
+  ProtobufCBinaryData *segments;
 };
 #define SPANWIRE__REGISTRY__V1__EXPERIMENT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__experiment__descriptor) \
-    , {0,NULL}, {0,NULL}, 0,NULL }
+    , {0,NULL}, {0,NULL}, 0,NULL, 0,NULL }
 
 
 struct  Spanwire__Registry__V1__ExperimentArm
@@ -309,6 +381,12 @@ struct  Spanwire__Registry__V1__ExperimentArm
     , {0,NULL}, 0 }
 
 
+typedef enum {
+  SPANWIRE__REGISTRY__V1__AGENT_DEFINITION__HAS_ENABLED__NOT_SET = 0,
+  SPANWIRE__REGISTRY__V1__AGENT_DEFINITION__HAS_ENABLED_ENABLED = 13
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__REGISTRY__V1__AGENT_DEFINITION__HAS_ENABLED__CASE)
+} Spanwire__Registry__V1__AgentDefinition__HasEnabledCase;
+
 struct  Spanwire__Registry__V1__AgentDefinition
 {
   ProtobufCMessage base;
@@ -319,10 +397,264 @@ struct  Spanwire__Registry__V1__AgentDefinition
   ProtobufCBinaryData *intents;
   size_t n_capability_tiers;
   ProtobufCBinaryData *capability_tiers;
+  uint32_t version;
+  ProtobufCBinaryData description;
+  ProtobufCBinaryData changelog;
+  size_t n_capabilities;
+  Spanwire__Registry__V1__ToolCapability **capabilities;
+  size_t n_memory_read;
+  ProtobufCBinaryData *memory_read;
+  size_t n_memory_write;
+  ProtobufCBinaryData *memory_write;
+  Spanwire__Registry__V1__ModelPolicy *model_policy;
+  Spanwire__Registry__V1__AgentDefinition__HasEnabledCase has_enabled_case;
+  union {
+    protobuf_c_boolean enabled;
+  };
 };
 #define SPANWIRE__REGISTRY__V1__AGENT_DEFINITION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__agent_definition__descriptor) \
-    , {0,NULL}, {0,NULL}, {0,NULL}, 0,NULL, 0,NULL }
+    , {0,NULL}, {0,NULL}, {0,NULL}, 0,NULL, 0,NULL, 0, {0,NULL}, {0,NULL}, 0,NULL, 0,NULL, 0,NULL, NULL, SPANWIRE__REGISTRY__V1__AGENT_DEFINITION__HAS_ENABLED__NOT_SET, {0} }
+
+
+struct  Spanwire__Registry__V1__ToolCapability
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData tool;
+  ProtobufCBinaryData permission_tier;
+};
+#define SPANWIRE__REGISTRY__V1__TOOL_CAPABILITY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__tool_capability__descriptor) \
+    , {0,NULL}, {0,NULL} }
+
+
+struct  Spanwire__Registry__V1__ModelPolicy
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData default_model;
+  size_t n_fallback_models;
+  ProtobufCBinaryData *fallback_models;
+  Spanwire__Money__V1__Money *max_cost;
+};
+#define SPANWIRE__REGISTRY__V1__MODEL_POLICY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__model_policy__descriptor) \
+    , {0,NULL}, 0,NULL, NULL }
+
+
+typedef enum {
+  SPANWIRE__REGISTRY__V1__MODEL_ROUTE__HAS_ENABLED__NOT_SET = 0,
+  SPANWIRE__REGISTRY__V1__MODEL_ROUTE__HAS_ENABLED_ENABLED = 9
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__REGISTRY__V1__MODEL_ROUTE__HAS_ENABLED__CASE)
+} Spanwire__Registry__V1__ModelRoute__HasEnabledCase;
+
+struct  Spanwire__Registry__V1__ModelRoute
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData route_id;
+  ProtobufCBinaryData task_type;
+  ProtobufCBinaryData provider;
+  ProtobufCBinaryData model;
+  int32_t priority;
+  Spanwire__Money__V1__Money *max_cost;
+  Spanwire__Registry__V1__RouteConditions *conditions;
+  size_t n_fallback_route_ids;
+  ProtobufCBinaryData *fallback_route_ids;
+  Spanwire__Registry__V1__ModelRoute__HasEnabledCase has_enabled_case;
+  union {
+    protobuf_c_boolean enabled;
+  };
+};
+#define SPANWIRE__REGISTRY__V1__MODEL_ROUTE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__model_route__descriptor) \
+    , {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, 0, NULL, NULL, 0,NULL, SPANWIRE__REGISTRY__V1__MODEL_ROUTE__HAS_ENABLED__NOT_SET, {0} }
+
+
+struct  Spanwire__Registry__V1__RouteConditions
+{
+  ProtobufCMessage base;
+  uint32_t max_context_length;
+  size_t n_agent_slugs;
+  ProtobufCBinaryData *agent_slugs;
+};
+#define SPANWIRE__REGISTRY__V1__ROUTE_CONDITIONS__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__route_conditions__descriptor) \
+    , 0, 0,NULL }
+
+
+struct  Spanwire__Registry__V1__FlagDefinition__VariantsEntry
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData key;
+  Google__Protobuf__Value *value;
+};
+#define SPANWIRE__REGISTRY__V1__FLAG_DEFINITION__VARIANTS_ENTRY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__flag_definition__variants_entry__descriptor) \
+    , {0,NULL}, NULL }
+
+
+struct  Spanwire__Registry__V1__FlagDefinition__UserOverridesEntry
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData key;
+  ProtobufCBinaryData value;
+};
+#define SPANWIRE__REGISTRY__V1__FLAG_DEFINITION__USER_OVERRIDES_ENTRY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__flag_definition__user_overrides_entry__descriptor) \
+    , {0,NULL}, {0,NULL} }
+
+
+struct  Spanwire__Registry__V1__FlagDefinition__TenantOverridesEntry
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData key;
+  ProtobufCBinaryData value;
+};
+#define SPANWIRE__REGISTRY__V1__FLAG_DEFINITION__TENANT_OVERRIDES_ENTRY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__flag_definition__tenant_overrides_entry__descriptor) \
+    , {0,NULL}, {0,NULL} }
+
+
+struct  Spanwire__Registry__V1__FlagDefinition
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData flag_key;
+  ProtobufCBinaryData description;
+  protobuf_c_boolean enabled;
+  size_t n_variants;
+  Spanwire__Registry__V1__FlagDefinition__VariantsEntry **variants;
+  ProtobufCBinaryData default_variant;
+  ProtobufCBinaryData rollout_variant;
+  Spanwire__Registry__V1__RolloutStage rollout_stage;
+  uint32_t rollout_pct;
+  size_t n_target_ids;
+  ProtobufCBinaryData *target_ids;
+  size_t n_user_overrides;
+  Spanwire__Registry__V1__FlagDefinition__UserOverridesEntry **user_overrides;
+  size_t n_tenant_overrides;
+  Spanwire__Registry__V1__FlagDefinition__TenantOverridesEntry **tenant_overrides;
+  size_t n_pilot_tenants;
+  ProtobufCBinaryData *pilot_tenants;
+  size_t n_depends_on;
+  ProtobufCBinaryData *depends_on;
+  protobuf_c_boolean sensitive_flag;
+  protobuf_c_boolean requires_approval;
+  ProtobufCBinaryData approval_row_id;
+  Google__Protobuf__Timestamp *expires_at;
+  Google__Protobuf__Struct *targeting;
+};
+#define SPANWIRE__REGISTRY__V1__FLAG_DEFINITION__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__flag_definition__descriptor) \
+    , {0,NULL}, {0,NULL}, 0, 0,NULL, {0,NULL}, {0,NULL}, SPANWIRE__REGISTRY__V1__ROLLOUT_STAGE__ROLLOUT_STAGE_UNSPECIFIED, 0, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0, 0, {0,NULL}, NULL, NULL }
+
+
+typedef enum {
+  SPANWIRE__REGISTRY__V1__POLICY_DEFINITION__CONFIG__NOT_SET = 0,
+  SPANWIRE__REGISTRY__V1__POLICY_DEFINITION__CONFIG_BUDGET = 4,
+  SPANWIRE__REGISTRY__V1__POLICY_DEFINITION__CONFIG_RATE_LIMIT = 5,
+  SPANWIRE__REGISTRY__V1__POLICY_DEFINITION__CONFIG_ALLOWLIST = 6,
+  SPANWIRE__REGISTRY__V1__POLICY_DEFINITION__CONFIG_SAFETY = 7
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__REGISTRY__V1__POLICY_DEFINITION__CONFIG__CASE)
+} Spanwire__Registry__V1__PolicyDefinition__ConfigCase;
+
+typedef enum {
+  SPANWIRE__REGISTRY__V1__POLICY_DEFINITION__HAS_ENABLED__NOT_SET = 0,
+  SPANWIRE__REGISTRY__V1__POLICY_DEFINITION__HAS_ENABLED_ENABLED = 3
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__REGISTRY__V1__POLICY_DEFINITION__HAS_ENABLED__CASE)
+} Spanwire__Registry__V1__PolicyDefinition__HasEnabledCase;
+
+struct  Spanwire__Registry__V1__PolicyDefinition
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData policy_id;
+  ProtobufCBinaryData scope;
+  Spanwire__Registry__V1__PolicyDefinition__ConfigCase config_case;
+  union {
+    Spanwire__Registry__V1__BudgetPolicy *budget;
+    Spanwire__Registry__V1__RateLimitPolicy *rate_limit;
+    Spanwire__Registry__V1__AllowlistPolicy *allowlist;
+    Spanwire__Registry__V1__SafetyPolicy *safety;
+  };
+  Spanwire__Registry__V1__PolicyDefinition__HasEnabledCase has_enabled_case;
+  union {
+    protobuf_c_boolean enabled;
+  };
+};
+#define SPANWIRE__REGISTRY__V1__POLICY_DEFINITION__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__policy_definition__descriptor) \
+    , {0,NULL}, {0,NULL}, SPANWIRE__REGISTRY__V1__POLICY_DEFINITION__CONFIG__NOT_SET, {0}, SPANWIRE__REGISTRY__V1__POLICY_DEFINITION__HAS_ENABLED__NOT_SET, {0} }
+
+
+struct  Spanwire__Registry__V1__BudgetPolicy
+{
+  ProtobufCMessage base;
+  Spanwire__Money__V1__Money *daily;
+  Spanwire__Money__V1__Money *per_run;
+};
+#define SPANWIRE__REGISTRY__V1__BUDGET_POLICY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__budget_policy__descriptor) \
+    , NULL, NULL }
+
+
+struct  Spanwire__Registry__V1__RateLimitPolicy
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData tool;
+  uint32_t max_per_minute;
+};
+#define SPANWIRE__REGISTRY__V1__RATE_LIMIT_POLICY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__rate_limit_policy__descriptor) \
+    , {0,NULL}, 0 }
+
+
+struct  Spanwire__Registry__V1__AllowlistPolicy
+{
+  ProtobufCMessage base;
+  size_t n_allowed_domains;
+  ProtobufCBinaryData *allowed_domains;
+  size_t n_public_suffixes;
+  ProtobufCBinaryData *public_suffixes;
+};
+#define SPANWIRE__REGISTRY__V1__ALLOWLIST_POLICY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__allowlist_policy__descriptor) \
+    , 0,NULL, 0,NULL }
+
+
+struct  Spanwire__Registry__V1__SafetyPolicy
+{
+  ProtobufCMessage base;
+  size_t n_require_approval_for;
+  ProtobufCBinaryData *require_approval_for;
+};
+#define SPANWIRE__REGISTRY__V1__SAFETY_POLICY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__safety_policy__descriptor) \
+    , 0,NULL }
+
+
+struct  Spanwire__Registry__V1__RoleDefinition
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData role_key;
+  ProtobufCBinaryData category;
+  ProtobufCBinaryData title;
+  protobuf_c_boolean platform_global;
+  protobuf_c_boolean may_assist;
+};
+#define SPANWIRE__REGISTRY__V1__ROLE_DEFINITION__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__role_definition__descriptor) \
+    , {0,NULL}, {0,NULL}, {0,NULL}, 0, 0 }
+
+
+struct  Spanwire__Registry__V1__ApprovalRow
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData row_id;
+  ProtobufCBinaryData title;
+  size_t n_required_approvers;
+  ProtobufCBinaryData *required_approvers;
+};
+#define SPANWIRE__REGISTRY__V1__APPROVAL_ROW__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__approval_row__descriptor) \
+    , {0,NULL}, {0,NULL}, 0,NULL }
 
 
 /* Spanwire__Registry__V1__Bundle methods */
@@ -343,6 +675,25 @@ Spanwire__Registry__V1__Bundle *
                       const uint8_t       *data);
 void   spanwire__registry__v1__bundle__free_unpacked
                      (Spanwire__Registry__V1__Bundle *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Registry__V1__DefinitionName methods */
+void   spanwire__registry__v1__definition_name__init
+                     (Spanwire__Registry__V1__DefinitionName         *message);
+size_t spanwire__registry__v1__definition_name__get_packed_size
+                     (const Spanwire__Registry__V1__DefinitionName   *message);
+size_t spanwire__registry__v1__definition_name__pack
+                     (const Spanwire__Registry__V1__DefinitionName   *message,
+                      uint8_t             *out);
+size_t spanwire__registry__v1__definition_name__pack_to_buffer
+                     (const Spanwire__Registry__V1__DefinitionName   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Registry__V1__DefinitionName *
+       spanwire__registry__v1__definition_name__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__registry__v1__definition_name__free_unpacked
+                     (Spanwire__Registry__V1__DefinitionName *message,
                       ProtobufCAllocator *allocator);
 /* Spanwire__Registry__V1__Market methods */
 void   spanwire__registry__v1__market__init
@@ -686,10 +1037,250 @@ Spanwire__Registry__V1__AgentDefinition *
 void   spanwire__registry__v1__agent_definition__free_unpacked
                      (Spanwire__Registry__V1__AgentDefinition *message,
                       ProtobufCAllocator *allocator);
+/* Spanwire__Registry__V1__ToolCapability methods */
+void   spanwire__registry__v1__tool_capability__init
+                     (Spanwire__Registry__V1__ToolCapability         *message);
+size_t spanwire__registry__v1__tool_capability__get_packed_size
+                     (const Spanwire__Registry__V1__ToolCapability   *message);
+size_t spanwire__registry__v1__tool_capability__pack
+                     (const Spanwire__Registry__V1__ToolCapability   *message,
+                      uint8_t             *out);
+size_t spanwire__registry__v1__tool_capability__pack_to_buffer
+                     (const Spanwire__Registry__V1__ToolCapability   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Registry__V1__ToolCapability *
+       spanwire__registry__v1__tool_capability__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__registry__v1__tool_capability__free_unpacked
+                     (Spanwire__Registry__V1__ToolCapability *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Registry__V1__ModelPolicy methods */
+void   spanwire__registry__v1__model_policy__init
+                     (Spanwire__Registry__V1__ModelPolicy         *message);
+size_t spanwire__registry__v1__model_policy__get_packed_size
+                     (const Spanwire__Registry__V1__ModelPolicy   *message);
+size_t spanwire__registry__v1__model_policy__pack
+                     (const Spanwire__Registry__V1__ModelPolicy   *message,
+                      uint8_t             *out);
+size_t spanwire__registry__v1__model_policy__pack_to_buffer
+                     (const Spanwire__Registry__V1__ModelPolicy   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Registry__V1__ModelPolicy *
+       spanwire__registry__v1__model_policy__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__registry__v1__model_policy__free_unpacked
+                     (Spanwire__Registry__V1__ModelPolicy *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Registry__V1__ModelRoute methods */
+void   spanwire__registry__v1__model_route__init
+                     (Spanwire__Registry__V1__ModelRoute         *message);
+size_t spanwire__registry__v1__model_route__get_packed_size
+                     (const Spanwire__Registry__V1__ModelRoute   *message);
+size_t spanwire__registry__v1__model_route__pack
+                     (const Spanwire__Registry__V1__ModelRoute   *message,
+                      uint8_t             *out);
+size_t spanwire__registry__v1__model_route__pack_to_buffer
+                     (const Spanwire__Registry__V1__ModelRoute   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Registry__V1__ModelRoute *
+       spanwire__registry__v1__model_route__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__registry__v1__model_route__free_unpacked
+                     (Spanwire__Registry__V1__ModelRoute *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Registry__V1__RouteConditions methods */
+void   spanwire__registry__v1__route_conditions__init
+                     (Spanwire__Registry__V1__RouteConditions         *message);
+size_t spanwire__registry__v1__route_conditions__get_packed_size
+                     (const Spanwire__Registry__V1__RouteConditions   *message);
+size_t spanwire__registry__v1__route_conditions__pack
+                     (const Spanwire__Registry__V1__RouteConditions   *message,
+                      uint8_t             *out);
+size_t spanwire__registry__v1__route_conditions__pack_to_buffer
+                     (const Spanwire__Registry__V1__RouteConditions   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Registry__V1__RouteConditions *
+       spanwire__registry__v1__route_conditions__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__registry__v1__route_conditions__free_unpacked
+                     (Spanwire__Registry__V1__RouteConditions *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Registry__V1__FlagDefinition__VariantsEntry methods */
+void   spanwire__registry__v1__flag_definition__variants_entry__init
+                     (Spanwire__Registry__V1__FlagDefinition__VariantsEntry         *message);
+/* Spanwire__Registry__V1__FlagDefinition__UserOverridesEntry methods */
+void   spanwire__registry__v1__flag_definition__user_overrides_entry__init
+                     (Spanwire__Registry__V1__FlagDefinition__UserOverridesEntry         *message);
+/* Spanwire__Registry__V1__FlagDefinition__TenantOverridesEntry methods */
+void   spanwire__registry__v1__flag_definition__tenant_overrides_entry__init
+                     (Spanwire__Registry__V1__FlagDefinition__TenantOverridesEntry         *message);
+/* Spanwire__Registry__V1__FlagDefinition methods */
+void   spanwire__registry__v1__flag_definition__init
+                     (Spanwire__Registry__V1__FlagDefinition         *message);
+size_t spanwire__registry__v1__flag_definition__get_packed_size
+                     (const Spanwire__Registry__V1__FlagDefinition   *message);
+size_t spanwire__registry__v1__flag_definition__pack
+                     (const Spanwire__Registry__V1__FlagDefinition   *message,
+                      uint8_t             *out);
+size_t spanwire__registry__v1__flag_definition__pack_to_buffer
+                     (const Spanwire__Registry__V1__FlagDefinition   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Registry__V1__FlagDefinition *
+       spanwire__registry__v1__flag_definition__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__registry__v1__flag_definition__free_unpacked
+                     (Spanwire__Registry__V1__FlagDefinition *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Registry__V1__PolicyDefinition methods */
+void   spanwire__registry__v1__policy_definition__init
+                     (Spanwire__Registry__V1__PolicyDefinition         *message);
+size_t spanwire__registry__v1__policy_definition__get_packed_size
+                     (const Spanwire__Registry__V1__PolicyDefinition   *message);
+size_t spanwire__registry__v1__policy_definition__pack
+                     (const Spanwire__Registry__V1__PolicyDefinition   *message,
+                      uint8_t             *out);
+size_t spanwire__registry__v1__policy_definition__pack_to_buffer
+                     (const Spanwire__Registry__V1__PolicyDefinition   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Registry__V1__PolicyDefinition *
+       spanwire__registry__v1__policy_definition__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__registry__v1__policy_definition__free_unpacked
+                     (Spanwire__Registry__V1__PolicyDefinition *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Registry__V1__BudgetPolicy methods */
+void   spanwire__registry__v1__budget_policy__init
+                     (Spanwire__Registry__V1__BudgetPolicy         *message);
+size_t spanwire__registry__v1__budget_policy__get_packed_size
+                     (const Spanwire__Registry__V1__BudgetPolicy   *message);
+size_t spanwire__registry__v1__budget_policy__pack
+                     (const Spanwire__Registry__V1__BudgetPolicy   *message,
+                      uint8_t             *out);
+size_t spanwire__registry__v1__budget_policy__pack_to_buffer
+                     (const Spanwire__Registry__V1__BudgetPolicy   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Registry__V1__BudgetPolicy *
+       spanwire__registry__v1__budget_policy__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__registry__v1__budget_policy__free_unpacked
+                     (Spanwire__Registry__V1__BudgetPolicy *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Registry__V1__RateLimitPolicy methods */
+void   spanwire__registry__v1__rate_limit_policy__init
+                     (Spanwire__Registry__V1__RateLimitPolicy         *message);
+size_t spanwire__registry__v1__rate_limit_policy__get_packed_size
+                     (const Spanwire__Registry__V1__RateLimitPolicy   *message);
+size_t spanwire__registry__v1__rate_limit_policy__pack
+                     (const Spanwire__Registry__V1__RateLimitPolicy   *message,
+                      uint8_t             *out);
+size_t spanwire__registry__v1__rate_limit_policy__pack_to_buffer
+                     (const Spanwire__Registry__V1__RateLimitPolicy   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Registry__V1__RateLimitPolicy *
+       spanwire__registry__v1__rate_limit_policy__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__registry__v1__rate_limit_policy__free_unpacked
+                     (Spanwire__Registry__V1__RateLimitPolicy *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Registry__V1__AllowlistPolicy methods */
+void   spanwire__registry__v1__allowlist_policy__init
+                     (Spanwire__Registry__V1__AllowlistPolicy         *message);
+size_t spanwire__registry__v1__allowlist_policy__get_packed_size
+                     (const Spanwire__Registry__V1__AllowlistPolicy   *message);
+size_t spanwire__registry__v1__allowlist_policy__pack
+                     (const Spanwire__Registry__V1__AllowlistPolicy   *message,
+                      uint8_t             *out);
+size_t spanwire__registry__v1__allowlist_policy__pack_to_buffer
+                     (const Spanwire__Registry__V1__AllowlistPolicy   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Registry__V1__AllowlistPolicy *
+       spanwire__registry__v1__allowlist_policy__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__registry__v1__allowlist_policy__free_unpacked
+                     (Spanwire__Registry__V1__AllowlistPolicy *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Registry__V1__SafetyPolicy methods */
+void   spanwire__registry__v1__safety_policy__init
+                     (Spanwire__Registry__V1__SafetyPolicy         *message);
+size_t spanwire__registry__v1__safety_policy__get_packed_size
+                     (const Spanwire__Registry__V1__SafetyPolicy   *message);
+size_t spanwire__registry__v1__safety_policy__pack
+                     (const Spanwire__Registry__V1__SafetyPolicy   *message,
+                      uint8_t             *out);
+size_t spanwire__registry__v1__safety_policy__pack_to_buffer
+                     (const Spanwire__Registry__V1__SafetyPolicy   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Registry__V1__SafetyPolicy *
+       spanwire__registry__v1__safety_policy__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__registry__v1__safety_policy__free_unpacked
+                     (Spanwire__Registry__V1__SafetyPolicy *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Registry__V1__RoleDefinition methods */
+void   spanwire__registry__v1__role_definition__init
+                     (Spanwire__Registry__V1__RoleDefinition         *message);
+size_t spanwire__registry__v1__role_definition__get_packed_size
+                     (const Spanwire__Registry__V1__RoleDefinition   *message);
+size_t spanwire__registry__v1__role_definition__pack
+                     (const Spanwire__Registry__V1__RoleDefinition   *message,
+                      uint8_t             *out);
+size_t spanwire__registry__v1__role_definition__pack_to_buffer
+                     (const Spanwire__Registry__V1__RoleDefinition   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Registry__V1__RoleDefinition *
+       spanwire__registry__v1__role_definition__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__registry__v1__role_definition__free_unpacked
+                     (Spanwire__Registry__V1__RoleDefinition *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Registry__V1__ApprovalRow methods */
+void   spanwire__registry__v1__approval_row__init
+                     (Spanwire__Registry__V1__ApprovalRow         *message);
+size_t spanwire__registry__v1__approval_row__get_packed_size
+                     (const Spanwire__Registry__V1__ApprovalRow   *message);
+size_t spanwire__registry__v1__approval_row__pack
+                     (const Spanwire__Registry__V1__ApprovalRow   *message,
+                      uint8_t             *out);
+size_t spanwire__registry__v1__approval_row__pack_to_buffer
+                     (const Spanwire__Registry__V1__ApprovalRow   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Registry__V1__ApprovalRow *
+       spanwire__registry__v1__approval_row__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__registry__v1__approval_row__free_unpacked
+                     (Spanwire__Registry__V1__ApprovalRow *message,
+                      ProtobufCAllocator *allocator);
 /* --- per-message closures --- */
 
 typedef void (*Spanwire__Registry__V1__Bundle_Closure)
                  (const Spanwire__Registry__V1__Bundle *message,
+                  void *closure_data);
+typedef void (*Spanwire__Registry__V1__DefinitionName_Closure)
+                 (const Spanwire__Registry__V1__DefinitionName *message,
                   void *closure_data);
 typedef void (*Spanwire__Registry__V1__Market_Closure)
                  (const Spanwire__Registry__V1__Market *message,
@@ -745,13 +1336,61 @@ typedef void (*Spanwire__Registry__V1__ExperimentArm_Closure)
 typedef void (*Spanwire__Registry__V1__AgentDefinition_Closure)
                  (const Spanwire__Registry__V1__AgentDefinition *message,
                   void *closure_data);
+typedef void (*Spanwire__Registry__V1__ToolCapability_Closure)
+                 (const Spanwire__Registry__V1__ToolCapability *message,
+                  void *closure_data);
+typedef void (*Spanwire__Registry__V1__ModelPolicy_Closure)
+                 (const Spanwire__Registry__V1__ModelPolicy *message,
+                  void *closure_data);
+typedef void (*Spanwire__Registry__V1__ModelRoute_Closure)
+                 (const Spanwire__Registry__V1__ModelRoute *message,
+                  void *closure_data);
+typedef void (*Spanwire__Registry__V1__RouteConditions_Closure)
+                 (const Spanwire__Registry__V1__RouteConditions *message,
+                  void *closure_data);
+typedef void (*Spanwire__Registry__V1__FlagDefinition__VariantsEntry_Closure)
+                 (const Spanwire__Registry__V1__FlagDefinition__VariantsEntry *message,
+                  void *closure_data);
+typedef void (*Spanwire__Registry__V1__FlagDefinition__UserOverridesEntry_Closure)
+                 (const Spanwire__Registry__V1__FlagDefinition__UserOverridesEntry *message,
+                  void *closure_data);
+typedef void (*Spanwire__Registry__V1__FlagDefinition__TenantOverridesEntry_Closure)
+                 (const Spanwire__Registry__V1__FlagDefinition__TenantOverridesEntry *message,
+                  void *closure_data);
+typedef void (*Spanwire__Registry__V1__FlagDefinition_Closure)
+                 (const Spanwire__Registry__V1__FlagDefinition *message,
+                  void *closure_data);
+typedef void (*Spanwire__Registry__V1__PolicyDefinition_Closure)
+                 (const Spanwire__Registry__V1__PolicyDefinition *message,
+                  void *closure_data);
+typedef void (*Spanwire__Registry__V1__BudgetPolicy_Closure)
+                 (const Spanwire__Registry__V1__BudgetPolicy *message,
+                  void *closure_data);
+typedef void (*Spanwire__Registry__V1__RateLimitPolicy_Closure)
+                 (const Spanwire__Registry__V1__RateLimitPolicy *message,
+                  void *closure_data);
+typedef void (*Spanwire__Registry__V1__AllowlistPolicy_Closure)
+                 (const Spanwire__Registry__V1__AllowlistPolicy *message,
+                  void *closure_data);
+typedef void (*Spanwire__Registry__V1__SafetyPolicy_Closure)
+                 (const Spanwire__Registry__V1__SafetyPolicy *message,
+                  void *closure_data);
+typedef void (*Spanwire__Registry__V1__RoleDefinition_Closure)
+                 (const Spanwire__Registry__V1__RoleDefinition *message,
+                  void *closure_data);
+typedef void (*Spanwire__Registry__V1__ApprovalRow_Closure)
+                 (const Spanwire__Registry__V1__ApprovalRow *message,
+                  void *closure_data);
 
 /* --- services --- */
 
 
 /* --- descriptors --- */
 
+extern const ProtobufCEnumDescriptor    spanwire__registry__v1__definition_kind__descriptor;
+extern const ProtobufCEnumDescriptor    spanwire__registry__v1__rollout_stage__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__registry__v1__bundle__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__registry__v1__definition_name__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__registry__v1__market__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__registry__v1__product__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__registry__v1__product_version__descriptor;
@@ -770,6 +1409,21 @@ extern const ProtobufCMessageDescriptor spanwire__registry__v1__quality_profile_
 extern const ProtobufCMessageDescriptor spanwire__registry__v1__experiment__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__registry__v1__experiment_arm__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__registry__v1__agent_definition__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__registry__v1__tool_capability__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__registry__v1__model_policy__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__registry__v1__model_route__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__registry__v1__route_conditions__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__registry__v1__flag_definition__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__registry__v1__flag_definition__variants_entry__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__registry__v1__flag_definition__user_overrides_entry__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__registry__v1__flag_definition__tenant_overrides_entry__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__registry__v1__policy_definition__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__registry__v1__budget_policy__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__registry__v1__rate_limit_policy__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__registry__v1__allowlist_policy__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__registry__v1__safety_policy__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__registry__v1__role_definition__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__registry__v1__approval_row__descriptor;
 
 PROTOBUF_C__END_DECLS
 

@@ -24,7 +24,11 @@ typedef struct Spanwire__Registry__V1__ApplyRequest Spanwire__Registry__V1__Appl
 typedef struct Spanwire__Registry__V1__Change Spanwire__Registry__V1__Change;
 typedef struct Spanwire__Registry__V1__ApplyResponse Spanwire__Registry__V1__ApplyResponse;
 typedef struct Spanwire__Registry__V1__DiffRequest Spanwire__Registry__V1__DiffRequest;
+typedef struct Spanwire__Registry__V1__Problem Spanwire__Registry__V1__Problem;
 typedef struct Spanwire__Registry__V1__DiffResponse Spanwire__Registry__V1__DiffResponse;
+typedef struct Spanwire__Registry__V1__RollbackRequest Spanwire__Registry__V1__RollbackRequest;
+typedef struct Spanwire__Registry__V1__ListRevisionsRequest Spanwire__Registry__V1__ListRevisionsRequest;
+typedef struct Spanwire__Registry__V1__ListRevisionsResponse Spanwire__Registry__V1__ListRevisionsResponse;
 typedef struct Spanwire__Registry__V1__GetDefinitionRequest Spanwire__Registry__V1__GetDefinitionRequest;
 typedef struct Spanwire__Registry__V1__ListDefinitionsRequest Spanwire__Registry__V1__ListDefinitionsRequest;
 typedef struct Spanwire__Registry__V1__ListDefinitionsResponse Spanwire__Registry__V1__ListDefinitionsResponse;
@@ -42,23 +46,10 @@ typedef enum _Spanwire__Registry__V1__Change__Action {
   SPANWIRE__REGISTRY__V1__CHANGE__ACTION__ACTION_UNSPECIFIED = 0,
   SPANWIRE__REGISTRY__V1__CHANGE__ACTION__ACTION_ADDED = 1,
   SPANWIRE__REGISTRY__V1__CHANGE__ACTION__ACTION_CHANGED = 2,
-  SPANWIRE__REGISTRY__V1__CHANGE__ACTION__ACTION_UNCHANGED = 3
+  SPANWIRE__REGISTRY__V1__CHANGE__ACTION__ACTION_UNCHANGED = 3,
+  SPANWIRE__REGISTRY__V1__CHANGE__ACTION__ACTION_REMOVED = 4
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__REGISTRY__V1__CHANGE__ACTION)
 } Spanwire__Registry__V1__Change__Action;
-typedef enum _Spanwire__Registry__V1__DefinitionKind {
-  SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_UNSPECIFIED = 0,
-  SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_MARKET = 1,
-  SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_PRODUCT = 2,
-  SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_PRODUCT_VERSION = 3,
-  SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_PROFILE = 4,
-  SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_JOURNEY_DOCUMENT = 5,
-  SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_SERVICE_POINT = 6,
-  SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_TOKEN = 7,
-  SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_VENDOR = 8,
-  SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_EXPERIMENT = 9,
-  SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_AGENT = 10
-    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__REGISTRY__V1__DEFINITION_KIND)
-} Spanwire__Registry__V1__DefinitionKind;
 
 /* --- messages --- */
 
@@ -73,7 +64,12 @@ typedef enum {
   SPANWIRE__REGISTRY__V1__DEFINITION__VALUE_TOKEN = 16,
   SPANWIRE__REGISTRY__V1__DEFINITION__VALUE_VENDOR = 17,
   SPANWIRE__REGISTRY__V1__DEFINITION__VALUE_EXPERIMENT = 18,
-  SPANWIRE__REGISTRY__V1__DEFINITION__VALUE_AGENT = 19
+  SPANWIRE__REGISTRY__V1__DEFINITION__VALUE_AGENT = 19,
+  SPANWIRE__REGISTRY__V1__DEFINITION__VALUE_MODEL_ROUTE = 20,
+  SPANWIRE__REGISTRY__V1__DEFINITION__VALUE_FLAG = 21,
+  SPANWIRE__REGISTRY__V1__DEFINITION__VALUE_POLICY = 22,
+  SPANWIRE__REGISTRY__V1__DEFINITION__VALUE_ROLE = 23,
+  SPANWIRE__REGISTRY__V1__DEFINITION__VALUE_APPROVAL_ROW = 24
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__REGISTRY__V1__DEFINITION__VALUE__CASE)
 } Spanwire__Registry__V1__Definition__ValueCase;
 
@@ -84,6 +80,7 @@ struct  Spanwire__Registry__V1__Definition
   ProtobufCBinaryData id;
   uint64_t revision;
   ProtobufCBinaryData content_hash;
+  ProtobufCBinaryData tenant_id;
   Spanwire__Registry__V1__Definition__ValueCase value_case;
   union {
     Spanwire__Registry__V1__Market *market;
@@ -96,11 +93,16 @@ struct  Spanwire__Registry__V1__Definition
     Spanwire__Registry__V1__Vendor *vendor;
     Spanwire__Registry__V1__Experiment *experiment;
     Spanwire__Registry__V1__AgentDefinition *agent;
+    Spanwire__Registry__V1__ModelRoute *model_route;
+    Spanwire__Registry__V1__FlagDefinition *flag;
+    Spanwire__Registry__V1__PolicyDefinition *policy;
+    Spanwire__Registry__V1__RoleDefinition *role;
+    Spanwire__Registry__V1__ApprovalRow *approval_row;
   };
 };
 #define SPANWIRE__REGISTRY__V1__DEFINITION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__definition__descriptor) \
-    , SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_UNSPECIFIED, {0,NULL}, 0, {0,NULL}, SPANWIRE__REGISTRY__V1__DEFINITION__VALUE__NOT_SET, {0} }
+    , SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_UNSPECIFIED, {0,NULL}, 0, {0,NULL}, {0,NULL}, SPANWIRE__REGISTRY__V1__DEFINITION__VALUE__NOT_SET, {0} }
 
 
 typedef enum {
@@ -159,7 +161,8 @@ struct  Spanwire__Registry__V1__ApplyResponse
 typedef enum {
   SPANWIRE__REGISTRY__V1__DIFF_REQUEST__SOURCE__NOT_SET = 0,
   SPANWIRE__REGISTRY__V1__DIFF_REQUEST__SOURCE_BUNDLE_YAML = 1,
-  SPANWIRE__REGISTRY__V1__DIFF_REQUEST__SOURCE_BUNDLE = 2
+  SPANWIRE__REGISTRY__V1__DIFF_REQUEST__SOURCE_BUNDLE = 2,
+  SPANWIRE__REGISTRY__V1__DIFF_REQUEST__SOURCE_REVISION = 3
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__REGISTRY__V1__DIFF_REQUEST__SOURCE__CASE)
 } Spanwire__Registry__V1__DiffRequest__SourceCase;
 
@@ -170,11 +173,24 @@ struct  Spanwire__Registry__V1__DiffRequest
   union {
     ProtobufCBinaryData bundle_yaml;
     Spanwire__Registry__V1__Bundle *bundle;
+    uint64_t revision;
   };
 };
 #define SPANWIRE__REGISTRY__V1__DIFF_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__diff_request__descriptor) \
     , SPANWIRE__REGISTRY__V1__DIFF_REQUEST__SOURCE__NOT_SET, {0} }
+
+
+struct  Spanwire__Registry__V1__Problem
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData path;
+  uint32_t line;
+  ProtobufCBinaryData text;
+};
+#define SPANWIRE__REGISTRY__V1__PROBLEM__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__problem__descriptor) \
+    , {0,NULL}, 0, {0,NULL} }
 
 
 struct  Spanwire__Registry__V1__DiffResponse
@@ -183,10 +199,51 @@ struct  Spanwire__Registry__V1__DiffResponse
   uint64_t base_revision;
   size_t n_changes;
   Spanwire__Registry__V1__Change **changes;
+  size_t n_problems;
+  Spanwire__Registry__V1__Problem **problems;
+  size_t n_warnings;
+  Spanwire__Registry__V1__Problem **warnings;
 };
 #define SPANWIRE__REGISTRY__V1__DIFF_RESPONSE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__diff_response__descriptor) \
-    , 0, 0,NULL }
+    , 0, 0,NULL, 0,NULL, 0,NULL }
+
+
+struct  Spanwire__Registry__V1__RollbackRequest
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData idempotency_key;
+  uint64_t revision;
+  ProtobufCBinaryData reason;
+};
+#define SPANWIRE__REGISTRY__V1__ROLLBACK_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__rollback_request__descriptor) \
+    , {0,NULL}, 0, {0,NULL} }
+
+
+struct  Spanwire__Registry__V1__ListRevisionsRequest
+{
+  ProtobufCMessage base;
+  Spanwire__Registry__V1__DefinitionKind kind;
+  ProtobufCBinaryData id;
+  uint32_t page_size;
+  ProtobufCBinaryData page_token;
+};
+#define SPANWIRE__REGISTRY__V1__LIST_REVISIONS_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__list_revisions_request__descriptor) \
+    , SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_UNSPECIFIED, {0,NULL}, 0, {0,NULL} }
+
+
+struct  Spanwire__Registry__V1__ListRevisionsResponse
+{
+  ProtobufCMessage base;
+  size_t n_revisions;
+  Spanwire__Registry__V1__RegistryChange **revisions;
+  ProtobufCBinaryData next_page_token;
+};
+#define SPANWIRE__REGISTRY__V1__LIST_REVISIONS_RESPONSE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__list_revisions_response__descriptor) \
+    , 0,NULL, {0,NULL} }
 
 
 struct  Spanwire__Registry__V1__GetDefinitionRequest
@@ -194,10 +251,11 @@ struct  Spanwire__Registry__V1__GetDefinitionRequest
   ProtobufCMessage base;
   Spanwire__Registry__V1__DefinitionKind kind;
   ProtobufCBinaryData id;
+  uint64_t revision;
 };
 #define SPANWIRE__REGISTRY__V1__GET_DEFINITION_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__get_definition_request__descriptor) \
-    , SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_UNSPECIFIED, {0,NULL} }
+    , SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_UNSPECIFIED, {0,NULL}, 0 }
 
 
 struct  Spanwire__Registry__V1__ListDefinitionsRequest
@@ -206,10 +264,11 @@ struct  Spanwire__Registry__V1__ListDefinitionsRequest
   Spanwire__Registry__V1__DefinitionKind kind;
   uint32_t page_size;
   ProtobufCBinaryData page_token;
+  protobuf_c_boolean shared;
 };
 #define SPANWIRE__REGISTRY__V1__LIST_DEFINITIONS_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__list_definitions_request__descriptor) \
-    , SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_UNSPECIFIED, 0, {0,NULL} }
+    , SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_UNSPECIFIED, 0, {0,NULL}, 0 }
 
 
 struct  Spanwire__Registry__V1__ListDefinitionsResponse
@@ -270,10 +329,11 @@ struct  Spanwire__Registry__V1__RuntimeConfig
   uint64_t registry_revision;
   ProtobufCBinaryData content_hash;
   ProtobufCBinaryData snapshot_ref;
+  uint64_t platform_revision;
 };
 #define SPANWIRE__REGISTRY__V1__RUNTIME_CONFIG__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__runtime_config__descriptor) \
-    , {0,NULL}, NULL, NULL, 0,NULL, NULL, 0,NULL, 0,NULL, 0, {0,NULL}, {0,NULL} }
+    , {0,NULL}, NULL, NULL, 0,NULL, NULL, 0,NULL, 0,NULL, 0, {0,NULL}, {0,NULL}, 0 }
 
 
 struct  Spanwire__Registry__V1__GetSnapshotRequest
@@ -290,11 +350,18 @@ struct  Spanwire__Registry__V1__WatchRequest
 {
   ProtobufCMessage base;
   uint64_t after_revision;
+  protobuf_c_boolean every_tenant;
 };
 #define SPANWIRE__REGISTRY__V1__WATCH_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__watch_request__descriptor) \
-    , 0 }
+    , 0, 0 }
 
+
+typedef enum {
+  SPANWIRE__REGISTRY__V1__REGISTRY_CHANGE__HAS_ROLLED_BACK_TO__NOT_SET = 0,
+  SPANWIRE__REGISTRY__V1__REGISTRY_CHANGE__HAS_ROLLED_BACK_TO_ROLLED_BACK_TO = 8
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__REGISTRY__V1__REGISTRY_CHANGE__HAS_ROLLED_BACK_TO__CASE)
+} Spanwire__Registry__V1__RegistryChange__HasRolledBackToCase;
 
 struct  Spanwire__Registry__V1__RegistryChange
 {
@@ -303,10 +370,18 @@ struct  Spanwire__Registry__V1__RegistryChange
   size_t n_changes;
   Spanwire__Registry__V1__Change **changes;
   Google__Protobuf__Timestamp *applied_at;
+  ProtobufCBinaryData tenant_id;
+  ProtobufCBinaryData content_hash;
+  ProtobufCBinaryData actor;
+  ProtobufCBinaryData reason;
+  Spanwire__Registry__V1__RegistryChange__HasRolledBackToCase has_rolled_back_to_case;
+  union {
+    uint64_t rolled_back_to;
+  };
 };
 #define SPANWIRE__REGISTRY__V1__REGISTRY_CHANGE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__registry_change__descriptor) \
-    , 0, 0,NULL, NULL }
+    , 0, 0,NULL, NULL, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, SPANWIRE__REGISTRY__V1__REGISTRY_CHANGE__HAS_ROLLED_BACK_TO__NOT_SET, {0} }
 
 
 /* Spanwire__Registry__V1__Definition methods */
@@ -404,6 +479,25 @@ Spanwire__Registry__V1__DiffRequest *
 void   spanwire__registry__v1__diff_request__free_unpacked
                      (Spanwire__Registry__V1__DiffRequest *message,
                       ProtobufCAllocator *allocator);
+/* Spanwire__Registry__V1__Problem methods */
+void   spanwire__registry__v1__problem__init
+                     (Spanwire__Registry__V1__Problem         *message);
+size_t spanwire__registry__v1__problem__get_packed_size
+                     (const Spanwire__Registry__V1__Problem   *message);
+size_t spanwire__registry__v1__problem__pack
+                     (const Spanwire__Registry__V1__Problem   *message,
+                      uint8_t             *out);
+size_t spanwire__registry__v1__problem__pack_to_buffer
+                     (const Spanwire__Registry__V1__Problem   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Registry__V1__Problem *
+       spanwire__registry__v1__problem__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__registry__v1__problem__free_unpacked
+                     (Spanwire__Registry__V1__Problem *message,
+                      ProtobufCAllocator *allocator);
 /* Spanwire__Registry__V1__DiffResponse methods */
 void   spanwire__registry__v1__diff_response__init
                      (Spanwire__Registry__V1__DiffResponse         *message);
@@ -422,6 +516,63 @@ Spanwire__Registry__V1__DiffResponse *
                       const uint8_t       *data);
 void   spanwire__registry__v1__diff_response__free_unpacked
                      (Spanwire__Registry__V1__DiffResponse *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Registry__V1__RollbackRequest methods */
+void   spanwire__registry__v1__rollback_request__init
+                     (Spanwire__Registry__V1__RollbackRequest         *message);
+size_t spanwire__registry__v1__rollback_request__get_packed_size
+                     (const Spanwire__Registry__V1__RollbackRequest   *message);
+size_t spanwire__registry__v1__rollback_request__pack
+                     (const Spanwire__Registry__V1__RollbackRequest   *message,
+                      uint8_t             *out);
+size_t spanwire__registry__v1__rollback_request__pack_to_buffer
+                     (const Spanwire__Registry__V1__RollbackRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Registry__V1__RollbackRequest *
+       spanwire__registry__v1__rollback_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__registry__v1__rollback_request__free_unpacked
+                     (Spanwire__Registry__V1__RollbackRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Registry__V1__ListRevisionsRequest methods */
+void   spanwire__registry__v1__list_revisions_request__init
+                     (Spanwire__Registry__V1__ListRevisionsRequest         *message);
+size_t spanwire__registry__v1__list_revisions_request__get_packed_size
+                     (const Spanwire__Registry__V1__ListRevisionsRequest   *message);
+size_t spanwire__registry__v1__list_revisions_request__pack
+                     (const Spanwire__Registry__V1__ListRevisionsRequest   *message,
+                      uint8_t             *out);
+size_t spanwire__registry__v1__list_revisions_request__pack_to_buffer
+                     (const Spanwire__Registry__V1__ListRevisionsRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Registry__V1__ListRevisionsRequest *
+       spanwire__registry__v1__list_revisions_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__registry__v1__list_revisions_request__free_unpacked
+                     (Spanwire__Registry__V1__ListRevisionsRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Registry__V1__ListRevisionsResponse methods */
+void   spanwire__registry__v1__list_revisions_response__init
+                     (Spanwire__Registry__V1__ListRevisionsResponse         *message);
+size_t spanwire__registry__v1__list_revisions_response__get_packed_size
+                     (const Spanwire__Registry__V1__ListRevisionsResponse   *message);
+size_t spanwire__registry__v1__list_revisions_response__pack
+                     (const Spanwire__Registry__V1__ListRevisionsResponse   *message,
+                      uint8_t             *out);
+size_t spanwire__registry__v1__list_revisions_response__pack_to_buffer
+                     (const Spanwire__Registry__V1__ListRevisionsResponse   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Registry__V1__ListRevisionsResponse *
+       spanwire__registry__v1__list_revisions_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__registry__v1__list_revisions_response__free_unpacked
+                     (Spanwire__Registry__V1__ListRevisionsResponse *message,
                       ProtobufCAllocator *allocator);
 /* Spanwire__Registry__V1__GetDefinitionRequest methods */
 void   spanwire__registry__v1__get_definition_request__init
@@ -595,8 +746,20 @@ typedef void (*Spanwire__Registry__V1__ApplyResponse_Closure)
 typedef void (*Spanwire__Registry__V1__DiffRequest_Closure)
                  (const Spanwire__Registry__V1__DiffRequest *message,
                   void *closure_data);
+typedef void (*Spanwire__Registry__V1__Problem_Closure)
+                 (const Spanwire__Registry__V1__Problem *message,
+                  void *closure_data);
 typedef void (*Spanwire__Registry__V1__DiffResponse_Closure)
                  (const Spanwire__Registry__V1__DiffResponse *message,
+                  void *closure_data);
+typedef void (*Spanwire__Registry__V1__RollbackRequest_Closure)
+                 (const Spanwire__Registry__V1__RollbackRequest *message,
+                  void *closure_data);
+typedef void (*Spanwire__Registry__V1__ListRevisionsRequest_Closure)
+                 (const Spanwire__Registry__V1__ListRevisionsRequest *message,
+                  void *closure_data);
+typedef void (*Spanwire__Registry__V1__ListRevisionsResponse_Closure)
+                 (const Spanwire__Registry__V1__ListRevisionsResponse *message,
                   void *closure_data);
 typedef void (*Spanwire__Registry__V1__GetDefinitionRequest_Closure)
                  (const Spanwire__Registry__V1__GetDefinitionRequest *message,
@@ -631,14 +794,17 @@ typedef void (*Spanwire__Registry__V1__RegistryChange_Closure)
 
 /* --- descriptors --- */
 
-extern const ProtobufCEnumDescriptor    spanwire__registry__v1__definition_kind__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__registry__v1__definition__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__registry__v1__apply_request__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__registry__v1__change__descriptor;
 extern const ProtobufCEnumDescriptor    spanwire__registry__v1__change__action__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__registry__v1__apply_response__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__registry__v1__diff_request__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__registry__v1__problem__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__registry__v1__diff_response__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__registry__v1__rollback_request__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__registry__v1__list_revisions_request__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__registry__v1__list_revisions_response__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__registry__v1__get_definition_request__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__registry__v1__list_definitions_request__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__registry__v1__list_definitions_response__descriptor;
