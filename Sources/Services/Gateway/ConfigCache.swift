@@ -1,3 +1,5 @@
+import SpanwireDatabase
+import SpanwireEventLog
 import SpanwireRPC
 import SpanwireSchema
 import SpanwireServiceKit
@@ -7,7 +9,8 @@ import Synchronization
 ///
 /// The registry pushes its changes, and what they may concern is dropped. While nobody pushes, because the stream broke or never began,
 /// nothing is kept and every session asks the registry. So what is used was true when it was asked for, less the time that a push takes;
-/// and were a stream ever to stall without ending, `GatewayLimits.configLifetime` bounds how old an answer may be.
+/// and were a stream ever to stall without ending, `GatewayLimits.configLifetime` bounds how old an answer may be. A change that is made
+/// on this very node is seen in its commit, before it is acknowledged to anybody.
 final class ConfigCache: Sendable {
   fileprivate struct Key: Hashable {
     var tenant: String
@@ -86,6 +89,17 @@ final class ConfigCache: Sendable {
   private func drop(_ tenant: String) {
     state.withLock { state in state.clear { tenant == Caller.platformTenant || $0.tenant == tenant } }
   }
+}
+
+extension ConfigCache: CommitObserver {
+  private static let changeTypes = [RegistryApplied.eventType.rawValue, RegistryRolledBack.eventType.rawValue]
+
+  func committed(_ items: [any Sendable]) {
+    for case let event as LogEvent in items where Self.changeTypes.contains(event.header.type) { drop(event.header.tenant) }
+  }
+
+  /// What was committed last is not known by its events.
+  func recovered(_ snapshot: borrowing Snapshot) { state.withLock { $0.clear { _ in true } } }
 }
 
 extension ConfigCache.State {

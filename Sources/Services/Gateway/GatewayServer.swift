@@ -30,6 +30,7 @@ public final class GatewayServer: ProductRuntimeGatewayService {
 
   /// Begins to follow the ends of journeys, by which sessions move on, and the registry's changes.
   public func start() {
+    environment.database.observe(configs)
     follower.withLock {
       $0 = Task { [configs] in
         await CallContext.with(principal: .service(GatewayStep.producer)) { await configs.follow() }

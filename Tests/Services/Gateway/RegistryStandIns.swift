@@ -9,6 +9,8 @@ import SpanwireSchema
 import SpanwireServiceKit
 import Synchronization
 
+@testable import SpanwireGateway
+
 /// A registry of which the test decides when it changes, when it says so, and when it answers.
 final class StubRegistry: Sendable {
   private struct State {
@@ -118,6 +120,9 @@ final class RegistryWorld: Sendable {
     await database.close()
     try? FileManager.default.removeItem(at: folder)
   }
+
+  /// Lets a cache see what is committed, as it does on the registry's own node.
+  func observe(_ cache: ConfigCache) { database.observe(cache) }
 
   /// As the gateway asks, for a traveller.
   func asked<Result: Sendable>(_ body: @Sendable () async throws -> Result) async throws -> Result {
