@@ -134,14 +134,14 @@ extension GatewayServer {
 
   /// The journey that a step may be handed on to.
   ///
-  /// A session whose journey has just ended is not active any more, and a step repeated after a lost answer still has its outcome: the
-  /// journey runtime knows it, and takes no other. Only a journey that still runs under an ended session must not be walked on.
+  /// A session whose journey has ended is not active any more, and a step repeated after a lost answer still has its outcome: the journey
+  /// runtime knows it, and takes no other. Where the session ended under its journey, that ends first, lest it be walked on.
   private func journeyUnderWay(_ session: ProductRuntimeSession) async throws -> String {
     let journeyID = session.journeyInstanceID
-    if session.state != .active {
-      guard !journeyID.isEmpty,
-        try await clients.journeys.getJourney(GetJourneyRequest(journeyInstanceID: journeyID)).state.end != nil
-      else { throw session.refusal(of: .advanceJourney) }
+    guard !journeyID.isEmpty else { throw session.refusal(of: .advanceJourney) }
+    if session.state.phase.isTerminal {
+      let journey = try await clients.journeys.getJourney(GetJourneyRequest(journeyInstanceID: journeyID))
+      if journey.state.end == nil { try await settle(effect: GatewayStep.abortEffect(of: journeyID)) }
     }
     return journeyID
   }

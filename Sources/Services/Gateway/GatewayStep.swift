@@ -51,6 +51,9 @@ struct GatewayStep: Sendable {
     ).eventID
   }
 
+  /// The effect by which a journey ends with its session; a session ends once, so there is one.
+  static func abortEffect(of journeyID: String) -> String { "\(journeyID)-abort" }
+
   /// Writes a change: the session's row if it differs, its events, what it causes elsewhere.
   func write(_ change: SessionChange, in tx: borrowing Transaction) throws {
     if change.changesRow { try SessionStore.update(change.session, in: tx) }
@@ -61,7 +64,7 @@ struct GatewayStep: Sendable {
   func tell(_ change: SessionChange, in tx: borrowing Transaction) throws {
     for told in change.events { try tell(told.payload, change.session, task: told.agentTaskID, in: tx) }
     for case .abortJourney(let journeyID, let reason) in change.effects {
-      let id = "\(change.session.productRuntimeSessionID)-abort-\(change.session.revision)"
+      let id = Self.abortEffect(of: journeyID)
       try cause(
         JourneyRuntime.Methods.forceAbort,
         ForceAbortRequest(idempotencyKey: id, journeyInstanceID: journeyID, reason: reason, actor: caller.name), id: id,

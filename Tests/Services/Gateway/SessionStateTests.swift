@@ -33,13 +33,6 @@ struct StateCall: Sendable, CustomTestStringConvertible {
     StateCall(name: "start a journey", allowed: SessionCommand.startJourney(journeyInstanceID: "").allowed) {
       _ = try await $0.startJourney(StartSessionJourneyRequest(idempotencyKey: $1, productRuntimeSessionID: $1))
     },
-    StateCall(name: "advance the journey", allowed: SessionCommand.advanceJourney.allowed) {
-      _ = try await $0.advanceJourney(
-        AdvanceSessionJourneyRequest(idempotencyKey: $1, productRuntimeSessionID: $1, nodeID: "visit", step: .acknowledge(Acknowledge())))
-    },
-    StateCall(name: "abandon the journey", allowed: SessionCommand.advanceJourney.allowed) {
-      _ = try await $0.abandonJourney(AbandonSessionJourneyRequest(idempotencyKey: $1, productRuntimeSessionID: $1))
-    },
     StateCall(name: "ask an agent", allowed: SessionCommand.askAgent.allowed) { gateway, session in
       let request = AskAgentRequest(
         idempotencyKey: session, productRuntimeSessionID: session, task: AgentTaskSpec(agentType: "support", intent: "explain_limits"))
@@ -91,14 +84,43 @@ struct SessionStateTests {
     await world.stop()
   }
 
-  @Test("A step of an ended journey goes on to the journey runtime, which alone knows whether it was taken before")
-  func repeatedStep() async throws {
+  @Test("Steps are refused before there is a journey, and else handed on to the journey runtime, which knows those it took before")
+  func steps() async throws {
     let world = try await World()
-    try await world.put("PRS-1", .postJourney)
-    world.neighbours.change { $0.journey.state = .completed }
+    func step(_ session: String, _ key: String) async throws -> JourneyInstance {
+      let request = AdvanceSessionJourneyRequest(
+        idempotencyKey: key, productRuntimeSessionID: session, nodeID: "visit", step: .acknowledge(Acknowledge()))
+      return try await world.call { try await $0.advanceJourney(request) }
+    }
+    for phase in SessionPhase.allCases {
+      let id = "PRS-\(phase.rawValue)"
+      try await world.put(id, phase)
+      if phase != .active { world.neighbours.change { $0.journey.state = .completed } }
+      if [.created, .preflight, .ready].contains(phase) {
+        let refused = await #expect(throws: RPCError.self) { try await step(id, id) }
+        #expect(refused?.code == .failedPrecondition && refused?.reason == .sessionTransitionInvalid)
+        #expect(refused?.message == "advance_journey is not possible while \(phase.rawValue); it is while active")
+      } else {
+        #expect(try await step(id, id).journeyInstanceID == "JRN-1")
+        let abandon = AbandonSessionJourneyRequest(idempotencyKey: id, productRuntimeSessionID: id)
+        #expect(try await world.call { try await $0.abandonJourney(abandon) }.journeyInstanceID == "JRN-1")
+      }
+    }
+    await world.stop()
+  }
+
+  @Test("A step under a session that was cancelled is handed on only after the journey has ended with it")
+  func stepAfterCancel() async throws {
+    let world = try await World()
+    let id = try await world.onTheWay()
+    _ = try await world.control(.cancelSession(CancelSession(productRuntimeSessionID: id)))
     let step = AdvanceSessionJourneyRequest(
-      idempotencyKey: "K", productRuntimeSessionID: "PRS-1", nodeID: "visit", step: .acknowledge(Acknowledge()))
-    #expect(try await world.call { try await $0.advanceJourney(step) }.state == .completed)
+      idempotencyKey: "step", productRuntimeSessionID: id, nodeID: "visit", step: .acknowledge(Acknowledge()))
+    _ = try await world.call { try await $0.advanceJourney(step) }
+    #expect(
+      world.neighbours.change { $0.calls.suffix(2).map(\.method) } == [
+        JourneyRuntime.Methods.forceAbort.path, JourneyRuntime.Methods.advanceJourney.path,
+      ])
     await world.stop()
   }
 

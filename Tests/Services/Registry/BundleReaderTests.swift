@@ -40,6 +40,41 @@ struct BundleReaderTests {
     #expect(profile.kind == .quality(QualityProfile(minExperienceScore: 0.3)))
   }
 
+  @Test("where JSON is free, in a flag's values and targeting, a plain number is a number and a quoted one a text")
+  func freeJSON() throws {
+    let read = BundleReader.read(
+      yaml: """
+        flags:
+          - flag_key: size
+            variants: {small: 1, big: 2.5e3, zip: "1010", code: 007, version: 1.2.3, "on": true}
+            default_variant: "1"
+            targeting: {if: [{">=": [{var: age}, 18]}, big, small]}
+        """)
+    #expect(read.problems.isEmpty)
+    guard case .flag(let flag) = read.definitions[0].value else {
+      Issue.record("not a flag")
+      return
+    }
+    let kinds = Dictionary(flag.variants.map { ($0.key, $0.value.kind) }) { first, _ in first }
+    #expect(kinds["small"] == .numberValue(1) && kinds["big"] == .numberValue(2_500))
+    #expect(kinds["zip"] == .stringValue("1010") && kinds["code"] == .stringValue("007") && kinds["version"] == .stringValue("1.2.3"))
+    #expect(kinds["on"] == .boolValue(true) && flag.defaultVariant == "1")
+    #expect(try flag.targeting?.jsonString() == #"{"if":[{">=":[{"var":"age"},18]},"big","small"]}"#)
+  }
+
+  @Test(
+    "what is to be removed is named by kind and id",
+    arguments: [
+      ("removals: [{kind: vendor, id: V-1}]", []), ("removals: ", []), ("removals: all", ["removals"]),
+      (
+        "removals: [V-1, {kind: vendor, id: V-1, why: old}, {id: V-1}, {kind: vendors, id: V-1}]",
+        ["removals[0]", "removals[1]", "removals[2].kind", "removals[3].kind"]
+      ),
+    ])
+  func removals(yaml: String, mistakes: [String]) {
+    #expect(BundleReader.read(yaml: yaml).problems.map(\.path) == mistakes)
+  }
+
   @Test("every mistake is told with its path and line, and none hides another")
   func mistakes() {
     let read = BundleReader.read(
