@@ -54,7 +54,7 @@ struct ByHandTests {
       Step("registry", "apply", Self.sample, "--dry-run", says: ["not applied"]),
       Step("registry", "apply", Self.sample, "--reason", "the beginning", says: ["revision 1", "warning: "]),
       Step("registry", "apply", "Samples/platform.yaml", by: platform, says: ["+ role platform_admin", "revision 1"]),
-      Step("registry", "apply", broken, code: 65, says: ["broken.yaml:9: markets[0].time_zone", "grants[0].quantity", "2 mistakes"]),
+      Step("registry", "apply", broken, code: 65, says: ["broken.yaml:9: markets[0].time_zone", "grants[0].quantity", "3 mistakes"]),
       Step("registry", "check", broken, "--json", code: 65, says: ["\"path\":\"markets[0].time_zone\""]),
       Step("registry", "apply", renamed, says: ["~ vendor VND-DEMEL (name)", "76 unchanged", "revision 2"]),
       Step("registry", "get", "vendor", "VND-DEMEL", says: ["Demel am Kohlmarkt"]),

@@ -110,7 +110,7 @@ extension World {
     try await put(
       ProductRuntimeSession(
         productRuntimeSessionID: id, tenantID: "vienna", productID: "PRD-PASS", productVersionID: "PRDV-PASS-1", marketCode: "AT-VIE",
-        userID: "USR-1", state: phase.contract, runtimeSnapshotRef: "SNAP-1", journeyInstanceID: early.contains(phase) ? "" : "JRN-1",
+        userID: "USR-1", state: phase.contract, runtimeSnapshotRef: "SNAP-1", journeyInstanceID: early.contains(phase) ? "" : "JRN-\(id)",
         revision: 1))
   }
 
