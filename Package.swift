@@ -163,6 +163,8 @@ let platform: [Target] = [
     ]),
   .executableTarget(name: "spanwire", dependencies: ["SpanwirePlatform", commandLine], path: "Sources/Apps/spanwire"),
   .executableTarget(name: "spanwire-routes", dependencies: ["SpanwireCityGraph", yaml], path: "Benchmarks/Routes"),
+  .executableTarget(
+    name: "spanwire-events", dependencies: ["SpanwireRPCOverHTTP2", "SpanwireEventLoop", "SpanwireSchema"], path: "Benchmarks/Events"),
 
   // Tests
   tests("Apps/Platform", ["SpanwireRPCOverHTTP2"]),

@@ -197,6 +197,51 @@ static inline const ProtobufCMessageDescriptor *spanwire__events__v1__list_event
 static inline const ProtobufCMessageDescriptor *spanwire__events__v1__list_events_response__table(void) {
   return &spanwire__events__v1__list_events_response__descriptor;
 }
+static inline const ProtobufCMessageDescriptor *spanwire__events__v1__event_consumer__table(void) {
+  return &spanwire__events__v1__event_consumer__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__events__v1__acknowledge_events_request__table(void) {
+  return &spanwire__events__v1__acknowledge_events_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__events__v1__list_event_consumers_request__table(void) {
+  return &spanwire__events__v1__list_event_consumers_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__events__v1__list_event_consumers_response__table(void) {
+  return &spanwire__events__v1__list_event_consumers_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__events__v1__delete_event_consumer_request__table(void) {
+  return &spanwire__events__v1__delete_event_consumer_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__events__v1__delete_event_consumer_response__table(void) {
+  return &spanwire__events__v1__delete_event_consumer_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__events__v1__replay_events_request__table(void) {
+  return &spanwire__events__v1__replay_events_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__events__v1__replay_events_response__table(void) {
+  return &spanwire__events__v1__replay_events_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__events__v1__compact_events_request__table(void) {
+  return &spanwire__events__v1__compact_events_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__events__v1__compact_events_response__table(void) {
+  return &spanwire__events__v1__compact_events_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__events__v1__effect_info__table(void) {
+  return &spanwire__events__v1__effect_info__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__events__v1__list_effects_request__table(void) {
+  return &spanwire__events__v1__list_effects_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__events__v1__list_effects_response__table(void) {
+  return &spanwire__events__v1__list_effects_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__events__v1__decide_effect_request__table(void) {
+  return &spanwire__events__v1__decide_effect_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__events__v1__decide_effect_response__table(void) {
+  return &spanwire__events__v1__decide_effect_response__descriptor;
+}
 static inline const ProtobufCMessageDescriptor *spanwire__events__v1__list_event_types_request__table(void) {
   return &spanwire__events__v1__list_event_types_request__descriptor;
 }

@@ -47,7 +47,8 @@ public final class Platform: Sendable {
     let database = try await SQLiteDatabase.open(path: options.dataFolder + "/spanwire.db", migrations: PlatformServices.migrations)
     let spans = try await SQLiteDatabase.open(
       path: options.dataFolder + "/spans.db", durability: .normal, migrations: [CollectorServer.migrations])
-    let services = try await PlatformServices(database: database, spans: spans, clock: options.clock)
+    let services = try await PlatformServices(
+      database: database, spans: spans, clock: options.clock, retention: options.retention, isSandbox: options.isSandbox)
 
     let served = services.routes.map(\.descriptor)
     let health = HealthService(services: served)

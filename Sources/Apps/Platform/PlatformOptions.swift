@@ -1,3 +1,4 @@
+import SpanwireEventLog
 import SpanwireServiceKit
 
 /// How a platform is put together: where its data lies, where it listens, what it trusts.
@@ -17,12 +18,16 @@ public struct PlatformOptions: Sendable {
   public var callsPerSecond: Double?
   /// Admits development tokens. Such a server listens on loopback only.
   public var isDevelopment: Bool
+  /// A place for analysis and simulation: events may be replayed there.
+  public var isSandbox: Bool
+  /// How long events are kept that are not business.
+  public var retention: RetentionPeriods
   public var clock: any WallClock
 
   public init(
     dataFolder: String, listen: String, certificateFile: String? = nil, keyFile: String? = nil, clientAuthoritiesFile: String? = nil,
     requiresClientCertificate: Bool = false, callsPerSecond: Double? = nil, isDevelopment: Bool = false,
-    clock: any WallClock = SystemClock()
+    isSandbox: Bool = false, retention: RetentionPeriods = RetentionPeriods(), clock: any WallClock = SystemClock()
   ) {
     self.dataFolder = dataFolder
     self.listen = listen
@@ -32,6 +37,8 @@ public struct PlatformOptions: Sendable {
     self.requiresClientCertificate = requiresClientCertificate
     self.callsPerSecond = callsPerSecond
     self.isDevelopment = isDevelopment
+    self.isSandbox = isSandbox
+    self.retention = retention
     self.clock = clock
   }
 }

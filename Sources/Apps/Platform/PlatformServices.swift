@@ -32,6 +32,7 @@ package final class PlatformServices: Sendable {
   private let registry: RegistryServer
   private let city: CityGraphServer
   private let collector: CollectorServer
+  private let retention: RetentionPeriods
   private let background = Mutex<[Task<Void, Never>]>([])
 
   package static let migrations: [Migrations] =
@@ -44,9 +45,11 @@ package final class PlatformServices: Sendable {
   ///   - loops: those that serve subscribers.
   ///   - random: where ids and the pauses between attempts get their chance from.
   package init(
-    database: any Database, spans: any Database, clock: any WallClock, loops: EventLoopGroup = .shared,
+    database: any Database, spans: any Database, clock: any WallClock, retention: RetentionPeriods = RetentionPeriods(),
+    isSandbox: Bool = false, loops: EventLoopGroup = .shared,
     random: @escaping @Sendable () -> UInt64 = { UInt64.random(in: .min ... .max) }
   ) async throws {
+    self.retention = retention
     let local = local
     let log = EventLog(database: database, loops: loops)
     let clock = FlooredClock(clock, notBefore: try await Self.lastMoment(of: log))
@@ -107,10 +110,10 @@ package final class PlatformServices: Sendable {
     effects.onOutcome(of: EntitlementsServer.effectOwner, entitlements.effectOutcome)
 
     let events = EventsServer(
-      log: log,
+      environment: environment,
       checks: [
         registry.verify, gateway.verify, journeys.verify, orchestrator.verify, entitlements.verify, city.verify,
-      ])
+      ], retention: retention, isSandbox: isSandbox)
 
     routes = [
       ProductRuntimeGateway.routes(gateway),
@@ -130,7 +133,7 @@ package final class PlatformServices: Sendable {
   /// When the last event of the log happened; the beginning of time when there is none.
   private static func lastMoment(of log: EventLog) async throws -> Int64 {
     let everything = LogFilter(tenant: nil)
-    let head = try await log.list(everything, after: .now, limit: 1).through
+    let head = try await log.head()
     guard head > 0, let last = try await log.list(everything, after: .after(head - 1), limit: 1).events.first else { return 0 }
     return try last.decoded().occurredAt?.nanosecondsSinceEpoch ?? 0
   }
@@ -161,18 +164,19 @@ package final class PlatformServices: Sendable {
   func keepHouse() {
     background.withLock {
       $0.append(Task { [collector] in await collector.run() })
-      $0.append(Task { [environment] in await Self.forget(environment) })
+      $0.append(Task { [environment, retention] in await Self.forget(environment, retention) })
     }
   }
 
-  /// Forgets, every hour, what is kept for a day: outcomes by idempotency key, and those of effects.
-  private static func forget(_ environment: ServiceEnvironment) async {
+  /// Forgets, every hour, what is kept for a day, outcomes by idempotency key and those of effects, and events past their retention.
+  private static func forget(_ environment: ServiceEnvironment, _ retention: RetentionPeriods) async {
     while !Task.isCancelled {
       try? await Task.sleep(for: .seconds(3_600))
       if Task.isCancelled { return }
       // What is not forgotten now is forgotten an hour later.
       _ = try? await Idempotency.purge(environment.database, now: environment.clock.now)
       try? await environment.effects.purge()
+      _ = try? await environment.log.compact(retention, now: environment.clock.now)
     }
   }
 

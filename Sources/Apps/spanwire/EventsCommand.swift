@@ -4,19 +4,14 @@ import SpanwireSchema
 
 struct EventsCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "events", abstract: "Read the event log.", subcommands: [EventsTail.self, EventsTypes.self],
-    defaultSubcommand: EventsTail.self)
+    commandName: "events", abstract: "Read the event log, and keep it.",
+    subcommands: [
+      EventsTail.self, EventsExport.self, EventsTypes.self, EventsConsumers.self, EventsReplay.self, EventsListen.self, EventsCompact.self,
+    ], defaultSubcommand: EventsTail.self)
 }
 
-struct EventsTail: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(
-    commandName: "tail", abstract: "Follow the events, from a cursor or from now on.",
-    discussion: """
-      Without --cursor and --from-start it begins with the next event. Every line begins with the event's position, which is the \
-      cursor to resume after. With --until-end it stops at the log's present end.
-      """)
-
-  @OptionGroup var connection: ConnectionOptions
+/// Which events a command is about.
+struct EventFilterOptions: ParsableArguments {
   @Option(name: .customLong("type"), help: "Only types that match this glob, such as 'journey.*'; may be given several times.")
   var types: [String] = []
   @Option(help: "Only this session.") var session: String = ""
@@ -24,12 +19,6 @@ struct EventsTail: AsyncParsableCommand {
   @Option(help: "Only this trace, 32 hex digits.") var trace: String = ""
   @Option(name: .customLong("lane"), help: "Only this lane: control, data or telemetry; may be given several times.") var lanes: [String] =
     []
-  @Option(help: "Resume after this position.") var cursor: String = ""
-  @Flag(help: "Begin with the first event there is.") var fromStart = false
-  @Flag(help: "Stop at the log's present end.") var untilEnd = false
-  @Flag(help: "Shed events rather than fall behind; losses are told.") var live = false
-  @Option(help: "Stop after so many events.") var limit: Int?
-  @Flag(help: "Print JSON, one envelope a line.") var json = false
 
   func filter() throws -> EventFilter {
     let traceID: [UInt8]
@@ -52,13 +41,39 @@ struct EventsTail: AsyncParsableCommand {
   }
 
   mutating func validate() throws { _ = try filter() }
+}
+
+struct EventsTail: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "tail", abstract: "Follow the events, from a cursor or from now on.",
+    discussion: """
+      Without --cursor and --from-start it begins with the next event. Every line begins with the event's position, which is the \
+      cursor to resume after. With --until-end it stops at the log's present end. With --consumer the server keeps the place: the \
+      command begins after what was acknowledged under that name, and acknowledges every event that it has printed.
+      """)
+
+  @OptionGroup var connection: ConnectionOptions
+  @OptionGroup var wanted: EventFilterOptions
+  @Option(help: "Resume after this position.") var cursor: String = ""
+  @Flag(help: "Begin with the first event there is.") var fromStart = false
+  @Flag(help: "Stop at the log's present end.") var untilEnd = false
+  @Flag(help: "Shed events rather than fall behind; losses are told.") var live = false
+  @Option(help: "Go on where this named consumer is, and move it along.") var consumer: String = ""
+  @Option(help: "Stop after so many events.") var limit: Int?
+  @Flag(help: "Print JSON, one envelope a line.") var json = false
+
+  mutating func validate() throws {
+    if !consumer.isEmpty, !cursor.isEmpty || fromStart {
+      throw ValidationError("--consumer knows where to begin: no --cursor, no --from-start")
+    }
+  }
 
   func run() async throws {
     lineBuffered()
     try await reportingFailures {
       let events = EventsClient(try await connection.channel())
-      var request = SubscribeRequest(filter: try filter(), cursor: cursor)
-      request.fromNow = cursor.isEmpty && !fromStart
+      var request = SubscribeRequest(filter: try wanted.filter(), cursor: cursor, consumer: consumer)
+      request.fromNow = cursor.isEmpty && !fromStart && consumer.isEmpty
       request.mode = live ? .live : .complete
       request.untilEnd = untilEnd
       var seen = 0
@@ -67,14 +82,23 @@ struct EventsTail: AsyncParsableCommand {
         case .event(let event):
           if json { try printJSON(event) } else { print(line(of: event)) }
           seen += 1
-          if let limit, seen >= limit { return }
+          let isLast = limit.map { seen >= $0 } ?? false
+          // Whoever is cut off sees a few events again rather than never.
+          if !consumer.isEmpty, isLast || seen.isMultiple(of: 100) { try await acknowledge(event.logPosition, events) }
+          if isLast { return }
         case .discontinuity(let gap):
           print("… lost \(gap.count) events of lane \(gap.lane), \(gap.firstPosition) to \(gap.lastPosition)")
-        case .heartbeat, nil:
+        case .heartbeat(let heartbeat):
+          if !consumer.isEmpty { try await acknowledge(heartbeat.cursor, events) }
+        case nil:
           continue
         }
       }
     }
+  }
+
+  private func acknowledge(_ cursor: String, _ events: EventsClient) async throws {
+    _ = try await events.acknowledgeEvents(AcknowledgeEventsRequest(consumer: consumer, cursor: cursor))
   }
 }
 

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import SpanwireEventLog
 import SpanwireEventLoop
 import SpanwirePlatform
 import SpanwireServiceKit
@@ -23,6 +24,10 @@ struct Serve: AsyncParsableCommand {
   @Option(name: .customLong("rate-limit"), help: "Calls a second that one caller may make in the long run; twice as many at once.")
   var callsPerSecond: Double?
   @Flag(help: "Admit development tokens; listens on loopback only.") var dev = false
+  @Flag(help: "A place for analysis and simulation: events may be replayed here.") var sandbox = false
+  @Option(name: .customLong("keep-operational"), help: "Days that operational events are kept; business events are kept for ever.")
+  var keepOperational: Double = 90
+  @Option(name: .customLong("keep-transient"), help: "Days that transient events are kept.") var keepTransient: Double = 7
   @Option(help: "Let the platform's clock begin at this moment, in RFC 3339.") var clock: String?
   @Option(help: "Seconds that running calls have to finish when it stops.") var grace: Double = 10
 
@@ -40,8 +45,14 @@ struct Serve: AsyncParsableCommand {
       throw ValidationError("--tls-require-client-cert needs --tls-client-ca")
     }
     if let callsPerSecond, !(callsPerSecond > 0) { throw ValidationError("--rate-limit must be more than 0") }
+    for days in [keepOperational, keepTransient] where !(0...36_500).contains(days) {
+      throw ValidationError("--keep-operational and --keep-transient take days, from 0 to 36500")
+    }
+    if keepTransient > keepOperational { throw ValidationError("transient events are kept no longer than operational ones") }
     if grace < 0 { throw ValidationError("--grace must not be negative") }
   }
+
+  private func days(_ count: Double) -> Duration { .seconds(Int64(count * 86_400)) }
 
   func run() async throws {
     lineBuffered()
@@ -56,6 +67,7 @@ struct Serve: AsyncParsableCommand {
         PlatformOptions(
           dataFolder: data, listen: listen, certificateFile: tlsCertificate, keyFile: tlsKey, clientAuthoritiesFile: tlsClientAuthorities,
           requiresClientCertificate: tlsRequiresClientCertificate, callsPerSecond: callsPerSecond, isDevelopment: dev,
+          isSandbox: sandbox, retention: RetentionPeriods(operational: days(keepOperational), transient: days(keepTransient)),
           clock: try chosenClock()))
       let watch = CertificateWatch([tlsCertificate, tlsKey, tlsClientAuthorities].compactMap { $0 }) { try platform.reloadCertificates() }
       print("listening on \(platform.address)\(dev ? " (development tokens are admitted)" : "")")

@@ -17,8 +17,8 @@ struct SpanwireCommand: AsyncParsableCommand {
       1 a check that was asked for did not hold.
       """,
     subcommands: [
-      Serve.self, Demo.self, CallCommand.self, EventsCommand.self, SessionsCommand.self, JourneysCommand.self, TraceCommand.self,
-      RegistryCommand.self, PlacesCommand.self, RoutesCommand.self, VerifyCommand.self,
+      Serve.self, Demo.self, CallCommand.self, EventsCommand.self, EffectsCommand.self, SessionsCommand.self, JourneysCommand.self,
+      TraceCommand.self, RegistryCommand.self, PlacesCommand.self, RoutesCommand.self, VerifyCommand.self,
     ])
 
   static func main() async {

@@ -6,7 +6,7 @@ import SpanwireProtobuf
 public let spanwireErrorsV1ReasonsFile: GeneratedFile = GeneratedFile(
   name: "spanwire/errors/v1/reasons.proto",
   base64: """
-    CiBzcGFud2lyZS9lcnJvcnMvdjEvcmVhc29ucy5wcm90bxISc3BhbndpcmUuZXJyb3JzLnYxKroLCgZSZWFzb24SFgoSUkVBU09OX1VOU1BFQ0lGSUVEEAAS\
+    CiBzcGFud2lyZS9lcnJvcnMvdjEvcmVhc29ucy5wcm90bxISc3BhbndpcmUuZXJyb3JzLnYxKpIMCgZSZWFzb24SFgoSUkVBU09OX1VOU1BFQ0lGSUVEEAAS\
     GgoWUkVBU09OX1VOQVVUSEVOVElDQVRFRBABEh0KGVJFQVNPTl9NRVRIT0RfTk9UX0VYUE9TRUQQAhIaChZSRUFTT05fQUdFTlRfRk9SQklEREVOEAMSGAoU\
     UkVBU09OX1BPTElDWV9ERU5JRUQQBBIaChZSRUFTT05fVEVOQU5UX01JU01BVENIEAUSGQoVUkVBU09OX0lOVkFMSURfRklFTERTEBQSIQodUkVBU09OX0lE\
     RU1QT1RFTkNZX0tFWV9SRVVTRUQQFRIdChlSRUFTT05fUEFHRV9UT0tFTl9JTlZBTElEEBYSGQoVUkVBU09OX0NVUlNPUl9UT09fT0xEEBcSFQoRUkVBU09O\
@@ -22,8 +22,9 @@ public let spanwireErrorsV1ReasonsFile: GeneratedFile = GeneratedFile(
     Tl9TRVJWSUNFX1BPSU5UX05PVF9GT1VORBB4EhYKElJFQVNPTl9OT1RfQ09WRVJFRBB5EhMKD1JFQVNPTl9OT19ST1VURRB6EhwKGFJFQVNPTl9DQVBBQ0lU\
     WV9FWENFRURFRBB7EiAKHFJFQVNPTl9SRVNFUlZBVElPTl9OT1RfRk9VTkQQfBIbChdSRUFTT05fTUFSS0VUX05PVF9GT1VORBB9EiAKG1JFQVNPTl9BR0VO\
     VF9UQVNLX05PVF9GT1VORBCMARIZChRSRUFTT05fQUdFTlRfVU5LTk9XThCNARIgChtSRUFTT05fQUdFTlRfSU5URU5UX1VOS05PV04QjgESGgoVUkVBU09O\
-    X0VWRU5UX1JFSkVDVEVEEKABEhsKFlJFQVNPTl9UUkFDRV9OT1RfRk9VTkQQoQESIgodUkVBU09OX1JFUExBWV9PVVRTSURFX1NBTkRCT1gQogFCA7oCAGIG\
-    cHJvdG8z
+    X0VWRU5UX1JFSkVDVEVEEKABEhsKFlJFQVNPTl9UUkFDRV9OT1RfRk9VTkQQoQESIgodUkVBU09OX1JFUExBWV9PVVRTSURFX1NBTkRCT1gQogESGwoWUkVB\
+    U09OX0VGRkVDVF9HSVZFTl9VUBCjARIcChdSRUFTT05fRUZGRUNUX05PVF9GT1VORBCkARIbChZSRUFTT05fQ0hBTk5FTF9VTkhFQVJEEKUBQgO6AgBiBnBy\
+    b3RvMw==
     """)
 
 /// Why a service refused, sent as google.rpc.ErrorInfo: reason is the value's name without its prefix, domain is "spanwire".
@@ -86,6 +87,9 @@ public enum Reason: MessageEnum, CaseIterable {
   case eventRejected
   case traceNotFound
   case replayOutsideSandbox
+  case effectGivenUp
+  case effectNotFound
+  case channelUnheard
   /// A number that this build has no name for.
   case unrecognized(Int32)
 
@@ -139,6 +143,9 @@ public enum Reason: MessageEnum, CaseIterable {
     case 160: self = .eventRejected
     case 161: self = .traceNotFound
     case 162: self = .replayOutsideSandbox
+    case 163: self = .effectGivenUp
+    case 164: self = .effectNotFound
+    case 165: self = .channelUnheard
     default: self = .unrecognized(rawValue)
     }
   }
@@ -193,11 +200,14 @@ public enum Reason: MessageEnum, CaseIterable {
     case .eventRejected: 160
     case .traceNotFound: 161
     case .replayOutsideSandbox: 162
+    case .effectGivenUp: 163
+    case .effectNotFound: 164
+    case .channelUnheard: 165
     case .unrecognized(let number): number
     }
   }
 
   /// Every value that has a name.
-  public static let allCases: [Self] = [.unspecified, .unauthenticated, .methodNotExposed, .agentForbidden, .policyDenied, .tenantMismatch, .invalidFields, .idempotencyKeyReused, .pageTokenInvalid, .cursorTooOld, .queueFull, .outcomeUnknown, .sessionNotFound, .sessionTransitionInvalid, .preflightFailed, .proposalNotFound, .proposalExpired, .proposalAlreadyDecided, .proposalInvalid, .entitlementMissing, .definitionNotFound, .bundleInvalid, .versionImmutable, .snapshotNotFound, .marketNotAdmitted, .journeyNotFound, .journeyTransitionInvalid, .nodeNotFound, .nodeTransitionInvalid, .servicePointBlocked, .entitlementNotFound, .balanceInsufficient, .entitlementExpired, .tokenUnknown, .settlementNotFound, .vendorUnknown, .servicePointNotFound, .notCovered, .noRoute, .capacityExceeded, .reservationNotFound, .marketNotFound, .agentTaskNotFound, .agentUnknown, .agentIntentUnknown, .eventRejected, .traceNotFound, .replayOutsideSandbox]
+  public static let allCases: [Self] = [.unspecified, .unauthenticated, .methodNotExposed, .agentForbidden, .policyDenied, .tenantMismatch, .invalidFields, .idempotencyKeyReused, .pageTokenInvalid, .cursorTooOld, .queueFull, .outcomeUnknown, .sessionNotFound, .sessionTransitionInvalid, .preflightFailed, .proposalNotFound, .proposalExpired, .proposalAlreadyDecided, .proposalInvalid, .entitlementMissing, .definitionNotFound, .bundleInvalid, .versionImmutable, .snapshotNotFound, .marketNotAdmitted, .journeyNotFound, .journeyTransitionInvalid, .nodeNotFound, .nodeTransitionInvalid, .servicePointBlocked, .entitlementNotFound, .balanceInsufficient, .entitlementExpired, .tokenUnknown, .settlementNotFound, .vendorUnknown, .servicePointNotFound, .notCovered, .noRoute, .capacityExceeded, .reservationNotFound, .marketNotFound, .agentTaskNotFound, .agentUnknown, .agentIntentUnknown, .eventRejected, .traceNotFound, .replayOutsideSandbox, .effectGivenUp, .effectNotFound, .channelUnheard]
 }
 

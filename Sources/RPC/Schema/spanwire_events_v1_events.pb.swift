@@ -10,44 +10,75 @@ public let spanwireEventsV1EventsFile: GeneratedFile = GeneratedFile(
   name: "spanwire/events/v1/events.proto",
   base64: """
     Ch9zcGFud2lyZS9ldmVudHMvdjEvZXZlbnRzLnByb3RvEhJzcGFud2lyZS5ldmVudHMudjEaGWdvb2dsZS9wcm90b2J1Zi9hbnkucHJvdG8aH2dvb2dsZS9w\
-    cm90b2J1Zi90aW1lc3RhbXAucHJvdG8aIXNwYW53aXJlL29wdGlvbnMvdjEvb3B0aW9ucy5wcm90byL4BgoNRXZlbnRFbnZlbG9wZRIZCghldmVudF9pZBgB\
-    IAEoCVIHZXZlbnRJZBISCgR0eXBlGAIgASgJUgR0eXBlEiUKDnNjaGVtYV92ZXJzaW9uGAMgASgNUg1zY2hlbWFWZXJzaW9uEjsKC29jY3VycmVkX2F0GAQg\
-    ASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIKb2NjdXJyZWRBdBIbCgl0ZW5hbnRfaWQYBSABKAlSCHRlbmFudElkEhUKBm9yZ19pZBgGIAEoCVIF\
-    b3JnSWQSLAoScHJvZHVjdF92ZXJzaW9uX2lkGAcgASgJUhBwcm9kdWN0VmVyc2lvbklkEh8KC21hcmtldF9jb2RlGAggASgJUgptYXJrZXRDb2RlEjsKGnBy\
-    b2R1Y3RfcnVudGltZV9zZXNzaW9uX2lkGAkgASgJUhdwcm9kdWN0UnVudGltZVNlc3Npb25JZBIuChNqb3VybmV5X2luc3RhbmNlX2lkGAogASgJUhFqb3Vy\
-    bmV5SW5zdGFuY2VJZBIXCgd0dXJuX2lkGAsgASgJUgZ0dXJuSWQSIQoMZXhlY3V0aW9uX2lkGAwgASgJUgtleGVjdXRpb25JZBIiCg1hZ2VudF90YXNrX2lk\
-    GA0gASgJUgthZ2VudFRhc2tJZBInCg9zdHJlYW1fc2VxdWVuY2UYDiABKARSDnN0cmVhbVNlcXVlbmNlEiEKDGxvZ19wb3NpdGlvbhgPIAEoCVILbG9nUG9z\
-    aXRpb24SLQoEbGFuZRgQIAEoDjIZLnNwYW53aXJlLm9wdGlvbnMudjEuTGFuZVIEbGFuZRIfCgtsZWFzZV9lcG9jaBgRIAEoBFIKbGVhc2VFcG9jaBIZCgh0\
-    cmFjZV9pZBgSIAEoDFIHdHJhY2VJZBIXCgdzcGFuX2lkGBMgASgMUgZzcGFuSWQSJAoOcGFyZW50X3NwYW5faWQYFCABKAxSDHBhcmVudFNwYW5JZBIhCgxj\
-    YXVzYXRpb25faWQYFSABKAlSC2NhdXNhdGlvbklkEh8KC3JlcGxheV9vbmx5GBYgASgIUgpyZXBsYXlPbmx5EhoKCHByb2R1Y2VyGBcgASgJUghwcm9kdWNl\
-    chIuCgdwYXlsb2FkGBggASgLMhQuZ29vZ2xlLnByb3RvYnVmLkFueVIHcGF5bG9hZCL5AQoLRXZlbnRGaWx0ZXISFAoFdHlwZXMYASADKAlSBXR5cGVzEjsK\
-    GnByb2R1Y3RfcnVudGltZV9zZXNzaW9uX2lkGAIgASgJUhdwcm9kdWN0UnVudGltZVNlc3Npb25JZBIuChNqb3VybmV5X2luc3RhbmNlX2lkGAMgASgJUhFq\
-    b3VybmV5SW5zdGFuY2VJZBIZCgh0cmFjZV9pZBgEIAEoDFIHdHJhY2VJZBIvCgVsYW5lcxgFIAMoDjIZLnNwYW53aXJlLm9wdGlvbnMudjEuTGFuZVIFbGFu\
-    ZXMSGwoJdGVuYW50X2lkGAYgASgJUgh0ZW5hbnRJZCKaAgoQU3Vic2NyaWJlUmVxdWVzdBI3CgZmaWx0ZXIYASABKAsyHy5zcGFud2lyZS5ldmVudHMudjEu\
-    RXZlbnRGaWx0ZXJSBmZpbHRlchIWCgZjdXJzb3IYAiABKAlSBmN1cnNvchIZCghmcm9tX25vdxgDIAEoCFIHZnJvbU5vdxI9CgRtb2RlGAQgASgOMikuc3Bh\
-    bndpcmUuZXZlbnRzLnYxLlN1YnNjcmliZVJlcXVlc3QuTW9kZVIEbW9kZRIbCgl1bnRpbF9lbmQYBSABKAhSCHVudGlsRW5kIj4KBE1vZGUSFAoQTU9ERV9V\
-    TlNQRUNJRklFRBAAEhEKDU1PREVfQ09NUExFVEUQARINCglNT0RFX0xJVkUQAiLgAQoRU3Vic2NyaWJlUmVzcG9uc2USOQoFZXZlbnQYASABKAsyIS5zcGFu\
-    d2lyZS5ldmVudHMudjEuRXZlbnRFbnZlbG9wZUgAUgVldmVudBJJCg1kaXNjb250aW51aXR5GAIgASgLMiEuc3BhbndpcmUuZXZlbnRzLnYxLkRpc2NvbnRp\
-    bnVpdHlIAFINZGlzY29udGludWl0eRI9CgloZWFydGJlYXQYAyABKAsyHS5zcGFud2lyZS5ldmVudHMudjEuSGVhcnRiZWF0SABSCWhlYXJ0YmVhdEIGCgRp\
-    dGVtIqABCg1EaXNjb250aW51aXR5Ei0KBGxhbmUYASABKA4yGS5zcGFud2lyZS5vcHRpb25zLnYxLkxhbmVSBGxhbmUSFAoFY291bnQYAiABKARSBWNvdW50\
-    EiUKDmZpcnN0X3Bvc2l0aW9uGAMgASgJUg1maXJzdFBvc2l0aW9uEiMKDWxhc3RfcG9zaXRpb24YBCABKAlSDGxhc3RQb3NpdGlvbiI3CglIZWFydGJlYXQS\
-    FgoGY3Vyc29yGAEgASgJUgZjdXJzb3ISEgoEbGl2ZRgCIAEoCFIEbGl2ZSKBAQoRTGlzdEV2ZW50c1JlcXVlc3QSNwoGZmlsdGVyGAEgASgLMh8uc3Bhbndp\
-    cmUuZXZlbnRzLnYxLkV2ZW50RmlsdGVyUgZmaWx0ZXISFgoGY3Vyc29yGAIgASgJUgZjdXJzb3ISGwoJcGFnZV9zaXplGAMgASgNUghwYWdlU2l6ZSKHAQoS\
-    TGlzdEV2ZW50c1Jlc3BvbnNlEjkKBmV2ZW50cxgBIAMoCzIhLnNwYW53aXJlLmV2ZW50cy52MS5FdmVudEVudmVsb3BlUgZldmVudHMSHwoLbmV4dF9jdXJz\
-    b3IYAiABKAlSCm5leHRDdXJzb3ISFQoGYXRfZW5kGAMgASgIUgVhdEVuZCIXChVMaXN0RXZlbnRUeXBlc1JlcXVlc3QikgIKDUV2ZW50VHlwZUluZm8SEgoE\
-    dHlwZRgBIAEoCVIEdHlwZRIhCgxtZXNzYWdlX3R5cGUYAiABKAlSC21lc3NhZ2VUeXBlEi0KBGxhbmUYAyABKA4yGS5zcGFud2lyZS5vcHRpb25zLnYxLkxh\
-    bmVSBGxhbmUSPAoJcmV0ZW50aW9uGAQgASgOMh4uc3BhbndpcmUub3B0aW9ucy52MS5SZXRlbnRpb25SCXJldGVudGlvbhIaCghyZXF1aXJlcxgFIAMoCVII\
-    cmVxdWlyZXMSJQoOc2NoZW1hX3ZlcnNpb24YBiABKA1SDXNjaGVtYVZlcnNpb24SGgoIcmVzZXJ2ZWQYByABKAhSCHJlc2VydmVkIlEKFkxpc3RFdmVudFR5\
-    cGVzUmVzcG9uc2USNwoFdHlwZXMYASADKAsyIS5zcGFud2lyZS5ldmVudHMudjEuRXZlbnRUeXBlSW5mb1IFdHlwZXMiDwoNVmVyaWZ5UmVxdWVzdCKVAQoO\
-    VmVyaWZ5UmVzcG9uc2USFAoFY2hlY2sYASABKAlSBWNoZWNrEg4KAm9rGAIgASgIUgJvaxIaCghleGFtaW5lZBgDIAEoBFIIZXhhbWluZWQSGgoIZmluZGlu\
-    Z3MYBCADKAlSCGZpbmRpbmdzEiUKDmZpbmRpbmdzX3RvdGFsGAUgASgEUg1maW5kaW5nc1RvdGFsMsQDCgZFdmVudHMSawoJU3Vic2NyaWJlEiQuc3Bhbndp\
-    cmUuZXZlbnRzLnYxLlN1YnNjcmliZVJlcXVlc3QaJS5zcGFud2lyZS5ldmVudHMudjEuU3Vic2NyaWJlUmVzcG9uc2UiD5ACAaq7GAgKAgIEEgIFBjABEmwK\
-    Ckxpc3RFdmVudHMSJS5zcGFud2lyZS5ldmVudHMudjEuTGlzdEV2ZW50c1JlcXVlc3QaJi5zcGFud2lyZS5ldmVudHMudjEuTGlzdEV2ZW50c1Jlc3BvbnNl\
-    Ig+QAgGquxgICgICBBICBQYSfQoOTGlzdEV2ZW50VHlwZXMSKS5zcGFud2lyZS5ldmVudHMudjEuTGlzdEV2ZW50VHlwZXNSZXF1ZXN0Giouc3BhbndpcmUu\
-    ZXZlbnRzLnYxLkxpc3RFdmVudFR5cGVzUmVzcG9uc2UiFJACAaq7GA0KBAECAwQSBQIDBAUGEmAKBlZlcmlmeRIhLnNwYW53aXJlLmV2ZW50cy52MS5WZXJp\
-    ZnlSZXF1ZXN0GiIuc3BhbndpcmUuZXZlbnRzLnYxLlZlcmlmeVJlc3BvbnNlIg2QAgGquxgGCgECEgEFMAFCA7oCAGIGcHJvdG8z
+    cm90b2J1Zi90aW1lc3RhbXAucHJvdG8aF2dvb2dsZS9ycGMvc3RhdHVzLnByb3RvGiFzcGFud2lyZS9vcHRpb25zL3YxL29wdGlvbnMucHJvdG8i+AYKDUV2\
+    ZW50RW52ZWxvcGUSGQoIZXZlbnRfaWQYASABKAlSB2V2ZW50SWQSEgoEdHlwZRgCIAEoCVIEdHlwZRIlCg5zY2hlbWFfdmVyc2lvbhgDIAEoDVINc2NoZW1h\
+    VmVyc2lvbhI7CgtvY2N1cnJlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSCm9jY3VycmVkQXQSGwoJdGVuYW50X2lkGAUgASgJUgh0\
+    ZW5hbnRJZBIVCgZvcmdfaWQYBiABKAlSBW9yZ0lkEiwKEnByb2R1Y3RfdmVyc2lvbl9pZBgHIAEoCVIQcHJvZHVjdFZlcnNpb25JZBIfCgttYXJrZXRfY29k\
+    ZRgIIAEoCVIKbWFya2V0Q29kZRI7Chpwcm9kdWN0X3J1bnRpbWVfc2Vzc2lvbl9pZBgJIAEoCVIXcHJvZHVjdFJ1bnRpbWVTZXNzaW9uSWQSLgoTam91cm5l\
+    eV9pbnN0YW5jZV9pZBgKIAEoCVIRam91cm5leUluc3RhbmNlSWQSFwoHdHVybl9pZBgLIAEoCVIGdHVybklkEiEKDGV4ZWN1dGlvbl9pZBgMIAEoCVILZXhl\
+    Y3V0aW9uSWQSIgoNYWdlbnRfdGFza19pZBgNIAEoCVILYWdlbnRUYXNrSWQSJwoPc3RyZWFtX3NlcXVlbmNlGA4gASgEUg5zdHJlYW1TZXF1ZW5jZRIhCgxs\
+    b2dfcG9zaXRpb24YDyABKAlSC2xvZ1Bvc2l0aW9uEi0KBGxhbmUYECABKA4yGS5zcGFud2lyZS5vcHRpb25zLnYxLkxhbmVSBGxhbmUSHwoLbGVhc2VfZXBv\
+    Y2gYESABKARSCmxlYXNlRXBvY2gSGQoIdHJhY2VfaWQYEiABKAxSB3RyYWNlSWQSFwoHc3Bhbl9pZBgTIAEoDFIGc3BhbklkEiQKDnBhcmVudF9zcGFuX2lk\
+    GBQgASgMUgxwYXJlbnRTcGFuSWQSIQoMY2F1c2F0aW9uX2lkGBUgASgJUgtjYXVzYXRpb25JZBIfCgtyZXBsYXlfb25seRgWIAEoCFIKcmVwbGF5T25seRIa\
+    Cghwcm9kdWNlchgXIAEoCVIIcHJvZHVjZXISLgoHcGF5bG9hZBgYIAEoCzIULmdvb2dsZS5wcm90b2J1Zi5BbnlSB3BheWxvYWQi+QEKC0V2ZW50RmlsdGVy\
+    EhQKBXR5cGVzGAEgAygJUgV0eXBlcxI7Chpwcm9kdWN0X3J1bnRpbWVfc2Vzc2lvbl9pZBgCIAEoCVIXcHJvZHVjdFJ1bnRpbWVTZXNzaW9uSWQSLgoTam91\
+    cm5leV9pbnN0YW5jZV9pZBgDIAEoCVIRam91cm5leUluc3RhbmNlSWQSGQoIdHJhY2VfaWQYBCABKAxSB3RyYWNlSWQSLwoFbGFuZXMYBSADKA4yGS5zcGFu\
+    d2lyZS5vcHRpb25zLnYxLkxhbmVSBWxhbmVzEhsKCXRlbmFudF9pZBgGIAEoCVIIdGVuYW50SWQi0AIKEFN1YnNjcmliZVJlcXVlc3QSNwoGZmlsdGVyGAEg\
+    ASgLMh8uc3BhbndpcmUuZXZlbnRzLnYxLkV2ZW50RmlsdGVyUgZmaWx0ZXISFgoGY3Vyc29yGAIgASgJUgZjdXJzb3ISGQoIZnJvbV9ub3cYAyABKAhSB2Zy\
+    b21Ob3cSPQoEbW9kZRgEIAEoDjIpLnNwYW53aXJlLmV2ZW50cy52MS5TdWJzY3JpYmVSZXF1ZXN0Lk1vZGVSBG1vZGUSGwoJdW50aWxfZW5kGAUgASgIUgh1\
+    bnRpbEVuZBIaCghjb25zdW1lchgGIAEoCVIIY29uc3VtZXISGAoHY2hhbm5lbBgHIAEoCVIHY2hhbm5lbCI+CgRNb2RlEhQKEE1PREVfVU5TUEVDSUZJRUQQ\
+    ABIRCg1NT0RFX0NPTVBMRVRFEAESDQoJTU9ERV9MSVZFEAIi4AEKEVN1YnNjcmliZVJlc3BvbnNlEjkKBWV2ZW50GAEgASgLMiEuc3BhbndpcmUuZXZlbnRz\
+    LnYxLkV2ZW50RW52ZWxvcGVIAFIFZXZlbnQSSQoNZGlzY29udGludWl0eRgCIAEoCzIhLnNwYW53aXJlLmV2ZW50cy52MS5EaXNjb250aW51aXR5SABSDWRp\
+    c2NvbnRpbnVpdHkSPQoJaGVhcnRiZWF0GAMgASgLMh0uc3BhbndpcmUuZXZlbnRzLnYxLkhlYXJ0YmVhdEgAUgloZWFydGJlYXRCBgoEaXRlbSKgAQoNRGlz\
+    Y29udGludWl0eRItCgRsYW5lGAEgASgOMhkuc3BhbndpcmUub3B0aW9ucy52MS5MYW5lUgRsYW5lEhQKBWNvdW50GAIgASgEUgVjb3VudBIlCg5maXJzdF9w\
+    b3NpdGlvbhgDIAEoCVINZmlyc3RQb3NpdGlvbhIjCg1sYXN0X3Bvc2l0aW9uGAQgASgJUgxsYXN0UG9zaXRpb24iNwoJSGVhcnRiZWF0EhYKBmN1cnNvchgB\
+    IAEoCVIGY3Vyc29yEhIKBGxpdmUYAiABKAhSBGxpdmUigQEKEUxpc3RFdmVudHNSZXF1ZXN0EjcKBmZpbHRlchgBIAEoCzIfLnNwYW53aXJlLmV2ZW50cy52\
+    MS5FdmVudEZpbHRlclIGZmlsdGVyEhYKBmN1cnNvchgCIAEoCVIGY3Vyc29yEhsKCXBhZ2Vfc2l6ZRgDIAEoDVIIcGFnZVNpemUihwEKEkxpc3RFdmVudHNS\
+    ZXNwb25zZRI5CgZldmVudHMYASADKAsyIS5zcGFud2lyZS5ldmVudHMudjEuRXZlbnRFbnZlbG9wZVIGZXZlbnRzEh8KC25leHRfY3Vyc29yGAIgASgJUgpu\
+    ZXh0Q3Vyc29yEhUKBmF0X2VuZBgDIAEoCFIFYXRFbmQibwoNRXZlbnRDb25zdW1lchISCgRuYW1lGAEgASgJUgRuYW1lEhYKBmN1cnNvchgCIAEoCVIGY3Vy\
+    c29yEhYKBmJlaGluZBgDIAEoBFIGYmVoaW5kEhoKCGludGVybmFsGAQgASgIUghpbnRlcm5hbCJOChhBY2tub3dsZWRnZUV2ZW50c1JlcXVlc3QSGgoIY29u\
+    c3VtZXIYASABKAlSCGNvbnN1bWVyEhYKBmN1cnNvchgCIAEoCVIGY3Vyc29yIhsKGUxpc3RFdmVudENvbnN1bWVyc1JlcXVlc3QiXQoaTGlzdEV2ZW50Q29u\
+    c3VtZXJzUmVzcG9uc2USPwoJY29uc3VtZXJzGAEgAygLMiEuc3BhbndpcmUuZXZlbnRzLnYxLkV2ZW50Q29uc3VtZXJSCWNvbnN1bWVycyI4ChpEZWxldGVF\
+    dmVudENvbnN1bWVyUmVxdWVzdBIaCghjb25zdW1lchgBIAEoCVIIY29uc3VtZXIiHQobRGVsZXRlRXZlbnRDb25zdW1lclJlc3BvbnNlIq4BChNSZXBsYXlF\
+    dmVudHNSZXF1ZXN0EhgKB2NoYW5uZWwYASABKAlSB2NoYW5uZWwSNwoGZmlsdGVyGAIgASgLMh8uc3BhbndpcmUuZXZlbnRzLnYxLkV2ZW50RmlsdGVyUgZm\
+    aWx0ZXISFgoGY3Vyc29yGAMgASgJUgZjdXJzb3ISFAoFdW50aWwYBCABKAlSBXVudGlsEhYKBnJlYXNvbhgFIAEoCVIGcmVhc29uIkwKFFJlcGxheUV2ZW50\
+    c1Jlc3BvbnNlEhYKBmV2ZW50cxgBIAEoBFIGZXZlbnRzEhwKCWxpc3RlbmVycxgCIAEoDVIJbGlzdGVuZXJzIhYKFENvbXBhY3RFdmVudHNSZXF1ZXN0IkcK\
+    FUNvbXBhY3RFdmVudHNSZXNwb25zZRIUCgVwYWdlcxgBIAEoBFIFcGFnZXMSGAoHcmVtb3ZlZBgCIAEoBFIHcmVtb3ZlZCLOAwoKRWZmZWN0SW5mbxIbCgll\
+    ZmZlY3RfaWQYASABKAlSCGVmZmVjdElkEjoKBXN0YXRlGAIgASgOMiQuc3BhbndpcmUuZXZlbnRzLnYxLkVmZmVjdEluZm8uU3RhdGVSBXN0YXRlEhQKBW93\
+    bmVyGAMgASgJUgVvd25lchIWCgZzdHJlYW0YBCABKAlSBnN0cmVhbRIWCgZtZXRob2QYBSABKAlSBm1ldGhvZBIxCgZkdWVfYXQYBiABKAsyGi5nb29nbGUu\
+    cHJvdG9idWYuVGltZXN0YW1wUgVkdWVBdBIaCghhdHRlbXB0cxgHIAEoDVIIYXR0ZW1wdHMSKAoFZXJyb3IYCCABKAsyEi5nb29nbGUucnBjLlN0YXR1c1IF\
+    ZXJyb3ISNQoIZW5kZWRfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgdlbmRlZEF0EhgKB3N1YmplY3QYCiABKAlSB3N1YmplY3QiVwoF\
+    U3RhdGUSFQoRU1RBVEVfVU5TUEVDSUZJRUQQABIRCg1TVEFURV9QRU5ESU5HEAESEAoMU1RBVEVfRkFJTEVEEAISEgoOU1RBVEVfR0lWRU5fVVAQAyKMAQoS\
+    TGlzdEVmZmVjdHNSZXF1ZXN0EjoKBXN0YXRlGAEgASgOMiQuc3BhbndpcmUuZXZlbnRzLnYxLkVmZmVjdEluZm8uU3RhdGVSBXN0YXRlEhsKCXBhZ2Vfc2l6\
+    ZRgCIAEoDVIIcGFnZVNpemUSHQoKcGFnZV90b2tlbhgDIAEoCVIJcGFnZVRva2VuIncKE0xpc3RFZmZlY3RzUmVzcG9uc2USOAoHZWZmZWN0cxgBIAMoCzIe\
+    LnNwYW53aXJlLmV2ZW50cy52MS5FZmZlY3RJbmZvUgdlZmZlY3RzEiYKD25leHRfcGFnZV90b2tlbhgCIAEoCVINbmV4dFBhZ2VUb2tlbiJzChNEZWNpZGVF\
+    ZmZlY3RSZXF1ZXN0EicKD2lkZW1wb3RlbmN5X2tleRgBIAEoCVIOaWRlbXBvdGVuY3lLZXkSGwoJZWZmZWN0X2lkGAIgASgJUghlZmZlY3RJZBIWCgZyZWFz\
+    b24YAyABKAlSBnJlYXNvbiJOChREZWNpZGVFZmZlY3RSZXNwb25zZRIbCgllZmZlY3RfaWQYASABKAlSCGVmZmVjdElkEhkKCGV2ZW50X2lkGAIgASgJUgdl\
+    dmVudElkIhcKFUxpc3RFdmVudFR5cGVzUmVxdWVzdCKSAgoNRXZlbnRUeXBlSW5mbxISCgR0eXBlGAEgASgJUgR0eXBlEiEKDG1lc3NhZ2VfdHlwZRgCIAEo\
+    CVILbWVzc2FnZVR5cGUSLQoEbGFuZRgDIAEoDjIZLnNwYW53aXJlLm9wdGlvbnMudjEuTGFuZVIEbGFuZRI8CglyZXRlbnRpb24YBCABKA4yHi5zcGFud2ly\
+    ZS5vcHRpb25zLnYxLlJldGVudGlvblIJcmV0ZW50aW9uEhoKCHJlcXVpcmVzGAUgAygJUghyZXF1aXJlcxIlCg5zY2hlbWFfdmVyc2lvbhgGIAEoDVINc2No\
+    ZW1hVmVyc2lvbhIaCghyZXNlcnZlZBgHIAEoCFIIcmVzZXJ2ZWQiUQoWTGlzdEV2ZW50VHlwZXNSZXNwb25zZRI3CgV0eXBlcxgBIAMoCzIhLnNwYW53aXJl\
+    LmV2ZW50cy52MS5FdmVudFR5cGVJbmZvUgV0eXBlcyIPCg1WZXJpZnlSZXF1ZXN0IpUBCg5WZXJpZnlSZXNwb25zZRIUCgVjaGVjaxgBIAEoCVIFY2hlY2sS\
+    DgoCb2sYAiABKAhSAm9rEhoKCGV4YW1pbmVkGAMgASgEUghleGFtaW5lZBIaCghmaW5kaW5ncxgEIAMoCVIIZmluZGluZ3MSJQoOZmluZGluZ3NfdG90YWwY\
+    BSABKARSDWZpbmRpbmdzVG90YWwygAsKBkV2ZW50cxJrCglTdWJzY3JpYmUSJC5zcGFud2lyZS5ldmVudHMudjEuU3Vic2NyaWJlUmVxdWVzdBolLnNwYW53\
+    aXJlLmV2ZW50cy52MS5TdWJzY3JpYmVSZXNwb25zZSIPkAIBqrsYCAoCAgQSAgUGMAESbAoKTGlzdEV2ZW50cxIlLnNwYW53aXJlLmV2ZW50cy52MS5MaXN0\
+    RXZlbnRzUmVxdWVzdBomLnNwYW53aXJlLmV2ZW50cy52MS5MaXN0RXZlbnRzUmVzcG9uc2UiD5ACAaq7GAgKAgIEEgIFBhJ9Cg5MaXN0RXZlbnRUeXBlcxIp\
+    LnNwYW53aXJlLmV2ZW50cy52MS5MaXN0RXZlbnRUeXBlc1JlcXVlc3QaKi5zcGFud2lyZS5ldmVudHMudjEuTGlzdEV2ZW50VHlwZXNSZXNwb25zZSIUkAIB\
+    qrsYDQoEAQIDBBIFAgMEBQYSYAoGVmVyaWZ5EiEuc3BhbndpcmUuZXZlbnRzLnYxLlZlcmlmeVJlcXVlc3QaIi5zcGFud2lyZS5ldmVudHMudjEuVmVyaWZ5\
+    UmVzcG9uc2UiDZACAaq7GAYKAQISAQUwARJ1ChFBY2tub3dsZWRnZUV2ZW50cxIsLnNwYW53aXJlLmV2ZW50cy52MS5BY2tub3dsZWRnZUV2ZW50c1JlcXVl\
+    c3QaIS5zcGFud2lyZS5ldmVudHMudjEuRXZlbnRDb25zdW1lciIPkAICqrsYCAoCAgQSAgUGEoQBChJMaXN0RXZlbnRDb25zdW1lcnMSLS5zcGFud2lyZS5l\
+    dmVudHMudjEuTGlzdEV2ZW50Q29uc3VtZXJzUmVxdWVzdBouLnNwYW53aXJlLmV2ZW50cy52MS5MaXN0RXZlbnRDb25zdW1lcnNSZXNwb25zZSIPkAIBqrsY\
+    CAoCAgQSAgUGEoUBChNEZWxldGVFdmVudENvbnN1bWVyEi4uc3BhbndpcmUuZXZlbnRzLnYxLkRlbGV0ZUV2ZW50Q29uc3VtZXJSZXF1ZXN0Gi8uc3Bhbndp\
+    cmUuZXZlbnRzLnYxLkRlbGV0ZUV2ZW50Q29uc3VtZXJSZXNwb25zZSINkAICqrsYBgoBAhIBBRJwCgxSZXBsYXlFdmVudHMSJy5zcGFud2lyZS5ldmVudHMu\
+    djEuUmVwbGF5RXZlbnRzUmVxdWVzdBooLnNwYW53aXJlLmV2ZW50cy52MS5SZXBsYXlFdmVudHNSZXNwb25zZSINkAIBqrsYBgoBAhIBBRJzCg1Db21wYWN0\
+    RXZlbnRzEiguc3BhbndpcmUuZXZlbnRzLnYxLkNvbXBhY3RFdmVudHNSZXF1ZXN0Gikuc3BhbndpcmUuZXZlbnRzLnYxLkNvbXBhY3RFdmVudHNSZXNwb25z\
+    ZSINkAICqrsYBgoBAhIBBRJtCgtMaXN0RWZmZWN0cxImLnNwYW53aXJlLmV2ZW50cy52MS5MaXN0RWZmZWN0c1JlcXVlc3QaJy5zcGFud2lyZS5ldmVudHMu\
+    djEuTGlzdEVmZmVjdHNSZXNwb25zZSINkAIBqrsYBgoBAhIBBRJuCg1SZWRyaXZlRWZmZWN0Eicuc3BhbndpcmUuZXZlbnRzLnYxLkRlY2lkZUVmZmVjdFJl\
+    cXVlc3QaKC5zcGFud2lyZS5ldmVudHMudjEuRGVjaWRlRWZmZWN0UmVzcG9uc2UiCqq7GAYKAQISAQUSbgoNRGlzY2FyZEVmZmVjdBInLnNwYW53aXJlLmV2\
+    ZW50cy52MS5EZWNpZGVFZmZlY3RSZXF1ZXN0Giguc3BhbndpcmUuZXZlbnRzLnYxLkRlY2lkZUVmZmVjdFJlc3BvbnNlIgqquxgGCgECEgEFQgO6AgBiBnBy\
+    b3RvMw==
     """,
-  dependencies: { [googleProtobufAnyFile, googleProtobufTimestampFile, spanwireOptionsV1OptionsFile] })
+  dependencies: { [googleProtobufAnyFile, googleProtobufTimestampFile, googleRpcStatusFile, spanwireOptionsV1OptionsFile] })
 
 /// One event. Written once, in the transaction of the change it tells of, and sent to every subscriber as the same bytes.
 public struct EventEnvelope: Message {
@@ -308,6 +339,11 @@ public struct SubscribeRequest: Message {
   public var mode: SubscribeRequest.Mode
   /// End the stream when the log's present end is reached, instead of waiting for more.
   public var untilEnd: Bool
+  /// Begin after what this named consumer has acknowledged, or with the first event kept if it is new. Excludes cursor and from_now.
+  public var consumer: String
+  /// Listen to a replay channel instead of the log: what is replayed to it from now on, in the order and at the pace of its listeners.
+  /// Excludes everything but filter. Only where the server is a sandbox.
+  public var channel: String
   public var unknownFields: UnknownFields
 
   /// `spanwire.events.v1.SubscribeRequest.Mode`
@@ -349,6 +385,8 @@ public struct SubscribeRequest: Message {
     self.fromNow = false
     self.mode = .unspecified
     self.untilEnd = false
+    self.consumer = ""
+    self.channel = ""
     self.unknownFields = UnknownFields()
   }
 
@@ -357,19 +395,23 @@ public struct SubscribeRequest: Message {
     cursor: String = "",
     fromNow: Bool = false,
     mode: SubscribeRequest.Mode = .unspecified,
-    untilEnd: Bool = false
+    untilEnd: Bool = false,
+    consumer: String = "",
+    channel: String = ""
   ) {
     self.filter = filter
     self.cursor = cursor
     self.fromNow = fromNow
     self.mode = mode
     self.untilEnd = untilEnd
+    self.consumer = consumer
+    self.channel = channel
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.events.v1.SubscribeRequest"
   public static var file: GeneratedFile { spanwireEventsV1EventsFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__subscribe_request__table(), strings: [2]) {
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__subscribe_request__table(), strings: [2, 6, 7]) {
     [
       .message(1, EventFilter.table),
     ]
@@ -382,11 +424,15 @@ public struct SubscribeRequest: Message {
     self.fromNow = c.pointee.from_now != 0
     self.mode = CField.enumeration(c.pointee.mode)
     self.untilEnd = c.pointee.until_end != 0
+    self.consumer = CField.string(c.pointee.consumer)
+    self.channel = CField.string(c.pointee.channel)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.string(7, self.channel)
+    writer.string(6, self.consumer)
     writer.bool(5, self.untilEnd)
     writer.enumeration(4, self.mode)
     writer.bool(3, self.fromNow)
@@ -593,6 +639,7 @@ public struct ListEventsRequest: Message {
 
 /// `spanwire.events.v1.ListEventsResponse`
 public struct ListEventsResponse: Message {
+  /// Fewer than asked for, or none, although there are more: one call looks through only so much of the log.
   public var events: [EventEnvelope]
   public var nextCursor: String
   public var atEnd: Bool
@@ -637,6 +684,687 @@ public struct ListEventsResponse: Message {
     writer.bool(3, self.atEnd)
     writer.string(2, self.nextCursor)
     writer.message(1, repeated: self.events)
+  }
+}
+
+/// A reader whose place in the log is kept for it. Whoever bears its name goes on where it has acknowledged to be.
+public struct EventConsumer: Message {
+  public var name: String
+  /// the last position acknowledged; nothing up to it comes again
+  public var cursor: String
+  /// positions between that and the log's end
+  public var behind: UInt64
+  /// one of the platform's own
+  public var `internal`: Bool
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.name = ""
+    self.cursor = ""
+    self.behind = 0
+    self.`internal` = false
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    name: String = "",
+    cursor: String = "",
+    behind: UInt64 = 0,
+    `internal`: Bool = false
+  ) {
+    self.name = name
+    self.cursor = cursor
+    self.behind = behind
+    self.`internal` = `internal`
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.events.v1.EventConsumer"
+  public static var file: GeneratedFile { spanwireEventsV1EventsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__event_consumer__table(), strings: [1, 2])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Events__V1__EventConsumer.self)
+    self.name = CField.string(c.pointee.name)
+    self.cursor = CField.string(c.pointee.cursor)
+    self.behind = c.pointee.behind
+    self.`internal` = c.pointee.internal_ != 0
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.bool(4, self.`internal`)
+    writer.uint64(3, self.behind)
+    writer.string(2, self.cursor)
+    writer.string(1, self.name)
+  }
+}
+
+/// `spanwire.events.v1.AcknowledgeEventsRequest`
+public struct AcknowledgeEventsRequest: Message {
+  public var consumer: String
+  /// Everything up to this position is done with. One that lies before what was acknowledged changes nothing.
+  public var cursor: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.consumer = ""
+    self.cursor = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    consumer: String = "",
+    cursor: String = ""
+  ) {
+    self.consumer = consumer
+    self.cursor = cursor
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.events.v1.AcknowledgeEventsRequest"
+  public static var file: GeneratedFile { spanwireEventsV1EventsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__acknowledge_events_request__table(), strings: [1, 2])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Events__V1__AcknowledgeEventsRequest.self)
+    self.consumer = CField.string(c.pointee.consumer)
+    self.cursor = CField.string(c.pointee.cursor)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(2, self.cursor)
+    writer.string(1, self.consumer)
+  }
+}
+
+/// `spanwire.events.v1.ListEventConsumersRequest`
+public struct ListEventConsumersRequest: Message {
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.events.v1.ListEventConsumersRequest"
+  public static var file: GeneratedFile { spanwireEventsV1EventsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__list_event_consumers_request__table())
+
+  public init(cStruct: UnsafeRawPointer) {
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+  }
+}
+
+/// `spanwire.events.v1.ListEventConsumersResponse`
+public struct ListEventConsumersResponse: Message {
+  public var consumers: [EventConsumer]
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.consumers = []
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    consumers: [EventConsumer] = []
+  ) {
+    self.consumers = consumers
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.events.v1.ListEventConsumersResponse"
+  public static var file: GeneratedFile { spanwireEventsV1EventsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__list_event_consumers_response__table()) {
+    [
+      .message(1, EventConsumer.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Events__V1__ListEventConsumersResponse.self)
+    self.consumers = CField.messages(c.pointee.n_consumers, c.pointee.consumers)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.message(1, repeated: self.consumers)
+  }
+}
+
+/// `spanwire.events.v1.DeleteEventConsumerRequest`
+public struct DeleteEventConsumerRequest: Message {
+  public var consumer: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.consumer = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    consumer: String = ""
+  ) {
+    self.consumer = consumer
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.events.v1.DeleteEventConsumerRequest"
+  public static var file: GeneratedFile { spanwireEventsV1EventsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__delete_event_consumer_request__table(), strings: [1])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Events__V1__DeleteEventConsumerRequest.self)
+    self.consumer = CField.string(c.pointee.consumer)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(1, self.consumer)
+  }
+}
+
+/// `spanwire.events.v1.DeleteEventConsumerResponse`
+public struct DeleteEventConsumerResponse: Message {
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.events.v1.DeleteEventConsumerResponse"
+  public static var file: GeneratedFile { spanwireEventsV1EventsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__delete_event_consumer_response__table())
+
+  public init(cStruct: UnsafeRawPointer) {
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+  }
+}
+
+/// Sends events of the log again, marked replay_only, to those who listen to a channel: for analysis and simulation. No service hears it.
+public struct ReplayEventsRequest: Message {
+  public var channel: String
+  public var filter: EventFilter?
+  /// from after this position; empty begins with the first event kept
+  public var cursor: String
+  /// up to this position; empty ends with the log's present end
+  public var until: String
+  public var reason: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.channel = ""
+    self.filter = nil
+    self.cursor = ""
+    self.until = ""
+    self.reason = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    channel: String = "",
+    filter: EventFilter? = nil,
+    cursor: String = "",
+    until: String = "",
+    reason: String = ""
+  ) {
+    self.channel = channel
+    self.filter = filter
+    self.cursor = cursor
+    self.until = until
+    self.reason = reason
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.events.v1.ReplayEventsRequest"
+  public static var file: GeneratedFile { spanwireEventsV1EventsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__replay_events_request__table(), strings: [1, 3, 4, 5]) {
+    [
+      .message(2, EventFilter.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Events__V1__ReplayEventsRequest.self)
+    self.channel = CField.string(c.pointee.channel)
+    self.filter = CField.message(c.pointee.filter)
+    self.cursor = CField.string(c.pointee.cursor)
+    self.until = CField.string(c.pointee.until)
+    self.reason = CField.string(c.pointee.reason)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(5, self.reason)
+    writer.string(4, self.until)
+    writer.string(3, self.cursor)
+    writer.message(2, optional: self.filter)
+    writer.string(1, self.channel)
+  }
+}
+
+/// `spanwire.events.v1.ReplayEventsResponse`
+public struct ReplayEventsResponse: Message {
+  /// replayed
+  public var events: UInt64
+  /// that heard all of them
+  public var listeners: UInt32
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.events = 0
+    self.listeners = 0
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    events: UInt64 = 0,
+    listeners: UInt32 = 0
+  ) {
+    self.events = events
+    self.listeners = listeners
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.events.v1.ReplayEventsResponse"
+  public static var file: GeneratedFile { spanwireEventsV1EventsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__replay_events_response__table())
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Events__V1__ReplayEventsResponse.self)
+    self.events = c.pointee.events
+    self.listeners = c.pointee.listeners
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.uint32(2, self.listeners)
+    writer.uint64(1, self.events)
+  }
+}
+
+/// `spanwire.events.v1.CompactEventsRequest`
+public struct CompactEventsRequest: Message {
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.events.v1.CompactEventsRequest"
+  public static var file: GeneratedFile { spanwireEventsV1EventsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__compact_events_request__table())
+
+  public init(cStruct: UnsafeRawPointer) {
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+  }
+}
+
+/// `spanwire.events.v1.CompactEventsResponse`
+public struct CompactEventsResponse: Message {
+  /// gone through
+  public var pages: UInt64
+  /// events
+  public var removed: UInt64
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.pages = 0
+    self.removed = 0
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    pages: UInt64 = 0,
+    removed: UInt64 = 0
+  ) {
+    self.pages = pages
+    self.removed = removed
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.events.v1.CompactEventsResponse"
+  public static var file: GeneratedFile { spanwireEventsV1EventsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__compact_events_response__table())
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Events__V1__CompactEventsResponse.self)
+    self.pages = c.pointee.pages
+    self.removed = c.pointee.removed
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.uint64(2, self.removed)
+    writer.uint64(1, self.pages)
+  }
+}
+
+/// What a service must cause elsewhere, or later, written down with the change that wants it.
+public struct EffectInfo: Message {
+  public var effectID: String
+  public var state: EffectInfo.State
+  /// the service that wants it
+  public var owner: String
+  /// effects of one stream happen one after the other
+  public var stream: String
+  /// what it calls; a name without a slash is a timer's
+  public var method: String
+  public var dueAt: Google_Protobuf_Timestamp?
+  public var attempts: UInt32
+  /// of the last attempt, or the verdict
+  public var error: Google_Rpc_Status?
+  public var endedAt: Google_Protobuf_Timestamp?
+  /// whom the owner acts for
+  public var subject: String
+  public var unknownFields: UnknownFields
+
+  /// `spanwire.events.v1.EffectInfo.State`
+  public enum State: MessageEnum, CaseIterable {
+    case unspecified
+    /// due, under way, tried again, or waiting for its time
+    case pending
+    /// its callee has refused it, and its owner knows; kept for a day
+    case failed
+    /// tried as often as is allowed, without a verdict: it waits for an operator, and its stream with it
+    case givenUp
+    /// A number that this build has no name for.
+    case unrecognized(Int32)
+
+    public init(rawValue: Int32) {
+      switch rawValue {
+      case 0: self = .unspecified
+      case 1: self = .pending
+      case 2: self = .failed
+      case 3: self = .givenUp
+      default: self = .unrecognized(rawValue)
+      }
+    }
+
+    public var rawValue: Int32 {
+      switch self {
+      case .unspecified: 0
+      case .pending: 1
+      case .failed: 2
+      case .givenUp: 3
+      case .unrecognized(let number): number
+      }
+    }
+
+    /// Every value that has a name.
+    public static let allCases: [Self] = [.unspecified, .pending, .failed, .givenUp]
+  }
+
+  public init() {
+    self.effectID = ""
+    self.state = .unspecified
+    self.owner = ""
+    self.stream = ""
+    self.method = ""
+    self.dueAt = nil
+    self.attempts = 0
+    self.error = nil
+    self.endedAt = nil
+    self.subject = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    effectID: String = "",
+    state: EffectInfo.State = .unspecified,
+    owner: String = "",
+    stream: String = "",
+    method: String = "",
+    dueAt: Google_Protobuf_Timestamp? = nil,
+    attempts: UInt32 = 0,
+    error: Google_Rpc_Status? = nil,
+    endedAt: Google_Protobuf_Timestamp? = nil,
+    subject: String = ""
+  ) {
+    self.effectID = effectID
+    self.state = state
+    self.owner = owner
+    self.stream = stream
+    self.method = method
+    self.dueAt = dueAt
+    self.attempts = attempts
+    self.error = error
+    self.endedAt = endedAt
+    self.subject = subject
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.events.v1.EffectInfo"
+  public static var file: GeneratedFile { spanwireEventsV1EventsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__effect_info__table(), strings: [1, 3, 4, 5, 10]) {
+    [
+      .message(6, Google_Protobuf_Timestamp.table),
+      .message(8, Google_Rpc_Status.table),
+      .message(9, Google_Protobuf_Timestamp.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Events__V1__EffectInfo.self)
+    self.effectID = CField.string(c.pointee.effect_id)
+    self.state = CField.enumeration(c.pointee.state)
+    self.owner = CField.string(c.pointee.owner)
+    self.stream = CField.string(c.pointee.stream)
+    self.method = CField.string(c.pointee.method)
+    self.dueAt = CField.message(c.pointee.due_at)
+    self.attempts = c.pointee.attempts
+    self.error = CField.message(c.pointee.error)
+    self.endedAt = CField.message(c.pointee.ended_at)
+    self.subject = CField.string(c.pointee.subject)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(10, self.subject)
+    writer.message(9, optional: self.endedAt)
+    writer.message(8, optional: self.error)
+    writer.uint32(7, self.attempts)
+    writer.message(6, optional: self.dueAt)
+    writer.string(5, self.method)
+    writer.string(4, self.stream)
+    writer.string(3, self.owner)
+    writer.enumeration(2, self.state)
+    writer.string(1, self.effectID)
+  }
+}
+
+/// `spanwire.events.v1.ListEffectsRequest`
+public struct ListEffectsRequest: Message {
+  /// unspecified reads as given up
+  public var state: EffectInfo.State
+  /// 1 to 500; 0 reads as 50
+  public var pageSize: UInt32
+  public var pageToken: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.state = .unspecified
+    self.pageSize = 0
+    self.pageToken = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    state: EffectInfo.State = .unspecified,
+    pageSize: UInt32 = 0,
+    pageToken: String = ""
+  ) {
+    self.state = state
+    self.pageSize = pageSize
+    self.pageToken = pageToken
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.events.v1.ListEffectsRequest"
+  public static var file: GeneratedFile { spanwireEventsV1EventsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__list_effects_request__table(), strings: [3])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Events__V1__ListEffectsRequest.self)
+    self.state = CField.enumeration(c.pointee.state)
+    self.pageSize = c.pointee.page_size
+    self.pageToken = CField.string(c.pointee.page_token)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(3, self.pageToken)
+    writer.uint32(2, self.pageSize)
+    writer.enumeration(1, self.state)
+  }
+}
+
+/// `spanwire.events.v1.ListEffectsResponse`
+public struct ListEffectsResponse: Message {
+  public var effects: [EffectInfo]
+  public var nextPageToken: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.effects = []
+    self.nextPageToken = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    effects: [EffectInfo] = [],
+    nextPageToken: String = ""
+  ) {
+    self.effects = effects
+    self.nextPageToken = nextPageToken
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.events.v1.ListEffectsResponse"
+  public static var file: GeneratedFile { spanwireEventsV1EventsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__list_effects_response__table(), strings: [2]) {
+    [
+      .message(1, EffectInfo.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Events__V1__ListEffectsResponse.self)
+    self.effects = CField.messages(c.pointee.n_effects, c.pointee.effects)
+    self.nextPageToken = CField.string(c.pointee.next_page_token)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(2, self.nextPageToken)
+    writer.message(1, repeated: self.effects)
+  }
+}
+
+/// `spanwire.events.v1.DecideEffectRequest`
+public struct DecideEffectRequest: Message {
+  public var idempotencyKey: String
+  public var effectID: String
+  public var reason: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.idempotencyKey = ""
+    self.effectID = ""
+    self.reason = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    idempotencyKey: String = "",
+    effectID: String = "",
+    reason: String = ""
+  ) {
+    self.idempotencyKey = idempotencyKey
+    self.effectID = effectID
+    self.reason = reason
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.events.v1.DecideEffectRequest"
+  public static var file: GeneratedFile { spanwireEventsV1EventsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__decide_effect_request__table(), strings: [1, 2, 3])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Events__V1__DecideEffectRequest.self)
+    self.idempotencyKey = CField.string(c.pointee.idempotency_key)
+    self.effectID = CField.string(c.pointee.effect_id)
+    self.reason = CField.string(c.pointee.reason)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(3, self.reason)
+    writer.string(2, self.effectID)
+    writer.string(1, self.idempotencyKey)
+  }
+}
+
+/// `spanwire.events.v1.DecideEffectResponse`
+public struct DecideEffectResponse: Message {
+  public var effectID: String
+  /// of dlq.reviewed
+  public var eventID: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.effectID = ""
+    self.eventID = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    effectID: String = "",
+    eventID: String = ""
+  ) {
+    self.effectID = effectID
+    self.eventID = eventID
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.events.v1.DecideEffectResponse"
+  public static var file: GeneratedFile { spanwireEventsV1EventsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__decide_effect_response__table(), strings: [1, 2])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Events__V1__DecideEffectResponse.self)
+    self.effectID = CField.string(c.pointee.effect_id)
+    self.eventID = CField.string(c.pointee.event_id)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(2, self.eventID)
+    writer.string(1, self.effectID)
   }
 }
 
@@ -939,13 +1667,13 @@ extension EventEnvelope {
   }
 }
 
-/// Reads the event log. Nothing is written through it: events come from the services' own transactions.
+/// Reads the event log, and keeps it. No event is written through it: events come from the services' own transactions.
 public enum Events {
   /// The file that declares the service, for reflection.
   public static var file: GeneratedFile { spanwireEventsV1EventsFile }
   public static let descriptor = ServiceDescriptor(
     fullName: "spanwire.events.v1.Events",
-    methods: [Methods.subscribe, Methods.listEvents, Methods.listEventTypes, Methods.verify])
+    methods: [Methods.subscribe, Methods.listEvents, Methods.listEventTypes, Methods.verify, Methods.acknowledgeEvents, Methods.listEventConsumers, Methods.deleteEventConsumer, Methods.replayEvents, Methods.compactEvents, Methods.listEffects, Methods.redriveEffect, Methods.discardEffect])
 
   public enum Methods {
     public static let subscribe = MethodDescriptor(
@@ -964,6 +1692,38 @@ public enum Events {
       service: "spanwire.events.v1.Events", name: "Verify", kind: .serverStreaming,
       inputType: "spanwire.events.v1.VerifyRequest", outputType: "spanwire.events.v1.VerifyResponse",
       exposure: MethodExposure(surfaces: [.ops], principals: [.ops]), noSideEffects: true)
+    public static let acknowledgeEvents = MethodDescriptor(
+      service: "spanwire.events.v1.Events", name: "AcknowledgeEvents", kind: .unary,
+      inputType: "spanwire.events.v1.AcknowledgeEventsRequest", outputType: "spanwire.events.v1.EventConsumer",
+      exposure: MethodExposure(surfaces: [.ops, .internal], principals: [.ops, .service]), isIdempotent: true)
+    public static let listEventConsumers = MethodDescriptor(
+      service: "spanwire.events.v1.Events", name: "ListEventConsumers", kind: .unary,
+      inputType: "spanwire.events.v1.ListEventConsumersRequest", outputType: "spanwire.events.v1.ListEventConsumersResponse",
+      exposure: MethodExposure(surfaces: [.ops, .internal], principals: [.ops, .service]), noSideEffects: true)
+    public static let deleteEventConsumer = MethodDescriptor(
+      service: "spanwire.events.v1.Events", name: "DeleteEventConsumer", kind: .unary,
+      inputType: "spanwire.events.v1.DeleteEventConsumerRequest", outputType: "spanwire.events.v1.DeleteEventConsumerResponse",
+      exposure: MethodExposure(surfaces: [.ops], principals: [.ops]), isIdempotent: true)
+    public static let replayEvents = MethodDescriptor(
+      service: "spanwire.events.v1.Events", name: "ReplayEvents", kind: .unary,
+      inputType: "spanwire.events.v1.ReplayEventsRequest", outputType: "spanwire.events.v1.ReplayEventsResponse",
+      exposure: MethodExposure(surfaces: [.ops], principals: [.ops]), noSideEffects: true)
+    public static let compactEvents = MethodDescriptor(
+      service: "spanwire.events.v1.Events", name: "CompactEvents", kind: .unary,
+      inputType: "spanwire.events.v1.CompactEventsRequest", outputType: "spanwire.events.v1.CompactEventsResponse",
+      exposure: MethodExposure(surfaces: [.ops], principals: [.ops]), isIdempotent: true)
+    public static let listEffects = MethodDescriptor(
+      service: "spanwire.events.v1.Events", name: "ListEffects", kind: .unary,
+      inputType: "spanwire.events.v1.ListEffectsRequest", outputType: "spanwire.events.v1.ListEffectsResponse",
+      exposure: MethodExposure(surfaces: [.ops], principals: [.ops]), noSideEffects: true)
+    public static let redriveEffect = MethodDescriptor(
+      service: "spanwire.events.v1.Events", name: "RedriveEffect", kind: .unary,
+      inputType: "spanwire.events.v1.DecideEffectRequest", outputType: "spanwire.events.v1.DecideEffectResponse",
+      exposure: MethodExposure(surfaces: [.ops], principals: [.ops]))
+    public static let discardEffect = MethodDescriptor(
+      service: "spanwire.events.v1.Events", name: "DiscardEffect", kind: .unary,
+      inputType: "spanwire.events.v1.DecideEffectRequest", outputType: "spanwire.events.v1.DecideEffectResponse",
+      exposure: MethodExposure(surfaces: [.ops], principals: [.ops]))
   }
 
   /// The implementation, ready for a server or for calls in process.
@@ -973,6 +1733,14 @@ public enum Events {
       MethodRoute(Methods.listEvents) { try $0.respond(await implementation.listEvents($0.request(), context: $0.context)) },
       MethodRoute(Methods.listEventTypes) { try $0.respond(await implementation.listEventTypes($0.request(), context: $0.context)) },
       MethodRoute(Methods.verify) { try await implementation.verify($0.request(), responses: $0.responses(), context: $0.context) },
+      MethodRoute(Methods.acknowledgeEvents) { try $0.respond(await implementation.acknowledgeEvents($0.request(), context: $0.context)) },
+      MethodRoute(Methods.listEventConsumers) { try $0.respond(await implementation.listEventConsumers($0.request(), context: $0.context)) },
+      MethodRoute(Methods.deleteEventConsumer) { try $0.respond(await implementation.deleteEventConsumer($0.request(), context: $0.context)) },
+      MethodRoute(Methods.replayEvents) { try $0.respond(await implementation.replayEvents($0.request(), context: $0.context)) },
+      MethodRoute(Methods.compactEvents) { try $0.respond(await implementation.compactEvents($0.request(), context: $0.context)) },
+      MethodRoute(Methods.listEffects) { try $0.respond(await implementation.listEffects($0.request(), context: $0.context)) },
+      MethodRoute(Methods.redriveEffect) { try $0.respond(await implementation.redriveEffect($0.request(), context: $0.context)) },
+      MethodRoute(Methods.discardEffect) { try $0.respond(await implementation.discardEffect($0.request(), context: $0.context)) },
     ])
   }
 }
@@ -984,6 +1752,22 @@ public protocol EventsService: Sendable {
   nonisolated(nonsending) func listEventTypes(_ request: ListEventTypesRequest, context: ServerContext) async throws -> ListEventTypesResponse
   /// Proves that the log is whole and that every service's rows agree with it; one answer for each check.
   nonisolated(nonsending) func verify(_ request: VerifyRequest, responses: ResponseWriter<VerifyResponse>, context: ServerContext) async throws
+  /// Keeps a named consumer's place. It exists from its first acknowledgement on.
+  nonisolated(nonsending) func acknowledgeEvents(_ request: AcknowledgeEventsRequest, context: ServerContext) async throws -> EventConsumer
+  /// The tenant's consumers, and the platform's own.
+  nonisolated(nonsending) func listEventConsumers(_ request: ListEventConsumersRequest, context: ServerContext) async throws -> ListEventConsumersResponse
+  /// Forgets a consumer, which keeps compaction from what it has not acknowledged.
+  nonisolated(nonsending) func deleteEventConsumer(_ request: DeleteEventConsumerRequest, context: ServerContext) async throws -> DeleteEventConsumerResponse
+  /// Ends when everything has been replayed. Refused unless the server is a sandbox, and while nobody listens to the channel.
+  nonisolated(nonsending) func replayEvents(_ request: ReplayEventsRequest, context: ServerContext) async throws -> ReplayEventsResponse
+  /// Removes what retention need not keep any more, now instead of within the hour.
+  nonisolated(nonsending) func compactEvents(_ request: CompactEventsRequest, context: ServerContext) async throws -> CompactEventsResponse
+  /// Effects that are pending, failed or given up.
+  nonisolated(nonsending) func listEffects(_ request: ListEffectsRequest, context: ServerContext) async throws -> ListEffectsResponse
+  /// Has an effect that was given up performed again, with all its attempts; its stream goes on after it.
+  nonisolated(nonsending) func redriveEffect(_ request: DecideEffectRequest, context: ServerContext) async throws -> DecideEffectResponse
+  /// Ends an effect that was given up: its owner is told that it failed, and its stream goes on.
+  nonisolated(nonsending) func discardEffect(_ request: DecideEffectRequest, context: ServerContext) async throws -> DecideEffectResponse
 }
 
 /// Calls `spanwire.events.v1.Events` over a channel.
@@ -1007,6 +1791,46 @@ public struct EventsClient: Sendable {
   /// Proves that the log is whole and that every service's rows agree with it; one answer for each check.
   public nonisolated(nonsending) func verify(_ request: VerifyRequest, options: CallOptions = CallOptions()) async throws -> ResponseStream<VerifyResponse> {
     try await channel.serverStreaming(request, Events.Methods.verify, options)
+  }
+
+  /// Keeps a named consumer's place. It exists from its first acknowledgement on.
+  public nonisolated(nonsending) func acknowledgeEvents(_ request: AcknowledgeEventsRequest, options: CallOptions = CallOptions()) async throws -> EventConsumer {
+    try await channel.unary(request, Events.Methods.acknowledgeEvents, options)
+  }
+
+  /// The tenant's consumers, and the platform's own.
+  public nonisolated(nonsending) func listEventConsumers(_ request: ListEventConsumersRequest, options: CallOptions = CallOptions()) async throws -> ListEventConsumersResponse {
+    try await channel.unary(request, Events.Methods.listEventConsumers, options)
+  }
+
+  /// Forgets a consumer, which keeps compaction from what it has not acknowledged.
+  public nonisolated(nonsending) func deleteEventConsumer(_ request: DeleteEventConsumerRequest, options: CallOptions = CallOptions()) async throws -> DeleteEventConsumerResponse {
+    try await channel.unary(request, Events.Methods.deleteEventConsumer, options)
+  }
+
+  /// Ends when everything has been replayed. Refused unless the server is a sandbox, and while nobody listens to the channel.
+  public nonisolated(nonsending) func replayEvents(_ request: ReplayEventsRequest, options: CallOptions = CallOptions()) async throws -> ReplayEventsResponse {
+    try await channel.unary(request, Events.Methods.replayEvents, options)
+  }
+
+  /// Removes what retention need not keep any more, now instead of within the hour.
+  public nonisolated(nonsending) func compactEvents(_ request: CompactEventsRequest, options: CallOptions = CallOptions()) async throws -> CompactEventsResponse {
+    try await channel.unary(request, Events.Methods.compactEvents, options)
+  }
+
+  /// Effects that are pending, failed or given up.
+  public nonisolated(nonsending) func listEffects(_ request: ListEffectsRequest, options: CallOptions = CallOptions()) async throws -> ListEffectsResponse {
+    try await channel.unary(request, Events.Methods.listEffects, options)
+  }
+
+  /// Has an effect that was given up performed again, with all its attempts; its stream goes on after it.
+  public nonisolated(nonsending) func redriveEffect(_ request: DecideEffectRequest, options: CallOptions = CallOptions()) async throws -> DecideEffectResponse {
+    try await channel.unary(request, Events.Methods.redriveEffect, options)
+  }
+
+  /// Ends an effect that was given up: its owner is told that it failed, and its stream goes on.
+  public nonisolated(nonsending) func discardEffect(_ request: DecideEffectRequest, options: CallOptions = CallOptions()) async throws -> DecideEffectResponse {
+    try await channel.unary(request, Events.Methods.discardEffect, options)
   }
 }
 

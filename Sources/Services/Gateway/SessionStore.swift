@@ -164,12 +164,17 @@ enum SessionStore {
   /// The next sessions of all tenants, by (tenant, id): for the check against the log.
   static func all(
     afterTenant tenant: String, id: String, limit: Int, in reader: borrowing some Reader & ~Copyable
-  ) throws -> [ProductRuntimeSession] {
+  ) throws -> [(session: ProductRuntimeSession, isFiledRight: Bool)] {
     try reader.query(
       """
-      SELECT session FROM prg_sessions
+      SELECT session, tenant_id, session_id, user_id, product_id, state FROM prg_sessions
       WHERE tenant_id > ?1 OR (tenant_id = ?1 AND session_id > ?2) ORDER BY tenant_id, session_id LIMIT ?3
-      """, tenant, id, limit, row: decode)
+      """, tenant, id, limit
+    ) { row in
+      let session = try decode(row)
+      let keys = [session.tenantID, session.productRuntimeSessionID, session.userID, session.productID]
+      return (session, keys == (1...4).map { row[$0] } && session.state.rawValue == row[5])
+    }
   }
 
   private static func decode(_ row: Row) throws -> ProductRuntimeSession {

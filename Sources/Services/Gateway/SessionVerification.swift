@@ -19,16 +19,17 @@ extension GatewayServer {
       let page = try await environment.database.scan { [place] reader in
         try SessionStore.all(afterTenant: place.tenant, id: place.id, limit: GatewayLimits.pageSize, in: reader)
       }
-      for session in page {
+      for (session, isFiledRight) in page {
         rows.examine()
         let id = session.productRuntimeSessionID
+        if !isFiledRight { rows.found("\(id) is listed as what it is not") }
         guard let projection = told.removeValue(forKey: session.tenantID + "/" + id) else {
           rows.found("\(id) is not in the log")
           continue
         }
         if projection != SessionProjection(session), try await !agrees(session) { rows.found("\(id) is not what the log says") }
       }
-      guard page.count == GatewayLimits.pageSize, let last = page.last else { break }
+      guard page.count == GatewayLimits.pageSize, let last = page.last?.session else { break }
       place = (last.tenantID, last.productRuntimeSessionID)
     }
     for key in told.keys.sorted() { rows.found("\(key) has no row") }

@@ -143,12 +143,17 @@ enum JourneyStore {
   /// The next journeys of all tenants, by (tenant, id): for the check against the log.
   static func all(
     afterTenant tenant: String, id: String, limit: Int, in reader: borrowing some Reader & ~Copyable
-  ) throws -> [JourneyInstance] {
+  ) throws -> [(journey: JourneyInstance, isFiledRight: Bool)] {
     try reader.query(
       """
-      SELECT journey FROM tjm_journeys WHERE (tenant_id, journey_instance_id) > (?1, ?2)
-      ORDER BY tenant_id, journey_instance_id LIMIT ?3
-      """, tenant, id, limit, row: decode)
+      SELECT journey, tenant_id, journey_instance_id, session_id, journey_doc_id, state, revision FROM tjm_journeys
+      WHERE (tenant_id, journey_instance_id) > (?1, ?2) ORDER BY tenant_id, journey_instance_id LIMIT ?3
+      """, tenant, id, limit
+    ) { row in
+      let journey = try decode(row)
+      let keys = [journey.tenantID, journey.journeyInstanceID, journey.productRuntimeSessionID, journey.journeyDocID]
+      return (journey, keys == (1...4).map { row[$0] } && journey.state.rawValue == row[5] && journey.revision == row[6])
+    }
   }
 
   private static func decode(_ row: Row) throws -> JourneyInstance { try JourneyInstance(decoding: row.get(0, as: [UInt8].self)) }

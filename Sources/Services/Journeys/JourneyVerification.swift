@@ -17,18 +17,19 @@ extension JourneyServer {
     while true {
       let page = try await environment.database.scan { [self, place] reader in
         try JourneyStore.all(afterTenant: place.tenant, id: place.id, limit: JourneyLimits.pageSize, in: reader).map { stored in
-          try row(stored, in: reader)
+          (row: try row(stored.journey, in: reader), isFiledRight: stored.isFiledRight)
         }
       }
-      for row in page {
+      for (row, isFiledRight) in page {
         rows.examine()
+        if !isFiledRight { rows.found("\(row.id) is listed as what it is not") }
         guard let retold = told.removeValue(forKey: JourneyKey(tenant: row.origin.tenantID, id: row.id)) else {
           rows.found("\(row.id) is not in the log")
           continue
         }
         if retold.journey != row.journey.asTold, try await !agrees(row) { rows.found("\(row.id) is not what the log says") }
       }
-      guard page.count == JourneyLimits.pageSize, let last = page.last else { break }
+      guard page.count == JourneyLimits.pageSize, let last = page.last?.row else { break }
       place = JourneyKey(tenant: last.origin.tenantID, id: last.id)
     }
     // What was written between the two readings is in the log only for a moment: a row follows every event of its transaction.

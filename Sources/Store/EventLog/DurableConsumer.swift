@@ -81,9 +81,16 @@ public final class DurableConsumer: Sendable {
       }
     }
     defer { reading.cancel() }
-    while let event = try await inbox.next() {
-      let write = try await handler(event)
-      let position = event.position
+    var place = stored ?? 0
+    while let delivery = try await inbox.next() {
+      let position: Int64
+      let write: (@Sendable (borrowing Transaction) throws -> Void)?
+      switch delivery {
+      case .event(let event): (position, write) = (event.position, try await handler(event))
+      // What did not concern it need not be read again, and need not be kept for it.
+      case .heartbeat(let reached, _) where reached >= place + EventLogLimits.consumerLag: (position, write) = (reached, nil)
+      case .heartbeat, .discontinuity: continue
+      }
       _ = try await log.database.transaction("consumer") { transaction in
         // Another that bears the name and was faster has done it.
         let moved = try transaction.executeCounting(
@@ -93,6 +100,7 @@ public final class DurableConsumer: Sendable {
           """, name, position)
         if moved == 1 { try write?(transaction) }
       }
+      place = position
       progressed()
     }
   }
@@ -100,17 +108,17 @@ public final class DurableConsumer: Sendable {
 
 /// Holds a few events between the log's loop and the consumer's task.
 private final class Inbox: Sendable {
-  /// Events that wait: enough that the loop does not wait for every transaction.
+  /// What waits: enough that the loop does not wait for every transaction.
   private static let bound = 64
 
   private struct State {
-    var events: [LogEvent] = []
+    var deliveries: [LogDelivery] = []
     var head = 0
     var failure: (any Error)?
-    var reader: UnsafeContinuation<LogEvent?, any Error>?
+    var reader: UnsafeContinuation<LogDelivery?, any Error>?
     var writer: UnsafeContinuation<Void, Never>?
 
-    var count: Int { events.count - head }
+    var count: Int { deliveries.count - head }
   }
 
   private let state = Mutex(State())
@@ -118,16 +126,15 @@ private final class Inbox: Sendable {
   var sink: LogSink {
     LogSink(
       take: { delivery in
-        guard case .event(let event) = delivery else { return true }
-        let (reader, hasRoom) = self.state.withLock { state -> (UnsafeContinuation<LogEvent?, any Error>?, Bool) in
+        let (reader, hasRoom) = self.state.withLock { state -> (UnsafeContinuation<LogDelivery?, any Error>?, Bool) in
           if let reader = state.reader {
             state.reader = nil
             return (reader, true)
           }
-          state.events.append(event)
+          state.deliveries.append(delivery)
           return (nil, state.count < Self.bound)
         }
-        reader?.resume(returning: event)
+        reader?.resume(returning: delivery)
         return hasRoom
       },
       drained: {
@@ -152,23 +159,23 @@ private final class Inbox: Sendable {
     writer?.resume()
   }
 
-  func next() async throws -> LogEvent? {
+  func next() async throws -> LogDelivery? {
     try await withTaskCancellationHandler {
       try await withUnsafeThrowingContinuation { continuation in
-        let (result, writer) = state.withLock { state -> (Result<LogEvent?, any Error>?, UnsafeContinuation<Void, Never>?) in
+        let (result, writer) = state.withLock { state -> (Result<LogDelivery?, any Error>?, UnsafeContinuation<Void, Never>?) in
           if let failure = state.failure { return (.failure(failure), nil) }
           guard state.count > 0 else {
             state.reader = continuation
             return (nil, nil)
           }
-          let event = state.events[state.head]
+          let delivery = state.deliveries[state.head]
           state.head += 1
-          if state.head == state.events.count {
-            state.events.removeAll(keepingCapacity: true)
+          if state.head == state.deliveries.count {
+            state.deliveries.removeAll(keepingCapacity: true)
             state.head = 0
           }
           defer { state.writer = nil }
-          return (.success(event), state.writer)
+          return (.success(delivery), state.writer)
         }
         writer?.resume()
         if let result { continuation.resume(with: result) }

@@ -62,12 +62,30 @@ public enum EffectLimits {
   public static let concurrent = 64
   /// Rows fetched at a time.
   public static let fetch = 256
-  /// Attempts before an effect that gets no verdict is given up: with the delays below, about an hour.
+  /// Attempts before an effect that gets no verdict is left to an operator: with the delays below, about an hour.
   public static let attempts = 128
+  /// Effects of a page of the list that operators see.
+  public static let listPage = 500
   public static let firstDelay = Duration.milliseconds(50)
   public static let longestDelay = Duration.seconds(30)
   /// How long one attempt may take.
   public static let timeout = Duration.seconds(30)
   /// Kept as long as idempotency keys, so that whoever asks again finds the outcome.
   public static let retention = Duration.seconds(24 * 60 * 60)
+}
+
+/// How often, and how soon after each other, an effect is tried that gets no verdict.
+public struct EffectRetries: Sendable, Hashable {
+  public var attempts: Int
+  public var firstDelay: Duration
+  public var longestDelay: Duration
+
+  public init(
+    attempts: Int = EffectLimits.attempts, firstDelay: Duration = EffectLimits.firstDelay,
+    longestDelay: Duration = EffectLimits.longestDelay
+  ) {
+    self.attempts = attempts
+    self.firstDelay = firstDelay
+    self.longestDelay = longestDelay
+  }
 }

@@ -14,16 +14,21 @@ public final class EffectDispatcher: Sendable {
   /// What an owner makes of an outcome: it may call and read first, and returns what to write with the outcome.
   public typealias OutcomeHandler = @Sendable (Effect, EffectOutcome) async throws -> (@Sendable (borrowing Transaction) throws -> Void)?
 
+  /// What to write when an effect is given up, with the error of its last attempt.
+  public typealias GiveUpHandler = @Sendable (Effect, RPCError) -> @Sendable (borrowing Transaction) throws -> Void
+
   private let database: any Database
   private let clock: any WallClock
   /// Stands in for the routes: for tests.
   private let performer: Performer?
   private let executor: (any TaskExecutor)?
   private let random: @Sendable () -> Double
+  private let retries: EffectRetries
   private let state = Mutex(State())
 
   private struct State {
     var handlers: [String: OutcomeHandler] = [:]
+    var onGiveUp: GiveUpHandler?
     /// By owner and method.
     var routes: [String: Performer] = [:]
     /// Effects in memory by stream, the first of each under way or about to be.
@@ -37,6 +42,10 @@ public final class EffectDispatcher: Sendable {
     var isFetching = false
     /// Something was committed, or is due, since the fetching began: it may have passed that place in the order.
     var looksAgain = false
+    /// Streams whose first effect was given up: their others stay in their rows until an operator has decided about it.
+    var held: Set<String> = []
+    /// Of those that a fetched row may still show as held.
+    var releasedMeanwhile: Set<String> = []
     /// What a fetched row may still show as pending.
     var endedMeanwhile: Set<String> = []
     var isStarted = false
@@ -52,17 +61,22 @@ public final class EffectDispatcher: Sendable {
 
   public init(
     database: any Database, clock: any WallClock, executor: (any TaskExecutor)? = nil,
-    random: @escaping @Sendable () -> Double = { Double.random(in: 0..<1) }, perform: Performer? = nil
+    random: @escaping @Sendable () -> Double = { Double.random(in: 0..<1) }, retries: EffectRetries = EffectRetries(),
+    perform: Performer? = nil
   ) {
     self.database = database
     self.clock = clock
     self.executor = executor
     self.random = random
+    self.retries = retries
     performer = perform
   }
 
   /// Names who is told the outcomes of an owner's effects. Before `start`.
   public func onOutcome(of owner: String, _ handler: @escaping OutcomeHandler) { state.withLock { $0.handlers[owner] = handler } }
+
+  /// What is written beside an effect that is given up. Before `start`.
+  public func onGiveUp(_ handler: @escaping GiveUpHandler) { state.withLock { $0.onGiveUp = handler } }
 
   /// Names the channel over which an owner's effects of a method are performed: one bound to the owner's own identity. Before `start`.
   public func route<Request: Message, Response: Message>(
@@ -178,11 +192,11 @@ public final class EffectDispatcher: Sendable {
       do {
         // In a transaction, so that no commit comes between reading the rows and declaring them read.
         state.withLock { $0.looksAgain = place.number == 0 ? false : $0.looksAgain }
-        let (effects, next) = try await database.transaction("effects.fetch") { transaction in
+        let (effects, next, held) = try await database.transaction("effects.fetch") { transaction in
           let effects = try EffectStore.due(transaction, now: now, after: place, limit: EffectLimits.fetch)
-          return (effects, try EffectStore.nextDue(transaction, after: now))
+          return (effects, try EffectStore.nextDue(transaction, after: now), try EffectStore.heldStreams(transaction))
         }.value
-        let step = accept(effects, next: next)
+        let step = accept(effects, next: next, held: held)
         setAlarm()
         begin()
         switch step {
@@ -203,8 +217,9 @@ public final class EffectDispatcher: Sendable {
   private enum Step { case done, further, again }
 
   /// Takes fetched effects into memory, and says whether there are more.
-  private func accept(_ effects: [Effect], next: Int64?) -> Step {
+  private func accept(_ effects: [Effect], next: Int64?, held: [String]) -> Step {
     state.withLock { state in
+      state.held.formUnion(held.filter { !state.releasedMeanwhile.contains($0) })
       var hadRoom = true
       for effect in effects where !state.known.contains(effect.id) && !state.endedMeanwhile.contains(effect.id) {
         if state.known.count >= EffectLimits.queued {
@@ -216,6 +231,7 @@ public final class EffectDispatcher: Sendable {
       if let next { state.nextDue = min(state.nextDue, next) }
       if hadRoom && effects.count == EffectLimits.fetch { return .further }
       state.endedMeanwhile = []
+      state.releasedMeanwhile = []
       if hadRoom && state.looksAgain { return .again }
       state.isFetching = false
       state.hasBacklog = !hadRoom
@@ -224,6 +240,7 @@ public final class EffectDispatcher: Sendable {
   }
 
   private static func add(_ effect: Effect, to state: inout State) {
+    if state.held.contains(effect.stream) { return }
     state.known.insert(effect.id)
     if state.streams[effect.stream] == nil {
       state.streams[effect.stream] = [effect]
@@ -260,11 +277,22 @@ public final class EffectDispatcher: Sendable {
         return effect
       }
       guard let effect = next else { break }
-      await complete(effect)
+      let isGivenUp = await complete(effect)
       let refetches = state.withLock { state in
         state.known.remove(effect.id)
         if state.isFetching { state.endedMeanwhile.insert(effect.id) }
-        state.streams[stream]?.removeFirst()
+        if isGivenUp {
+          // What comes after it waits in its rows. If an operator has decided already, it is there to be fetched.
+          for waiting in state.streams[stream] ?? [] { state.known.remove(waiting.id) }
+          state.streams[stream] = []
+          if !state.held.contains(stream) {
+            state.endedMeanwhile.remove(effect.id)
+            state.hasBacklog = true
+            state.looksAgain = true
+          }
+        } else {
+          state.streams[stream]?.removeFirst()
+        }
         return state.hasBacklog && state.known.count <= EffectLimits.queued / 2
       }
       if refetches { fetch() }
@@ -273,27 +301,41 @@ public final class EffectDispatcher: Sendable {
     tellIdle()
   }
 
-  /// Performs an effect until it has an outcome, and stores that with what its owner makes of it.
-  private func complete(_ effect: Effect) async {
+  /// Performs an effect until it has an outcome, and stores that with what its owner makes of it; or gives it up, and returns true.
+  private func complete(_ effect: Effect) async -> Bool {
     var effect = effect
-    var delay = EffectLimits.firstDelay
+    var delay = retries.firstDelay
     while !state.withLock({ $0.isStopped }) {
       effect.attempts += 1
-      let outcome = await attempt(effect)
+      let attempt = await attempt(effect)
       Failpoint.hit("after-effect-before-ack")
-      if let outcome, await store(outcome, of: effect) { return }
+      switch attempt {
+      case .outcome(let outcome): if await store(outcome, of: effect) { return false }
+      case .again(let error):
+        if effect.attempts < retries.attempts {
+          await note(error, of: effect)
+        } else if let isPending = await giveUp(effect, error) {
+          return isPending
+        }
+      }
       // Full jitter: callees that come back are not met by everybody at once.
       try? await Task.sleep(for: delay * (0.5 + random() / 2))
-      delay = min(delay * 2, EffectLimits.longestDelay)
+      delay = min(delay * 2, retries.longestDelay)
     }
+    return false
   }
 
-  /// Nil when it should be tried again.
-  private func attempt(_ effect: Effect) async -> EffectOutcome? {
-    if effect.isTimer { return .succeeded([]) }
+  private enum Attempt {
+    case outcome(EffectOutcome)
+    /// No verdict: the same call may fare better later.
+    case again(RPCError)
+  }
+
+  private func attempt(_ effect: Effect) async -> Attempt {
+    if effect.isTimer { return .outcome(.succeeded([])) }
     // A route that is missing is our own bug, or an effect of a release that had it: its owner is told.
     guard let performer = performer ?? state.withLock({ $0.routes[effect.owner + effect.method] }) else {
-      return .failed(.unimplemented("nobody performs \(effect.method) for \(effect.owner)"))
+      return .outcome(.failed(.unimplemented("nobody performs \(effect.method) for \(effect.owner)")))
     }
     let principal = Principal(
       kind: .service, id: effect.owner, tenant: effect.tenant, surface: .internal, onBehalfOf: effect.subject)
@@ -301,20 +343,58 @@ public final class EffectDispatcher: Sendable {
       let response = try await CallContext.with(
         deadline: .after(EffectLimits.timeout), principal: principal, trace: effect.trace?.child()
       ) { try await performer(effect) }
-      return .succeeded(response)
+      return .outcome(.succeeded(response))
     } catch {
       let error = RPCError.outcome(of: error, in: nil)
-      return error.mayBeRetried && effect.attempts < EffectLimits.attempts ? nil : .failed(error)
+      return error.mayBeRetried ? .again(error) : .outcome(.failed(error))
+    }
+  }
+
+  /// Keeps what an attempt failed with; if that cannot be stored, the next one tells.
+  private func note(_ error: RPCError, of effect: Effect) async {
+    _ = try? await database.transaction("effects.note") { try $0.noteAttempt(effect, error) }
+  }
+
+  /// Whether it waits for an operator now, and was not taken back meanwhile; nil when that could not be stored.
+  private func giveUp(_ effect: Effect, _ error: RPCError) async -> Bool? {
+    let write = state.withLock { $0.onGiveUp }?(effect, error)
+    let now = clock.now
+    return try? await database.transaction("effects.give-up") { transaction in
+      let isPending = try transaction.giveUpEffect(effect, error, at: now)
+      if isPending { try write?(transaction) }
+      return isPending
+    }.value
+  }
+
+  /// Prepares to end an effect that was given up as failed for good, with the error of its last attempt: what it returns is run in the
+  /// caller's transaction, tells the owner as any outcome is told, and returns false when the effect is not given up.
+  public func discarding(_ id: String) async throws -> @Sendable (borrowing Transaction) throws -> Bool {
+    let (database, clock) = (database, clock)
+    guard let found = try await database.scan({ try EffectStore.find($0, id) }), found.state == .givenUp, let error = found.error else {
+      return { _ in false }
+    }
+    let write = try await told(.failed(error), of: found.effect)
+    return { transaction in
+      let isEnded = try transaction.discardEffect(found.effect, error, at: clock.now)
+      if isEnded { try write?(transaction) }
+      return isEnded
+    }
+  }
+
+  /// What an effect's owner makes of its outcome.
+  private func told(
+    _ outcome: EffectOutcome, of effect: Effect
+  ) async throws -> (@Sendable (borrowing Transaction) throws -> Void)? {
+    let principal = Principal(kind: .service, id: effect.owner, tenant: effect.tenant, surface: .internal, onBehalfOf: effect.subject)
+    return try await CallContext.with(principal: principal, trace: effect.trace?.child()) {
+      try await state.withLock { $0.handlers[effect.owner] }?(effect, outcome)
     }
   }
 
   /// False when it could not be stored and has to be tried again.
   private func store(_ outcome: EffectOutcome, of effect: Effect) async -> Bool {
     do {
-      let principal = Principal(kind: .service, id: effect.owner, tenant: effect.tenant, surface: .internal, onBehalfOf: effect.subject)
-      let write = try await CallContext.with(principal: principal, trace: effect.trace?.child()) {
-        try await state.withLock { $0.handlers[effect.owner] }?(effect, outcome)
-      }
+      let write = try await told(outcome, of: effect)
       let now = clock.now
       _ = try await database.transaction("effects.end") { transaction in
         // One that was taken back meanwhile has no outcome to tell.
@@ -370,7 +450,8 @@ extension EffectDispatcher: CommitObserver {
   public func committed(_ items: [any Sendable]) {
     var hasNew = false
     var hasSooner = false
-    var ended: [(UnsafeContinuation<EffectOutcome, any Error>, EffectOutcome)] = []
+    var hasReleased = false
+    var ended: [(UnsafeContinuation<EffectOutcome, any Error>, Result<EffectOutcome, any Error>)] = []
     let now = clock.now
     state.withLock { state in
       for item in items {
@@ -388,11 +469,25 @@ extension EffectDispatcher: CommitObserver {
             state.looksAgain = true
           }
         } else if let end = item as? EffectEnded {
-          for continuation in state.waiters.removeValue(forKey: end.id)?.values ?? [:].values { ended.append((continuation, end.outcome)) }
+          for continuation in state.waiters.removeValue(forKey: end.id)?.values ?? [:].values {
+            ended.append((continuation, .success(end.outcome)))
+          }
+        } else if let end = item as? EffectGivenUp {
+          state.held.insert(end.stream)
+          for continuation in state.waiters.removeValue(forKey: end.id)?.values ?? [:].values {
+            ended.append((continuation, .failure(RPCError.givenUp(end.id, end.error))))
+          }
+        } else if let end = item as? EffectReleased {
+          state.held.remove(end.stream)
+          if state.isFetching { state.releasedMeanwhile.insert(end.stream) }
+          state.hasBacklog = true
+          state.looksAgain = true
+          hasReleased = true
         }
       }
     }
-    for (continuation, outcome) in ended { continuation.resume(returning: outcome) }
+    for (continuation, outcome) in ended { continuation.resume(with: outcome) }
+    if hasReleased { fetch() }
     if hasNew { begin() }
     if hasSooner { setAlarm() }
   }

@@ -1,5 +1,9 @@
 import SpanwireDatabase
+import SpanwireProtobuf
 import SpanwireRPC
+import SpanwireSchema
+import SpanwireServiceKit
+import SpanwireWellKnown
 
 /// The rows of effects.
 public enum EffectStore {
@@ -26,6 +30,8 @@ public enum EffectStore {
             outcome BLOB
           ) STRICT;
           CREATE INDEX effect_due ON effect (due_at, number) WHERE state = 0;
+          CREATE INDEX effect_failed ON effect (number) WHERE state = 2;
+          CREATE INDEX effect_given_up ON effect (stream, number) WHERE state = 4;
           """)
     ])
 
@@ -34,16 +40,20 @@ public enum EffectStore {
     case succeeded = 1
     case failed = 2
     case cancelled = 3
+    /// Tried as often as is allowed, without a verdict: it waits for an operator, and its stream with it.
+    case givenUp = 4
   }
 
-  /// Pending effects that are due, in order, after a place in it.
+  /// Pending effects that are due, in order, after a place in it; not those of streams that wait for an operator.
   static func due(
     _ reader: borrowing some Reader & ~Copyable, now: Int64, after: (dueAt: Int64, number: Int64), limit: Int
   ) throws -> [Effect] {
     try reader.query(
       """
       SELECT number, id, owner, stream, method, request, due_at, tenant_id, subject, traceparent, attempts FROM effect
-      WHERE state = 0 AND due_at <= ?1 AND (due_at, number) > (?2, ?3) ORDER BY due_at, number LIMIT ?4
+      WHERE state = 0 AND due_at <= ?1 AND (due_at, number) > (?2, ?3)
+        AND NOT EXISTS (SELECT 1 FROM effect AS held WHERE held.state = 4 AND held.stream = effect.stream)
+      ORDER BY due_at, number LIMIT ?4
       """, now, after.dueAt, after.number, limit
     ) { row in
       var effect = Effect(
@@ -71,7 +81,13 @@ public enum EffectStore {
     case .succeeded: return .succeeded(row.outcome ?? [])
     case .failed: return .failed(RPCError(stored: row.outcome ?? []))
     case .cancelled: return .cancelled
+    case .givenUp: throw RPCError.givenUp(id, RPCError(stored: row.outcome ?? []))
     }
+  }
+
+  /// The streams that wait for an operator.
+  static func heldStreams(_ reader: borrowing some Reader & ~Copyable) throws -> [String] {
+    try reader.query("SELECT DISTINCT stream FROM effect WHERE state = 4") { $0[0] }
   }
 
   /// Forgets outcomes that ended before a moment, never the newest row: its number must not be given again.
@@ -103,14 +119,16 @@ extension Transaction {
   /// sets timers checks, when one fires, that it still means something.
   @discardableResult
   public func cancelEffect(_ id: String, at now: Int64) throws -> Bool {
+    let stream = try first("SELECT stream FROM effect WHERE id = ?1 AND state = 4", id) { $0.get(0, as: String.self) }
     let found =
       try executeCounting(
-        "UPDATE effect SET state = ?2, ended_at = ?3 WHERE id = ?1 AND state = 0", id, EffectStore.State.cancelled, now) == 1
+        "UPDATE effect SET state = ?2, ended_at = ?3 WHERE id = ?1 AND state IN (0, 4)", id, EffectStore.State.cancelled, now) == 1
     if found { publish(EffectEnded(id: id, outcome: .cancelled)) }
+    if let stream { publish(EffectReleased(stream: stream)) }
     return found
   }
 
-  /// Records how a pending effect ended; false when it had ended before.
+  /// Records how an effect ended that was pending, or given up; false when it had ended before.
   func endEffect(_ effect: Effect, _ outcome: EffectOutcome, at now: Int64) throws -> Bool {
     let state: EffectStore.State
     let bytes: [UInt8]
@@ -121,11 +139,57 @@ extension Transaction {
     }
     let found =
       try executeCounting(
-        "UPDATE effect SET state = ?2, outcome = ?3, ended_at = ?4, attempts = ?5 WHERE number = ?1 AND state = 0",
+        "UPDATE effect SET state = ?2, outcome = ?3, ended_at = ?4, attempts = ?5 WHERE number = ?1 AND state IN (0, 4)",
         effect.number, state, bytes, now, effect.attempts) == 1
     if found { publish(EffectEnded(id: effect.id, outcome: outcome)) }
     return found
   }
+}
+
+extension Transaction {
+  /// Keeps what an attempt failed with, so that it can be seen, and counted after a restart.
+  func noteAttempt(_ effect: Effect, _ error: RPCError) throws {
+    try execute(
+      "UPDATE effect SET attempts = ?2, outcome = ?3 WHERE number = ?1 AND state = 0", effect.number, effect.attempts, error.stored)
+  }
+
+  /// Leaves a pending effect to an operator; false when it has ended.
+  func giveUpEffect(_ effect: Effect, _ error: RPCError, at now: Int64) throws -> Bool {
+    let found =
+      try executeCounting(
+        "UPDATE effect SET state = 4, attempts = ?2, outcome = ?3, ended_at = ?4 WHERE number = ?1 AND state = 0", effect.number,
+        effect.attempts, error.stored, now) == 1
+    if found { publish(EffectGivenUp(id: effect.id, stream: effect.stream, error: error)) }
+    return found
+  }
+
+  /// Ends an effect that was given up as failed for good; false when it was not.
+  func discardEffect(_ effect: Effect, _ error: RPCError, at now: Int64) throws -> Bool {
+    guard try first("SELECT 1 FROM effect WHERE number = ?1 AND state = 4", effect.number, row: { _ in true }) != nil else { return false }
+    publish(EffectReleased(stream: effect.stream))
+    return try endEffect(effect, .failed(error), at: now)
+  }
+
+  /// Lets an effect that was given up be performed again, with all its attempts; false when it was not.
+  public func redriveEffect(_ id: String) throws -> Bool {
+    let stream = try first(
+      "UPDATE effect SET state = 0, attempts = 0, ended_at = 0 WHERE id = ?1 AND state = 4 RETURNING stream", id
+    ) { $0.get(0, as: String.self) }
+    if let stream { publish(EffectReleased(stream: stream)) }
+    return stream != nil
+  }
+}
+
+/// Tells the dispatcher that an effect waits for an operator.
+struct EffectGivenUp: Sendable {
+  let id: String
+  let stream: String
+  let error: RPCError
+}
+
+/// Tells the dispatcher that a stream no longer waits for an operator.
+struct EffectReleased: Sendable {
+  let stream: String
 }
 
 /// Tells the dispatcher, in the order of commits, that an effect has ended.
@@ -155,10 +219,21 @@ extension Principal {
 }
 
 extension RPCError {
-  /// The code and the message. Details stay behind: who must read them has them in the callee's own record.
-  var stored: [UInt8] { [code.rawValue] + Array(message.utf8) }
+  /// As `google.rpc.Status`, details and all: who awaits an effect is told what its callee would have told it.
+  var stored: [UInt8] { Google_Rpc_Status(code: Int32(code.rawValue), message: message, details: details).encoded() }
 
   init(stored: [UInt8]) {
-    self.init(stored.first.flatMap(Code.init(rawValue:)) ?? .unknown, String(decoding: stored.dropFirst(), as: UTF8.self))
+    guard let status = try? Google_Rpc_Status(decoding: stored), let code = UInt8(exactly: status.code).flatMap(Code.init(rawValue:)) else {
+      self.init(.unknown, "the stored status cannot be read")
+      return
+    }
+    self.init(code, status.message, details: status.details)
+  }
+
+  /// What those are told who await an effect that was given up.
+  static func givenUp(_ id: String, _ last: RPCError) -> RPCError {
+    .refusal(
+      .unavailable, .effectGivenUp, "effect \(id) got no verdict and waits for an operator; last: \(last.code) \(last.message)",
+      metadata: [("effect_id", id)])
   }
 }

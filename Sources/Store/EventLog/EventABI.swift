@@ -19,6 +19,8 @@ public enum EventRejection: Error, Sendable, Hashable {
   case payload(expected: String, found: String)
   case undecodable(type: String)
   case tooLarge(bytes: Int)
+  /// It is a replayed event, which nothing may be made of.
+  case replayOnly
 
   /// The word under which it is counted.
   public var label: String {
@@ -33,6 +35,7 @@ public enum EventRejection: Error, Sendable, Hashable {
     case .payload: "payload_type"
     case .undecodable: "undecodable"
     case .tooLarge: "too_large"
+    case .replayOnly: "replay_only"
     }
   }
 }
@@ -50,6 +53,7 @@ extension EventRejection: CustomStringConvertible {
     case .payload(let expected, let found): "the payload is \(found), not \(expected)"
     case .undecodable(let type): "the payload does not decode as \(type)"
     case .tooLarge(let bytes): "the envelope has \(bytes) bytes; the limit is \(EventLogLimits.envelopeBytes)"
+    case .replayOnly: "replay_only events are not stored"
     }
   }
 }
@@ -76,6 +80,7 @@ public enum EventABI {
   /// As `check`, for an envelope whose payload is known to be its type's.
   static func check(_ envelope: EventEnvelope, _ type: EventType) throws(EventRejection) {
     if type.isReserved { throw .reservedType(type.rawValue) }
+    if envelope.replayOnly { throw .replayOnly }
     if envelope.schemaVersion != type.schemaVersion { throw .schemaVersion(type: type.rawValue, found: envelope.schemaVersion) }
     if envelope.lane != type.lane { throw .lane(type: type.rawValue) }
     for (field, value) in [("event_id", envelope.eventID), ("tenant_id", envelope.tenantID), ("producer", envelope.producer)] {

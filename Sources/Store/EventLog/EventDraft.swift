@@ -115,7 +115,9 @@ extension EventHeader {
   init(_ envelope: EventEnvelope, _ type: EventType) {
     self.init(
       type: envelope.type, tenant: envelope.tenantID, session: envelope.productRuntimeSessionID, journey: envelope.journeyInstanceID,
-      trace: envelope.traceID, lane: EventLane(rawValue: type.lane.rawValue) ?? .data, producer: envelope.producer)
+      trace: envelope.traceID, lane: EventLane(rawValue: type.lane.rawValue) ?? .data, producer: envelope.producer,
+      retention: EventRetention(rawValue: type.retention.rawValue) ?? .business,
+      occurredAt: envelope.occurredAt?.nanosecondsSinceEpoch ?? 0)
   }
 }
 

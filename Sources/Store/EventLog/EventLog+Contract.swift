@@ -13,8 +13,15 @@ extension EventLog {
     var fields = Validation()
     fields.known(request.mode, "mode")
     fields.check(!request.fromNow || request.cursor.isEmpty, "from_now", "excludes a cursor")
+    fields.optionalID(request.consumer, "consumer")
+    fields.check(request.consumer.isEmpty || request.cursor.isEmpty && !request.fromNow, "consumer", "excludes a cursor and from_now")
+    fields.check(request.consumer.isEmpty || tenant != nil, "consumer", "belongs to a tenant")
     try fields.finish()
-    let cursor = request.fromNow ? LogCursor.now : try LogCursor(text: request.cursor)
+    var cursor = request.fromNow ? LogCursor.now : try LogCursor(text: request.cursor)
+    if let tenant, !request.consumer.isEmpty {
+      let name = request.consumer
+      cursor = try await database.read { try EventConsumers.place($0, tenant: tenant, name) }.map { .after($0) } ?? .beginning
+    }
     responses.sendMetadata()
     try await deliver(
       filter, from: cursor, mode: request.mode == .live ? .live : .complete, untilEnd: request.untilEnd, to: LogSink(responses))
@@ -87,6 +94,10 @@ extension EventLogError: RPCErrorConvertible {
       return .refusal(
         .resourceExhausted, .queueFull, "the subscriber is too slow for control events; resume after \(LogCursor.text(cursor))",
         metadata: [("cursor", LogCursor.text(cursor))])
+    case .channelUnheard(let channel):
+      return .precondition(.channelUnheard, "nobody listens to \(channel): subscribe to it first")
+    case .channelBusy(let channel):
+      return .later(.aborted, .queueFull, "another replay to \(channel) is under way", after: .seconds(1))
     case .ended: return .unavailable("the server is going down")
     }
   }

@@ -7,8 +7,10 @@ public final class EventLog: Sendable {
   public let database: any Database
   /// What was refused entry.
   public let rejections = EventRejections()
+  /// Where its events are heard again.
+  public let channels = ReplayChannels()
   private let tails: [LoopTail]
-  private let pages: PageCache
+  let pages: PageCache
   private let turn = Atomic<Int>(0)
   private let heartbeat: Duration
   /// Of the writer's thread: how far events have been handed to the loops; nil before the start.
@@ -37,6 +39,7 @@ public final class EventLog: Sendable {
 
   /// Ends every subscription with `EventLogError.ended`.
   public func stop() async {
+    channels.end()
     for tail in tails { await tail.onLoop { tail.end(EventLogError.ended) } }
   }
 
@@ -76,7 +79,12 @@ public final class EventLog: Sendable {
     }
   }
 
+  /// The position of the last event that is committed; 0 when there is none.
+  public func head() async throws -> Int64 { try await database.read { try LogStore.head($0) } }
+
   /// Events after a position that match, at most `limit`, and the position up to which the log was read for them.
+  ///
+  /// There may be more although fewer than `limit` came, or none: one call reads only so many pages. `atEnd` says when there are not.
   public func list(_ filter: LogFilter, after cursor: LogCursor, limit: Int) async throws -> (
     events: [LogEvent], through: Int64, atEnd: Bool
   ) {
@@ -92,7 +100,10 @@ public final class EventLog: Sendable {
       position = after
     }
     var events: [LogEvent] = []
+    var looked = 0
     while position < head {
+      if looked == EventLogLimits.pagesPerList { return (events, position, false) }
+      looked += 1
       let page = try await history(after: position, filter, tail: head)
       for event in page.events where event.position > position && filter.matches(event.header) {
         if events.count == limit { return (events, events[limit - 1].position, false) }
@@ -109,14 +120,22 @@ public final class EventLog: Sendable {
       return try await database.scan { try LogStore.page($0, session: filter.session, tenant: tenant, after: cursor) }
     }
     let size = EventLogLimits.page
-    let number = cursor / size
+    var number = cursor / size
+    let full = tail / size
+    if let wanted = PageSummary.Wanted(filter), number < full {
+      let from = number
+      let step = try await database.scan { try LogStore.firstPage($0, from: from, before: full, wanted) }
+      guard let found = step.found ?? (step.through == full ? full : nil) else { return ([], step.through * size) }
+      number = found
+    }
     let end = (number + 1) * size
     guard end <= tail else {
-      let events = try await database.scan { try LogStore.page($0, after: cursor, through: tail) }
+      let after = max(cursor, number * size)
+      let events = try await database.scan { try LogStore.page($0, after: after, through: tail) }
       return (events, tail)
     }
-    let database = database
-    let events = try await pages.page(number) { try await database.scan { try LogStore.page($0, after: number * size, through: end) } }
+    let (database, page) = (database, number)
+    let events = try await pages.page(page) { try await database.scan { try LogStore.page($0, after: page * size, through: end) } }
     return (events, end)
   }
 

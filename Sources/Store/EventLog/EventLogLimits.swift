@@ -3,6 +3,15 @@ public enum EventLogLimits {
   /// Positions of a history page. A full page never changes, so it is shared; about 100 KB, as much as a subscriber's stream takes at once,
   /// a quarter of a millisecond to read.
   public static let page: Int64 = 128
+  /// Summaries of pages read in one query, and in one turn of a reader's thread: those of two million events, twenty milliseconds' work.
+  public static let summaries: Int64 = 512
+  public static let summariesPerRead: Int64 = 16_384
+  /// Pages that one request for a list may look through in vain: what it has found by then it answers with, and where to go on.
+  public static let pagesPerList = 128
+  /// Pages that one transaction of compaction goes through: a few milliseconds of the writer's time.
+  public static let pagesPerCompaction: Int64 = 16
+  /// How far a named consumer's stored place may lag behind what it has seen, in positions: it is what a restart reads again.
+  public static let consumerLag: Int64 = 1_024
   /// Bytes of shared pages kept: a thousand subscribers that catch up together read the same ones. Others read again from the system's
   /// own cache.
   public static let pageCacheBytes = 1 << 20
@@ -22,4 +31,9 @@ public enum EventLogLimits {
   public static let heartbeat = Duration.seconds(15)
   /// Subscriptions of a loop: each costs a look at every event that no session index keeps from it.
   public static let subscriptionsPerLoop = 10_000
+  /// Named consumers, which compaction waits for and whose list is read whole.
+  public static let consumers = 1_000
+  /// Replay channels that are listened to at a time, and who listens to each: a replay waits for the slowest.
+  public static let replayChannels = 64
+  public static let replayListeners = 64
 }

@@ -48,9 +48,13 @@ public struct EventHeader: Sendable, Hashable {
   public var lane: EventLane
   /// The service that wrote it.
   public var producer: String
+  public var retention: EventRetention
+  /// Nanoseconds since 1970.
+  public var occurredAt: Int64
 
   public init(
-    type: String, tenant: String, session: String = "", journey: String = "", trace: [UInt8] = [], lane: EventLane, producer: String
+    type: String, tenant: String, session: String = "", journey: String = "", trace: [UInt8] = [], lane: EventLane, producer: String,
+    retention: EventRetention = .business, occurredAt: Int64 = 0
   ) {
     self.type = type
     self.tenant = tenant
@@ -59,6 +63,8 @@ public struct EventHeader: Sendable, Hashable {
     self.trace = trace
     self.lane = lane
     self.producer = producer
+    self.retention = retention
+    self.occurredAt = occurredAt
   }
 
   /// What the stream's sequence counts within.
@@ -70,6 +76,14 @@ public enum EventLane: Int32, Sendable, Hashable, CaseIterable {
   case control = 1
   case data = 2
   case telemetry = 3
+}
+
+/// How long an event is kept. The numbers are the contract's.
+public enum EventRetention: Int32, Sendable, Hashable, CaseIterable {
+  /// For ever: the truth of business state.
+  case business = 1
+  case operational = 2
+  case transient = 3
 }
 
 /// The events of one or more commits. `previous` is the position before the first, so that a loop can prove that it missed nothing.

@@ -19,9 +19,18 @@ public enum LogStore {
             journey_instance_id TEXT NOT NULL,
             trace_id BLOB NOT NULL,
             producer TEXT NOT NULL,
+            retention INTEGER NOT NULL,
+            occurred_at INTEGER NOT NULL,
             envelope BLOB NOT NULL
           ) STRICT;
           CREATE INDEX event_log_stream ON event_log (stream_key, position);
+          CREATE TABLE event_page (
+            number INTEGER NOT NULL PRIMARY KEY,
+            kept INTEGER NOT NULL,
+            last_at INTEGER NOT NULL,
+            compacted INTEGER NOT NULL,
+            summary BLOB NOT NULL
+          ) STRICT;
           CREATE TABLE event_stream (
             tenant_id TEXT NOT NULL,
             stream TEXT NOT NULL,
@@ -49,7 +58,8 @@ public enum LogStore {
   static func page(_ reader: borrowing some Reader & ~Copyable, after: Int64, through: Int64) throws -> [LogEvent] {
     try reader.query(
       """
-      SELECT position, stream_sequence, type, lane, tenant_id, session_id, journey_instance_id, trace_id, producer, envelope
+      SELECT position, stream_sequence, type, lane, tenant_id, session_id, journey_instance_id, trace_id, producer, retention, occurred_at,
+        envelope
       FROM event_log WHERE position > ?1 AND position <= ?2 ORDER BY position
       """, after, through, row: event)
   }
@@ -65,7 +75,8 @@ public enum LogStore {
     else { return ([], head) }
     let events = try reader.query(
       """
-      SELECT position, stream_sequence, type, lane, tenant_id, session_id, journey_instance_id, trace_id, producer, envelope
+      SELECT position, stream_sequence, type, lane, tenant_id, session_id, journey_instance_id, trace_id, producer, retention, occurred_at,
+        envelope
       FROM event_log WHERE stream_key = ?1 AND position > ?2 ORDER BY position LIMIT ?3
       """, key, after, EventLogLimits.page, row: event)
     return (events, events.count < Int(EventLogLimits.page) ? max(head, after) : events.last!.position)
@@ -75,12 +86,14 @@ public enum LogStore {
     LogEvent(
       position: row[0], sequence: row[1],
       header: EventHeader(
-        type: row[2], tenant: row[4], session: row[5], journey: row[6], trace: row[7], lane: row[3], producer: row[8]),
-      envelope: row[9])
+        type: row[2], tenant: row[4], session: row[5], journey: row[6], trace: row[7], lane: row[3], producer: row[8],
+        retention: row[9], occurredAt: row[10]),
+      envelope: row[11])
   }
 }
 
 extension EventLane: SQLValue {}
+extension EventRetention: SQLValue {}
 
 extension Transaction {
   /// Stores an event in this transaction under the log's next position and its stream's next sequence, with which `encode` makes the
@@ -98,10 +111,11 @@ extension Transaction {
     try execute(
       """
       INSERT INTO event_log (position, stream_key, stream_sequence, type, lane, tenant_id, session_id, journey_instance_id, trace_id,
-        producer, envelope)
-      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+        producer, retention, occurred_at, envelope)
+      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
       """, position, stream.key, stream.sequence, header.type, header.lane, header.tenant, header.session, header.journey, header.trace,
-      header.producer, envelope)
+      header.producer, header.retention, header.occurredAt, envelope)
+    if position.isMultiple(of: EventLogLimits.page) { try sealPage(endingAt: position, header.occurredAt) }
     let event = LogEvent(position: position, sequence: stream.sequence, header: header, envelope: envelope)
     publish(event)
     reached(position: position)

@@ -131,6 +131,10 @@ public enum EventLogError: Error, Sendable, Hashable {
   case tooManySubscriptions(limit: Int)
   /// A LIVE subscription was too slow even for control; it may come back with this cursor.
   case tooSlow(cursor: Int64)
+  /// Nobody listens to the channel that a replay is for.
+  case channelUnheard(String)
+  /// Another replay to the channel is under way.
+  case channelBusy(String)
   /// The log has ended, with the server.
   case ended
 }

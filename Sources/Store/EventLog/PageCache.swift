@@ -1,6 +1,6 @@
 import Synchronization
 
-/// Pages of the log that are full: they never change, so one copy serves everybody who reads history.
+/// Pages of the log that are full: they change only when compaction thins them out, so one copy serves everybody who reads history.
 final class PageCache: Sendable {
   private struct State {
     var pages: [Int64: (events: [LogEvent], bytes: Int, used: UInt64)] = [:]
@@ -37,6 +37,13 @@ final class PageCache: Sendable {
       }
       // Unstructured, so that the first one's cancellation does not fail the others.
       if isFirst { Task { self.finish(number, await Result { try await load() }) } }
+    }
+  }
+
+  /// Forgets pages that compaction has changed.
+  func remove(_ numbers: Range<Int64>) {
+    state.withLock { state in
+      for number in numbers { state.bytes -= state.pages.removeValue(forKey: number)?.bytes ?? 0 }
     }
   }
 

@@ -7,7 +7,7 @@
 #endif
 
 #include "spanwire/errors/v1/reasons.pb-c.h"
-static const ProtobufCEnumValue spanwire__errors__v1__reason__enum_values_by_number[48] =
+static const ProtobufCEnumValue spanwire__errors__v1__reason__enum_values_by_number[51] =
 {
   { "REASON_UNSPECIFIED", "SPANWIRE__ERRORS__V1__REASON__REASON_UNSPECIFIED", 0 },
   { "REASON_UNAUTHENTICATED", "SPANWIRE__ERRORS__V1__REASON__REASON_UNAUTHENTICATED", 1 },
@@ -57,11 +57,14 @@ static const ProtobufCEnumValue spanwire__errors__v1__reason__enum_values_by_num
   { "REASON_EVENT_REJECTED", "SPANWIRE__ERRORS__V1__REASON__REASON_EVENT_REJECTED", 160 },
   { "REASON_TRACE_NOT_FOUND", "SPANWIRE__ERRORS__V1__REASON__REASON_TRACE_NOT_FOUND", 161 },
   { "REASON_REPLAY_OUTSIDE_SANDBOX", "SPANWIRE__ERRORS__V1__REASON__REASON_REPLAY_OUTSIDE_SANDBOX", 162 },
+  { "REASON_EFFECT_GIVEN_UP", "SPANWIRE__ERRORS__V1__REASON__REASON_EFFECT_GIVEN_UP", 163 },
+  { "REASON_EFFECT_NOT_FOUND", "SPANWIRE__ERRORS__V1__REASON__REASON_EFFECT_NOT_FOUND", 164 },
+  { "REASON_CHANNEL_UNHEARD", "SPANWIRE__ERRORS__V1__REASON__REASON_CHANNEL_UNHEARD", 165 },
 };
 static const ProtobufCIntRange spanwire__errors__v1__reason__value_ranges[] = {
-{0, 0},{20, 6},{40, 12},{60, 20},{80, 25},{100, 30},{120, 36},{140, 42},{160, 45},{0, 48}
+{0, 0},{20, 6},{40, 12},{60, 20},{80, 25},{100, 30},{120, 36},{140, 42},{160, 45},{0, 51}
 };
-static const ProtobufCEnumValueIndex spanwire__errors__v1__reason__enum_values_by_name[48] =
+static const ProtobufCEnumValueIndex spanwire__errors__v1__reason__enum_values_by_name[51] =
 {
   { "REASON_AGENT_FORBIDDEN", 3 },
   { "REASON_AGENT_INTENT_UNKNOWN", 44 },
@@ -70,8 +73,11 @@ static const ProtobufCEnumValueIndex spanwire__errors__v1__reason__enum_values_b
   { "REASON_BALANCE_INSUFFICIENT", 31 },
   { "REASON_BUNDLE_INVALID", 21 },
   { "REASON_CAPACITY_EXCEEDED", 39 },
+  { "REASON_CHANNEL_UNHEARD", 50 },
   { "REASON_CURSOR_TOO_OLD", 9 },
   { "REASON_DEFINITION_NOT_FOUND", 20 },
+  { "REASON_EFFECT_GIVEN_UP", 48 },
+  { "REASON_EFFECT_NOT_FOUND", 49 },
   { "REASON_ENTITLEMENT_EXPIRED", 32 },
   { "REASON_ENTITLEMENT_MISSING", 19 },
   { "REASON_ENTITLEMENT_NOT_FOUND", 30 },
@@ -119,9 +125,9 @@ const ProtobufCEnumDescriptor spanwire__errors__v1__reason__descriptor =
   "Reason",
   "Spanwire__Errors__V1__Reason",
   "spanwire.errors.v1",
-  48,
+  51,
   spanwire__errors__v1__reason__enum_values_by_number,
-  48,
+  51,
   spanwire__errors__v1__reason__enum_values_by_name,
   9,
   spanwire__errors__v1__reason__value_ranges,

@@ -367,6 +367,681 @@ void   spanwire__events__v1__list_events_response__free_unpacked
   assert(message->base.descriptor == &spanwire__events__v1__list_events_response__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   spanwire__events__v1__event_consumer__init
+                     (Spanwire__Events__V1__EventConsumer         *message)
+{
+  static const Spanwire__Events__V1__EventConsumer init_value = SPANWIRE__EVENTS__V1__EVENT_CONSUMER__INIT;
+  *message = init_value;
+}
+size_t spanwire__events__v1__event_consumer__get_packed_size
+                     (const Spanwire__Events__V1__EventConsumer *message)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__event_consumer__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__events__v1__event_consumer__pack
+                     (const Spanwire__Events__V1__EventConsumer *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__event_consumer__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__events__v1__event_consumer__pack_to_buffer
+                     (const Spanwire__Events__V1__EventConsumer *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__event_consumer__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Events__V1__EventConsumer *
+       spanwire__events__v1__event_consumer__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Events__V1__EventConsumer *)
+     protobuf_c_message_unpack (&spanwire__events__v1__event_consumer__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__events__v1__event_consumer__free_unpacked
+                     (Spanwire__Events__V1__EventConsumer *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__events__v1__event_consumer__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__events__v1__acknowledge_events_request__init
+                     (Spanwire__Events__V1__AcknowledgeEventsRequest         *message)
+{
+  static const Spanwire__Events__V1__AcknowledgeEventsRequest init_value = SPANWIRE__EVENTS__V1__ACKNOWLEDGE_EVENTS_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__events__v1__acknowledge_events_request__get_packed_size
+                     (const Spanwire__Events__V1__AcknowledgeEventsRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__acknowledge_events_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__events__v1__acknowledge_events_request__pack
+                     (const Spanwire__Events__V1__AcknowledgeEventsRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__acknowledge_events_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__events__v1__acknowledge_events_request__pack_to_buffer
+                     (const Spanwire__Events__V1__AcknowledgeEventsRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__acknowledge_events_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Events__V1__AcknowledgeEventsRequest *
+       spanwire__events__v1__acknowledge_events_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Events__V1__AcknowledgeEventsRequest *)
+     protobuf_c_message_unpack (&spanwire__events__v1__acknowledge_events_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__events__v1__acknowledge_events_request__free_unpacked
+                     (Spanwire__Events__V1__AcknowledgeEventsRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__events__v1__acknowledge_events_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__events__v1__list_event_consumers_request__init
+                     (Spanwire__Events__V1__ListEventConsumersRequest         *message)
+{
+  static const Spanwire__Events__V1__ListEventConsumersRequest init_value = SPANWIRE__EVENTS__V1__LIST_EVENT_CONSUMERS_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__events__v1__list_event_consumers_request__get_packed_size
+                     (const Spanwire__Events__V1__ListEventConsumersRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__list_event_consumers_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__events__v1__list_event_consumers_request__pack
+                     (const Spanwire__Events__V1__ListEventConsumersRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__list_event_consumers_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__events__v1__list_event_consumers_request__pack_to_buffer
+                     (const Spanwire__Events__V1__ListEventConsumersRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__list_event_consumers_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Events__V1__ListEventConsumersRequest *
+       spanwire__events__v1__list_event_consumers_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Events__V1__ListEventConsumersRequest *)
+     protobuf_c_message_unpack (&spanwire__events__v1__list_event_consumers_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__events__v1__list_event_consumers_request__free_unpacked
+                     (Spanwire__Events__V1__ListEventConsumersRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__events__v1__list_event_consumers_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__events__v1__list_event_consumers_response__init
+                     (Spanwire__Events__V1__ListEventConsumersResponse         *message)
+{
+  static const Spanwire__Events__V1__ListEventConsumersResponse init_value = SPANWIRE__EVENTS__V1__LIST_EVENT_CONSUMERS_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t spanwire__events__v1__list_event_consumers_response__get_packed_size
+                     (const Spanwire__Events__V1__ListEventConsumersResponse *message)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__list_event_consumers_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__events__v1__list_event_consumers_response__pack
+                     (const Spanwire__Events__V1__ListEventConsumersResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__list_event_consumers_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__events__v1__list_event_consumers_response__pack_to_buffer
+                     (const Spanwire__Events__V1__ListEventConsumersResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__list_event_consumers_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Events__V1__ListEventConsumersResponse *
+       spanwire__events__v1__list_event_consumers_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Events__V1__ListEventConsumersResponse *)
+     protobuf_c_message_unpack (&spanwire__events__v1__list_event_consumers_response__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__events__v1__list_event_consumers_response__free_unpacked
+                     (Spanwire__Events__V1__ListEventConsumersResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__events__v1__list_event_consumers_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__events__v1__delete_event_consumer_request__init
+                     (Spanwire__Events__V1__DeleteEventConsumerRequest         *message)
+{
+  static const Spanwire__Events__V1__DeleteEventConsumerRequest init_value = SPANWIRE__EVENTS__V1__DELETE_EVENT_CONSUMER_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__events__v1__delete_event_consumer_request__get_packed_size
+                     (const Spanwire__Events__V1__DeleteEventConsumerRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__delete_event_consumer_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__events__v1__delete_event_consumer_request__pack
+                     (const Spanwire__Events__V1__DeleteEventConsumerRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__delete_event_consumer_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__events__v1__delete_event_consumer_request__pack_to_buffer
+                     (const Spanwire__Events__V1__DeleteEventConsumerRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__delete_event_consumer_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Events__V1__DeleteEventConsumerRequest *
+       spanwire__events__v1__delete_event_consumer_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Events__V1__DeleteEventConsumerRequest *)
+     protobuf_c_message_unpack (&spanwire__events__v1__delete_event_consumer_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__events__v1__delete_event_consumer_request__free_unpacked
+                     (Spanwire__Events__V1__DeleteEventConsumerRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__events__v1__delete_event_consumer_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__events__v1__delete_event_consumer_response__init
+                     (Spanwire__Events__V1__DeleteEventConsumerResponse         *message)
+{
+  static const Spanwire__Events__V1__DeleteEventConsumerResponse init_value = SPANWIRE__EVENTS__V1__DELETE_EVENT_CONSUMER_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t spanwire__events__v1__delete_event_consumer_response__get_packed_size
+                     (const Spanwire__Events__V1__DeleteEventConsumerResponse *message)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__delete_event_consumer_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__events__v1__delete_event_consumer_response__pack
+                     (const Spanwire__Events__V1__DeleteEventConsumerResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__delete_event_consumer_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__events__v1__delete_event_consumer_response__pack_to_buffer
+                     (const Spanwire__Events__V1__DeleteEventConsumerResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__delete_event_consumer_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Events__V1__DeleteEventConsumerResponse *
+       spanwire__events__v1__delete_event_consumer_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Events__V1__DeleteEventConsumerResponse *)
+     protobuf_c_message_unpack (&spanwire__events__v1__delete_event_consumer_response__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__events__v1__delete_event_consumer_response__free_unpacked
+                     (Spanwire__Events__V1__DeleteEventConsumerResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__events__v1__delete_event_consumer_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__events__v1__replay_events_request__init
+                     (Spanwire__Events__V1__ReplayEventsRequest         *message)
+{
+  static const Spanwire__Events__V1__ReplayEventsRequest init_value = SPANWIRE__EVENTS__V1__REPLAY_EVENTS_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__events__v1__replay_events_request__get_packed_size
+                     (const Spanwire__Events__V1__ReplayEventsRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__replay_events_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__events__v1__replay_events_request__pack
+                     (const Spanwire__Events__V1__ReplayEventsRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__replay_events_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__events__v1__replay_events_request__pack_to_buffer
+                     (const Spanwire__Events__V1__ReplayEventsRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__replay_events_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Events__V1__ReplayEventsRequest *
+       spanwire__events__v1__replay_events_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Events__V1__ReplayEventsRequest *)
+     protobuf_c_message_unpack (&spanwire__events__v1__replay_events_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__events__v1__replay_events_request__free_unpacked
+                     (Spanwire__Events__V1__ReplayEventsRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__events__v1__replay_events_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__events__v1__replay_events_response__init
+                     (Spanwire__Events__V1__ReplayEventsResponse         *message)
+{
+  static const Spanwire__Events__V1__ReplayEventsResponse init_value = SPANWIRE__EVENTS__V1__REPLAY_EVENTS_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t spanwire__events__v1__replay_events_response__get_packed_size
+                     (const Spanwire__Events__V1__ReplayEventsResponse *message)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__replay_events_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__events__v1__replay_events_response__pack
+                     (const Spanwire__Events__V1__ReplayEventsResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__replay_events_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__events__v1__replay_events_response__pack_to_buffer
+                     (const Spanwire__Events__V1__ReplayEventsResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__replay_events_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Events__V1__ReplayEventsResponse *
+       spanwire__events__v1__replay_events_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Events__V1__ReplayEventsResponse *)
+     protobuf_c_message_unpack (&spanwire__events__v1__replay_events_response__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__events__v1__replay_events_response__free_unpacked
+                     (Spanwire__Events__V1__ReplayEventsResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__events__v1__replay_events_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__events__v1__compact_events_request__init
+                     (Spanwire__Events__V1__CompactEventsRequest         *message)
+{
+  static const Spanwire__Events__V1__CompactEventsRequest init_value = SPANWIRE__EVENTS__V1__COMPACT_EVENTS_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__events__v1__compact_events_request__get_packed_size
+                     (const Spanwire__Events__V1__CompactEventsRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__compact_events_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__events__v1__compact_events_request__pack
+                     (const Spanwire__Events__V1__CompactEventsRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__compact_events_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__events__v1__compact_events_request__pack_to_buffer
+                     (const Spanwire__Events__V1__CompactEventsRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__compact_events_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Events__V1__CompactEventsRequest *
+       spanwire__events__v1__compact_events_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Events__V1__CompactEventsRequest *)
+     protobuf_c_message_unpack (&spanwire__events__v1__compact_events_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__events__v1__compact_events_request__free_unpacked
+                     (Spanwire__Events__V1__CompactEventsRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__events__v1__compact_events_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__events__v1__compact_events_response__init
+                     (Spanwire__Events__V1__CompactEventsResponse         *message)
+{
+  static const Spanwire__Events__V1__CompactEventsResponse init_value = SPANWIRE__EVENTS__V1__COMPACT_EVENTS_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t spanwire__events__v1__compact_events_response__get_packed_size
+                     (const Spanwire__Events__V1__CompactEventsResponse *message)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__compact_events_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__events__v1__compact_events_response__pack
+                     (const Spanwire__Events__V1__CompactEventsResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__compact_events_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__events__v1__compact_events_response__pack_to_buffer
+                     (const Spanwire__Events__V1__CompactEventsResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__compact_events_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Events__V1__CompactEventsResponse *
+       spanwire__events__v1__compact_events_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Events__V1__CompactEventsResponse *)
+     protobuf_c_message_unpack (&spanwire__events__v1__compact_events_response__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__events__v1__compact_events_response__free_unpacked
+                     (Spanwire__Events__V1__CompactEventsResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__events__v1__compact_events_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__events__v1__effect_info__init
+                     (Spanwire__Events__V1__EffectInfo         *message)
+{
+  static const Spanwire__Events__V1__EffectInfo init_value = SPANWIRE__EVENTS__V1__EFFECT_INFO__INIT;
+  *message = init_value;
+}
+size_t spanwire__events__v1__effect_info__get_packed_size
+                     (const Spanwire__Events__V1__EffectInfo *message)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__effect_info__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__events__v1__effect_info__pack
+                     (const Spanwire__Events__V1__EffectInfo *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__effect_info__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__events__v1__effect_info__pack_to_buffer
+                     (const Spanwire__Events__V1__EffectInfo *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__effect_info__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Events__V1__EffectInfo *
+       spanwire__events__v1__effect_info__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Events__V1__EffectInfo *)
+     protobuf_c_message_unpack (&spanwire__events__v1__effect_info__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__events__v1__effect_info__free_unpacked
+                     (Spanwire__Events__V1__EffectInfo *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__events__v1__effect_info__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__events__v1__list_effects_request__init
+                     (Spanwire__Events__V1__ListEffectsRequest         *message)
+{
+  static const Spanwire__Events__V1__ListEffectsRequest init_value = SPANWIRE__EVENTS__V1__LIST_EFFECTS_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__events__v1__list_effects_request__get_packed_size
+                     (const Spanwire__Events__V1__ListEffectsRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__list_effects_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__events__v1__list_effects_request__pack
+                     (const Spanwire__Events__V1__ListEffectsRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__list_effects_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__events__v1__list_effects_request__pack_to_buffer
+                     (const Spanwire__Events__V1__ListEffectsRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__list_effects_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Events__V1__ListEffectsRequest *
+       spanwire__events__v1__list_effects_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Events__V1__ListEffectsRequest *)
+     protobuf_c_message_unpack (&spanwire__events__v1__list_effects_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__events__v1__list_effects_request__free_unpacked
+                     (Spanwire__Events__V1__ListEffectsRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__events__v1__list_effects_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__events__v1__list_effects_response__init
+                     (Spanwire__Events__V1__ListEffectsResponse         *message)
+{
+  static const Spanwire__Events__V1__ListEffectsResponse init_value = SPANWIRE__EVENTS__V1__LIST_EFFECTS_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t spanwire__events__v1__list_effects_response__get_packed_size
+                     (const Spanwire__Events__V1__ListEffectsResponse *message)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__list_effects_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__events__v1__list_effects_response__pack
+                     (const Spanwire__Events__V1__ListEffectsResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__list_effects_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__events__v1__list_effects_response__pack_to_buffer
+                     (const Spanwire__Events__V1__ListEffectsResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__list_effects_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Events__V1__ListEffectsResponse *
+       spanwire__events__v1__list_effects_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Events__V1__ListEffectsResponse *)
+     protobuf_c_message_unpack (&spanwire__events__v1__list_effects_response__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__events__v1__list_effects_response__free_unpacked
+                     (Spanwire__Events__V1__ListEffectsResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__events__v1__list_effects_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__events__v1__decide_effect_request__init
+                     (Spanwire__Events__V1__DecideEffectRequest         *message)
+{
+  static const Spanwire__Events__V1__DecideEffectRequest init_value = SPANWIRE__EVENTS__V1__DECIDE_EFFECT_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__events__v1__decide_effect_request__get_packed_size
+                     (const Spanwire__Events__V1__DecideEffectRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__decide_effect_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__events__v1__decide_effect_request__pack
+                     (const Spanwire__Events__V1__DecideEffectRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__decide_effect_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__events__v1__decide_effect_request__pack_to_buffer
+                     (const Spanwire__Events__V1__DecideEffectRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__decide_effect_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Events__V1__DecideEffectRequest *
+       spanwire__events__v1__decide_effect_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Events__V1__DecideEffectRequest *)
+     protobuf_c_message_unpack (&spanwire__events__v1__decide_effect_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__events__v1__decide_effect_request__free_unpacked
+                     (Spanwire__Events__V1__DecideEffectRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__events__v1__decide_effect_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__events__v1__decide_effect_response__init
+                     (Spanwire__Events__V1__DecideEffectResponse         *message)
+{
+  static const Spanwire__Events__V1__DecideEffectResponse init_value = SPANWIRE__EVENTS__V1__DECIDE_EFFECT_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t spanwire__events__v1__decide_effect_response__get_packed_size
+                     (const Spanwire__Events__V1__DecideEffectResponse *message)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__decide_effect_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__events__v1__decide_effect_response__pack
+                     (const Spanwire__Events__V1__DecideEffectResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__decide_effect_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__events__v1__decide_effect_response__pack_to_buffer
+                     (const Spanwire__Events__V1__DecideEffectResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__decide_effect_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Events__V1__DecideEffectResponse *
+       spanwire__events__v1__decide_effect_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Events__V1__DecideEffectResponse *)
+     protobuf_c_message_unpack (&spanwire__events__v1__decide_effect_response__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__events__v1__decide_effect_response__free_unpacked
+                     (Spanwire__Events__V1__DecideEffectResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__events__v1__decide_effect_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   spanwire__events__v1__list_event_types_request__init
                      (Spanwire__Events__V1__ListEventTypesRequest         *message)
 {
@@ -1062,7 +1737,7 @@ const ProtobufCEnumDescriptor spanwire__events__v1__subscribe_request__mode__des
   spanwire__events__v1__subscribe_request__mode__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };
-static const ProtobufCFieldDescriptor spanwire__events__v1__subscribe_request__field_descriptors[5] =
+static const ProtobufCFieldDescriptor spanwire__events__v1__subscribe_request__field_descriptors[7] =
 {
   {
     "filter",
@@ -1124,8 +1799,34 @@ static const ProtobufCFieldDescriptor spanwire__events__v1__subscribe_request__f
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "consumer",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__SubscribeRequest, consumer),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "channel",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__SubscribeRequest, channel),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__events__v1__subscribe_request__field_indices_by_name[] = {
+  6,   /* field[6] = channel */
+  5,   /* field[5] = consumer */
   1,   /* field[1] = cursor */
   0,   /* field[0] = filter */
   2,   /* field[2] = from_now */
@@ -1135,7 +1836,7 @@ static const unsigned spanwire__events__v1__subscribe_request__field_indices_by_
 static const ProtobufCIntRange spanwire__events__v1__subscribe_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 5 }
+  { 0, 7 }
 };
 const ProtobufCMessageDescriptor spanwire__events__v1__subscribe_request__descriptor =
 {
@@ -1145,7 +1846,7 @@ const ProtobufCMessageDescriptor spanwire__events__v1__subscribe_request__descri
   "Spanwire__Events__V1__SubscribeRequest",
   "spanwire.events.v1",
   sizeof(Spanwire__Events__V1__SubscribeRequest),
-  5,
+  7,
   spanwire__events__v1__subscribe_request__field_descriptors,
   spanwire__events__v1__subscribe_request__field_indices_by_name,
   1,  spanwire__events__v1__subscribe_request__number_ranges,
@@ -1470,6 +2171,873 @@ const ProtobufCMessageDescriptor spanwire__events__v1__list_events_response__des
   spanwire__events__v1__list_events_response__field_indices_by_name,
   1,  spanwire__events__v1__list_events_response__number_ranges,
   (ProtobufCMessageInit) spanwire__events__v1__list_events_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__events__v1__event_consumer__field_descriptors[4] =
+{
+  {
+    "name",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__EventConsumer, name),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "cursor",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__EventConsumer, cursor),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "behind",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__EventConsumer, behind),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "internal_",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__EventConsumer, internal_),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__events__v1__event_consumer__field_indices_by_name[] = {
+  2,   /* field[2] = behind */
+  1,   /* field[1] = cursor */
+  3,   /* field[3] = internal_ */
+  0,   /* field[0] = name */
+};
+static const ProtobufCIntRange spanwire__events__v1__event_consumer__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor spanwire__events__v1__event_consumer__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.events.v1.EventConsumer",
+  "EventConsumer",
+  "Spanwire__Events__V1__EventConsumer",
+  "spanwire.events.v1",
+  sizeof(Spanwire__Events__V1__EventConsumer),
+  4,
+  spanwire__events__v1__event_consumer__field_descriptors,
+  spanwire__events__v1__event_consumer__field_indices_by_name,
+  1,  spanwire__events__v1__event_consumer__number_ranges,
+  (ProtobufCMessageInit) spanwire__events__v1__event_consumer__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__events__v1__acknowledge_events_request__field_descriptors[2] =
+{
+  {
+    "consumer",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__AcknowledgeEventsRequest, consumer),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "cursor",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__AcknowledgeEventsRequest, cursor),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__events__v1__acknowledge_events_request__field_indices_by_name[] = {
+  0,   /* field[0] = consumer */
+  1,   /* field[1] = cursor */
+};
+static const ProtobufCIntRange spanwire__events__v1__acknowledge_events_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__events__v1__acknowledge_events_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.events.v1.AcknowledgeEventsRequest",
+  "AcknowledgeEventsRequest",
+  "Spanwire__Events__V1__AcknowledgeEventsRequest",
+  "spanwire.events.v1",
+  sizeof(Spanwire__Events__V1__AcknowledgeEventsRequest),
+  2,
+  spanwire__events__v1__acknowledge_events_request__field_descriptors,
+  spanwire__events__v1__acknowledge_events_request__field_indices_by_name,
+  1,  spanwire__events__v1__acknowledge_events_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__events__v1__acknowledge_events_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+#define spanwire__events__v1__list_event_consumers_request__field_descriptors NULL
+#define spanwire__events__v1__list_event_consumers_request__field_indices_by_name NULL
+#define spanwire__events__v1__list_event_consumers_request__number_ranges NULL
+const ProtobufCMessageDescriptor spanwire__events__v1__list_event_consumers_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.events.v1.ListEventConsumersRequest",
+  "ListEventConsumersRequest",
+  "Spanwire__Events__V1__ListEventConsumersRequest",
+  "spanwire.events.v1",
+  sizeof(Spanwire__Events__V1__ListEventConsumersRequest),
+  0,
+  spanwire__events__v1__list_event_consumers_request__field_descriptors,
+  spanwire__events__v1__list_event_consumers_request__field_indices_by_name,
+  0,  spanwire__events__v1__list_event_consumers_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__events__v1__list_event_consumers_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__events__v1__list_event_consumers_response__field_descriptors[1] =
+{
+  {
+    "consumers",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Events__V1__ListEventConsumersResponse, n_consumers),
+    offsetof(Spanwire__Events__V1__ListEventConsumersResponse, consumers),
+    &spanwire__events__v1__event_consumer__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__events__v1__list_event_consumers_response__field_indices_by_name[] = {
+  0,   /* field[0] = consumers */
+};
+static const ProtobufCIntRange spanwire__events__v1__list_event_consumers_response__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor spanwire__events__v1__list_event_consumers_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.events.v1.ListEventConsumersResponse",
+  "ListEventConsumersResponse",
+  "Spanwire__Events__V1__ListEventConsumersResponse",
+  "spanwire.events.v1",
+  sizeof(Spanwire__Events__V1__ListEventConsumersResponse),
+  1,
+  spanwire__events__v1__list_event_consumers_response__field_descriptors,
+  spanwire__events__v1__list_event_consumers_response__field_indices_by_name,
+  1,  spanwire__events__v1__list_event_consumers_response__number_ranges,
+  (ProtobufCMessageInit) spanwire__events__v1__list_event_consumers_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__events__v1__delete_event_consumer_request__field_descriptors[1] =
+{
+  {
+    "consumer",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__DeleteEventConsumerRequest, consumer),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__events__v1__delete_event_consumer_request__field_indices_by_name[] = {
+  0,   /* field[0] = consumer */
+};
+static const ProtobufCIntRange spanwire__events__v1__delete_event_consumer_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor spanwire__events__v1__delete_event_consumer_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.events.v1.DeleteEventConsumerRequest",
+  "DeleteEventConsumerRequest",
+  "Spanwire__Events__V1__DeleteEventConsumerRequest",
+  "spanwire.events.v1",
+  sizeof(Spanwire__Events__V1__DeleteEventConsumerRequest),
+  1,
+  spanwire__events__v1__delete_event_consumer_request__field_descriptors,
+  spanwire__events__v1__delete_event_consumer_request__field_indices_by_name,
+  1,  spanwire__events__v1__delete_event_consumer_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__events__v1__delete_event_consumer_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+#define spanwire__events__v1__delete_event_consumer_response__field_descriptors NULL
+#define spanwire__events__v1__delete_event_consumer_response__field_indices_by_name NULL
+#define spanwire__events__v1__delete_event_consumer_response__number_ranges NULL
+const ProtobufCMessageDescriptor spanwire__events__v1__delete_event_consumer_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.events.v1.DeleteEventConsumerResponse",
+  "DeleteEventConsumerResponse",
+  "Spanwire__Events__V1__DeleteEventConsumerResponse",
+  "spanwire.events.v1",
+  sizeof(Spanwire__Events__V1__DeleteEventConsumerResponse),
+  0,
+  spanwire__events__v1__delete_event_consumer_response__field_descriptors,
+  spanwire__events__v1__delete_event_consumer_response__field_indices_by_name,
+  0,  spanwire__events__v1__delete_event_consumer_response__number_ranges,
+  (ProtobufCMessageInit) spanwire__events__v1__delete_event_consumer_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__events__v1__replay_events_request__field_descriptors[5] =
+{
+  {
+    "channel",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__ReplayEventsRequest, channel),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "filter",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__ReplayEventsRequest, filter),
+    &spanwire__events__v1__event_filter__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "cursor",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__ReplayEventsRequest, cursor),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "until",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__ReplayEventsRequest, until),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reason",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__ReplayEventsRequest, reason),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__events__v1__replay_events_request__field_indices_by_name[] = {
+  0,   /* field[0] = channel */
+  2,   /* field[2] = cursor */
+  1,   /* field[1] = filter */
+  4,   /* field[4] = reason */
+  3,   /* field[3] = until */
+};
+static const ProtobufCIntRange spanwire__events__v1__replay_events_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 5 }
+};
+const ProtobufCMessageDescriptor spanwire__events__v1__replay_events_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.events.v1.ReplayEventsRequest",
+  "ReplayEventsRequest",
+  "Spanwire__Events__V1__ReplayEventsRequest",
+  "spanwire.events.v1",
+  sizeof(Spanwire__Events__V1__ReplayEventsRequest),
+  5,
+  spanwire__events__v1__replay_events_request__field_descriptors,
+  spanwire__events__v1__replay_events_request__field_indices_by_name,
+  1,  spanwire__events__v1__replay_events_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__events__v1__replay_events_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__events__v1__replay_events_response__field_descriptors[2] =
+{
+  {
+    "events",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__ReplayEventsResponse, events),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "listeners",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__ReplayEventsResponse, listeners),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__events__v1__replay_events_response__field_indices_by_name[] = {
+  0,   /* field[0] = events */
+  1,   /* field[1] = listeners */
+};
+static const ProtobufCIntRange spanwire__events__v1__replay_events_response__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__events__v1__replay_events_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.events.v1.ReplayEventsResponse",
+  "ReplayEventsResponse",
+  "Spanwire__Events__V1__ReplayEventsResponse",
+  "spanwire.events.v1",
+  sizeof(Spanwire__Events__V1__ReplayEventsResponse),
+  2,
+  spanwire__events__v1__replay_events_response__field_descriptors,
+  spanwire__events__v1__replay_events_response__field_indices_by_name,
+  1,  spanwire__events__v1__replay_events_response__number_ranges,
+  (ProtobufCMessageInit) spanwire__events__v1__replay_events_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+#define spanwire__events__v1__compact_events_request__field_descriptors NULL
+#define spanwire__events__v1__compact_events_request__field_indices_by_name NULL
+#define spanwire__events__v1__compact_events_request__number_ranges NULL
+const ProtobufCMessageDescriptor spanwire__events__v1__compact_events_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.events.v1.CompactEventsRequest",
+  "CompactEventsRequest",
+  "Spanwire__Events__V1__CompactEventsRequest",
+  "spanwire.events.v1",
+  sizeof(Spanwire__Events__V1__CompactEventsRequest),
+  0,
+  spanwire__events__v1__compact_events_request__field_descriptors,
+  spanwire__events__v1__compact_events_request__field_indices_by_name,
+  0,  spanwire__events__v1__compact_events_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__events__v1__compact_events_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__events__v1__compact_events_response__field_descriptors[2] =
+{
+  {
+    "pages",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__CompactEventsResponse, pages),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "removed",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__CompactEventsResponse, removed),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__events__v1__compact_events_response__field_indices_by_name[] = {
+  0,   /* field[0] = pages */
+  1,   /* field[1] = removed */
+};
+static const ProtobufCIntRange spanwire__events__v1__compact_events_response__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__events__v1__compact_events_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.events.v1.CompactEventsResponse",
+  "CompactEventsResponse",
+  "Spanwire__Events__V1__CompactEventsResponse",
+  "spanwire.events.v1",
+  sizeof(Spanwire__Events__V1__CompactEventsResponse),
+  2,
+  spanwire__events__v1__compact_events_response__field_descriptors,
+  spanwire__events__v1__compact_events_response__field_indices_by_name,
+  1,  spanwire__events__v1__compact_events_response__number_ranges,
+  (ProtobufCMessageInit) spanwire__events__v1__compact_events_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCEnumValue spanwire__events__v1__effect_info__state__enum_values_by_number[4] =
+{
+  { "STATE_UNSPECIFIED", "SPANWIRE__EVENTS__V1__EFFECT_INFO__STATE__STATE_UNSPECIFIED", 0 },
+  { "STATE_PENDING", "SPANWIRE__EVENTS__V1__EFFECT_INFO__STATE__STATE_PENDING", 1 },
+  { "STATE_FAILED", "SPANWIRE__EVENTS__V1__EFFECT_INFO__STATE__STATE_FAILED", 2 },
+  { "STATE_GIVEN_UP", "SPANWIRE__EVENTS__V1__EFFECT_INFO__STATE__STATE_GIVEN_UP", 3 },
+};
+static const ProtobufCIntRange spanwire__events__v1__effect_info__state__value_ranges[] = {
+{0, 0},{0, 4}
+};
+static const ProtobufCEnumValueIndex spanwire__events__v1__effect_info__state__enum_values_by_name[4] =
+{
+  { "STATE_FAILED", 2 },
+  { "STATE_GIVEN_UP", 3 },
+  { "STATE_PENDING", 1 },
+  { "STATE_UNSPECIFIED", 0 },
+};
+const ProtobufCEnumDescriptor spanwire__events__v1__effect_info__state__descriptor =
+{
+  PROTOBUF_C__ENUM_DESCRIPTOR_MAGIC,
+  "spanwire.events.v1.EffectInfo.State",
+  "State",
+  "Spanwire__Events__V1__EffectInfo__State",
+  "spanwire.events.v1",
+  4,
+  spanwire__events__v1__effect_info__state__enum_values_by_number,
+  4,
+  spanwire__events__v1__effect_info__state__enum_values_by_name,
+  1,
+  spanwire__events__v1__effect_info__state__value_ranges,
+  NULL,NULL,NULL,NULL   /* reserved[1234] */
+};
+static const ProtobufCFieldDescriptor spanwire__events__v1__effect_info__field_descriptors[10] =
+{
+  {
+    "effect_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__EffectInfo, effect_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "state",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__EffectInfo, state),
+    &spanwire__events__v1__effect_info__state__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "owner",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__EffectInfo, owner),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "stream",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__EffectInfo, stream),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "method",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__EffectInfo, method),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "due_at",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__EffectInfo, due_at),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "attempts",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__EffectInfo, attempts),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "error",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__EffectInfo, error),
+    &google__rpc__status__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "ended_at",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__EffectInfo, ended_at),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "subject",
+    10,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__EffectInfo, subject),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__events__v1__effect_info__field_indices_by_name[] = {
+  6,   /* field[6] = attempts */
+  5,   /* field[5] = due_at */
+  0,   /* field[0] = effect_id */
+  8,   /* field[8] = ended_at */
+  7,   /* field[7] = error */
+  4,   /* field[4] = method */
+  2,   /* field[2] = owner */
+  1,   /* field[1] = state */
+  3,   /* field[3] = stream */
+  9,   /* field[9] = subject */
+};
+static const ProtobufCIntRange spanwire__events__v1__effect_info__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 10 }
+};
+const ProtobufCMessageDescriptor spanwire__events__v1__effect_info__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.events.v1.EffectInfo",
+  "EffectInfo",
+  "Spanwire__Events__V1__EffectInfo",
+  "spanwire.events.v1",
+  sizeof(Spanwire__Events__V1__EffectInfo),
+  10,
+  spanwire__events__v1__effect_info__field_descriptors,
+  spanwire__events__v1__effect_info__field_indices_by_name,
+  1,  spanwire__events__v1__effect_info__number_ranges,
+  (ProtobufCMessageInit) spanwire__events__v1__effect_info__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__events__v1__list_effects_request__field_descriptors[3] =
+{
+  {
+    "state",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__ListEffectsRequest, state),
+    &spanwire__events__v1__effect_info__state__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "page_size",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__ListEffectsRequest, page_size),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "page_token",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__ListEffectsRequest, page_token),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__events__v1__list_effects_request__field_indices_by_name[] = {
+  1,   /* field[1] = page_size */
+  2,   /* field[2] = page_token */
+  0,   /* field[0] = state */
+};
+static const ProtobufCIntRange spanwire__events__v1__list_effects_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor spanwire__events__v1__list_effects_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.events.v1.ListEffectsRequest",
+  "ListEffectsRequest",
+  "Spanwire__Events__V1__ListEffectsRequest",
+  "spanwire.events.v1",
+  sizeof(Spanwire__Events__V1__ListEffectsRequest),
+  3,
+  spanwire__events__v1__list_effects_request__field_descriptors,
+  spanwire__events__v1__list_effects_request__field_indices_by_name,
+  1,  spanwire__events__v1__list_effects_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__events__v1__list_effects_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__events__v1__list_effects_response__field_descriptors[2] =
+{
+  {
+    "effects",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Events__V1__ListEffectsResponse, n_effects),
+    offsetof(Spanwire__Events__V1__ListEffectsResponse, effects),
+    &spanwire__events__v1__effect_info__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "next_page_token",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__ListEffectsResponse, next_page_token),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__events__v1__list_effects_response__field_indices_by_name[] = {
+  0,   /* field[0] = effects */
+  1,   /* field[1] = next_page_token */
+};
+static const ProtobufCIntRange spanwire__events__v1__list_effects_response__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__events__v1__list_effects_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.events.v1.ListEffectsResponse",
+  "ListEffectsResponse",
+  "Spanwire__Events__V1__ListEffectsResponse",
+  "spanwire.events.v1",
+  sizeof(Spanwire__Events__V1__ListEffectsResponse),
+  2,
+  spanwire__events__v1__list_effects_response__field_descriptors,
+  spanwire__events__v1__list_effects_response__field_indices_by_name,
+  1,  spanwire__events__v1__list_effects_response__number_ranges,
+  (ProtobufCMessageInit) spanwire__events__v1__list_effects_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__events__v1__decide_effect_request__field_descriptors[3] =
+{
+  {
+    "idempotency_key",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__DecideEffectRequest, idempotency_key),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "effect_id",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__DecideEffectRequest, effect_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reason",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__DecideEffectRequest, reason),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__events__v1__decide_effect_request__field_indices_by_name[] = {
+  1,   /* field[1] = effect_id */
+  0,   /* field[0] = idempotency_key */
+  2,   /* field[2] = reason */
+};
+static const ProtobufCIntRange spanwire__events__v1__decide_effect_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor spanwire__events__v1__decide_effect_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.events.v1.DecideEffectRequest",
+  "DecideEffectRequest",
+  "Spanwire__Events__V1__DecideEffectRequest",
+  "spanwire.events.v1",
+  sizeof(Spanwire__Events__V1__DecideEffectRequest),
+  3,
+  spanwire__events__v1__decide_effect_request__field_descriptors,
+  spanwire__events__v1__decide_effect_request__field_indices_by_name,
+  1,  spanwire__events__v1__decide_effect_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__events__v1__decide_effect_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__events__v1__decide_effect_response__field_descriptors[2] =
+{
+  {
+    "effect_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__DecideEffectResponse, effect_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "event_id",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__DecideEffectResponse, event_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__events__v1__decide_effect_response__field_indices_by_name[] = {
+  0,   /* field[0] = effect_id */
+  1,   /* field[1] = event_id */
+};
+static const ProtobufCIntRange spanwire__events__v1__decide_effect_response__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__events__v1__decide_effect_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.events.v1.DecideEffectResponse",
+  "DecideEffectResponse",
+  "Spanwire__Events__V1__DecideEffectResponse",
+  "spanwire.events.v1",
+  sizeof(Spanwire__Events__V1__DecideEffectResponse),
+  2,
+  spanwire__events__v1__decide_effect_response__field_descriptors,
+  spanwire__events__v1__decide_effect_response__field_indices_by_name,
+  1,  spanwire__events__v1__decide_effect_response__number_ranges,
+  (ProtobufCMessageInit) spanwire__events__v1__decide_effect_response__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 #define spanwire__events__v1__list_event_types_request__field_descriptors NULL

@@ -16,6 +16,7 @@ PROTOBUF_C__BEGIN_DECLS
 
 #include "google/protobuf/any.pb-c.h"
 #include "google/protobuf/timestamp.pb-c.h"
+#include "google/rpc/status.pb-c.h"
 #include "spanwire/options/v1/options.pb-c.h"
 
 typedef struct Spanwire__Events__V1__EventEnvelope Spanwire__Events__V1__EventEnvelope;
@@ -26,6 +27,21 @@ typedef struct Spanwire__Events__V1__Discontinuity Spanwire__Events__V1__Discont
 typedef struct Spanwire__Events__V1__Heartbeat Spanwire__Events__V1__Heartbeat;
 typedef struct Spanwire__Events__V1__ListEventsRequest Spanwire__Events__V1__ListEventsRequest;
 typedef struct Spanwire__Events__V1__ListEventsResponse Spanwire__Events__V1__ListEventsResponse;
+typedef struct Spanwire__Events__V1__EventConsumer Spanwire__Events__V1__EventConsumer;
+typedef struct Spanwire__Events__V1__AcknowledgeEventsRequest Spanwire__Events__V1__AcknowledgeEventsRequest;
+typedef struct Spanwire__Events__V1__ListEventConsumersRequest Spanwire__Events__V1__ListEventConsumersRequest;
+typedef struct Spanwire__Events__V1__ListEventConsumersResponse Spanwire__Events__V1__ListEventConsumersResponse;
+typedef struct Spanwire__Events__V1__DeleteEventConsumerRequest Spanwire__Events__V1__DeleteEventConsumerRequest;
+typedef struct Spanwire__Events__V1__DeleteEventConsumerResponse Spanwire__Events__V1__DeleteEventConsumerResponse;
+typedef struct Spanwire__Events__V1__ReplayEventsRequest Spanwire__Events__V1__ReplayEventsRequest;
+typedef struct Spanwire__Events__V1__ReplayEventsResponse Spanwire__Events__V1__ReplayEventsResponse;
+typedef struct Spanwire__Events__V1__CompactEventsRequest Spanwire__Events__V1__CompactEventsRequest;
+typedef struct Spanwire__Events__V1__CompactEventsResponse Spanwire__Events__V1__CompactEventsResponse;
+typedef struct Spanwire__Events__V1__EffectInfo Spanwire__Events__V1__EffectInfo;
+typedef struct Spanwire__Events__V1__ListEffectsRequest Spanwire__Events__V1__ListEffectsRequest;
+typedef struct Spanwire__Events__V1__ListEffectsResponse Spanwire__Events__V1__ListEffectsResponse;
+typedef struct Spanwire__Events__V1__DecideEffectRequest Spanwire__Events__V1__DecideEffectRequest;
+typedef struct Spanwire__Events__V1__DecideEffectResponse Spanwire__Events__V1__DecideEffectResponse;
 typedef struct Spanwire__Events__V1__ListEventTypesRequest Spanwire__Events__V1__ListEventTypesRequest;
 typedef struct Spanwire__Events__V1__EventTypeInfo Spanwire__Events__V1__EventTypeInfo;
 typedef struct Spanwire__Events__V1__ListEventTypesResponse Spanwire__Events__V1__ListEventTypesResponse;
@@ -41,6 +57,13 @@ typedef enum _Spanwire__Events__V1__SubscribeRequest__Mode {
   SPANWIRE__EVENTS__V1__SUBSCRIBE_REQUEST__MODE__MODE_LIVE = 2
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__EVENTS__V1__SUBSCRIBE_REQUEST__MODE)
 } Spanwire__Events__V1__SubscribeRequest__Mode;
+typedef enum _Spanwire__Events__V1__EffectInfo__State {
+  SPANWIRE__EVENTS__V1__EFFECT_INFO__STATE__STATE_UNSPECIFIED = 0,
+  SPANWIRE__EVENTS__V1__EFFECT_INFO__STATE__STATE_PENDING = 1,
+  SPANWIRE__EVENTS__V1__EFFECT_INFO__STATE__STATE_FAILED = 2,
+  SPANWIRE__EVENTS__V1__EFFECT_INFO__STATE__STATE_GIVEN_UP = 3
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__EVENTS__V1__EFFECT_INFO__STATE)
+} Spanwire__Events__V1__EffectInfo__State;
 
 /* --- messages --- */
 
@@ -102,10 +125,12 @@ struct  Spanwire__Events__V1__SubscribeRequest
   protobuf_c_boolean from_now;
   Spanwire__Events__V1__SubscribeRequest__Mode mode;
   protobuf_c_boolean until_end;
+  ProtobufCBinaryData consumer;
+  ProtobufCBinaryData channel;
 };
 #define SPANWIRE__EVENTS__V1__SUBSCRIBE_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__events__v1__subscribe_request__descriptor) \
-    , NULL, {0,NULL}, 0, SPANWIRE__EVENTS__V1__SUBSCRIBE_REQUEST__MODE__MODE_UNSPECIFIED, 0 }
+    , NULL, {0,NULL}, 0, SPANWIRE__EVENTS__V1__SUBSCRIBE_REQUEST__MODE__MODE_UNSPECIFIED, 0, {0,NULL}, {0,NULL} }
 
 
 typedef enum {
@@ -178,6 +203,180 @@ struct  Spanwire__Events__V1__ListEventsResponse
 #define SPANWIRE__EVENTS__V1__LIST_EVENTS_RESPONSE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__events__v1__list_events_response__descriptor) \
     , 0,NULL, {0,NULL}, 0 }
+
+
+struct  Spanwire__Events__V1__EventConsumer
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData name;
+  ProtobufCBinaryData cursor;
+  uint64_t behind;
+  protobuf_c_boolean internal_;
+};
+#define SPANWIRE__EVENTS__V1__EVENT_CONSUMER__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__events__v1__event_consumer__descriptor) \
+    , {0,NULL}, {0,NULL}, 0, 0 }
+
+
+struct  Spanwire__Events__V1__AcknowledgeEventsRequest
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData consumer;
+  ProtobufCBinaryData cursor;
+};
+#define SPANWIRE__EVENTS__V1__ACKNOWLEDGE_EVENTS_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__events__v1__acknowledge_events_request__descriptor) \
+    , {0,NULL}, {0,NULL} }
+
+
+struct  Spanwire__Events__V1__ListEventConsumersRequest
+{
+  ProtobufCMessage base;
+};
+#define SPANWIRE__EVENTS__V1__LIST_EVENT_CONSUMERS_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__events__v1__list_event_consumers_request__descriptor) \
+     }
+
+
+struct  Spanwire__Events__V1__ListEventConsumersResponse
+{
+  ProtobufCMessage base;
+  size_t n_consumers;
+  Spanwire__Events__V1__EventConsumer **consumers;
+};
+#define SPANWIRE__EVENTS__V1__LIST_EVENT_CONSUMERS_RESPONSE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__events__v1__list_event_consumers_response__descriptor) \
+    , 0,NULL }
+
+
+struct  Spanwire__Events__V1__DeleteEventConsumerRequest
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData consumer;
+};
+#define SPANWIRE__EVENTS__V1__DELETE_EVENT_CONSUMER_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__events__v1__delete_event_consumer_request__descriptor) \
+    , {0,NULL} }
+
+
+struct  Spanwire__Events__V1__DeleteEventConsumerResponse
+{
+  ProtobufCMessage base;
+};
+#define SPANWIRE__EVENTS__V1__DELETE_EVENT_CONSUMER_RESPONSE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__events__v1__delete_event_consumer_response__descriptor) \
+     }
+
+
+struct  Spanwire__Events__V1__ReplayEventsRequest
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData channel;
+  Spanwire__Events__V1__EventFilter *filter;
+  ProtobufCBinaryData cursor;
+  ProtobufCBinaryData until;
+  ProtobufCBinaryData reason;
+};
+#define SPANWIRE__EVENTS__V1__REPLAY_EVENTS_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__events__v1__replay_events_request__descriptor) \
+    , {0,NULL}, NULL, {0,NULL}, {0,NULL}, {0,NULL} }
+
+
+struct  Spanwire__Events__V1__ReplayEventsResponse
+{
+  ProtobufCMessage base;
+  uint64_t events;
+  uint32_t listeners;
+};
+#define SPANWIRE__EVENTS__V1__REPLAY_EVENTS_RESPONSE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__events__v1__replay_events_response__descriptor) \
+    , 0, 0 }
+
+
+struct  Spanwire__Events__V1__CompactEventsRequest
+{
+  ProtobufCMessage base;
+};
+#define SPANWIRE__EVENTS__V1__COMPACT_EVENTS_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__events__v1__compact_events_request__descriptor) \
+     }
+
+
+struct  Spanwire__Events__V1__CompactEventsResponse
+{
+  ProtobufCMessage base;
+  uint64_t pages;
+  uint64_t removed;
+};
+#define SPANWIRE__EVENTS__V1__COMPACT_EVENTS_RESPONSE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__events__v1__compact_events_response__descriptor) \
+    , 0, 0 }
+
+
+struct  Spanwire__Events__V1__EffectInfo
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData effect_id;
+  Spanwire__Events__V1__EffectInfo__State state;
+  ProtobufCBinaryData owner;
+  ProtobufCBinaryData stream;
+  ProtobufCBinaryData method;
+  Google__Protobuf__Timestamp *due_at;
+  uint32_t attempts;
+  Google__Rpc__Status *error;
+  Google__Protobuf__Timestamp *ended_at;
+  ProtobufCBinaryData subject;
+};
+#define SPANWIRE__EVENTS__V1__EFFECT_INFO__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__events__v1__effect_info__descriptor) \
+    , {0,NULL}, SPANWIRE__EVENTS__V1__EFFECT_INFO__STATE__STATE_UNSPECIFIED, {0,NULL}, {0,NULL}, {0,NULL}, NULL, 0, NULL, NULL, {0,NULL} }
+
+
+struct  Spanwire__Events__V1__ListEffectsRequest
+{
+  ProtobufCMessage base;
+  Spanwire__Events__V1__EffectInfo__State state;
+  uint32_t page_size;
+  ProtobufCBinaryData page_token;
+};
+#define SPANWIRE__EVENTS__V1__LIST_EFFECTS_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__events__v1__list_effects_request__descriptor) \
+    , SPANWIRE__EVENTS__V1__EFFECT_INFO__STATE__STATE_UNSPECIFIED, 0, {0,NULL} }
+
+
+struct  Spanwire__Events__V1__ListEffectsResponse
+{
+  ProtobufCMessage base;
+  size_t n_effects;
+  Spanwire__Events__V1__EffectInfo **effects;
+  ProtobufCBinaryData next_page_token;
+};
+#define SPANWIRE__EVENTS__V1__LIST_EFFECTS_RESPONSE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__events__v1__list_effects_response__descriptor) \
+    , 0,NULL, {0,NULL} }
+
+
+struct  Spanwire__Events__V1__DecideEffectRequest
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData idempotency_key;
+  ProtobufCBinaryData effect_id;
+  ProtobufCBinaryData reason;
+};
+#define SPANWIRE__EVENTS__V1__DECIDE_EFFECT_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__events__v1__decide_effect_request__descriptor) \
+    , {0,NULL}, {0,NULL}, {0,NULL} }
+
+
+struct  Spanwire__Events__V1__DecideEffectResponse
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData effect_id;
+  ProtobufCBinaryData event_id;
+};
+#define SPANWIRE__EVENTS__V1__DECIDE_EFFECT_RESPONSE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__events__v1__decide_effect_response__descriptor) \
+    , {0,NULL}, {0,NULL} }
 
 
 struct  Spanwire__Events__V1__ListEventTypesRequest
@@ -393,6 +592,291 @@ Spanwire__Events__V1__ListEventsResponse *
 void   spanwire__events__v1__list_events_response__free_unpacked
                      (Spanwire__Events__V1__ListEventsResponse *message,
                       ProtobufCAllocator *allocator);
+/* Spanwire__Events__V1__EventConsumer methods */
+void   spanwire__events__v1__event_consumer__init
+                     (Spanwire__Events__V1__EventConsumer         *message);
+size_t spanwire__events__v1__event_consumer__get_packed_size
+                     (const Spanwire__Events__V1__EventConsumer   *message);
+size_t spanwire__events__v1__event_consumer__pack
+                     (const Spanwire__Events__V1__EventConsumer   *message,
+                      uint8_t             *out);
+size_t spanwire__events__v1__event_consumer__pack_to_buffer
+                     (const Spanwire__Events__V1__EventConsumer   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Events__V1__EventConsumer *
+       spanwire__events__v1__event_consumer__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__events__v1__event_consumer__free_unpacked
+                     (Spanwire__Events__V1__EventConsumer *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Events__V1__AcknowledgeEventsRequest methods */
+void   spanwire__events__v1__acknowledge_events_request__init
+                     (Spanwire__Events__V1__AcknowledgeEventsRequest         *message);
+size_t spanwire__events__v1__acknowledge_events_request__get_packed_size
+                     (const Spanwire__Events__V1__AcknowledgeEventsRequest   *message);
+size_t spanwire__events__v1__acknowledge_events_request__pack
+                     (const Spanwire__Events__V1__AcknowledgeEventsRequest   *message,
+                      uint8_t             *out);
+size_t spanwire__events__v1__acknowledge_events_request__pack_to_buffer
+                     (const Spanwire__Events__V1__AcknowledgeEventsRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Events__V1__AcknowledgeEventsRequest *
+       spanwire__events__v1__acknowledge_events_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__events__v1__acknowledge_events_request__free_unpacked
+                     (Spanwire__Events__V1__AcknowledgeEventsRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Events__V1__ListEventConsumersRequest methods */
+void   spanwire__events__v1__list_event_consumers_request__init
+                     (Spanwire__Events__V1__ListEventConsumersRequest         *message);
+size_t spanwire__events__v1__list_event_consumers_request__get_packed_size
+                     (const Spanwire__Events__V1__ListEventConsumersRequest   *message);
+size_t spanwire__events__v1__list_event_consumers_request__pack
+                     (const Spanwire__Events__V1__ListEventConsumersRequest   *message,
+                      uint8_t             *out);
+size_t spanwire__events__v1__list_event_consumers_request__pack_to_buffer
+                     (const Spanwire__Events__V1__ListEventConsumersRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Events__V1__ListEventConsumersRequest *
+       spanwire__events__v1__list_event_consumers_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__events__v1__list_event_consumers_request__free_unpacked
+                     (Spanwire__Events__V1__ListEventConsumersRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Events__V1__ListEventConsumersResponse methods */
+void   spanwire__events__v1__list_event_consumers_response__init
+                     (Spanwire__Events__V1__ListEventConsumersResponse         *message);
+size_t spanwire__events__v1__list_event_consumers_response__get_packed_size
+                     (const Spanwire__Events__V1__ListEventConsumersResponse   *message);
+size_t spanwire__events__v1__list_event_consumers_response__pack
+                     (const Spanwire__Events__V1__ListEventConsumersResponse   *message,
+                      uint8_t             *out);
+size_t spanwire__events__v1__list_event_consumers_response__pack_to_buffer
+                     (const Spanwire__Events__V1__ListEventConsumersResponse   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Events__V1__ListEventConsumersResponse *
+       spanwire__events__v1__list_event_consumers_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__events__v1__list_event_consumers_response__free_unpacked
+                     (Spanwire__Events__V1__ListEventConsumersResponse *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Events__V1__DeleteEventConsumerRequest methods */
+void   spanwire__events__v1__delete_event_consumer_request__init
+                     (Spanwire__Events__V1__DeleteEventConsumerRequest         *message);
+size_t spanwire__events__v1__delete_event_consumer_request__get_packed_size
+                     (const Spanwire__Events__V1__DeleteEventConsumerRequest   *message);
+size_t spanwire__events__v1__delete_event_consumer_request__pack
+                     (const Spanwire__Events__V1__DeleteEventConsumerRequest   *message,
+                      uint8_t             *out);
+size_t spanwire__events__v1__delete_event_consumer_request__pack_to_buffer
+                     (const Spanwire__Events__V1__DeleteEventConsumerRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Events__V1__DeleteEventConsumerRequest *
+       spanwire__events__v1__delete_event_consumer_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__events__v1__delete_event_consumer_request__free_unpacked
+                     (Spanwire__Events__V1__DeleteEventConsumerRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Events__V1__DeleteEventConsumerResponse methods */
+void   spanwire__events__v1__delete_event_consumer_response__init
+                     (Spanwire__Events__V1__DeleteEventConsumerResponse         *message);
+size_t spanwire__events__v1__delete_event_consumer_response__get_packed_size
+                     (const Spanwire__Events__V1__DeleteEventConsumerResponse   *message);
+size_t spanwire__events__v1__delete_event_consumer_response__pack
+                     (const Spanwire__Events__V1__DeleteEventConsumerResponse   *message,
+                      uint8_t             *out);
+size_t spanwire__events__v1__delete_event_consumer_response__pack_to_buffer
+                     (const Spanwire__Events__V1__DeleteEventConsumerResponse   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Events__V1__DeleteEventConsumerResponse *
+       spanwire__events__v1__delete_event_consumer_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__events__v1__delete_event_consumer_response__free_unpacked
+                     (Spanwire__Events__V1__DeleteEventConsumerResponse *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Events__V1__ReplayEventsRequest methods */
+void   spanwire__events__v1__replay_events_request__init
+                     (Spanwire__Events__V1__ReplayEventsRequest         *message);
+size_t spanwire__events__v1__replay_events_request__get_packed_size
+                     (const Spanwire__Events__V1__ReplayEventsRequest   *message);
+size_t spanwire__events__v1__replay_events_request__pack
+                     (const Spanwire__Events__V1__ReplayEventsRequest   *message,
+                      uint8_t             *out);
+size_t spanwire__events__v1__replay_events_request__pack_to_buffer
+                     (const Spanwire__Events__V1__ReplayEventsRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Events__V1__ReplayEventsRequest *
+       spanwire__events__v1__replay_events_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__events__v1__replay_events_request__free_unpacked
+                     (Spanwire__Events__V1__ReplayEventsRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Events__V1__ReplayEventsResponse methods */
+void   spanwire__events__v1__replay_events_response__init
+                     (Spanwire__Events__V1__ReplayEventsResponse         *message);
+size_t spanwire__events__v1__replay_events_response__get_packed_size
+                     (const Spanwire__Events__V1__ReplayEventsResponse   *message);
+size_t spanwire__events__v1__replay_events_response__pack
+                     (const Spanwire__Events__V1__ReplayEventsResponse   *message,
+                      uint8_t             *out);
+size_t spanwire__events__v1__replay_events_response__pack_to_buffer
+                     (const Spanwire__Events__V1__ReplayEventsResponse   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Events__V1__ReplayEventsResponse *
+       spanwire__events__v1__replay_events_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__events__v1__replay_events_response__free_unpacked
+                     (Spanwire__Events__V1__ReplayEventsResponse *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Events__V1__CompactEventsRequest methods */
+void   spanwire__events__v1__compact_events_request__init
+                     (Spanwire__Events__V1__CompactEventsRequest         *message);
+size_t spanwire__events__v1__compact_events_request__get_packed_size
+                     (const Spanwire__Events__V1__CompactEventsRequest   *message);
+size_t spanwire__events__v1__compact_events_request__pack
+                     (const Spanwire__Events__V1__CompactEventsRequest   *message,
+                      uint8_t             *out);
+size_t spanwire__events__v1__compact_events_request__pack_to_buffer
+                     (const Spanwire__Events__V1__CompactEventsRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Events__V1__CompactEventsRequest *
+       spanwire__events__v1__compact_events_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__events__v1__compact_events_request__free_unpacked
+                     (Spanwire__Events__V1__CompactEventsRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Events__V1__CompactEventsResponse methods */
+void   spanwire__events__v1__compact_events_response__init
+                     (Spanwire__Events__V1__CompactEventsResponse         *message);
+size_t spanwire__events__v1__compact_events_response__get_packed_size
+                     (const Spanwire__Events__V1__CompactEventsResponse   *message);
+size_t spanwire__events__v1__compact_events_response__pack
+                     (const Spanwire__Events__V1__CompactEventsResponse   *message,
+                      uint8_t             *out);
+size_t spanwire__events__v1__compact_events_response__pack_to_buffer
+                     (const Spanwire__Events__V1__CompactEventsResponse   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Events__V1__CompactEventsResponse *
+       spanwire__events__v1__compact_events_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__events__v1__compact_events_response__free_unpacked
+                     (Spanwire__Events__V1__CompactEventsResponse *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Events__V1__EffectInfo methods */
+void   spanwire__events__v1__effect_info__init
+                     (Spanwire__Events__V1__EffectInfo         *message);
+size_t spanwire__events__v1__effect_info__get_packed_size
+                     (const Spanwire__Events__V1__EffectInfo   *message);
+size_t spanwire__events__v1__effect_info__pack
+                     (const Spanwire__Events__V1__EffectInfo   *message,
+                      uint8_t             *out);
+size_t spanwire__events__v1__effect_info__pack_to_buffer
+                     (const Spanwire__Events__V1__EffectInfo   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Events__V1__EffectInfo *
+       spanwire__events__v1__effect_info__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__events__v1__effect_info__free_unpacked
+                     (Spanwire__Events__V1__EffectInfo *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Events__V1__ListEffectsRequest methods */
+void   spanwire__events__v1__list_effects_request__init
+                     (Spanwire__Events__V1__ListEffectsRequest         *message);
+size_t spanwire__events__v1__list_effects_request__get_packed_size
+                     (const Spanwire__Events__V1__ListEffectsRequest   *message);
+size_t spanwire__events__v1__list_effects_request__pack
+                     (const Spanwire__Events__V1__ListEffectsRequest   *message,
+                      uint8_t             *out);
+size_t spanwire__events__v1__list_effects_request__pack_to_buffer
+                     (const Spanwire__Events__V1__ListEffectsRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Events__V1__ListEffectsRequest *
+       spanwire__events__v1__list_effects_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__events__v1__list_effects_request__free_unpacked
+                     (Spanwire__Events__V1__ListEffectsRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Events__V1__ListEffectsResponse methods */
+void   spanwire__events__v1__list_effects_response__init
+                     (Spanwire__Events__V1__ListEffectsResponse         *message);
+size_t spanwire__events__v1__list_effects_response__get_packed_size
+                     (const Spanwire__Events__V1__ListEffectsResponse   *message);
+size_t spanwire__events__v1__list_effects_response__pack
+                     (const Spanwire__Events__V1__ListEffectsResponse   *message,
+                      uint8_t             *out);
+size_t spanwire__events__v1__list_effects_response__pack_to_buffer
+                     (const Spanwire__Events__V1__ListEffectsResponse   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Events__V1__ListEffectsResponse *
+       spanwire__events__v1__list_effects_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__events__v1__list_effects_response__free_unpacked
+                     (Spanwire__Events__V1__ListEffectsResponse *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Events__V1__DecideEffectRequest methods */
+void   spanwire__events__v1__decide_effect_request__init
+                     (Spanwire__Events__V1__DecideEffectRequest         *message);
+size_t spanwire__events__v1__decide_effect_request__get_packed_size
+                     (const Spanwire__Events__V1__DecideEffectRequest   *message);
+size_t spanwire__events__v1__decide_effect_request__pack
+                     (const Spanwire__Events__V1__DecideEffectRequest   *message,
+                      uint8_t             *out);
+size_t spanwire__events__v1__decide_effect_request__pack_to_buffer
+                     (const Spanwire__Events__V1__DecideEffectRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Events__V1__DecideEffectRequest *
+       spanwire__events__v1__decide_effect_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__events__v1__decide_effect_request__free_unpacked
+                     (Spanwire__Events__V1__DecideEffectRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Events__V1__DecideEffectResponse methods */
+void   spanwire__events__v1__decide_effect_response__init
+                     (Spanwire__Events__V1__DecideEffectResponse         *message);
+size_t spanwire__events__v1__decide_effect_response__get_packed_size
+                     (const Spanwire__Events__V1__DecideEffectResponse   *message);
+size_t spanwire__events__v1__decide_effect_response__pack
+                     (const Spanwire__Events__V1__DecideEffectResponse   *message,
+                      uint8_t             *out);
+size_t spanwire__events__v1__decide_effect_response__pack_to_buffer
+                     (const Spanwire__Events__V1__DecideEffectResponse   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Events__V1__DecideEffectResponse *
+       spanwire__events__v1__decide_effect_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__events__v1__decide_effect_response__free_unpacked
+                     (Spanwire__Events__V1__DecideEffectResponse *message,
+                      ProtobufCAllocator *allocator);
 /* Spanwire__Events__V1__ListEventTypesRequest methods */
 void   spanwire__events__v1__list_event_types_request__init
                      (Spanwire__Events__V1__ListEventTypesRequest         *message);
@@ -514,6 +998,51 @@ typedef void (*Spanwire__Events__V1__ListEventsRequest_Closure)
 typedef void (*Spanwire__Events__V1__ListEventsResponse_Closure)
                  (const Spanwire__Events__V1__ListEventsResponse *message,
                   void *closure_data);
+typedef void (*Spanwire__Events__V1__EventConsumer_Closure)
+                 (const Spanwire__Events__V1__EventConsumer *message,
+                  void *closure_data);
+typedef void (*Spanwire__Events__V1__AcknowledgeEventsRequest_Closure)
+                 (const Spanwire__Events__V1__AcknowledgeEventsRequest *message,
+                  void *closure_data);
+typedef void (*Spanwire__Events__V1__ListEventConsumersRequest_Closure)
+                 (const Spanwire__Events__V1__ListEventConsumersRequest *message,
+                  void *closure_data);
+typedef void (*Spanwire__Events__V1__ListEventConsumersResponse_Closure)
+                 (const Spanwire__Events__V1__ListEventConsumersResponse *message,
+                  void *closure_data);
+typedef void (*Spanwire__Events__V1__DeleteEventConsumerRequest_Closure)
+                 (const Spanwire__Events__V1__DeleteEventConsumerRequest *message,
+                  void *closure_data);
+typedef void (*Spanwire__Events__V1__DeleteEventConsumerResponse_Closure)
+                 (const Spanwire__Events__V1__DeleteEventConsumerResponse *message,
+                  void *closure_data);
+typedef void (*Spanwire__Events__V1__ReplayEventsRequest_Closure)
+                 (const Spanwire__Events__V1__ReplayEventsRequest *message,
+                  void *closure_data);
+typedef void (*Spanwire__Events__V1__ReplayEventsResponse_Closure)
+                 (const Spanwire__Events__V1__ReplayEventsResponse *message,
+                  void *closure_data);
+typedef void (*Spanwire__Events__V1__CompactEventsRequest_Closure)
+                 (const Spanwire__Events__V1__CompactEventsRequest *message,
+                  void *closure_data);
+typedef void (*Spanwire__Events__V1__CompactEventsResponse_Closure)
+                 (const Spanwire__Events__V1__CompactEventsResponse *message,
+                  void *closure_data);
+typedef void (*Spanwire__Events__V1__EffectInfo_Closure)
+                 (const Spanwire__Events__V1__EffectInfo *message,
+                  void *closure_data);
+typedef void (*Spanwire__Events__V1__ListEffectsRequest_Closure)
+                 (const Spanwire__Events__V1__ListEffectsRequest *message,
+                  void *closure_data);
+typedef void (*Spanwire__Events__V1__ListEffectsResponse_Closure)
+                 (const Spanwire__Events__V1__ListEffectsResponse *message,
+                  void *closure_data);
+typedef void (*Spanwire__Events__V1__DecideEffectRequest_Closure)
+                 (const Spanwire__Events__V1__DecideEffectRequest *message,
+                  void *closure_data);
+typedef void (*Spanwire__Events__V1__DecideEffectResponse_Closure)
+                 (const Spanwire__Events__V1__DecideEffectResponse *message,
+                  void *closure_data);
 typedef void (*Spanwire__Events__V1__ListEventTypesRequest_Closure)
                  (const Spanwire__Events__V1__ListEventTypesRequest *message,
                   void *closure_data);
@@ -544,6 +1073,22 @@ extern const ProtobufCMessageDescriptor spanwire__events__v1__discontinuity__des
 extern const ProtobufCMessageDescriptor spanwire__events__v1__heartbeat__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__events__v1__list_events_request__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__events__v1__list_events_response__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__events__v1__event_consumer__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__events__v1__acknowledge_events_request__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__events__v1__list_event_consumers_request__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__events__v1__list_event_consumers_response__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__events__v1__delete_event_consumer_request__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__events__v1__delete_event_consumer_response__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__events__v1__replay_events_request__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__events__v1__replay_events_response__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__events__v1__compact_events_request__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__events__v1__compact_events_response__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__events__v1__effect_info__descriptor;
+extern const ProtobufCEnumDescriptor    spanwire__events__v1__effect_info__state__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__events__v1__list_effects_request__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__events__v1__list_effects_response__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__events__v1__decide_effect_request__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__events__v1__decide_effect_response__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__events__v1__list_event_types_request__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__events__v1__event_type_info__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__events__v1__list_event_types_response__descriptor;
