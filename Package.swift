@@ -145,6 +145,8 @@ let platform: [Target] = [
   room("Services/Entitlements", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema"]),
   room("Services/CityGraph", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema", "SpanwireEventLoop"]),
   room("Services/Observability", ["SpanwireTelemetry", "SpanwireServiceKit", "SpanwireSchema"]),
+  room("Services/Flags", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema", "SpanwireEventLoop"]),
+  tests("Services/Flags", exclude: ["flagd_oracle.py"]),
   tests("Services/CityGraph", ["SpanwireEventLoop"], exclude: ["opening_hours_oracle.py"]),
   tests("Services/Journeys", ["SpanwireRPCInProcess"]),
   tests("Services/Gateway", ["SpanwirePolicy", "SpanwireRegistry", "SpanwireRPCInProcess"]),
@@ -158,7 +160,7 @@ let platform: [Target] = [
     "Apps/Platform",
     [
       "SpanwireEvents", "SpanwireRegistry", "SpanwirePolicy", "SpanwireGateway", "SpanwireJourneys", "SpanwireOrchestrator",
-      "SpanwireEntitlements", "SpanwireCityGraph", "SpanwireObservability", "SpanwireRPCInProcess", "SpanwireRPCOverHTTP2",
+      "SpanwireEntitlements", "SpanwireCityGraph", "SpanwireFlags", "SpanwireObservability", "SpanwireRPCInProcess", "SpanwireRPCOverHTTP2",
       "SpanwireRPCServices",
     ]),
   .executableTarget(name: "spanwire", dependencies: ["SpanwirePlatform", commandLine], path: "Sources/Apps/spanwire"),
@@ -175,7 +177,7 @@ let platform: [Target] = [
   .testTarget(
     name: "EndToEndTests",
     dependencies: ["spanwire", "SpanwireRPCOverHTTP2", "SpanwireRPCServices", "SpanwireSchema", "SpanwireTestCertificates"],
-    path: "Tests/EndToEnd", exclude: ["bad_input.py", "surface.py"]),
+    path: "Tests/EndToEnd", exclude: ["bad_input.py", "flags.py", "surface.py"]),
 ]
 
 // SPANWIRE_ONLY=library leaves the platform out: quick builds of Wire and RPC, and those with sanitizers. SPANWIRE_ONLY=fuzz adds the fuzzer.

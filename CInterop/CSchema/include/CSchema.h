@@ -3,11 +3,14 @@
 // Strings are ProtobufCBinaryData, as bytes are: UTF-8, not ended by NUL. A proto3 optional scalar `x` is there when
 // `has_x_case` is its field's number; an optional message, when its pointer is not NULL.
 #pragma once
+#include "spanwire/options/v1/options.pb-c.h"
+#include "flagd/evaluation/v1/evaluation.pb-c.h"
+#include "flagd/evaluation/v2/evaluation.pb-c.h"
+#include "flagd/sync/v1/sync.pb-c.h"
 #include "opentelemetry/proto/common/v1/common.pb-c.h"
 #include "opentelemetry/proto/resource/v1/resource.pb-c.h"
 #include "opentelemetry/proto/trace/v1/trace.pb-c.h"
 #include "opentelemetry/proto/collector/trace/v1/trace_service.pb-c.h"
-#include "spanwire/options/v1/options.pb-c.h"
 #include "spanwire/city/v1/lem.pb-c.h"
 #include "spanwire/events/v1/events.pb-c.h"
 #include "spanwire/agents/v1/agents.pb-c.h"
@@ -23,6 +26,7 @@
 #include "spanwire/events/v1/policy_events.pb-c.h"
 #include "spanwire/events/v1/product_runtime_events.pb-c.h"
 #include "spanwire/events/v1/turn_events.pb-c.h"
+#include "spanwire/flags/v1/flags.pb-c.h"
 #include "spanwire/journeys/v1/journeys.pb-c.h"
 #include "spanwire/gateway/v1/gateway.pb-c.h"
 #include "spanwire/journeys/v1/document.pb-c.h"
@@ -32,6 +36,111 @@
 #include "spanwire/registry/v1/registry.pb-c.h"
 
 // The address of each message's descriptor, for languages that cannot take that of an extern constant.
+static inline const ProtobufCMessageDescriptor *spanwire__options__v1__method_access__table(void) {
+  return &spanwire__options__v1__method_access__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__options__v1__event_declaration__table(void) {
+  return &spanwire__options__v1__event_declaration__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *flagd__evaluation__v1__resolve_all_request__table(void) {
+  return &flagd__evaluation__v1__resolve_all_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *flagd__evaluation__v1__resolve_all_response__table(void) {
+  return &flagd__evaluation__v1__resolve_all_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *flagd__evaluation__v1__any_flag__table(void) {
+  return &flagd__evaluation__v1__any_flag__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *flagd__evaluation__v1__resolve_boolean_request__table(void) {
+  return &flagd__evaluation__v1__resolve_boolean_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *flagd__evaluation__v1__resolve_boolean_response__table(void) {
+  return &flagd__evaluation__v1__resolve_boolean_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *flagd__evaluation__v1__resolve_string_request__table(void) {
+  return &flagd__evaluation__v1__resolve_string_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *flagd__evaluation__v1__resolve_string_response__table(void) {
+  return &flagd__evaluation__v1__resolve_string_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *flagd__evaluation__v1__resolve_float_request__table(void) {
+  return &flagd__evaluation__v1__resolve_float_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *flagd__evaluation__v1__resolve_float_response__table(void) {
+  return &flagd__evaluation__v1__resolve_float_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *flagd__evaluation__v1__resolve_int_request__table(void) {
+  return &flagd__evaluation__v1__resolve_int_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *flagd__evaluation__v1__resolve_int_response__table(void) {
+  return &flagd__evaluation__v1__resolve_int_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *flagd__evaluation__v1__resolve_object_request__table(void) {
+  return &flagd__evaluation__v1__resolve_object_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *flagd__evaluation__v1__resolve_object_response__table(void) {
+  return &flagd__evaluation__v1__resolve_object_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *flagd__evaluation__v1__event_stream_request__table(void) {
+  return &flagd__evaluation__v1__event_stream_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *flagd__evaluation__v1__event_stream_response__table(void) {
+  return &flagd__evaluation__v1__event_stream_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *flagd__evaluation__v2__resolve_boolean_request__table(void) {
+  return &flagd__evaluation__v2__resolve_boolean_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *flagd__evaluation__v2__resolve_boolean_response__table(void) {
+  return &flagd__evaluation__v2__resolve_boolean_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *flagd__evaluation__v2__resolve_string_request__table(void) {
+  return &flagd__evaluation__v2__resolve_string_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *flagd__evaluation__v2__resolve_string_response__table(void) {
+  return &flagd__evaluation__v2__resolve_string_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *flagd__evaluation__v2__resolve_float_request__table(void) {
+  return &flagd__evaluation__v2__resolve_float_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *flagd__evaluation__v2__resolve_float_response__table(void) {
+  return &flagd__evaluation__v2__resolve_float_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *flagd__evaluation__v2__resolve_int_request__table(void) {
+  return &flagd__evaluation__v2__resolve_int_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *flagd__evaluation__v2__resolve_int_response__table(void) {
+  return &flagd__evaluation__v2__resolve_int_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *flagd__evaluation__v2__resolve_object_request__table(void) {
+  return &flagd__evaluation__v2__resolve_object_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *flagd__evaluation__v2__resolve_object_response__table(void) {
+  return &flagd__evaluation__v2__resolve_object_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *flagd__evaluation__v2__event_stream_request__table(void) {
+  return &flagd__evaluation__v2__event_stream_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *flagd__evaluation__v2__event_stream_response__table(void) {
+  return &flagd__evaluation__v2__event_stream_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *flagd__sync__v1__sync_flags_request__table(void) {
+  return &flagd__sync__v1__sync_flags_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *flagd__sync__v1__sync_flags_response__table(void) {
+  return &flagd__sync__v1__sync_flags_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *flagd__sync__v1__fetch_all_flags_request__table(void) {
+  return &flagd__sync__v1__fetch_all_flags_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *flagd__sync__v1__fetch_all_flags_response__table(void) {
+  return &flagd__sync__v1__fetch_all_flags_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *flagd__sync__v1__get_metadata_request__table(void) {
+  return &flagd__sync__v1__get_metadata_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *flagd__sync__v1__get_metadata_response__table(void) {
+  return &flagd__sync__v1__get_metadata_response__descriptor;
+}
 static inline const ProtobufCMessageDescriptor *opentelemetry__proto__common__v1__any_value__table(void) {
   return &opentelemetry__proto__common__v1__any_value__descriptor;
 }
@@ -82,12 +191,6 @@ static inline const ProtobufCMessageDescriptor *opentelemetry__proto__collector_
 }
 static inline const ProtobufCMessageDescriptor *opentelemetry__proto__collector__trace__v1__export_trace_partial_success__table(void) {
   return &opentelemetry__proto__collector__trace__v1__export_trace_partial_success__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__options__v1__method_access__table(void) {
-  return &spanwire__options__v1__method_access__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__options__v1__event_declaration__table(void) {
-  return &spanwire__options__v1__event_declaration__descriptor;
 }
 static inline const ProtobufCMessageDescriptor *spanwire__city__v1__geo_point__table(void) {
   return &spanwire__city__v1__geo_point__descriptor;
@@ -674,6 +777,9 @@ static inline const ProtobufCMessageDescriptor *spanwire__events__v1__access_den
 static inline const ProtobufCMessageDescriptor *spanwire__events__v1__flag_transitioned__table(void) {
   return &spanwire__events__v1__flag_transitioned__descriptor;
 }
+static inline const ProtobufCMessageDescriptor *spanwire__events__v1__flags_applied__table(void) {
+  return &spanwire__events__v1__flags_applied__descriptor;
+}
 static inline const ProtobufCMessageDescriptor *spanwire__events__v1__registry_applied__table(void) {
   return &spanwire__events__v1__registry_applied__descriptor;
 }
@@ -775,6 +881,24 @@ static inline const ProtobufCMessageDescriptor *spanwire__events__v1__turn_disco
 }
 static inline const ProtobufCMessageDescriptor *spanwire__events__v1__recording_level_downgraded__table(void) {
   return &spanwire__events__v1__recording_level_downgraded__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__flags__v1__flag_configuration__table(void) {
+  return &spanwire__flags__v1__flag_configuration__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__flags__v1__apply_flags_request__table(void) {
+  return &spanwire__flags__v1__apply_flags_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__flags__v1__apply_flags_response__table(void) {
+  return &spanwire__flags__v1__apply_flags_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__flags__v1__get_flags_request__table(void) {
+  return &spanwire__flags__v1__get_flags_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__flags__v1__evaluate_flag_request__table(void) {
+  return &spanwire__flags__v1__evaluate_flag_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__flags__v1__evaluate_flag_response__table(void) {
+  return &spanwire__flags__v1__evaluate_flag_response__descriptor;
 }
 static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__journey_instance__table(void) {
   return &spanwire__journeys__v1__journey_instance__descriptor;

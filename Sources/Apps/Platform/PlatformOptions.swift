@@ -23,11 +23,14 @@ public struct PlatformOptions: Sendable {
   /// How long events are kept that are not business.
   public var retention: RetentionPeriods
   public var clock: any WallClock
+  /// The tenant whose flags callers without a credential see, as stock clients of OpenFeature are; nil: none's.
+  public var flagsTenant: String?
 
   public init(
     dataFolder: String, listen: String, certificateFile: String? = nil, keyFile: String? = nil, clientAuthoritiesFile: String? = nil,
     requiresClientCertificate: Bool = false, callsPerSecond: Double? = nil, isDevelopment: Bool = false,
-    isSandbox: Bool = false, retention: RetentionPeriods = RetentionPeriods(), clock: any WallClock = SystemClock()
+    isSandbox: Bool = false, retention: RetentionPeriods = RetentionPeriods(), clock: any WallClock = SystemClock(),
+    flagsTenant: String? = nil
   ) {
     self.dataFolder = dataFolder
     self.listen = listen
@@ -40,6 +43,7 @@ public struct PlatformOptions: Sendable {
     self.isSandbox = isSandbox
     self.retention = retention
     self.clock = clock
+    self.flagsTenant = flagsTenant
   }
 }
 

@@ -4,6 +4,7 @@ import SpanwireEntitlements
 import SpanwireEventLog
 import SpanwireEventLoop
 import SpanwireEvents
+import SpanwireFlags
 import SpanwireGateway
 import SpanwireJourneys
 import SpanwireObservability
@@ -38,7 +39,7 @@ package final class PlatformServices: Sendable {
   package static let migrations: [Migrations] =
     ServiceEnvironment.migrations + [
       RegistryServer.migrations, GatewayServer.migrations, JourneyServer.migrations, OrchestratorServer.migrations,
-      EntitlementsServer.migrations, CityGraphServer.migrations,
+      EntitlementsServer.migrations, CityGraphServer.migrations, FlagsServer.migrations,
     ]
 
   /// - Parameters:
@@ -47,7 +48,7 @@ package final class PlatformServices: Sendable {
   package init(
     database: any Database, spans: any Database, clock: any WallClock, retention: RetentionPeriods = RetentionPeriods(),
     isSandbox: Bool = false, loops: EventLoopGroup = .shared,
-    random: @escaping @Sendable () -> UInt64 = { UInt64.random(in: .min ... .max) }
+    random: @escaping @Sendable () -> UInt64 = { UInt64.random(in: .min ... .max) }, flagsTenant: String? = nil
   ) async throws {
     self.retention = retention
     let local = local
@@ -99,6 +100,7 @@ package final class PlatformServices: Sendable {
       journeys: JourneyRuntimeClient(ao), policy: PolicyClient(ao))
     entitlements = EntitlementsServer(environment: environment)
     city = CityGraphServer(environment: environment)
+    let flags = FlagsServer(environment: environment, anonymousTenant: flagsTenant)
     collector = CollectorServer(database: spans, recorder: recorder, events: EventsClient(observability))
 
     // Effects are performed under the identity of the service that wrote them.
@@ -112,7 +114,7 @@ package final class PlatformServices: Sendable {
     let events = EventsServer(
       environment: environment,
       checks: [
-        registry.verify, gateway.verify, journeys.verify, orchestrator.verify, entitlements.verify, city.verify,
+        registry.verify, gateway.verify, journeys.verify, orchestrator.verify, entitlements.verify, city.verify, flags.verify,
       ], retention: retention, isSandbox: isSandbox)
 
     routes = [
@@ -123,6 +125,10 @@ package final class PlatformServices: Sendable {
       AgentOrchestrator.routes(orchestrator),
       Trutta.routes(entitlements),
       Lem.routes(city),
+      Flags.routes(flags),
+      Flagd_Evaluation_V1_Service.routes(FlagdEvaluationV1(flags)),
+      Flagd_Evaluation_V2_Service.routes(FlagdEvaluationV2(flags)),
+      Flagd_Sync_V1_FlagSyncService.routes(FlagdSync(flags)),
       Events.routes(events),
       Collector.routes(collector),
       Opentelemetry_Proto_Collector_Trace_V1_TraceService.routes(OTLPTraceReceiver(collector)),

@@ -9,6 +9,7 @@ enum ServiceNames {
   static let ao = "ao"
   static let trutta = "trutta"
   static let lem = "lem"
+  static let flags = "flags"
   static let events = "events"
   static let observability = "observability"
 
@@ -21,6 +22,10 @@ enum ServiceNames {
     AgentOrchestrator.descriptor.fullName: ao,
     Trutta.descriptor.fullName: trutta,
     Lem.descriptor.fullName: lem,
+    Flags.descriptor.fullName: flags,
+    Flagd_Evaluation_V1_Service.descriptor.fullName: flags,
+    Flagd_Evaluation_V2_Service.descriptor.fullName: flags,
+    Flagd_Sync_V1_FlagSyncService.descriptor.fullName: flags,
     Events.descriptor.fullName: events,
     Collector.descriptor.fullName: observability,
   ]

@@ -23,6 +23,7 @@ struct Serve: AsyncParsableCommand {
   var tlsRequiresClientCertificate = false
   @Option(name: .customLong("rate-limit"), help: "Calls a second that one caller may make in the long run; twice as many at once.")
   var callsPerSecond: Double?
+  @Option(help: "The tenant whose flags callers without a credential see, as flagd's stock clients are.") var flagsTenant: String?
   @Flag(help: "Admit development tokens; listens on loopback only.") var dev = false
   @Flag(help: "A place for analysis and simulation: events may be replayed here.") var sandbox = false
   @Option(name: .customLong("keep-operational"), help: "Days that operational events are kept; business events are kept for ever.")
@@ -68,7 +69,7 @@ struct Serve: AsyncParsableCommand {
           dataFolder: data, listen: listen, certificateFile: tlsCertificate, keyFile: tlsKey, clientAuthoritiesFile: tlsClientAuthorities,
           requiresClientCertificate: tlsRequiresClientCertificate, callsPerSecond: callsPerSecond, isDevelopment: dev,
           isSandbox: sandbox, retention: RetentionPeriods(operational: days(keepOperational), transient: days(keepTransient)),
-          clock: try chosenClock()))
+          clock: try chosenClock(), flagsTenant: flagsTenant))
       let watch = CertificateWatch([tlsCertificate, tlsKey, tlsClientAuthorities].compactMap { $0 }) { try platform.reloadCertificates() }
       print("listening on \(platform.address)\(dev ? " (development tokens are admitted)" : "")")
       await terminationRequest()

@@ -5,11 +5,14 @@ import SpanwireProtobuf
 /// Every .proto file of this module.
 public enum SpanwireSchemaFiles {
   public static let all: [GeneratedFile] = [
+    spanwireOptionsV1OptionsFile,
+    flagdEvaluationV1EvaluationFile,
+    flagdEvaluationV2EvaluationFile,
+    flagdSyncV1SyncFile,
     opentelemetryProtoCommonV1CommonFile,
     opentelemetryProtoResourceV1ResourceFile,
     opentelemetryProtoTraceV1TraceFile,
     opentelemetryProtoCollectorTraceV1TraceServiceFile,
-    spanwireOptionsV1OptionsFile,
     spanwireCityV1LemFile,
     spanwireEventsV1EventsFile,
     spanwireAgentsV1AgentsFile,
@@ -25,6 +28,7 @@ public enum SpanwireSchemaFiles {
     spanwireEventsV1PolicyEventsFile,
     spanwireEventsV1ProductRuntimeEventsFile,
     spanwireEventsV1TurnEventsFile,
+    spanwireFlagsV1FlagsFile,
     spanwireJourneysV1JourneysFile,
     spanwireGatewayV1GatewayFile,
     spanwireJourneysV1DocumentFile,

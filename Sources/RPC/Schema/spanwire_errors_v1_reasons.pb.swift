@@ -6,7 +6,7 @@ import SpanwireProtobuf
 public let spanwireErrorsV1ReasonsFile: GeneratedFile = GeneratedFile(
   name: "spanwire/errors/v1/reasons.proto",
   base64: """
-    CiBzcGFud2lyZS9lcnJvcnMvdjEvcmVhc29ucy5wcm90bxISc3BhbndpcmUuZXJyb3JzLnYxKpIMCgZSZWFzb24SFgoSUkVBU09OX1VOU1BFQ0lGSUVEEAAS\
+    CiBzcGFud2lyZS9lcnJvcnMvdjEvcmVhc29ucy5wcm90bxISc3BhbndpcmUuZXJyb3JzLnYxKu0MCgZSZWFzb24SFgoSUkVBU09OX1VOU1BFQ0lGSUVEEAAS\
     GgoWUkVBU09OX1VOQVVUSEVOVElDQVRFRBABEh0KGVJFQVNPTl9NRVRIT0RfTk9UX0VYUE9TRUQQAhIaChZSRUFTT05fQUdFTlRfRk9SQklEREVOEAMSGAoU\
     UkVBU09OX1BPTElDWV9ERU5JRUQQBBIaChZSRUFTT05fVEVOQU5UX01JU01BVENIEAUSGQoVUkVBU09OX0lOVkFMSURfRklFTERTEBQSIQodUkVBU09OX0lE\
     RU1QT1RFTkNZX0tFWV9SRVVTRUQQFRIdChlSRUFTT05fUEFHRV9UT0tFTl9JTlZBTElEEBYSGQoVUkVBU09OX0NVUlNPUl9UT09fT0xEEBcSFQoRUkVBU09O\
@@ -20,11 +20,12 @@ public let spanwireErrorsV1ReasonsFile: GeneratedFile = GeneratedFile(
     SVRMRU1FTlRfTk9UX0ZPVU5EEGQSHwobUkVBU09OX0JBTEFOQ0VfSU5TVUZGSUNJRU5UEGUSHgoaUkVBU09OX0VOVElUTEVNRU5UX0VYUElSRUQQZhIYChRS\
     RUFTT05fVE9LRU5fVU5LTk9XThBnEh8KG1JFQVNPTl9TRVRUTEVNRU5UX05PVF9GT1VORBBoEhkKFVJFQVNPTl9WRU5ET1JfVU5LTk9XThBpEiIKHlJFQVNP\
     Tl9TRVJWSUNFX1BPSU5UX05PVF9GT1VORBB4EhYKElJFQVNPTl9OT1RfQ09WRVJFRBB5EhMKD1JFQVNPTl9OT19ST1VURRB6EhwKGFJFQVNPTl9DQVBBQ0lU\
-    WV9FWENFRURFRBB7EiAKHFJFQVNPTl9SRVNFUlZBVElPTl9OT1RfRk9VTkQQfBIbChdSRUFTT05fTUFSS0VUX05PVF9GT1VORBB9EiAKG1JFQVNPTl9BR0VO\
-    VF9UQVNLX05PVF9GT1VORBCMARIZChRSRUFTT05fQUdFTlRfVU5LTk9XThCNARIgChtSRUFTT05fQUdFTlRfSU5URU5UX1VOS05PV04QjgESGgoVUkVBU09O\
-    X0VWRU5UX1JFSkVDVEVEEKABEhsKFlJFQVNPTl9UUkFDRV9OT1RfRk9VTkQQoQESIgodUkVBU09OX1JFUExBWV9PVVRTSURFX1NBTkRCT1gQogESGwoWUkVB\
-    U09OX0VGRkVDVF9HSVZFTl9VUBCjARIcChdSRUFTT05fRUZGRUNUX05PVF9GT1VORBCkARIbChZSRUFTT05fQ0hBTk5FTF9VTkhFQVJEEKUBQgO6AgBiBnBy\
-    b3RvMw==
+    WV9FWENFRURFRBB7EiAKHFJFQVNPTl9SRVNFUlZBVElPTl9OT1RfRk9VTkQQfBIbChdSRUFTT05fTUFSS0VUX05PVF9GT1VORBB9EhoKFVJFQVNPTl9GTEFH\
+    X05PVF9GT1VORBC0ARIeChlSRUFTT05fRkxBR19UWVBFX01JU01BVENIELUBEh0KGFJFQVNPTl9GTEFHX1JVTEVfSU5WQUxJRBC2ARIgChtSRUFTT05fQUdF\
+    TlRfVEFTS19OT1RfRk9VTkQQjAESGQoUUkVBU09OX0FHRU5UX1VOS05PV04QjQESIAobUkVBU09OX0FHRU5UX0lOVEVOVF9VTktOT1dOEI4BEhoKFVJFQVNP\
+    Tl9FVkVOVF9SRUpFQ1RFRBCgARIbChZSRUFTT05fVFJBQ0VfTk9UX0ZPVU5EEKEBEiIKHVJFQVNPTl9SRVBMQVlfT1VUU0lERV9TQU5EQk9YEKIBEhsKFlJF\
+    QVNPTl9FRkZFQ1RfR0lWRU5fVVAQowESHAoXUkVBU09OX0VGRkVDVF9OT1RfRk9VTkQQpAESGwoWUkVBU09OX0NIQU5ORUxfVU5IRUFSRBClAUIDugIAYgZw\
+    cm90bzM=
     """)
 
 /// Why a service refused, sent as google.rpc.ErrorInfo: reason is the value's name without its prefix, domain is "spanwire".
@@ -79,6 +80,10 @@ public enum Reason: MessageEnum, CaseIterable {
   case capacityExceeded
   case reservationNotFound
   case marketNotFound
+  /// Flags
+  case flagNotFound
+  case flagTypeMismatch
+  case flagRuleInvalid
   /// Agents
   case agentTaskNotFound
   case agentUnknown
@@ -137,6 +142,9 @@ public enum Reason: MessageEnum, CaseIterable {
     case 123: self = .capacityExceeded
     case 124: self = .reservationNotFound
     case 125: self = .marketNotFound
+    case 180: self = .flagNotFound
+    case 181: self = .flagTypeMismatch
+    case 182: self = .flagRuleInvalid
     case 140: self = .agentTaskNotFound
     case 141: self = .agentUnknown
     case 142: self = .agentIntentUnknown
@@ -194,6 +202,9 @@ public enum Reason: MessageEnum, CaseIterable {
     case .capacityExceeded: 123
     case .reservationNotFound: 124
     case .marketNotFound: 125
+    case .flagNotFound: 180
+    case .flagTypeMismatch: 181
+    case .flagRuleInvalid: 182
     case .agentTaskNotFound: 140
     case .agentUnknown: 141
     case .agentIntentUnknown: 142
@@ -208,6 +219,6 @@ public enum Reason: MessageEnum, CaseIterable {
   }
 
   /// Every value that has a name.
-  public static let allCases: [Self] = [.unspecified, .unauthenticated, .methodNotExposed, .agentForbidden, .policyDenied, .tenantMismatch, .invalidFields, .idempotencyKeyReused, .pageTokenInvalid, .cursorTooOld, .queueFull, .outcomeUnknown, .sessionNotFound, .sessionTransitionInvalid, .preflightFailed, .proposalNotFound, .proposalExpired, .proposalAlreadyDecided, .proposalInvalid, .entitlementMissing, .definitionNotFound, .bundleInvalid, .versionImmutable, .snapshotNotFound, .marketNotAdmitted, .journeyNotFound, .journeyTransitionInvalid, .nodeNotFound, .nodeTransitionInvalid, .servicePointBlocked, .entitlementNotFound, .balanceInsufficient, .entitlementExpired, .tokenUnknown, .settlementNotFound, .vendorUnknown, .servicePointNotFound, .notCovered, .noRoute, .capacityExceeded, .reservationNotFound, .marketNotFound, .agentTaskNotFound, .agentUnknown, .agentIntentUnknown, .eventRejected, .traceNotFound, .replayOutsideSandbox, .effectGivenUp, .effectNotFound, .channelUnheard]
+  public static let allCases: [Self] = [.unspecified, .unauthenticated, .methodNotExposed, .agentForbidden, .policyDenied, .tenantMismatch, .invalidFields, .idempotencyKeyReused, .pageTokenInvalid, .cursorTooOld, .queueFull, .outcomeUnknown, .sessionNotFound, .sessionTransitionInvalid, .preflightFailed, .proposalNotFound, .proposalExpired, .proposalAlreadyDecided, .proposalInvalid, .entitlementMissing, .definitionNotFound, .bundleInvalid, .versionImmutable, .snapshotNotFound, .marketNotAdmitted, .journeyNotFound, .journeyTransitionInvalid, .nodeNotFound, .nodeTransitionInvalid, .servicePointBlocked, .entitlementNotFound, .balanceInsufficient, .entitlementExpired, .tokenUnknown, .settlementNotFound, .vendorUnknown, .servicePointNotFound, .notCovered, .noRoute, .capacityExceeded, .reservationNotFound, .marketNotFound, .flagNotFound, .flagTypeMismatch, .flagRuleInvalid, .agentTaskNotFound, .agentUnknown, .agentIntentUnknown, .eventRejected, .traceNotFound, .replayOutsideSandbox, .effectGivenUp, .effectNotFound, .channelUnheard]
 }
 

@@ -14,7 +14,8 @@ import Testing
 struct ExposureTests {
   static let services: [ServiceDescriptor] = [
     ProductRuntimeGateway.descriptor, Registry.descriptor, Policy.descriptor, JourneyRuntime.descriptor, AgentOrchestrator.descriptor,
-    Trutta.descriptor, Lem.descriptor, Events.descriptor, Collector.descriptor,
+    Trutta.descriptor, Lem.descriptor, Flags.descriptor, Flagd_Evaluation_V1_Service.descriptor, Flagd_Evaluation_V2_Service.descriptor,
+    Flagd_Sync_V1_FlagSyncService.descriptor, Events.descriptor, Collector.descriptor,
   ]
 
   @Test("Every method of the platform says who may call it")

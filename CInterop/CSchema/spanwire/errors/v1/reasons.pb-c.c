@@ -7,7 +7,7 @@
 #endif
 
 #include "spanwire/errors/v1/reasons.pb-c.h"
-static const ProtobufCEnumValue spanwire__errors__v1__reason__enum_values_by_number[51] =
+static const ProtobufCEnumValue spanwire__errors__v1__reason__enum_values_by_number[54] =
 {
   { "REASON_UNSPECIFIED", "SPANWIRE__ERRORS__V1__REASON__REASON_UNSPECIFIED", 0 },
   { "REASON_UNAUTHENTICATED", "SPANWIRE__ERRORS__V1__REASON__REASON_UNAUTHENTICATED", 1 },
@@ -60,11 +60,14 @@ static const ProtobufCEnumValue spanwire__errors__v1__reason__enum_values_by_num
   { "REASON_EFFECT_GIVEN_UP", "SPANWIRE__ERRORS__V1__REASON__REASON_EFFECT_GIVEN_UP", 163 },
   { "REASON_EFFECT_NOT_FOUND", "SPANWIRE__ERRORS__V1__REASON__REASON_EFFECT_NOT_FOUND", 164 },
   { "REASON_CHANNEL_UNHEARD", "SPANWIRE__ERRORS__V1__REASON__REASON_CHANNEL_UNHEARD", 165 },
+  { "REASON_FLAG_NOT_FOUND", "SPANWIRE__ERRORS__V1__REASON__REASON_FLAG_NOT_FOUND", 180 },
+  { "REASON_FLAG_TYPE_MISMATCH", "SPANWIRE__ERRORS__V1__REASON__REASON_FLAG_TYPE_MISMATCH", 181 },
+  { "REASON_FLAG_RULE_INVALID", "SPANWIRE__ERRORS__V1__REASON__REASON_FLAG_RULE_INVALID", 182 },
 };
 static const ProtobufCIntRange spanwire__errors__v1__reason__value_ranges[] = {
-{0, 0},{20, 6},{40, 12},{60, 20},{80, 25},{100, 30},{120, 36},{140, 42},{160, 45},{0, 51}
+{0, 0},{20, 6},{40, 12},{60, 20},{80, 25},{100, 30},{120, 36},{140, 42},{160, 45},{180, 51},{0, 54}
 };
-static const ProtobufCEnumValueIndex spanwire__errors__v1__reason__enum_values_by_name[51] =
+static const ProtobufCEnumValueIndex spanwire__errors__v1__reason__enum_values_by_name[54] =
 {
   { "REASON_AGENT_FORBIDDEN", 3 },
   { "REASON_AGENT_INTENT_UNKNOWN", 44 },
@@ -82,6 +85,9 @@ static const ProtobufCEnumValueIndex spanwire__errors__v1__reason__enum_values_b
   { "REASON_ENTITLEMENT_MISSING", 19 },
   { "REASON_ENTITLEMENT_NOT_FOUND", 30 },
   { "REASON_EVENT_REJECTED", 45 },
+  { "REASON_FLAG_NOT_FOUND", 51 },
+  { "REASON_FLAG_RULE_INVALID", 53 },
+  { "REASON_FLAG_TYPE_MISMATCH", 52 },
   { "REASON_IDEMPOTENCY_KEY_REUSED", 7 },
   { "REASON_INVALID_FIELDS", 6 },
   { "REASON_JOURNEY_NOT_FOUND", 25 },
@@ -125,11 +131,11 @@ const ProtobufCEnumDescriptor spanwire__errors__v1__reason__descriptor =
   "Reason",
   "Spanwire__Errors__V1__Reason",
   "spanwire.errors.v1",
-  51,
+  54,
   spanwire__errors__v1__reason__enum_values_by_number,
-  51,
+  54,
   spanwire__errors__v1__reason__enum_values_by_name,
-  9,
+  10,
   spanwire__errors__v1__reason__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };

@@ -457,6 +457,51 @@ void   spanwire__events__v1__flag_transitioned__free_unpacked
   assert(message->base.descriptor == &spanwire__events__v1__flag_transitioned__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   spanwire__events__v1__flags_applied__init
+                     (Spanwire__Events__V1__FlagsApplied         *message)
+{
+  static const Spanwire__Events__V1__FlagsApplied init_value = SPANWIRE__EVENTS__V1__FLAGS_APPLIED__INIT;
+  *message = init_value;
+}
+size_t spanwire__events__v1__flags_applied__get_packed_size
+                     (const Spanwire__Events__V1__FlagsApplied *message)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__flags_applied__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__events__v1__flags_applied__pack
+                     (const Spanwire__Events__V1__FlagsApplied *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__flags_applied__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__events__v1__flags_applied__pack_to_buffer
+                     (const Spanwire__Events__V1__FlagsApplied *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__flags_applied__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Events__V1__FlagsApplied *
+       spanwire__events__v1__flags_applied__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Events__V1__FlagsApplied *)
+     protobuf_c_message_unpack (&spanwire__events__v1__flags_applied__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__events__v1__flags_applied__free_unpacked
+                     (Spanwire__Events__V1__FlagsApplied *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__events__v1__flags_applied__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   spanwire__events__v1__registry_applied__init
                      (Spanwire__Events__V1__RegistryApplied         *message)
 {
@@ -1302,6 +1347,109 @@ const ProtobufCMessageDescriptor spanwire__events__v1__flag_transitioned__descri
   spanwire__events__v1__flag_transitioned__field_indices_by_name,
   1,  spanwire__events__v1__flag_transitioned__number_ranges,
   (ProtobufCMessageInit) spanwire__events__v1__flag_transitioned__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__events__v1__flags_applied__field_descriptors[6] =
+{
+  {
+    "revision",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__FlagsApplied, revision),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "added",
+    2,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__Events__V1__FlagsApplied, n_added),
+    offsetof(Spanwire__Events__V1__FlagsApplied, added),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "changed",
+    3,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__Events__V1__FlagsApplied, n_changed),
+    offsetof(Spanwire__Events__V1__FlagsApplied, changed),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "removed",
+    4,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__Events__V1__FlagsApplied, n_removed),
+    offsetof(Spanwire__Events__V1__FlagsApplied, removed),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "actor",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__FlagsApplied, actor),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reason",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__FlagsApplied, reason),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__events__v1__flags_applied__field_indices_by_name[] = {
+  4,   /* field[4] = actor */
+  1,   /* field[1] = added */
+  2,   /* field[2] = changed */
+  5,   /* field[5] = reason */
+  3,   /* field[3] = removed */
+  0,   /* field[0] = revision */
+};
+static const ProtobufCIntRange spanwire__events__v1__flags_applied__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 6 }
+};
+const ProtobufCMessageDescriptor spanwire__events__v1__flags_applied__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.events.v1.FlagsApplied",
+  "FlagsApplied",
+  "Spanwire__Events__V1__FlagsApplied",
+  "spanwire.events.v1",
+  sizeof(Spanwire__Events__V1__FlagsApplied),
+  6,
+  spanwire__events__v1__flags_applied__field_descriptors,
+  spanwire__events__v1__flags_applied__field_indices_by_name,
+  1,  spanwire__events__v1__flags_applied__number_ranges,
+  (ProtobufCMessageInit) spanwire__events__v1__flags_applied__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor spanwire__events__v1__registry_applied__field_descriptors[7] =
