@@ -3,6 +3,23 @@ import SpanwireSchema
 
 /// Looks at the rows themselves, with questions of its own, and compares them with what the log told.
 enum Audit {
+  /// What must hold when all that was begun has ended.
+  static func checkRest(_ store: SimulatedStore) throws {
+    let findings = try store.look { reader in
+      try reader.query(
+        """
+        SELECT e.entitlement_id, p.purchase_id FROM prg_purchases AS p
+        JOIN trutta_entitlements AS e ON e.tenant_id = p.tenant_id AND e.idempotency_key LIKE p.purchase_id || '-%'
+        WHERE p.failure IS NOT NULL AND e.phase = 'active'
+        """
+      ) { Violation("purchase", "\($0.get(0, as: String.self)) is left of \($0.get(1, as: String.self)), which failed") }
+        + reader.query("SELECT purchase_id FROM prg_purchases WHERE failure IS NULL AND response IS NULL") {
+          Violation("purchase", "\($0.get(0, as: String.self)) never ends")
+        }
+    }
+    if let first = findings.first { throw first }
+  }
+
   static func check(_ witness: Witness, _ store: SimulatedStore) throws {
     let findings = try store.look { reader in
       try ledger(reader) + log(reader) + redemptions(reader) + agreement(witness, reader)

@@ -21,6 +21,7 @@ final class Run {
   private let world: World
   private let workload: Workload
   private var witness = Witness()
+  private let follower = Follower()
   private var deeds: [Deed] = []
   private var troubleEnded = VirtualTime.beginning
   private(set) var step = 0
@@ -34,6 +35,7 @@ final class Run {
     simulator = Simulator(seed: seed)
     world = try World(simulator, path: path, seed: seed) { plant?.prepare($0) }
     workload = Workload(world)
+    follower.follow(world)
     do { try witness.read(world.store) } catch { throw Failure(seed: seed, step: 0, reason: error) }
   }
 
@@ -76,7 +78,7 @@ final class Run {
     case 14..<18:
       let span = Duration.seconds(simulator.chance.once(in: 10) ? 30_000 : simulator.chance.pick([1, 20, 200, 700, 4_000])!)
       say("\(span) pass")
-      simulator.advance(by: span)
+      try advance(by: span)
     case 18:
       say("crash")
       try restart()
@@ -130,8 +132,16 @@ final class Run {
     deed.answer.map { VirtualTime.now - $0.at < deed.memory.wholeNanoseconds } ?? true
   }
 
+  /// Time passes and everything comes to rest that can: the follower too.
+  private func advance(by span: Duration) throws {
+    simulator.advance(by: span)
+    try witness.read(world.store)
+    try follower.check(upTo: witness.position)
+  }
+
   private func restart() throws {
     try world.restart()
+    follower.follow(world)
     calm()
   }
 
@@ -144,9 +154,10 @@ final class Run {
   /// Nothing fails any more: all that is under way ends.
   private func rest() throws {
     calm()
-    simulator.advance(by: Self.grace + .seconds(600))
+    try advance(by: Self.grace + .seconds(600))
     try check()
     try verify()
+    try Audit.checkRest(world.store)
     let now = VirtualTime.now - Self.grace.wholeNanoseconds
     let left = try world.store.look { reader in
       try reader.query("SELECT id, method FROM effect WHERE state = 0 AND due_at <= ?1", now) {

@@ -76,6 +76,9 @@ final class Simulator {
     settle()
   }
 
+  /// Lets time pass in which nobody is there.
+  func skip(_ span: Duration) { pass(to: VirtualTime.now + span.wholeNanoseconds) }
+
   private var nextMoment: Int64? {
     ([executor.nextWaking] + loops.loops.map { $0.nextTimer.map(Int64.init) }).compactMap { $0 }.min()
   }

@@ -6,7 +6,8 @@ import SpanwireWellKnown
 
 /// Something that must never be.
 struct Violation: Error, CustomStringConvertible {
-  /// `ledger`, `redemption`, `sequence`, `timer`, `config`, `branch`, `session`, `answer`, `loss`, `verify`, `hang`
+  /// `ledger`, `redemption`, `sequence`, `timer`, `config`, `branch`, `session`, `answer`, `loss`, `purchase`, `effect`, `delivery`,
+  /// `verify`, `hang`
   let rule: String
   let detail: String
 

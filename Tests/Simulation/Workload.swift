@@ -29,12 +29,13 @@ final class Workload {
   /// A wish that makes sense, or nearly.
   func next(_ chance: inout Chance, _ witness: Witness) -> Deed {
     if sessions.isEmpty { return open(&chance) }
+    if !witness.paths.values.contains(where: { $0.state == .running }), chance.once(in: 2) { return start(&chance, witness) }
     switch chance.below(100) {
-    case ..<12: return open(&chance)
-    case ..<28: return purchase(&chance)
-    case ..<38: return start(&chance)
-    case ..<64: return advance(&chance, witness)
-    case ..<68: return close(&chance)
+    case ..<10: return open(&chance)
+    case ..<26: return purchase(&chance, witness)
+    case ..<32: return start(&chance, witness)
+    case ..<66: return advance(&chance, witness)
+    case ..<69: return close(&chance, witness)
     case ..<80: return ledger(&chance)
     case ..<84: return settle(&chance)
     case ..<94: return control(&chance, witness)
@@ -60,8 +61,14 @@ final class Workload {
       }, learned: { [unowned self] in sessions.append(($0, user)) })
   }
 
-  private func purchase(_ chance: inout Chance) -> Deed {
-    let (session, user) = chance.pick(sessions)!
+  /// A session, mostly one in a state that admits what is wished.
+  private func session(_ chance: inout Chance, _ witness: Witness, in states: Set<SessionState>) -> (id: String, user: String) {
+    let fit = sessions.filter { witness.sessions[$0.id].map(states.contains) ?? false }
+    return chance.once(in: 6) ? chance.pick(sessions)! : chance.pick(fit) ?? chance.pick(sessions)!
+  }
+
+  private func purchase(_ chance: inout Chance, _ witness: Witness) -> Deed {
+    let (session, user) = session(&chance, witness, in: [.ready, .active, .postJourney])
     let key = key("buy")
     let variant = chance.pick(["VAR-COFFEE", "VAR-COFFEE", "VAR-BOTH"])!
     return Deed(
@@ -76,8 +83,8 @@ final class Workload {
       })
   }
 
-  private func start(_ chance: inout Chance) -> Deed {
-    let (session, user) = chance.pick(sessions)!
+  private func start(_ chance: inout Chance, _ witness: Witness) -> Deed {
+    let (session, user) = session(&chance, witness, in: [.ready, .postJourney])
     let key = key("start")
     return Deed(
       key, as: World.traveller(user),
@@ -113,8 +120,8 @@ final class Workload {
       })
   }
 
-  private func close(_ chance: inout Chance) -> Deed {
-    let (session, user) = chance.pick(sessions)!
+  private func close(_ chance: inout Chance, _ witness: Witness) -> Deed {
+    let (session, user) = session(&chance, witness, in: [.postJourney])
     let key = key("close")
     return Deed(
       key, as: World.traveller(user),

@@ -53,10 +53,11 @@ final class World: @unchecked Sendable {
     try simulator.await { try await services.start() }
   }
 
-  /// The process is gone at this very commit, or already was when the store died; another begins on what is in the file.
+  /// The process is gone at this very commit, or already was when the store died; after a while another begins on what is in the file.
   func restart() throws {
     crashes += 1
     try end()
+    simulator.skip(.milliseconds(simulator.chance.pick([0, 20, 2_000, 60_000])!))
     try open()
   }
 

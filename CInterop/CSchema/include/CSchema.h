@@ -15,6 +15,8 @@
 #include "spanwire/events/v1/events.pb-c.h"
 #include "spanwire/agents/v1/agents.pb-c.h"
 #include "spanwire/money/v1/money.pb-c.h"
+#include "spanwire/journeys/v1/document.pb-c.h"
+#include "spanwire/registry/v1/definitions.pb-c.h"
 #include "spanwire/entitlements/v1/trutta.pb-c.h"
 #include "spanwire/errors/v1/reasons.pb-c.h"
 #include "spanwire/events/v1/agent_events.pb-c.h"
@@ -29,10 +31,8 @@
 #include "spanwire/flags/v1/flags.pb-c.h"
 #include "spanwire/journeys/v1/journeys.pb-c.h"
 #include "spanwire/gateway/v1/gateway.pb-c.h"
-#include "spanwire/journeys/v1/document.pb-c.h"
 #include "spanwire/observability/v1/collector.pb-c.h"
 #include "spanwire/policy/v1/policy.pb-c.h"
-#include "spanwire/registry/v1/definitions.pb-c.h"
 #include "spanwire/registry/v1/registry.pb-c.h"
 
 // The address of each message's descriptor, for languages that cannot take that of an extern constant.
@@ -429,6 +429,144 @@ static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__record_pro
 static inline const ProtobufCMessageDescriptor *spanwire__money__v1__money__table(void) {
   return &spanwire__money__v1__money__descriptor;
 }
+static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__journey_document__table(void) {
+  return &spanwire__journeys__v1__journey_document__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__journey_entry_point__table(void) {
+  return &spanwire__journeys__v1__journey_entry_point__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__journey_node__table(void) {
+  return &spanwire__journeys__v1__journey_node__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__start_node__table(void) {
+  return &spanwire__journeys__v1__start_node__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__visit_node__table(void) {
+  return &spanwire__journeys__v1__visit_node__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__redeem_node__table(void) {
+  return &spanwire__journeys__v1__redeem_node__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__choice_node__table(void) {
+  return &spanwire__journeys__v1__choice_node__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__agent_node__table(void) {
+  return &spanwire__journeys__v1__agent_node__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__timer_node__table(void) {
+  return &spanwire__journeys__v1__timer_node__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__message_node__table(void) {
+  return &spanwire__journeys__v1__message_node__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__end_node__table(void) {
+  return &spanwire__journeys__v1__end_node__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__split_node__table(void) {
+  return &spanwire__journeys__v1__split_node__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__join_node__table(void) {
+  return &spanwire__journeys__v1__join_node__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__journey_edge__table(void) {
+  return &spanwire__journeys__v1__journey_edge__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__bundle__table(void) {
+  return &spanwire__registry__v1__bundle__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__definition_name__table(void) {
+  return &spanwire__registry__v1__definition_name__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__market__table(void) {
+  return &spanwire__registry__v1__market__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__product__table(void) {
+  return &spanwire__registry__v1__product__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__product_version__table(void) {
+  return &spanwire__registry__v1__product_version__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__variant__table(void) {
+  return &spanwire__registry__v1__variant__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__token_grant__table(void) {
+  return &spanwire__registry__v1__token_grant__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__token__table(void) {
+  return &spanwire__registry__v1__token__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__vendor__table(void) {
+  return &spanwire__registry__v1__vendor__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__profile__table(void) {
+  return &spanwire__registry__v1__profile__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__token_profile__table(void) {
+  return &spanwire__registry__v1__token_profile__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__loyalty_profile__table(void) {
+  return &spanwire__registry__v1__loyalty_profile__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__pricing_profile__table(void) {
+  return &spanwire__registry__v1__pricing_profile__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__safety_profile__table(void) {
+  return &spanwire__registry__v1__safety_profile__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__uiprofile__table(void) {
+  return &spanwire__registry__v1__uiprofile__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__ops_profile__table(void) {
+  return &spanwire__registry__v1__ops_profile__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__quality_profile__table(void) {
+  return &spanwire__registry__v1__quality_profile__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__experiment__table(void) {
+  return &spanwire__registry__v1__experiment__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__experiment_arm__table(void) {
+  return &spanwire__registry__v1__experiment_arm__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__agent_definition__table(void) {
+  return &spanwire__registry__v1__agent_definition__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__tool_capability__table(void) {
+  return &spanwire__registry__v1__tool_capability__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__model_policy__table(void) {
+  return &spanwire__registry__v1__model_policy__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__model_route__table(void) {
+  return &spanwire__registry__v1__model_route__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__route_conditions__table(void) {
+  return &spanwire__registry__v1__route_conditions__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__flag_definition__table(void) {
+  return &spanwire__registry__v1__flag_definition__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__policy_definition__table(void) {
+  return &spanwire__registry__v1__policy_definition__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__budget_policy__table(void) {
+  return &spanwire__registry__v1__budget_policy__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__rate_limit_policy__table(void) {
+  return &spanwire__registry__v1__rate_limit_policy__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__allowlist_policy__table(void) {
+  return &spanwire__registry__v1__allowlist_policy__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__safety_policy__table(void) {
+  return &spanwire__registry__v1__safety_policy__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__role_definition__table(void) {
+  return &spanwire__registry__v1__role_definition__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__approval_row__table(void) {
+  return &spanwire__registry__v1__approval_row__descriptor;
+}
 static inline const ProtobufCMessageDescriptor *spanwire__entitlements__v1__entitlement__table(void) {
   return &spanwire__entitlements__v1__entitlement__descriptor;
 }
@@ -443,6 +581,9 @@ static inline const ProtobufCMessageDescriptor *spanwire__entitlements__v1__rede
 }
 static inline const ProtobufCMessageDescriptor *spanwire__entitlements__v1__compensate_request__table(void) {
   return &spanwire__entitlements__v1__compensate_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__entitlements__v1__withdraw_request__table(void) {
+  return &spanwire__entitlements__v1__withdraw_request__descriptor;
 }
 static inline const ProtobufCMessageDescriptor *spanwire__entitlements__v1__get_entitlement_request__table(void) {
   return &spanwire__entitlements__v1__get_entitlement_request__descriptor;
@@ -459,6 +600,9 @@ static inline const ProtobufCMessageDescriptor *spanwire__entitlements__v1__sett
 static inline const ProtobufCMessageDescriptor *spanwire__entitlements__v1__settlement__table(void) {
   return &spanwire__entitlements__v1__settlement__descriptor;
 }
+static inline const ProtobufCMessageDescriptor *spanwire__entitlements__v1__settlement_correction__table(void) {
+  return &spanwire__entitlements__v1__settlement_correction__descriptor;
+}
 static inline const ProtobufCMessageDescriptor *spanwire__entitlements__v1__settlement_line__table(void) {
   return &spanwire__entitlements__v1__settlement_line__descriptor;
 }
@@ -470,6 +614,15 @@ static inline const ProtobufCMessageDescriptor *spanwire__entitlements__v1__list
 }
 static inline const ProtobufCMessageDescriptor *spanwire__entitlements__v1__list_settlements_response__table(void) {
   return &spanwire__entitlements__v1__list_settlements_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__entitlements__v1__get_settlement_request__table(void) {
+  return &spanwire__entitlements__v1__get_settlement_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__entitlements__v1__export_settlement_request__table(void) {
+  return &spanwire__entitlements__v1__export_settlement_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__entitlements__v1__settlement_file__table(void) {
+  return &spanwire__entitlements__v1__settlement_file__descriptor;
 }
 static inline const ProtobufCMessageDescriptor *spanwire__entitlements__v1__correct_settlement_request__table(void) {
   return &spanwire__entitlements__v1__correct_settlement_request__descriptor;
@@ -1050,48 +1203,6 @@ static inline const ProtobufCMessageDescriptor *spanwire__gateway__v1__correct_s
 static inline const ProtobufCMessageDescriptor *spanwire__gateway__v1__apply_control_response__table(void) {
   return &spanwire__gateway__v1__apply_control_response__descriptor;
 }
-static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__journey_document__table(void) {
-  return &spanwire__journeys__v1__journey_document__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__journey_entry_point__table(void) {
-  return &spanwire__journeys__v1__journey_entry_point__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__journey_node__table(void) {
-  return &spanwire__journeys__v1__journey_node__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__start_node__table(void) {
-  return &spanwire__journeys__v1__start_node__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__visit_node__table(void) {
-  return &spanwire__journeys__v1__visit_node__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__redeem_node__table(void) {
-  return &spanwire__journeys__v1__redeem_node__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__choice_node__table(void) {
-  return &spanwire__journeys__v1__choice_node__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__agent_node__table(void) {
-  return &spanwire__journeys__v1__agent_node__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__timer_node__table(void) {
-  return &spanwire__journeys__v1__timer_node__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__message_node__table(void) {
-  return &spanwire__journeys__v1__message_node__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__end_node__table(void) {
-  return &spanwire__journeys__v1__end_node__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__split_node__table(void) {
-  return &spanwire__journeys__v1__split_node__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__join_node__table(void) {
-  return &spanwire__journeys__v1__join_node__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__journey_edge__table(void) {
-  return &spanwire__journeys__v1__journey_edge__descriptor;
-}
 static inline const ProtobufCMessageDescriptor *spanwire__observability__v1__stored_span__table(void) {
   return &spanwire__observability__v1__stored_span__descriptor;
 }
@@ -1130,102 +1241,6 @@ static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__check_acti
 }
 static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__action_decision__table(void) {
   return &spanwire__policy__v1__action_decision__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__bundle__table(void) {
-  return &spanwire__registry__v1__bundle__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__definition_name__table(void) {
-  return &spanwire__registry__v1__definition_name__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__market__table(void) {
-  return &spanwire__registry__v1__market__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__product__table(void) {
-  return &spanwire__registry__v1__product__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__product_version__table(void) {
-  return &spanwire__registry__v1__product_version__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__variant__table(void) {
-  return &spanwire__registry__v1__variant__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__token_grant__table(void) {
-  return &spanwire__registry__v1__token_grant__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__token__table(void) {
-  return &spanwire__registry__v1__token__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__vendor__table(void) {
-  return &spanwire__registry__v1__vendor__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__profile__table(void) {
-  return &spanwire__registry__v1__profile__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__token_profile__table(void) {
-  return &spanwire__registry__v1__token_profile__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__loyalty_profile__table(void) {
-  return &spanwire__registry__v1__loyalty_profile__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__pricing_profile__table(void) {
-  return &spanwire__registry__v1__pricing_profile__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__safety_profile__table(void) {
-  return &spanwire__registry__v1__safety_profile__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__uiprofile__table(void) {
-  return &spanwire__registry__v1__uiprofile__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__ops_profile__table(void) {
-  return &spanwire__registry__v1__ops_profile__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__quality_profile__table(void) {
-  return &spanwire__registry__v1__quality_profile__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__experiment__table(void) {
-  return &spanwire__registry__v1__experiment__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__experiment_arm__table(void) {
-  return &spanwire__registry__v1__experiment_arm__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__agent_definition__table(void) {
-  return &spanwire__registry__v1__agent_definition__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__tool_capability__table(void) {
-  return &spanwire__registry__v1__tool_capability__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__model_policy__table(void) {
-  return &spanwire__registry__v1__model_policy__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__model_route__table(void) {
-  return &spanwire__registry__v1__model_route__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__route_conditions__table(void) {
-  return &spanwire__registry__v1__route_conditions__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__flag_definition__table(void) {
-  return &spanwire__registry__v1__flag_definition__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__policy_definition__table(void) {
-  return &spanwire__registry__v1__policy_definition__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__budget_policy__table(void) {
-  return &spanwire__registry__v1__budget_policy__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__rate_limit_policy__table(void) {
-  return &spanwire__registry__v1__rate_limit_policy__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__allowlist_policy__table(void) {
-  return &spanwire__registry__v1__allowlist_policy__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__safety_policy__table(void) {
-  return &spanwire__registry__v1__safety_policy__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__role_definition__table(void) {
-  return &spanwire__registry__v1__role_definition__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__approval_row__table(void) {
-  return &spanwire__registry__v1__approval_row__descriptor;
 }
 static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__definition__table(void) {
   return &spanwire__registry__v1__definition__descriptor;

@@ -70,6 +70,7 @@ package final class PlatformServices: Sendable {
     let ao = local.channel(as: ServiceNames.ao)
     let registryChannel = local.channel(as: ServiceNames.registry)
     let observability = local.channel(as: ServiceNames.observability)
+    let trutta = local.channel(as: ServiceNames.trutta)
 
     registry = RegistryServer(
       environment: environment, lem: LemClient(registryChannel), policy: PolicyClient(registryChannel),
@@ -98,7 +99,7 @@ package final class PlatformServices: Sendable {
     orchestrator = OrchestratorServer(
       environment: environment, registry: RegistryClient(ao), lem: LemClient(ao), trutta: TruttaClient(ao),
       journeys: JourneyRuntimeClient(ao), policy: PolicyClient(ao))
-    entitlements = EntitlementsServer(environment: environment)
+    entitlements = EntitlementsServer(environment: environment, registry: RegistryClient(trutta))
     city = CityGraphServer(environment: environment)
     let flags = FlagsServer(environment: environment, anonymousTenant: flagsTenant)
     collector = CollectorServer(database: spans, recorder: recorder, events: EventsClient(observability))

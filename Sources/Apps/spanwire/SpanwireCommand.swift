@@ -18,7 +18,8 @@ struct SpanwireCommand: AsyncParsableCommand {
       """,
     subcommands: [
       Serve.self, Demo.self, CallCommand.self, EventsCommand.self, EffectsCommand.self, SessionsCommand.self, JourneysCommand.self,
-      TraceCommand.self, RegistryCommand.self, PlacesCommand.self, RoutesCommand.self, FlagsCommand.self, VerifyCommand.self,
+      TraceCommand.self, RegistryCommand.self, PlacesCommand.self, RoutesCommand.self, FlagsCommand.self, EntitlementsCommand.self,
+      SettlementsCommand.self, VerifyCommand.self,
     ])
 
   static func main() async {

@@ -17,6 +17,8 @@ public enum SpanwireSchemaFiles {
     spanwireEventsV1EventsFile,
     spanwireAgentsV1AgentsFile,
     spanwireMoneyV1MoneyFile,
+    spanwireJourneysV1DocumentFile,
+    spanwireRegistryV1DefinitionsFile,
     spanwireEntitlementsV1TruttaFile,
     spanwireErrorsV1ReasonsFile,
     spanwireEventsV1AgentEventsFile,
@@ -31,10 +33,8 @@ public enum SpanwireSchemaFiles {
     spanwireFlagsV1FlagsFile,
     spanwireJourneysV1JourneysFile,
     spanwireGatewayV1GatewayFile,
-    spanwireJourneysV1DocumentFile,
     spanwireObservabilityV1CollectorFile,
     spanwirePolicyV1PolicyFile,
-    spanwireRegistryV1DefinitionsFile,
     spanwireRegistryV1RegistryFile,
   ]
 }

@@ -10,67 +10,84 @@ public let spanwireEntitlementsV1TruttaFile: GeneratedFile = GeneratedFile(
   name: "spanwire/entitlements/v1/trutta.proto",
   base64: """
     CiVzcGFud2lyZS9lbnRpdGxlbWVudHMvdjEvdHJ1dHRhLnByb3RvEhhzcGFud2lyZS5lbnRpdGxlbWVudHMudjEaH2dvb2dsZS9wcm90b2J1Zi90aW1lc3Rh\
-    bXAucHJvdG8aHXNwYW53aXJlL21vbmV5L3YxL21vbmV5LnByb3RvGiFzcGFud2lyZS9vcHRpb25zL3YxL29wdGlvbnMucHJvdG8isAQKC0VudGl0bGVtZW50\
-    EiUKDmVudGl0bGVtZW50X2lkGAEgASgJUg1lbnRpdGxlbWVudElkEhsKCXRlbmFudF9pZBgCIAEoCVIIdGVuYW50SWQSOwoacHJvZHVjdF9ydW50aW1lX3Nl\
-    c3Npb25faWQYAyABKAlSF3Byb2R1Y3RSdW50aW1lU2Vzc2lvbklkEhYKBmhvbGRlchgEIAEoCVIGaG9sZGVyEhkKCHRva2VuX2lkGAUgASgJUgd0b2tlbklk\
-    EhYKBmlzc3VlZBgGIAEoA1IGaXNzdWVkEhwKCXJlbWFpbmluZxgHIAEoA1IJcmVtYWluaW5nEkAKBXN0YXRlGAggASgOMiouc3BhbndpcmUuZW50aXRsZW1l\
-    bnRzLnYxLkVudGl0bGVtZW50U3RhdGVSBXN0YXRlEjcKCWlzc3VlZF9hdBgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSCGlzc3VlZEF0EjkK\
-    CmV4cGlyZXNfYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUglleHBpcmVzQXQSIAoLY29tcGVuc2F0ZXMYCyABKAlSC2NvbXBlbnNhdGVz\
-    EhoKCHJldmlzaW9uGAwgASgEUghyZXZpc2lvbhJDChBzZXR0bGVtZW50X3ZhbHVlGA0gASgLMhguc3BhbndpcmUubW9uZXkudjEuTW9uZXlSD3NldHRsZW1l\
-    bnRWYWx1ZSKNAwoMSXNzdWVSZXF1ZXN0EicKD2lkZW1wb3RlbmN5X2tleRgBIAEoCVIOaWRlbXBvdGVuY3lLZXkSGwoJdGVuYW50X2lkGAIgASgJUgh0ZW5h\
-    bnRJZBI7Chpwcm9kdWN0X3J1bnRpbWVfc2Vzc2lvbl9pZBgDIAEoCVIXcHJvZHVjdFJ1bnRpbWVTZXNzaW9uSWQSFgoGaG9sZGVyGAQgASgJUgZob2xkZXIS\
-    GQoIdG9rZW5faWQYBSABKAlSB3Rva2VuSWQSGgoIcXVhbnRpdHkYBiABKANSCHF1YW50aXR5EjkKCmV4cGlyZXNfYXQYByABKAsyGi5nb29nbGUucHJvdG9i\
-    dWYuVGltZXN0YW1wUglleHBpcmVzQXQSQwoQc2V0dGxlbWVudF92YWx1ZRgIIAEoCzIYLnNwYW53aXJlLm1vbmV5LnYxLk1vbmV5Ug9zZXR0bGVtZW50VmFs\
-    dWUSKwoRcGF5bWVudF9yZWZlcmVuY2UYCSABKAlSEHBheW1lbnRSZWZlcmVuY2Ui8gEKDVJlZGVlbVJlcXVlc3QSJwoPaWRlbXBvdGVuY3lfa2V5GAEgASgJ\
-    Ug5pZGVtcG90ZW5jeUtleRIlCg5lbnRpdGxlbWVudF9pZBgCIAEoCVINZW50aXRsZW1lbnRJZBIaCghxdWFudGl0eRgDIAEoA1IIcXVhbnRpdHkSKAoQc2Vy\
-    dmljZV9wb2ludF9pZBgEIAEoCVIOc2VydmljZVBvaW50SWQSGwoJdmVuZG9yX2lkGAUgASgJUgh2ZW5kb3JJZBIuChNqb3VybmV5X2luc3RhbmNlX2lkGAYg\
-    ASgJUhFqb3VybmV5SW5zdGFuY2VJZCLKAgoKUmVkZW1wdGlvbhIjCg1yZWRlbXB0aW9uX2lkGAEgASgJUgxyZWRlbXB0aW9uSWQSJQoOZW50aXRsZW1lbnRf\
-    aWQYAiABKAlSDWVudGl0bGVtZW50SWQSGgoIcXVhbnRpdHkYAyABKANSCHF1YW50aXR5EhwKCXJlbWFpbmluZxgEIAEoA1IJcmVtYWluaW5nEigKEHNlcnZp\
-    Y2VfcG9pbnRfaWQYBSABKAlSDnNlcnZpY2VQb2ludElkEhsKCXZlbmRvcl9pZBgGIAEoCVIIdmVuZG9ySWQSOwoLcmVkZWVtZWRfYXQYByABKAsyGi5nb29n\
-    bGUucHJvdG9idWYuVGltZXN0YW1wUgpyZWRlZW1lZEF0EjIKFWxlZGdlcl90cmFuc2FjdGlvbl9pZBgIIAEoCVITbGVkZ2VyVHJhbnNhY3Rpb25JZCKtAQoR\
-    Q29tcGVuc2F0ZVJlcXVlc3QSJwoPaWRlbXBvdGVuY3lfa2V5GAEgASgJUg5pZGVtcG90ZW5jeUtleRIlCg5lbnRpdGxlbWVudF9pZBgCIAEoCVINZW50aXRs\
-    ZW1lbnRJZBIaCghxdWFudGl0eRgDIAEoA1IIcXVhbnRpdHkSFgoGcmVhc29uGAQgASgJUgZyZWFzb24SFAoFYWN0b3IYBSABKAlSBWFjdG9yIj4KFUdldEVu\
-    dGl0bGVtZW50UmVxdWVzdBIlCg5lbnRpdGxlbWVudF9pZBgBIAEoCVINZW50aXRsZW1lbnRJZCKqAQoXTGlzdEVudGl0bGVtZW50c1JlcXVlc3QSOwoacHJv\
-    ZHVjdF9ydW50aW1lX3Nlc3Npb25faWQYASABKAlSF3Byb2R1Y3RSdW50aW1lU2Vzc2lvbklkEhYKBmhvbGRlchgCIAEoCVIGaG9sZGVyEhsKCXBhZ2Vfc2l6\
-    ZRgDIAEoDVIIcGFnZVNpemUSHQoKcGFnZV90b2tlbhgEIAEoCVIJcGFnZVRva2VuIo0BChhMaXN0RW50aXRsZW1lbnRzUmVzcG9uc2USSQoMZW50aXRsZW1l\
-    bnRzGAEgAygLMiUuc3BhbndpcmUuZW50aXRsZW1lbnRzLnYxLkVudGl0bGVtZW50UgxlbnRpdGxlbWVudHMSJgoPbmV4dF9wYWdlX3Rva2VuGAIgASgJUg1u\
-    ZXh0UGFnZVRva2VuIocBCg1TZXR0bGVSZXF1ZXN0EicKD2lkZW1wb3RlbmN5X2tleRgBIAEoCVIOaWRlbXBvdGVuY3lLZXkSGwoJdmVuZG9yX2lkGAIgASgJ\
-    Ugh2ZW5kb3JJZBIwCgV1bnRpbBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSBXVudGlsIvkBCgpTZXR0bGVtZW50EiMKDXNldHRsZW1lbnRf\
-    aWQYASABKAlSDHNldHRsZW1lbnRJZBIbCgl2ZW5kb3JfaWQYAiABKAlSCHZlbmRvcklkEj4KBWxpbmVzGAMgAygLMiguc3BhbndpcmUuZW50aXRsZW1lbnRz\
-    LnYxLlNldHRsZW1lbnRMaW5lUgVsaW5lcxIuCgV0b3RhbBgEIAEoCzIYLnNwYW53aXJlLm1vbmV5LnYxLk1vbmV5UgV0b3RhbBI5CgpzZXR0bGVkX2F0GAUg\
-    ASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIJc2V0dGxlZEF0IsUBCg5TZXR0bGVtZW50TGluZRIZCgh0b2tlbl9pZBgBIAEoCVIHdG9rZW5JZBIo\
-    ChBzZXJ2aWNlX3BvaW50X2lkGAIgASgJUg5zZXJ2aWNlUG9pbnRJZBIgCgtyZWRlbXB0aW9ucxgDIAEoA1ILcmVkZW1wdGlvbnMSGgoIcXVhbnRpdHkYBCAB\
-    KANSCHF1YW50aXR5EjAKBmFtb3VudBgFIAEoCzIYLnNwYW53aXJlLm1vbmV5LnYxLk1vbmV5UgZhbW91bnQiWAoOU2V0dGxlUmVzcG9uc2USRgoLc2V0dGxl\
-    bWVudHMYASADKAsyJC5zcGFud2lyZS5lbnRpdGxlbWVudHMudjEuU2V0dGxlbWVudFILc2V0dGxlbWVudHMicQoWTGlzdFNldHRsZW1lbnRzUmVxdWVzdBIb\
-    Cgl2ZW5kb3JfaWQYASABKAlSCHZlbmRvcklkEhsKCXBhZ2Vfc2l6ZRgCIAEoDVIIcGFnZVNpemUSHQoKcGFnZV90b2tlbhgDIAEoCVIJcGFnZVRva2VuIokB\
-    ChdMaXN0U2V0dGxlbWVudHNSZXNwb25zZRJGCgtzZXR0bGVtZW50cxgBIAMoCzIkLnNwYW53aXJlLmVudGl0bGVtZW50cy52MS5TZXR0bGVtZW50UgtzZXR0\
-    bGVtZW50cxImCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAlSDW5leHRQYWdlVG9rZW4iyAEKGENvcnJlY3RTZXR0bGVtZW50UmVxdWVzdBInCg9pZGVtcG90ZW5j\
-    eV9rZXkYASABKAlSDmlkZW1wb3RlbmN5S2V5EiMKDXNldHRsZW1lbnRfaWQYAiABKAlSDHNldHRsZW1lbnRJZBIwCgZhbW91bnQYAyABKAsyGC5zcGFud2ly\
-    ZS5tb25leS52MS5Nb25leVIGYW1vdW50EhYKBnJlYXNvbhgEIAEoCVIGcmVhc29uEhQKBWFjdG9yGAUgASgJUgVhY3RvciKEAQoRTGlzdExlZGdlclJlcXVl\
-    c3QSGQoIdG9rZW5faWQYASABKAlSB3Rva2VuSWQSGAoHYWNjb3VudBgCIAEoCVIHYWNjb3VudBIbCglwYWdlX3NpemUYAyABKA1SCHBhZ2VTaXplEh0KCnBh\
-    Z2VfdG9rZW4YBCABKAlSCXBhZ2VUb2tlbiLoAQoLTGVkZ2VyRW50cnkSMgoVbGVkZ2VyX3RyYW5zYWN0aW9uX2lkGAEgASgJUhNsZWRnZXJUcmFuc2FjdGlv\
-    bklkEhIKBGxpbmUYAiABKA1SBGxpbmUSGAoHYWNjb3VudBgDIAEoCVIHYWNjb3VudBIZCgh0b2tlbl9pZBgEIAEoCVIHdG9rZW5JZBIaCghxdWFudGl0eRgF\
-    IAEoA1IIcXVhbnRpdHkSKgoCYXQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgJhdBIUCgVjYXVzZRgHIAEoCVIFY2F1c2UifQoSTGlzdExl\
-    ZGdlclJlc3BvbnNlEj8KB2VudHJpZXMYASADKAsyJS5zcGFud2lyZS5lbnRpdGxlbWVudHMudjEuTGVkZ2VyRW50cnlSB2VudHJpZXMSJgoPbmV4dF9wYWdl\
-    X3Rva2VuGAIgASgJUg1uZXh0UGFnZVRva2VuKpMBChBFbnRpdGxlbWVudFN0YXRlEiEKHUVOVElUTEVNRU5UX1NUQVRFX1VOU1BFQ0lGSUVEEAASHAoYRU5U\
-    SVRMRU1FTlRfU1RBVEVfQUNUSVZFEAESHwobRU5USVRMRU1FTlRfU1RBVEVfRVhIQVVTVEVEEAISHQoZRU5USVRMRU1FTlRfU1RBVEVfRVhQSVJFRBADMvIJ\
-    CgZUcnV0dGESfgoFSXNzdWUSJi5zcGFud2lyZS5lbnRpdGxlbWVudHMudjEuSXNzdWVSZXF1ZXN0GiUuc3BhbndpcmUuZW50aXRsZW1lbnRzLnYxLkVudGl0\
-    bGVtZW50IiaquxgiCgEEEgEGGgNwcmciFUFHRU5ULUZPUkJJRERFTi1JU1NVRRKFAQoGUmVkZWVtEicuc3BhbndpcmUuZW50aXRsZW1lbnRzLnYxLlJlZGVl\
-    bVJlcXVlc3QaJC5zcGFud2lyZS5lbnRpdGxlbWVudHMudjEuUmVkZW1wdGlvbiIsqrsYKAoBBBIBBhoDcHJnGgN0am0iFkFHRU5ULUZPUkJJRERFTi1SRURF\
-    RU0SiAEKCkNvbXBlbnNhdGUSKy5zcGFud2lyZS5lbnRpdGxlbWVudHMudjEuQ29tcGVuc2F0ZVJlcXVlc3QaJS5zcGFud2lyZS5lbnRpdGxlbWVudHMudjEu\
-    RW50aXRsZW1lbnQiJqq7GCIKAQQSAQYaA3ByZyIVQUdFTlQtRk9SQklEREVOLUlTU1VFEocBCg5HZXRFbnRpdGxlbWVudBIvLnNwYW53aXJlLmVudGl0bGVt\
-    ZW50cy52MS5HZXRFbnRpdGxlbWVudFJlcXVlc3QaJS5zcGFud2lyZS5lbnRpdGxlbWVudHMudjEuRW50aXRsZW1lbnQiHZACAaq7GBYKAgIEEgIFBhoDcHJn\
-    GgN0am0aAmFvEpgBChBMaXN0RW50aXRsZW1lbnRzEjEuc3BhbndpcmUuZW50aXRsZW1lbnRzLnYxLkxpc3RFbnRpdGxlbWVudHNSZXF1ZXN0GjIuc3Bhbndp\
-    cmUuZW50aXRsZW1lbnRzLnYxLkxpc3RFbnRpdGxlbWVudHNSZXNwb25zZSIdkAIBqrsYFgoCAgQSAgUGGgNwcmcaA3RqbRoCYW8ShwEKBlNldHRsZRInLnNw\
-    YW53aXJlLmVudGl0bGVtZW50cy52MS5TZXR0bGVSZXF1ZXN0Giguc3BhbndpcmUuZW50aXRsZW1lbnRzLnYxLlNldHRsZVJlc3BvbnNlIiqquxgmCgICBBIC\
-    BQYaA3ByZyIXQUdFTlQtRk9SQklEREVOLVBBWU1FTlQSjAEKD0xpc3RTZXR0bGVtZW50cxIwLnNwYW53aXJlLmVudGl0bGVtZW50cy52MS5MaXN0U2V0dGxl\
-    bWVudHNSZXF1ZXN0GjEuc3BhbndpcmUuZW50aXRsZW1lbnRzLnYxLkxpc3RTZXR0bGVtZW50c1Jlc3BvbnNlIhSQAgGquxgNCgICBBICBQYaA3ByZxKXAQoR\
-    Q29ycmVjdFNldHRsZW1lbnQSMi5zcGFud2lyZS5lbnRpdGxlbWVudHMudjEuQ29ycmVjdFNldHRsZW1lbnRSZXF1ZXN0GiQuc3BhbndpcmUuZW50aXRsZW1l\
-    bnRzLnYxLlNldHRsZW1lbnQiKKq7GCQKAQQSAQYaA3ByZyIXQUdFTlQtRk9SQklEREVOLVBBWU1FTlQSfQoKTGlzdExlZGdlchIrLnNwYW53aXJlLmVudGl0\
-    bGVtZW50cy52MS5MaXN0TGVkZ2VyUmVxdWVzdBosLnNwYW53aXJlLmVudGl0bGVtZW50cy52MS5MaXN0TGVkZ2VyUmVzcG9uc2UiFJACAaq7GA0KAgIEEgIF\
-    BhoDcHJnQgO6AgBiBnByb3RvMw==
+    bXAucHJvdG8aHXNwYW53aXJlL21vbmV5L3YxL21vbmV5LnByb3RvGiFzcGFud2lyZS9vcHRpb25zL3YxL29wdGlvbnMucHJvdG8aJnNwYW53aXJlL3JlZ2lz\
+    dHJ5L3YxL2RlZmluaXRpb25zLnByb3RvIrAECgtFbnRpdGxlbWVudBIlCg5lbnRpdGxlbWVudF9pZBgBIAEoCVINZW50aXRsZW1lbnRJZBIbCgl0ZW5hbnRf\
+    aWQYAiABKAlSCHRlbmFudElkEjsKGnByb2R1Y3RfcnVudGltZV9zZXNzaW9uX2lkGAMgASgJUhdwcm9kdWN0UnVudGltZVNlc3Npb25JZBIWCgZob2xkZXIY\
+    BCABKAlSBmhvbGRlchIZCgh0b2tlbl9pZBgFIAEoCVIHdG9rZW5JZBIWCgZpc3N1ZWQYBiABKANSBmlzc3VlZBIcCglyZW1haW5pbmcYByABKANSCXJlbWFp\
+    bmluZxJACgVzdGF0ZRgIIAEoDjIqLnNwYW53aXJlLmVudGl0bGVtZW50cy52MS5FbnRpdGxlbWVudFN0YXRlUgVzdGF0ZRI3Cglpc3N1ZWRfYXQYCSABKAsy\
+    Gi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUghpc3N1ZWRBdBI5CgpleHBpcmVzX2F0GAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIJZXhw\
+    aXJlc0F0EiAKC2NvbXBlbnNhdGVzGAsgASgJUgtjb21wZW5zYXRlcxIaCghyZXZpc2lvbhgMIAEoBFIIcmV2aXNpb24SQwoQc2V0dGxlbWVudF92YWx1ZRgN\
+    IAEoCzIYLnNwYW53aXJlLm1vbmV5LnYxLk1vbmV5Ug9zZXR0bGVtZW50VmFsdWUijQMKDElzc3VlUmVxdWVzdBInCg9pZGVtcG90ZW5jeV9rZXkYASABKAlS\
+    DmlkZW1wb3RlbmN5S2V5EhsKCXRlbmFudF9pZBgCIAEoCVIIdGVuYW50SWQSOwoacHJvZHVjdF9ydW50aW1lX3Nlc3Npb25faWQYAyABKAlSF3Byb2R1Y3RS\
+    dW50aW1lU2Vzc2lvbklkEhYKBmhvbGRlchgEIAEoCVIGaG9sZGVyEhkKCHRva2VuX2lkGAUgASgJUgd0b2tlbklkEhoKCHF1YW50aXR5GAYgASgDUghxdWFu\
+    dGl0eRI5CgpleHBpcmVzX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIJZXhwaXJlc0F0EkMKEHNldHRsZW1lbnRfdmFsdWUYCCABKAsy\
+    GC5zcGFud2lyZS5tb25leS52MS5Nb25leVIPc2V0dGxlbWVudFZhbHVlEisKEXBheW1lbnRfcmVmZXJlbmNlGAkgASgJUhBwYXltZW50UmVmZXJlbmNlIvIB\
+    Cg1SZWRlZW1SZXF1ZXN0EicKD2lkZW1wb3RlbmN5X2tleRgBIAEoCVIOaWRlbXBvdGVuY3lLZXkSJQoOZW50aXRsZW1lbnRfaWQYAiABKAlSDWVudGl0bGVt\
+    ZW50SWQSGgoIcXVhbnRpdHkYAyABKANSCHF1YW50aXR5EigKEHNlcnZpY2VfcG9pbnRfaWQYBCABKAlSDnNlcnZpY2VQb2ludElkEhsKCXZlbmRvcl9pZBgF\
+    IAEoCVIIdmVuZG9ySWQSLgoTam91cm5leV9pbnN0YW5jZV9pZBgGIAEoCVIRam91cm5leUluc3RhbmNlSWQiygIKClJlZGVtcHRpb24SIwoNcmVkZW1wdGlv\
+    bl9pZBgBIAEoCVIMcmVkZW1wdGlvbklkEiUKDmVudGl0bGVtZW50X2lkGAIgASgJUg1lbnRpdGxlbWVudElkEhoKCHF1YW50aXR5GAMgASgDUghxdWFudGl0\
+    eRIcCglyZW1haW5pbmcYBCABKANSCXJlbWFpbmluZxIoChBzZXJ2aWNlX3BvaW50X2lkGAUgASgJUg5zZXJ2aWNlUG9pbnRJZBIbCgl2ZW5kb3JfaWQYBiAB\
+    KAlSCHZlbmRvcklkEjsKC3JlZGVlbWVkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIKcmVkZWVtZWRBdBIyChVsZWRnZXJfdHJhbnNh\
+    Y3Rpb25faWQYCCABKAlSE2xlZGdlclRyYW5zYWN0aW9uSWQirQEKEUNvbXBlbnNhdGVSZXF1ZXN0EicKD2lkZW1wb3RlbmN5X2tleRgBIAEoCVIOaWRlbXBv\
+    dGVuY3lLZXkSJQoOZW50aXRsZW1lbnRfaWQYAiABKAlSDWVudGl0bGVtZW50SWQSGgoIcXVhbnRpdHkYAyABKANSCHF1YW50aXR5EhYKBnJlYXNvbhgEIAEo\
+    CVIGcmVhc29uEhQKBWFjdG9yGAUgASgJUgVhY3RvciKPAQoPV2l0aGRyYXdSZXF1ZXN0EicKD2lkZW1wb3RlbmN5X2tleRgBIAEoCVIOaWRlbXBvdGVuY3lL\
+    ZXkSJQoOZW50aXRsZW1lbnRfaWQYAiABKAlSDWVudGl0bGVtZW50SWQSFgoGcmVhc29uGAMgASgJUgZyZWFzb24SFAoFYWN0b3IYBCABKAlSBWFjdG9yIj4K\
+    FUdldEVudGl0bGVtZW50UmVxdWVzdBIlCg5lbnRpdGxlbWVudF9pZBgBIAEoCVINZW50aXRsZW1lbnRJZCKqAQoXTGlzdEVudGl0bGVtZW50c1JlcXVlc3QS\
+    OwoacHJvZHVjdF9ydW50aW1lX3Nlc3Npb25faWQYASABKAlSF3Byb2R1Y3RSdW50aW1lU2Vzc2lvbklkEhYKBmhvbGRlchgCIAEoCVIGaG9sZGVyEhsKCXBh\
+    Z2Vfc2l6ZRgDIAEoDVIIcGFnZVNpemUSHQoKcGFnZV90b2tlbhgEIAEoCVIJcGFnZVRva2VuIo0BChhMaXN0RW50aXRsZW1lbnRzUmVzcG9uc2USSQoMZW50\
+    aXRsZW1lbnRzGAEgAygLMiUuc3BhbndpcmUuZW50aXRsZW1lbnRzLnYxLkVudGl0bGVtZW50UgxlbnRpdGxlbWVudHMSJgoPbmV4dF9wYWdlX3Rva2VuGAIg\
+    ASgJUg1uZXh0UGFnZVRva2VuIocBCg1TZXR0bGVSZXF1ZXN0EicKD2lkZW1wb3RlbmN5X2tleRgBIAEoCVIOaWRlbXBvdGVuY3lLZXkSGwoJdmVuZG9yX2lk\
+    GAIgASgJUgh2ZW5kb3JJZBIwCgV1bnRpbBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSBXVudGlsIvsDCgpTZXR0bGVtZW50EiMKDXNldHRs\
+    ZW1lbnRfaWQYASABKAlSDHNldHRsZW1lbnRJZBIbCgl2ZW5kb3JfaWQYAiABKAlSCHZlbmRvcklkEj4KBWxpbmVzGAMgAygLMiguc3BhbndpcmUuZW50aXRs\
+    ZW1lbnRzLnYxLlNldHRsZW1lbnRMaW5lUgVsaW5lcxIuCgV0b3RhbBgEIAEoCzIYLnNwYW53aXJlLm1vbmV5LnYxLk1vbmV5UgV0b3RhbBI5CgpzZXR0bGVk\
+    X2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIJc2V0dGxlZEF0EjQKBnZlbmRvchgGIAEoCzIcLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLlZl\
+    bmRvclIGdmVuZG9yEj0KDHBlcmlvZF9zdGFydBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSC3BlcmlvZFN0YXJ0EjkKCnBlcmlvZF9lbmQY\
+    CCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUglwZXJpb2RFbmQSUAoLY29ycmVjdGlvbnMYCSADKAsyLi5zcGFud2lyZS5lbnRpdGxlbWVudHMu\
+    djEuU2V0dGxlbWVudENvcnJlY3Rpb25SC2NvcnJlY3Rpb25zItYBChRTZXR0bGVtZW50Q29ycmVjdGlvbhIyChVsZWRnZXJfdHJhbnNhY3Rpb25faWQYASAB\
+    KAlSE2xlZGdlclRyYW5zYWN0aW9uSWQSMAoGYW1vdW50GAIgASgLMhguc3BhbndpcmUubW9uZXkudjEuTW9uZXlSBmFtb3VudBIWCgZyZWFzb24YAyABKAlS\
+    BnJlYXNvbhIUCgVhY3RvchgEIAEoCVIFYWN0b3ISKgoCYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgJhdCLFAQoOU2V0dGxlbWVudExp\
+    bmUSGQoIdG9rZW5faWQYASABKAlSB3Rva2VuSWQSKAoQc2VydmljZV9wb2ludF9pZBgCIAEoCVIOc2VydmljZVBvaW50SWQSIAoLcmVkZW1wdGlvbnMYAyAB\
+    KANSC3JlZGVtcHRpb25zEhoKCHF1YW50aXR5GAQgASgDUghxdWFudGl0eRIwCgZhbW91bnQYBSABKAsyGC5zcGFud2lyZS5tb25leS52MS5Nb25leVIGYW1v\
+    dW50IlgKDlNldHRsZVJlc3BvbnNlEkYKC3NldHRsZW1lbnRzGAEgAygLMiQuc3BhbndpcmUuZW50aXRsZW1lbnRzLnYxLlNldHRsZW1lbnRSC3NldHRsZW1l\
+    bnRzInEKFkxpc3RTZXR0bGVtZW50c1JlcXVlc3QSGwoJdmVuZG9yX2lkGAEgASgJUgh2ZW5kb3JJZBIbCglwYWdlX3NpemUYAiABKA1SCHBhZ2VTaXplEh0K\
+    CnBhZ2VfdG9rZW4YAyABKAlSCXBhZ2VUb2tlbiKJAQoXTGlzdFNldHRsZW1lbnRzUmVzcG9uc2USRgoLc2V0dGxlbWVudHMYASADKAsyJC5zcGFud2lyZS5l\
+    bnRpdGxlbWVudHMudjEuU2V0dGxlbWVudFILc2V0dGxlbWVudHMSJgoPbmV4dF9wYWdlX3Rva2VuGAIgASgJUg1uZXh0UGFnZVRva2VuIjsKFEdldFNldHRs\
+    ZW1lbnRSZXF1ZXN0EiMKDXNldHRsZW1lbnRfaWQYASABKAlSDHNldHRsZW1lbnRJZCKCAQoXRXhwb3J0U2V0dGxlbWVudFJlcXVlc3QSIwoNc2V0dGxlbWVu\
+    dF9pZBgBIAEoCVIMc2V0dGxlbWVudElkEkIKBmZvcm1hdBgCIAEoDjIqLnNwYW53aXJlLmVudGl0bGVtZW50cy52MS5TZXR0bGVtZW50Rm9ybWF0UgZmb3Jt\
+    YXQiqwEKDlNldHRsZW1lbnRGaWxlEhsKCWZpbGVfbmFtZRgBIAEoCVIIZmlsZU5hbWUSIQoMY29udGVudF90eXBlGAIgASgJUgtjb250ZW50VHlwZRIYCgdj\
+    b250ZW50GAMgASgMUgdjb250ZW50EhYKBnNoYTI1NhgEIAEoCVIGc2hhMjU2EicKD2RvY3VtZW50X3NoYTI1NhgFIAEoCVIOZG9jdW1lbnRTaGEyNTYiyAEK\
+    GENvcnJlY3RTZXR0bGVtZW50UmVxdWVzdBInCg9pZGVtcG90ZW5jeV9rZXkYASABKAlSDmlkZW1wb3RlbmN5S2V5EiMKDXNldHRsZW1lbnRfaWQYAiABKAlS\
+    DHNldHRsZW1lbnRJZBIwCgZhbW91bnQYAyABKAsyGC5zcGFud2lyZS5tb25leS52MS5Nb25leVIGYW1vdW50EhYKBnJlYXNvbhgEIAEoCVIGcmVhc29uEhQK\
+    BWFjdG9yGAUgASgJUgVhY3RvciKEAQoRTGlzdExlZGdlclJlcXVlc3QSGQoIdG9rZW5faWQYASABKAlSB3Rva2VuSWQSGAoHYWNjb3VudBgCIAEoCVIHYWNj\
+    b3VudBIbCglwYWdlX3NpemUYAyABKA1SCHBhZ2VTaXplEh0KCnBhZ2VfdG9rZW4YBCABKAlSCXBhZ2VUb2tlbiLoAQoLTGVkZ2VyRW50cnkSMgoVbGVkZ2Vy\
+    X3RyYW5zYWN0aW9uX2lkGAEgASgJUhNsZWRnZXJUcmFuc2FjdGlvbklkEhIKBGxpbmUYAiABKA1SBGxpbmUSGAoHYWNjb3VudBgDIAEoCVIHYWNjb3VudBIZ\
+    Cgh0b2tlbl9pZBgEIAEoCVIHdG9rZW5JZBIaCghxdWFudGl0eRgFIAEoA1IIcXVhbnRpdHkSKgoCYXQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0\
+    YW1wUgJhdBIUCgVjYXVzZRgHIAEoCVIFY2F1c2UifQoSTGlzdExlZGdlclJlc3BvbnNlEj8KB2VudHJpZXMYASADKAsyJS5zcGFud2lyZS5lbnRpdGxlbWVu\
+    dHMudjEuTGVkZ2VyRW50cnlSB2VudHJpZXMSJgoPbmV4dF9wYWdlX3Rva2VuGAIgASgJUg1uZXh0UGFnZVRva2VuKpMBChBFbnRpdGxlbWVudFN0YXRlEiEK\
+    HUVOVElUTEVNRU5UX1NUQVRFX1VOU1BFQ0lGSUVEEAASHAoYRU5USVRMRU1FTlRfU1RBVEVfQUNUSVZFEAESHwobRU5USVRMRU1FTlRfU1RBVEVfRVhIQVVT\
+    VEVEEAISHQoZRU5USVRMRU1FTlRfU1RBVEVfRVhQSVJFRBADKm0KEFNldHRsZW1lbnRGb3JtYXQSIQodU0VUVExFTUVOVF9GT1JNQVRfVU5TUEVDSUZJRUQQ\
+    ABIZChVTRVRUTEVNRU5UX0ZPUk1BVF9DU1YQARIbChdTRVRUTEVNRU5UX0ZPUk1BVF9QUk9UTxACMv4MCgZUcnV0dGESfgoFSXNzdWUSJi5zcGFud2lyZS5l\
+    bnRpdGxlbWVudHMudjEuSXNzdWVSZXF1ZXN0GiUuc3BhbndpcmUuZW50aXRsZW1lbnRzLnYxLkVudGl0bGVtZW50IiaquxgiCgEEEgEGGgNwcmciFUFHRU5U\
+    LUZPUkJJRERFTi1JU1NVRRKFAQoGUmVkZWVtEicuc3BhbndpcmUuZW50aXRsZW1lbnRzLnYxLlJlZGVlbVJlcXVlc3QaJC5zcGFud2lyZS5lbnRpdGxlbWVu\
+    dHMudjEuUmVkZW1wdGlvbiIsqrsYKAoBBBIBBhoDcHJnGgN0am0iFkFHRU5ULUZPUkJJRERFTi1SRURFRU0SiAEKCkNvbXBlbnNhdGUSKy5zcGFud2lyZS5l\
+    bnRpdGxlbWVudHMudjEuQ29tcGVuc2F0ZVJlcXVlc3QaJS5zcGFud2lyZS5lbnRpdGxlbWVudHMudjEuRW50aXRsZW1lbnQiJqq7GCIKAQQSAQYaA3ByZyIV\
+    QUdFTlQtRk9SQklEREVOLUlTU1VFEoQBCghXaXRoZHJhdxIpLnNwYW53aXJlLmVudGl0bGVtZW50cy52MS5XaXRoZHJhd1JlcXVlc3QaJS5zcGFud2lyZS5l\
+    bnRpdGxlbWVudHMudjEuRW50aXRsZW1lbnQiJqq7GCIKAQQSAQYaA3ByZyIVQUdFTlQtRk9SQklEREVOLUlTU1VFEocBCg5HZXRFbnRpdGxlbWVudBIvLnNw\
+    YW53aXJlLmVudGl0bGVtZW50cy52MS5HZXRFbnRpdGxlbWVudFJlcXVlc3QaJS5zcGFud2lyZS5lbnRpdGxlbWVudHMudjEuRW50aXRsZW1lbnQiHZACAaq7\
+    GBYKAgIEEgIFBhoDcHJnGgN0am0aAmFvEpgBChBMaXN0RW50aXRsZW1lbnRzEjEuc3BhbndpcmUuZW50aXRsZW1lbnRzLnYxLkxpc3RFbnRpdGxlbWVudHNS\
+    ZXF1ZXN0GjIuc3BhbndpcmUuZW50aXRsZW1lbnRzLnYxLkxpc3RFbnRpdGxlbWVudHNSZXNwb25zZSIdkAIBqrsYFgoCAgQSAgUGGgNwcmcaA3RqbRoCYW8S\
+    hwEKBlNldHRsZRInLnNwYW53aXJlLmVudGl0bGVtZW50cy52MS5TZXR0bGVSZXF1ZXN0Giguc3BhbndpcmUuZW50aXRsZW1lbnRzLnYxLlNldHRsZVJlc3Bv\
+    bnNlIiqquxgmCgICBBICBQYaA3ByZyIXQUdFTlQtRk9SQklEREVOLVBBWU1FTlQSjAEKD0xpc3RTZXR0bGVtZW50cxIwLnNwYW53aXJlLmVudGl0bGVtZW50\
+    cy52MS5MaXN0U2V0dGxlbWVudHNSZXF1ZXN0GjEuc3BhbndpcmUuZW50aXRsZW1lbnRzLnYxLkxpc3RTZXR0bGVtZW50c1Jlc3BvbnNlIhSQAgGquxgNCgIC\
+    BBICBQYaA3ByZxJ7Cg1HZXRTZXR0bGVtZW50Ei4uc3BhbndpcmUuZW50aXRsZW1lbnRzLnYxLkdldFNldHRsZW1lbnRSZXF1ZXN0GiQuc3BhbndpcmUuZW50\
+    aXRsZW1lbnRzLnYxLlNldHRsZW1lbnQiFJACAaq7GA0KAgIEEgIFBhoDcHJnEoUBChBFeHBvcnRTZXR0bGVtZW50EjEuc3BhbndpcmUuZW50aXRsZW1lbnRz\
+    LnYxLkV4cG9ydFNldHRsZW1lbnRSZXF1ZXN0Giguc3BhbndpcmUuZW50aXRsZW1lbnRzLnYxLlNldHRsZW1lbnRGaWxlIhSQAgGquxgNCgICBBICBQYaA3By\
+    ZxKXAQoRQ29ycmVjdFNldHRsZW1lbnQSMi5zcGFud2lyZS5lbnRpdGxlbWVudHMudjEuQ29ycmVjdFNldHRsZW1lbnRSZXF1ZXN0GiQuc3BhbndpcmUuZW50\
+    aXRsZW1lbnRzLnYxLlNldHRsZW1lbnQiKKq7GCQKAQQSAQYaA3ByZyIXQUdFTlQtRk9SQklEREVOLVBBWU1FTlQSfQoKTGlzdExlZGdlchIrLnNwYW53aXJl\
+    LmVudGl0bGVtZW50cy52MS5MaXN0TGVkZ2VyUmVxdWVzdBosLnNwYW53aXJlLmVudGl0bGVtZW50cy52MS5MaXN0TGVkZ2VyUmVzcG9uc2UiFJACAaq7GA0K\
+    AgIEEgIFBhoDcHJnQgO6AgBiBnByb3RvMw==
     """,
-  dependencies: { [googleProtobufTimestampFile, spanwireMoneyV1MoneyFile, spanwireOptionsV1OptionsFile] })
+  dependencies: { [googleProtobufTimestampFile, spanwireMoneyV1MoneyFile, spanwireOptionsV1OptionsFile, spanwireRegistryV1DefinitionsFile] })
 
 /// `spanwire.entitlements.v1.EntitlementState`
 public enum EntitlementState: MessageEnum, CaseIterable {
@@ -103,6 +120,38 @@ public enum EntitlementState: MessageEnum, CaseIterable {
 
   /// Every value that has a name.
   public static let allCases: [Self] = [.unspecified, .active, .exhausted, .expired]
+}
+
+/// `spanwire.entitlements.v1.SettlementFormat`
+public enum SettlementFormat: MessageEnum, CaseIterable {
+  case unspecified
+  /// RFC 4180 in UTF-8: a row for each line and each correction, then one with the total.
+  case csv
+  /// The Settlement message with its corrections, encoded.
+  case proto
+  /// A number that this build has no name for.
+  case unrecognized(Int32)
+
+  public init(rawValue: Int32) {
+    switch rawValue {
+    case 0: self = .unspecified
+    case 1: self = .csv
+    case 2: self = .proto
+    default: self = .unrecognized(rawValue)
+    }
+  }
+
+  public var rawValue: Int32 {
+    switch self {
+    case .unspecified: 0
+    case .csv: 1
+    case .proto: 2
+    case .unrecognized(let number): number
+    }
+  }
+
+  /// Every value that has a name.
+  public static let allCases: [Self] = [.unspecified, .csv, .proto]
 }
 
 /// `spanwire.entitlements.v1.Entitlement`
@@ -505,6 +554,57 @@ public struct CompensateRequest: Message {
   }
 }
 
+/// Takes what an entitlement has left before its time: what was issued for a purchase that then failed.
+public struct WithdrawRequest: Message {
+  public var idempotencyKey: String
+  public var entitlementID: String
+  public var reason: String
+  public var `actor`: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.idempotencyKey = ""
+    self.entitlementID = ""
+    self.reason = ""
+    self.`actor` = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    idempotencyKey: String = "",
+    entitlementID: String = "",
+    reason: String = "",
+    `actor`: String = ""
+  ) {
+    self.idempotencyKey = idempotencyKey
+    self.entitlementID = entitlementID
+    self.reason = reason
+    self.`actor` = `actor`
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.entitlements.v1.WithdrawRequest"
+  public static var file: GeneratedFile { spanwireEntitlementsV1TruttaFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__entitlements__v1__withdraw_request__table(), strings: [1, 2, 3, 4])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Entitlements__V1__WithdrawRequest.self)
+    self.idempotencyKey = CField.string(c.pointee.idempotency_key)
+    self.entitlementID = CField.string(c.pointee.entitlement_id)
+    self.reason = CField.string(c.pointee.reason)
+    self.`actor` = CField.string(c.pointee.actor)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(4, self.`actor`)
+    writer.string(3, self.reason)
+    writer.string(2, self.entitlementID)
+    writer.string(1, self.idempotencyKey)
+  }
+}
+
 /// `spanwire.entitlements.v1.GetEntitlementRequest`
 public struct GetEntitlementRequest: Message {
   public var entitlementID: String
@@ -688,8 +788,16 @@ public struct Settlement: Message {
   public var settlementID: String
   public var vendorID: String
   public var lines: [SettlementLine]
+  /// of the lines, with all corrections
   public var total: Money?
   public var settledAt: Google_Protobuf_Timestamp?
+  /// Who is paid, as the registry knew the vendor when this was settled.
+  public var vendor: Vendor?
+  /// From the first redemption in it to the moment up to which was settled.
+  public var periodStart: Google_Protobuf_Timestamp?
+  public var periodEnd: Google_Protobuf_Timestamp?
+  /// In their order; given where one settlement is asked for, not in lists.
+  public var corrections: [SettlementCorrection]
   public var unknownFields: UnknownFields
 
   public init() {
@@ -698,6 +806,10 @@ public struct Settlement: Message {
     self.lines = []
     self.total = nil
     self.settledAt = nil
+    self.vendor = nil
+    self.periodStart = nil
+    self.periodEnd = nil
+    self.corrections = []
     self.unknownFields = UnknownFields()
   }
 
@@ -706,13 +818,21 @@ public struct Settlement: Message {
     vendorID: String = "",
     lines: [SettlementLine] = [],
     total: Money? = nil,
-    settledAt: Google_Protobuf_Timestamp? = nil
+    settledAt: Google_Protobuf_Timestamp? = nil,
+    vendor: Vendor? = nil,
+    periodStart: Google_Protobuf_Timestamp? = nil,
+    periodEnd: Google_Protobuf_Timestamp? = nil,
+    corrections: [SettlementCorrection] = []
   ) {
     self.settlementID = settlementID
     self.vendorID = vendorID
     self.lines = lines
     self.total = total
     self.settledAt = settledAt
+    self.vendor = vendor
+    self.periodStart = periodStart
+    self.periodEnd = periodEnd
+    self.corrections = corrections
     self.unknownFields = UnknownFields()
   }
 
@@ -723,6 +843,10 @@ public struct Settlement: Message {
       .message(3, SettlementLine.table),
       .message(4, Money.table),
       .message(5, Google_Protobuf_Timestamp.table),
+      .message(6, Vendor.table),
+      .message(7, Google_Protobuf_Timestamp.table),
+      .message(8, Google_Protobuf_Timestamp.table),
+      .message(9, SettlementCorrection.table),
     ]
   }
 
@@ -733,16 +857,87 @@ public struct Settlement: Message {
     self.lines = CField.messages(c.pointee.n_lines, c.pointee.lines)
     self.total = CField.message(c.pointee.total)
     self.settledAt = CField.message(c.pointee.settled_at)
+    self.vendor = CField.message(c.pointee.vendor)
+    self.periodStart = CField.message(c.pointee.period_start)
+    self.periodEnd = CField.message(c.pointee.period_end)
+    self.corrections = CField.messages(c.pointee.n_corrections, c.pointee.corrections)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.message(9, repeated: self.corrections)
+    writer.message(8, optional: self.periodEnd)
+    writer.message(7, optional: self.periodStart)
+    writer.message(6, optional: self.vendor)
     writer.message(5, optional: self.settledAt)
     writer.message(4, optional: self.total)
     writer.message(3, repeated: self.lines)
     writer.string(2, self.vendorID)
     writer.string(1, self.settlementID)
+  }
+}
+
+/// An entry that follows a settlement, which itself is never edited.
+public struct SettlementCorrection: Message {
+  public var ledgerTransactionID: String
+  /// signed
+  public var amount: Money?
+  public var reason: String
+  public var `actor`: String
+  public var at: Google_Protobuf_Timestamp?
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.ledgerTransactionID = ""
+    self.amount = nil
+    self.reason = ""
+    self.`actor` = ""
+    self.at = nil
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    ledgerTransactionID: String = "",
+    amount: Money? = nil,
+    reason: String = "",
+    `actor`: String = "",
+    at: Google_Protobuf_Timestamp? = nil
+  ) {
+    self.ledgerTransactionID = ledgerTransactionID
+    self.amount = amount
+    self.reason = reason
+    self.`actor` = `actor`
+    self.at = at
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.entitlements.v1.SettlementCorrection"
+  public static var file: GeneratedFile { spanwireEntitlementsV1TruttaFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__entitlements__v1__settlement_correction__table(), strings: [1, 3, 4]) {
+    [
+      .message(2, Money.table),
+      .message(5, Google_Protobuf_Timestamp.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Entitlements__V1__SettlementCorrection.self)
+    self.ledgerTransactionID = CField.string(c.pointee.ledger_transaction_id)
+    self.amount = CField.message(c.pointee.amount)
+    self.reason = CField.string(c.pointee.reason)
+    self.`actor` = CField.string(c.pointee.actor)
+    self.at = CField.message(c.pointee.at)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.message(5, optional: self.at)
+    writer.string(4, self.`actor`)
+    writer.string(3, self.reason)
+    writer.message(2, optional: self.amount)
+    writer.string(1, self.ledgerTransactionID)
   }
 }
 
@@ -929,6 +1124,137 @@ public struct ListSettlementsResponse: Message {
     writer.unknown(unknownFields)
     writer.string(2, self.nextPageToken)
     writer.message(1, repeated: self.settlements)
+  }
+}
+
+/// `spanwire.entitlements.v1.GetSettlementRequest`
+public struct GetSettlementRequest: Message {
+  public var settlementID: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.settlementID = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    settlementID: String = ""
+  ) {
+    self.settlementID = settlementID
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.entitlements.v1.GetSettlementRequest"
+  public static var file: GeneratedFile { spanwireEntitlementsV1TruttaFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__entitlements__v1__get_settlement_request__table(), strings: [1])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Entitlements__V1__GetSettlementRequest.self)
+    self.settlementID = CField.string(c.pointee.settlement_id)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(1, self.settlementID)
+  }
+}
+
+/// `spanwire.entitlements.v1.ExportSettlementRequest`
+public struct ExportSettlementRequest: Message {
+  public var settlementID: String
+  public var format: SettlementFormat
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.settlementID = ""
+    self.format = .unspecified
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    settlementID: String = "",
+    format: SettlementFormat = .unspecified
+  ) {
+    self.settlementID = settlementID
+    self.format = format
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.entitlements.v1.ExportSettlementRequest"
+  public static var file: GeneratedFile { spanwireEntitlementsV1TruttaFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__entitlements__v1__export_settlement_request__table(), strings: [1])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Entitlements__V1__ExportSettlementRequest.self)
+    self.settlementID = CField.string(c.pointee.settlement_id)
+    self.format = CField.enumeration(c.pointee.format)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.enumeration(2, self.format)
+    writer.string(1, self.settlementID)
+  }
+}
+
+/// What a vendor is paid by.
+public struct SettlementFile: Message {
+  public var fileName: String
+  public var contentType: String
+  public var content: [UInt8]
+  /// of the content, in hex
+  public var sha256: String
+  /// Of the Settlement with its corrections, encoded: the same in both formats, and in the CSV's last row.
+  public var documentSha256: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.fileName = ""
+    self.contentType = ""
+    self.content = []
+    self.sha256 = ""
+    self.documentSha256 = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    fileName: String = "",
+    contentType: String = "",
+    content: [UInt8] = [],
+    sha256: String = "",
+    documentSha256: String = ""
+  ) {
+    self.fileName = fileName
+    self.contentType = contentType
+    self.content = content
+    self.sha256 = sha256
+    self.documentSha256 = documentSha256
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.entitlements.v1.SettlementFile"
+  public static var file: GeneratedFile { spanwireEntitlementsV1TruttaFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__entitlements__v1__settlement_file__table(), strings: [1, 2, 4, 5])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Entitlements__V1__SettlementFile.self)
+    self.fileName = CField.string(c.pointee.file_name)
+    self.contentType = CField.string(c.pointee.content_type)
+    self.content = CField.bytes(c.pointee.content)
+    self.sha256 = CField.string(c.pointee.sha256)
+    self.documentSha256 = CField.string(c.pointee.document_sha256)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(5, self.documentSha256)
+    writer.string(4, self.sha256)
+    writer.bytes(3, self.content)
+    writer.string(2, self.contentType)
+    writer.string(1, self.fileName)
   }
 }
 
@@ -1169,7 +1495,7 @@ public enum Trutta {
   public static var file: GeneratedFile { spanwireEntitlementsV1TruttaFile }
   public static let descriptor = ServiceDescriptor(
     fullName: "spanwire.entitlements.v1.Trutta",
-    methods: [Methods.issue, Methods.redeem, Methods.compensate, Methods.getEntitlement, Methods.listEntitlements, Methods.settle, Methods.listSettlements, Methods.correctSettlement, Methods.listLedger])
+    methods: [Methods.issue, Methods.redeem, Methods.compensate, Methods.withdraw, Methods.getEntitlement, Methods.listEntitlements, Methods.settle, Methods.listSettlements, Methods.getSettlement, Methods.exportSettlement, Methods.correctSettlement, Methods.listLedger])
 
   public enum Methods {
     public static let issue = MethodDescriptor(
@@ -1183,6 +1509,10 @@ public enum Trutta {
     public static let compensate = MethodDescriptor(
       service: "spanwire.entitlements.v1.Trutta", name: "Compensate", kind: .unary,
       inputType: "spanwire.entitlements.v1.CompensateRequest", outputType: "spanwire.entitlements.v1.Entitlement",
+      exposure: MethodExposure(surfaces: [.internal], principals: [.service], services: ["prg"], agentRule: "AGENT-FORBIDDEN-ISSUE"))
+    public static let withdraw = MethodDescriptor(
+      service: "spanwire.entitlements.v1.Trutta", name: "Withdraw", kind: .unary,
+      inputType: "spanwire.entitlements.v1.WithdrawRequest", outputType: "spanwire.entitlements.v1.Entitlement",
       exposure: MethodExposure(surfaces: [.internal], principals: [.service], services: ["prg"], agentRule: "AGENT-FORBIDDEN-ISSUE"))
     public static let getEntitlement = MethodDescriptor(
       service: "spanwire.entitlements.v1.Trutta", name: "GetEntitlement", kind: .unary,
@@ -1200,6 +1530,14 @@ public enum Trutta {
       service: "spanwire.entitlements.v1.Trutta", name: "ListSettlements", kind: .unary,
       inputType: "spanwire.entitlements.v1.ListSettlementsRequest", outputType: "spanwire.entitlements.v1.ListSettlementsResponse",
       exposure: MethodExposure(surfaces: [.ops, .internal], principals: [.ops, .service], services: ["prg"]), noSideEffects: true)
+    public static let getSettlement = MethodDescriptor(
+      service: "spanwire.entitlements.v1.Trutta", name: "GetSettlement", kind: .unary,
+      inputType: "spanwire.entitlements.v1.GetSettlementRequest", outputType: "spanwire.entitlements.v1.Settlement",
+      exposure: MethodExposure(surfaces: [.ops, .internal], principals: [.ops, .service], services: ["prg"]), noSideEffects: true)
+    public static let exportSettlement = MethodDescriptor(
+      service: "spanwire.entitlements.v1.Trutta", name: "ExportSettlement", kind: .unary,
+      inputType: "spanwire.entitlements.v1.ExportSettlementRequest", outputType: "spanwire.entitlements.v1.SettlementFile",
+      exposure: MethodExposure(surfaces: [.ops, .internal], principals: [.ops, .service], services: ["prg"]), noSideEffects: true)
     public static let correctSettlement = MethodDescriptor(
       service: "spanwire.entitlements.v1.Trutta", name: "CorrectSettlement", kind: .unary,
       inputType: "spanwire.entitlements.v1.CorrectSettlementRequest", outputType: "spanwire.entitlements.v1.Settlement",
@@ -1216,10 +1554,13 @@ public enum Trutta {
       MethodRoute(Methods.issue) { try $0.respond(await implementation.issue($0.request(), context: $0.context)) },
       MethodRoute(Methods.redeem) { try $0.respond(await implementation.redeem($0.request(), context: $0.context)) },
       MethodRoute(Methods.compensate) { try $0.respond(await implementation.compensate($0.request(), context: $0.context)) },
+      MethodRoute(Methods.withdraw) { try $0.respond(await implementation.withdraw($0.request(), context: $0.context)) },
       MethodRoute(Methods.getEntitlement) { try $0.respond(await implementation.getEntitlement($0.request(), context: $0.context)) },
       MethodRoute(Methods.listEntitlements) { try $0.respond(await implementation.listEntitlements($0.request(), context: $0.context)) },
       MethodRoute(Methods.settle) { try $0.respond(await implementation.settle($0.request(), context: $0.context)) },
       MethodRoute(Methods.listSettlements) { try $0.respond(await implementation.listSettlements($0.request(), context: $0.context)) },
+      MethodRoute(Methods.getSettlement) { try $0.respond(await implementation.getSettlement($0.request(), context: $0.context)) },
+      MethodRoute(Methods.exportSettlement) { try $0.respond(await implementation.exportSettlement($0.request(), context: $0.context)) },
       MethodRoute(Methods.correctSettlement) { try $0.respond(await implementation.correctSettlement($0.request(), context: $0.context)) },
       MethodRoute(Methods.listLedger) { try $0.respond(await implementation.listLedger($0.request(), context: $0.context)) },
     ])
@@ -1233,10 +1574,16 @@ public protocol TruttaService: Sendable {
   nonisolated(nonsending) func redeem(_ request: RedeemRequest, context: ServerContext) async throws -> Redemption
   /// Issues anew what a holder lost through no fault of theirs.
   nonisolated(nonsending) func compensate(_ request: CompensateRequest, context: ServerContext) async throws -> Entitlement
+  /// Takes what is left of an entitlement; one that has nothing left stays as it is.
+  nonisolated(nonsending) func withdraw(_ request: WithdrawRequest, context: ServerContext) async throws -> Entitlement
   nonisolated(nonsending) func getEntitlement(_ request: GetEntitlementRequest, context: ServerContext) async throws -> Entitlement
   nonisolated(nonsending) func listEntitlements(_ request: ListEntitlementsRequest, context: ServerContext) async throws -> ListEntitlementsResponse
   nonisolated(nonsending) func settle(_ request: SettleRequest, context: ServerContext) async throws -> SettleResponse
   nonisolated(nonsending) func listSettlements(_ request: ListSettlementsRequest, context: ServerContext) async throws -> ListSettlementsResponse
+  /// One settlement, with its corrections.
+  nonisolated(nonsending) func getSettlement(_ request: GetSettlementRequest, context: ServerContext) async throws -> Settlement
+  /// The file that a vendor is paid by; one that does not add up is not made.
+  nonisolated(nonsending) func exportSettlement(_ request: ExportSettlementRequest, context: ServerContext) async throws -> SettlementFile
   nonisolated(nonsending) func correctSettlement(_ request: CorrectSettlementRequest, context: ServerContext) async throws -> Settlement
   nonisolated(nonsending) func listLedger(_ request: ListLedgerRequest, context: ServerContext) async throws -> ListLedgerResponse
 }
@@ -1261,6 +1608,11 @@ public struct TruttaClient: Sendable {
     try await channel.unary(request, Trutta.Methods.compensate, options)
   }
 
+  /// Takes what is left of an entitlement; one that has nothing left stays as it is.
+  public nonisolated(nonsending) func withdraw(_ request: WithdrawRequest, options: CallOptions = CallOptions()) async throws -> Entitlement {
+    try await channel.unary(request, Trutta.Methods.withdraw, options)
+  }
+
   public nonisolated(nonsending) func getEntitlement(_ request: GetEntitlementRequest, options: CallOptions = CallOptions()) async throws -> Entitlement {
     try await channel.unary(request, Trutta.Methods.getEntitlement, options)
   }
@@ -1275,6 +1627,16 @@ public struct TruttaClient: Sendable {
 
   public nonisolated(nonsending) func listSettlements(_ request: ListSettlementsRequest, options: CallOptions = CallOptions()) async throws -> ListSettlementsResponse {
     try await channel.unary(request, Trutta.Methods.listSettlements, options)
+  }
+
+  /// One settlement, with its corrections.
+  public nonisolated(nonsending) func getSettlement(_ request: GetSettlementRequest, options: CallOptions = CallOptions()) async throws -> Settlement {
+    try await channel.unary(request, Trutta.Methods.getSettlement, options)
+  }
+
+  /// The file that a vendor is paid by; one that does not add up is not made.
+  public nonisolated(nonsending) func exportSettlement(_ request: ExportSettlementRequest, options: CallOptions = CallOptions()) async throws -> SettlementFile {
+    try await channel.unary(request, Trutta.Methods.exportSettlement, options)
   }
 
   public nonisolated(nonsending) func correctSettlement(_ request: CorrectSettlementRequest, options: CallOptions = CallOptions()) async throws -> Settlement {

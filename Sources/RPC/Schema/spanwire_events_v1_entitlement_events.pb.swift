@@ -18,20 +18,20 @@ public let spanwireEventsV1EntitlementEventsFile: GeneratedFile = GeneratedFile(
     b3JJZBIjCg1yZWRlbXB0aW9uX2lkGAYgASgJUgxyZWRlbXB0aW9uSWQSMgoVbGVkZ2VyX3RyYW5zYWN0aW9uX2lkGAcgASgJUhNsZWRnZXJUcmFuc2FjdGlv\
     bklkEhwKCXJlbWFpbmluZxgIIAEoA1IJcmVtYWluaW5nOh6yuxgaChRlbnRpdGxlbWVudC5yZWRlZW1lZBACGAEiqQEKGEVudGl0bGVtZW50UmVkZWVtUmVm\
     dXNlZBIlCg5lbnRpdGxlbWVudF9pZBgBIAEoCVINZW50aXRsZW1lbnRJZBIoChBzZXJ2aWNlX3BvaW50X2lkGAIgASgJUg5zZXJ2aWNlUG9pbnRJZBIWCgZy\
-    ZWFzb24YAyABKAlSBnJlYXNvbjoksrsYIAoaZW50aXRsZW1lbnQucmVkZWVtX3JlZnVzZWQQAhgCIsUBChJFbnRpdGxlbWVudEV4cGlyZWQSJQoOZW50aXRs\
+    ZWFzb24YAyABKAlSBnJlYXNvbjoksrsYIAoaZW50aXRsZW1lbnQucmVkZWVtX3JlZnVzZWQQAhgCIvMBChJFbnRpdGxlbWVudEV4cGlyZWQSJQoOZW50aXRs\
     ZW1lbnRfaWQYASABKAlSDWVudGl0bGVtZW50SWQSGQoIdG9rZW5faWQYAiABKAlSB3Rva2VuSWQSGgoIcXVhbnRpdHkYAyABKANSCHF1YW50aXR5EjIKFWxl\
-    ZGdlcl90cmFuc2FjdGlvbl9pZBgEIAEoCVITbGVkZ2VyVHJhbnNhY3Rpb25JZDodsrsYGQoTZW50aXRsZW1lbnQuZXhwaXJlZBACGAEiswIKFkVudGl0bGVt\
-    ZW50Q29tcGVuc2F0ZWQSJQoOZW50aXRsZW1lbnRfaWQYASABKAlSDWVudGl0bGVtZW50SWQSNgoXb3JpZ2luYWxfZW50aXRsZW1lbnRfaWQYAiABKAlSFW9y\
-    aWdpbmFsRW50aXRsZW1lbnRJZBIZCgh0b2tlbl9pZBgDIAEoCVIHdG9rZW5JZBIaCghxdWFudGl0eRgEIAEoA1IIcXVhbnRpdHkSFgoGcmVhc29uGAUgASgJ\
-    UgZyZWFzb24SFAoFYWN0b3IYBiABKAlSBWFjdG9yEjIKFWxlZGdlcl90cmFuc2FjdGlvbl9pZBgHIAEoCVITbGVkZ2VyVHJhbnNhY3Rpb25JZDohsrsYHQoX\
-    ZW50aXRsZW1lbnQuY29tcGVuc2F0ZWQQAhgBIrQCChJFbnRpdGxlbWVudFNldHRsZWQSIwoNc2V0dGxlbWVudF9pZBgBIAEoCVIMc2V0dGxlbWVudElkEhsK\
-    CXZlbmRvcl9pZBgCIAEoCVIIdmVuZG9ySWQSGQoIdG9rZW5faWQYAyABKAlSB3Rva2VuSWQSIAoLcmVkZW1wdGlvbnMYBCABKANSC3JlZGVtcHRpb25zEhoK\
-    CHF1YW50aXR5GAUgASgDUghxdWFudGl0eRIwCgZhbW91bnQYBiABKAsyGC5zcGFud2lyZS5tb25leS52MS5Nb25leVIGYW1vdW50EjIKFWxlZGdlcl90cmFu\
-    c2FjdGlvbl9pZBgHIAEoCVITbGVkZ2VyVHJhbnNhY3Rpb25JZDodsrsYGQoTZW50aXRsZW1lbnQuc2V0dGxlZBACGAEilwIKE1NldHRsZW1lbnRDb3JyZWN0\
-    ZWQSIwoNc2V0dGxlbWVudF9pZBgBIAEoCVIMc2V0dGxlbWVudElkEhsKCXZlbmRvcl9pZBgCIAEoCVIIdmVuZG9ySWQSMAoGYW1vdW50GAMgASgLMhguc3Bh\
-    bndpcmUubW9uZXkudjEuTW9uZXlSBmFtb3VudBIWCgZyZWFzb24YBCABKAlSBnJlYXNvbhIUCgVhY3RvchgFIAEoCVIFYWN0b3ISMgoVbGVkZ2VyX3RyYW5z\
-    YWN0aW9uX2lkGAYgASgJUhNsZWRnZXJUcmFuc2FjdGlvbklkOiqyuxgmCiBlbnRpdGxlbWVudC5zZXR0bGVtZW50X2NvcnJlY3RlZBACGAFCA7oCAGIGcHJv\
-    dG8z
+    ZGdlcl90cmFuc2FjdGlvbl9pZBgEIAEoCVITbGVkZ2VyVHJhbnNhY3Rpb25JZBIWCgZyZWFzb24YBSABKAlSBnJlYXNvbhIUCgVhY3RvchgGIAEoCVIFYWN0\
+    b3I6HbK7GBkKE2VudGl0bGVtZW50LmV4cGlyZWQQAhgBIrMCChZFbnRpdGxlbWVudENvbXBlbnNhdGVkEiUKDmVudGl0bGVtZW50X2lkGAEgASgJUg1lbnRp\
+    dGxlbWVudElkEjYKF29yaWdpbmFsX2VudGl0bGVtZW50X2lkGAIgASgJUhVvcmlnaW5hbEVudGl0bGVtZW50SWQSGQoIdG9rZW5faWQYAyABKAlSB3Rva2Vu\
+    SWQSGgoIcXVhbnRpdHkYBCABKANSCHF1YW50aXR5EhYKBnJlYXNvbhgFIAEoCVIGcmVhc29uEhQKBWFjdG9yGAYgASgJUgVhY3RvchIyChVsZWRnZXJfdHJh\
+    bnNhY3Rpb25faWQYByABKAlSE2xlZGdlclRyYW5zYWN0aW9uSWQ6IbK7GB0KF2VudGl0bGVtZW50LmNvbXBlbnNhdGVkEAIYASK0AgoSRW50aXRsZW1lbnRT\
+    ZXR0bGVkEiMKDXNldHRsZW1lbnRfaWQYASABKAlSDHNldHRsZW1lbnRJZBIbCgl2ZW5kb3JfaWQYAiABKAlSCHZlbmRvcklkEhkKCHRva2VuX2lkGAMgASgJ\
+    Ugd0b2tlbklkEiAKC3JlZGVtcHRpb25zGAQgASgDUgtyZWRlbXB0aW9ucxIaCghxdWFudGl0eRgFIAEoA1IIcXVhbnRpdHkSMAoGYW1vdW50GAYgASgLMhgu\
+    c3BhbndpcmUubW9uZXkudjEuTW9uZXlSBmFtb3VudBIyChVsZWRnZXJfdHJhbnNhY3Rpb25faWQYByABKAlSE2xlZGdlclRyYW5zYWN0aW9uSWQ6HbK7GBkK\
+    E2VudGl0bGVtZW50LnNldHRsZWQQAhgBIpcCChNTZXR0bGVtZW50Q29ycmVjdGVkEiMKDXNldHRsZW1lbnRfaWQYASABKAlSDHNldHRsZW1lbnRJZBIbCgl2\
+    ZW5kb3JfaWQYAiABKAlSCHZlbmRvcklkEjAKBmFtb3VudBgDIAEoCzIYLnNwYW53aXJlLm1vbmV5LnYxLk1vbmV5UgZhbW91bnQSFgoGcmVhc29uGAQgASgJ\
+    UgZyZWFzb24SFAoFYWN0b3IYBSABKAlSBWFjdG9yEjIKFWxlZGdlcl90cmFuc2FjdGlvbl9pZBgGIAEoCVITbGVkZ2VyVHJhbnNhY3Rpb25JZDoqsrsYJgog\
+    ZW50aXRsZW1lbnQuc2V0dGxlbWVudF9jb3JyZWN0ZWQQAhgBQgO6AgBiBnByb3RvMw==
     """,
   dependencies: { [googleProtobufTimestampFile, spanwireMoneyV1MoneyFile, spanwireOptionsV1OptionsFile] })
 
@@ -228,6 +228,9 @@ public struct EntitlementExpired: Message {
   public var tokenID: String
   public var quantity: Int64
   public var ledgerTransactionID: String
+  /// Of one that was withdrawn before its time.
+  public var reason: String
+  public var `actor`: String
   public var unknownFields: UnknownFields
 
   public init() {
@@ -235,6 +238,8 @@ public struct EntitlementExpired: Message {
     self.tokenID = ""
     self.quantity = 0
     self.ledgerTransactionID = ""
+    self.reason = ""
+    self.`actor` = ""
     self.unknownFields = UnknownFields()
   }
 
@@ -242,18 +247,22 @@ public struct EntitlementExpired: Message {
     entitlementID: String = "",
     tokenID: String = "",
     quantity: Int64 = 0,
-    ledgerTransactionID: String = ""
+    ledgerTransactionID: String = "",
+    reason: String = "",
+    `actor`: String = ""
   ) {
     self.entitlementID = entitlementID
     self.tokenID = tokenID
     self.quantity = quantity
     self.ledgerTransactionID = ledgerTransactionID
+    self.reason = reason
+    self.`actor` = `actor`
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.events.v1.EntitlementExpired"
   public static var file: GeneratedFile { spanwireEventsV1EntitlementEventsFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__entitlement_expired__table(), strings: [1, 2, 4])
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__entitlement_expired__table(), strings: [1, 2, 4, 5, 6])
 
   public init(cStruct: UnsafeRawPointer) {
     let c = cStruct.assumingMemoryBound(to: Spanwire__Events__V1__EntitlementExpired.self)
@@ -261,11 +270,15 @@ public struct EntitlementExpired: Message {
     self.tokenID = CField.string(c.pointee.token_id)
     self.quantity = c.pointee.quantity
     self.ledgerTransactionID = CField.string(c.pointee.ledger_transaction_id)
+    self.reason = CField.string(c.pointee.reason)
+    self.`actor` = CField.string(c.pointee.actor)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.string(6, self.`actor`)
+    writer.string(5, self.reason)
     writer.string(4, self.ledgerTransactionID)
     writer.int64(3, self.quantity)
     writer.string(2, self.tokenID)

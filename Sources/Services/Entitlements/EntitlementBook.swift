@@ -7,6 +7,7 @@ public struct EntitlementBook: Sendable {
     case issue(id: String, tokenID: String, holder: String, sessionID: String, quantity: Int64, unitValue: Amount, expiresAt: Int64?)
     case redeem(entitlementID: String, quantity: Int64, redemptionID: String, servicePointID: String, vendorID: String)
     case expire(entitlementID: String)
+    case withdraw(entitlementID: String)
     case compensate(entitlementID: String, quantity: Int64, newID: String, expiresAt: Int64?)
     case settle(vendorID: String)
   }
@@ -59,6 +60,10 @@ public struct EntitlementBook: Sendable {
     case .expire(let id):
       guard let entitlement = entitlements[id] else { return .unknownEntitlement(id) }
       guard let (next, _, posting) = try EntitlementStateMachine.expire(entitlement, now: now) else { return .entitlement(entitlement) }
+      return keep(next, posting)
+    case .withdraw(let id):
+      guard let entitlement = entitlements[id] else { return .unknownEntitlement(id) }
+      guard let (next, _, posting) = EntitlementStateMachine.withdraw(entitlement) else { return .entitlement(entitlement) }
       return keep(next, posting)
     case .compensate(let id, let quantity, let newID, let expiresAt):
       guard let original = entitlements[id] else { return .unknownEntitlement(id) }

@@ -50,7 +50,12 @@ extension RedemptionRow {
 }
 
 extension SettlementRow {
-  init(_ settlement: VendorSettlement, id: String, ledgerTransactionID: String, at now: Int64) {
+  /// - Parameter redemptions: the vendor's, of this settlement's currency and perhaps of others.
+  init(
+    _ settlement: VendorSettlement, to payee: Vendor, id: String, ledgerTransactionID: String, from redemptions: [RedeemedTokens],
+    until: Int64, at now: Int64
+  ) {
+    let first = redemptions.lazy.filter { $0.amount.currency == settlement.total.currency }.map(\.redeemedAt).min() ?? until
     let lines = settlement.lines.map {
       SettlementLine(
         tokenID: $0.tokenID, servicePointID: $0.servicePointID, redemptions: $0.redemptions, quantity: $0.quantity,
@@ -58,11 +63,13 @@ extension SettlementRow {
     }
     self.init(
       id: id, vendorID: settlement.vendorID, total: settlement.total, settledAt: now, ledgerTransactionID: ledgerTransactionID,
-      lines: Settlement(lines: lines).encoded())
+      frozen: Settlement(
+        lines: lines, vendor: payee, periodStart: .init(nanosecondsSinceEpoch: first), periodEnd: .init(nanosecondsSinceEpoch: until)
+      ).encoded())
   }
 
   func contract() throws -> Settlement {
-    var settlement = try Settlement(decoding: lines)
+    var settlement = try Settlement(decoding: frozen)
     settlement.settlementID = id
     settlement.vendorID = vendorID
     settlement.total = total.contract

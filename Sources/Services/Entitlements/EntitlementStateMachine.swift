@@ -101,7 +101,7 @@ public enum EntitlementRefusal: Error, Sendable, Hashable {
   case settlementWouldBeNegative(settled: Int64)
 }
 
-/// Issue, redeem, expire, compensate, settle, correct: each is a change of one entitlement and one posting that balances.
+/// Issue, redeem, expire, withdraw, compensate, settle, correct: each is a change of one entitlement and one posting that balances.
 ///
 /// Pure, and over single entitlements, so that a store loads one row and appends lines. Exactly once is the caller's: it keeps each
 /// outcome under its idempotency key in the same transaction (`EntitlementBook` shows how).
@@ -148,16 +148,29 @@ public enum EntitlementStateMachine {
   /// Takes what is left once the time is over. Nil if it is over already or nothing was left to take.
   public static func expire(
     _ entitlement: HeldEntitlement, now: Int64
-  ) throws(EntitlementRefusal) -> (entitlement: HeldEntitlement, expired: Int64, posting: LedgerPosting)? {
+  ) throws(EntitlementRefusal) -> (entitlement: HeldEntitlement, taken: Int64, posting: LedgerPosting)? {
     guard entitlement.phase == .active else { return nil }
     guard let expiresAt = entitlement.expiresAt, expiresAt <= now else { throw .notYetExpired(at: entitlement.expiresAt) }
+    return end(entitlement, .expire, to: .expired)
+  }
+
+  /// Takes what is left before its time, back to where it came from. Nil if nothing is left to take.
+  public static func withdraw(
+    _ entitlement: HeldEntitlement
+  ) -> (entitlement: HeldEntitlement, taken: Int64, posting: LedgerPosting)? {
+    entitlement.phase == .active ? end(entitlement, .withdraw, to: .issuer) : nil
+  }
+
+  private static func end(
+    _ entitlement: HeldEntitlement, _ cause: LedgerCause, to account: LedgerAccount
+  ) -> (entitlement: HeldEntitlement, taken: Int64, posting: LedgerPosting) {
     var next = entitlement
     next.remaining = 0
     next.phase = .expired
     next.revision += 1
     let lines = LedgerPosting.move(
-      entitlement.remaining, of: entitlement.tokenID, from: .holder(entitlementID: entitlement.id), to: .expired)
-    return (next, entitlement.remaining, LedgerPosting(.expire, lines))
+      entitlement.remaining, of: entitlement.tokenID, from: .holder(entitlementID: entitlement.id), to: account)
+    return (next, entitlement.remaining, LedgerPosting(cause, lines))
   }
 
   /// Issues anew what a holder lost through no fault of theirs: a new entitlement, the old one stays as it is.

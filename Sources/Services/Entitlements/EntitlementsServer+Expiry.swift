@@ -26,14 +26,48 @@ extension EntitlementsServer {
     }
   }
 
+  /// Takes what is left before its time, as whoever issued it wishes.
+  public func withdraw(_ request: WithdrawRequest, context: ServerContext) async throws -> Entitlement {
+    let step = try step(context)
+    var fields = Validation()
+    fields.idempotencyKey(request.idempotencyKey)
+    fields.id(request.entitlementID, "entitlement_id")
+    fields.text(request.reason, "reason", max: EntitlementLimits.reasonCharacters)
+    fields.text(request.actor, "actor", max: EntitlementLimits.nameCharacters)
+    try fields.finish()
+
+    let key = IdempotencyKey(request.idempotencyKey, request, context)
+    let posting = environment.ids.next(.ledgerTransaction)
+    return try await environment.database.transaction("trutta.withdraw") { [self] tx in
+      try tx.once(key, at: step.now) {
+        let held = try entitlement(request.entitlementID, step.caller, in: tx)
+        guard let (next, withdrawn, lines) = EntitlementStateMachine.withdraw(held) else {
+          return held.contract(tenant: step.tenant, at: step.now)
+        }
+        let told = EntitlementExpired(
+          entitlementID: held.id, tokenID: held.tokenID, quantity: withdrawn, ledgerTransactionID: posting, reason: request.reason,
+          actor: request.actor)
+        try end(next, lines, posting, told, step, in: tx)
+        try ExpiryTimer.cancel(for: held.id, at: step.now, in: tx)
+        return next.contract(tenant: step.tenant, at: step.now)
+      }
+    }.value
+  }
+
   /// Takes what is left, if it was not taken before.
   func expire(_ held: HeldEntitlement, posting: String, _ step: LedgerStep, in tx: borrowing Transaction) throws {
     guard let (next, expired, lines) = try EntitlementStateMachine.expire(held, now: step.now) else { return }
+    let told = EntitlementExpired(entitlementID: held.id, tokenID: held.tokenID, quantity: expired, ledgerTransactionID: posting)
+    try end(next, lines, posting, told, step, in: tx)
+  }
+
+  private func end(
+    _ next: HeldEntitlement, _ lines: LedgerPosting, _ posting: String, _ told: EntitlementExpired, _ step: LedgerStep,
+    in tx: borrowing Transaction
+  ) throws {
     try EntitlementsStore.update(next, tenant: step.tenant, in: tx)
     try EntitlementsStore.post(lines, id: posting, at: step.now, tenant: step.tenant, in: tx)
-    try step.tell(
-      EntitlementExpired(entitlementID: held.id, tokenID: held.tokenID, quantity: expired, ledgerTransactionID: posting),
-      session: held.sessionID, in: tx)
+    try step.tell(told, session: next.sessionID, in: tx)
   }
 }
 

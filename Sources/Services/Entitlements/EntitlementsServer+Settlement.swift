@@ -16,6 +16,8 @@ extension EntitlementsServer {
 
     let key = IdempotencyKey(request.idempotencyKey, request, context)
     let until = request.until?.nanosecondsSinceEpoch ?? step.now
+    // A vendor who redeems for the first time from here on is settled the next time.
+    let payees = try await payees(vendor: request.vendorID, until: until, step)
     // How many settlements there will be only the transaction knows; this one has room for more than it may hold.
     let first = environment.ids.ulid()
     return try await environment.database.transaction("trutta.settle") { tx in
@@ -26,10 +28,12 @@ extension EntitlementsServer {
         guard unsettled.count <= limit else { throw EntitlementRefusal.tooManyRedemptions(limit: limit) }
         var response = SettleResponse()
         for (vendor, batch) in Dictionary(grouping: unsettled, by: \.vendorID).sorted(by: { $0.key < $1.key }) {
+          guard let payee = payees[vendor] else { continue }
           for settlement in try EntitlementStateMachine.settle(vendorID: vendor, batch) {
             let number = first.advanced(by: UInt64(response.settlements.count))
             let row = SettlementRow(
-              settlement, id: number.text(.settlement), ledgerTransactionID: number.text(.ledgerTransaction), at: step.now)
+              settlement, to: payee, id: number.text(.settlement), ledgerTransactionID: number.text(.ledgerTransaction), from: batch,
+              until: until, at: step.now)
             try RedemptionStore.insert(row, tenant: step.tenant, in: tx)
             try RedemptionStore.settle(settlement, as: row.id, until: until, tenant: step.tenant, in: tx)
             try EntitlementsStore.post(settlement.posting, id: row.ledgerTransactionID, at: step.now, tenant: step.tenant, in: tx)
@@ -40,6 +44,16 @@ extension EntitlementsServer {
         return response
       }
     }.value
+  }
+
+  /// Who is to be paid: the vendors with something to settle, as the registry knows them at this time.
+  private func payees(vendor: String, until: Int64, _ step: LedgerStep) async throws -> [String: Vendor] {
+    let found = try await environment.database.scan { reader in
+      try RedemptionStore.unsettledVendors(until: until, tenant: step.tenant, limit: EntitlementLimits.settlementRedemptions, in: reader)
+    }
+    var payees: [String: Vendor] = [:]
+    for id in found where vendor.isEmpty || id == vendor { payees[id] = try await vendors(id) ?? Vendor(vendorID: id) }
+    return payees
   }
 
   /// One event for each token of a settlement.
@@ -74,11 +88,11 @@ extension EntitlementsServer {
       let key = request.idempotencyKey
       if let (id, total, first) = try RedemptionStore.correction(key: key, tenant: step.tenant, in: tx) {
         try Self.admit(hash, first, key)
-        var settlement = try Self.settlement(id, step, in: tx)
+        var settlement = try Self.row(id, step, in: tx)
         settlement.total.micros = total
         return try settlement.contract()
       }
-      var row = try Self.settlement(request.settlementID, step, in: tx)
+      var row = try Self.row(request.settlementID, step, in: tx)
       let corrected = try EntitlementStateMachine.correct(vendorID: row.vendorID, total: row.total, by: amount)
       let correction = RedemptionStore.Correction(
         ledgerTransactionID: posting, settlementID: row.id, micros: amount.micros, total: corrected.total, reason: request.reason,
@@ -94,8 +108,8 @@ extension EntitlementsServer {
     }.value
   }
 
-  private static func settlement(_ id: String, _ step: LedgerStep, in tx: borrowing Transaction) throws -> SettlementRow {
-    guard let row = try RedemptionStore.settlement(id, tenant: step.tenant, in: tx) else {
+  static func row(_ id: String, _ step: LedgerStep, in reader: borrowing some Reader & ~Copyable) throws -> SettlementRow {
+    guard let row = try RedemptionStore.settlement(id, tenant: step.tenant, in: reader) else {
       throw RPCError.missing(.settlementNotFound, "there is no settlement \(id)")
     }
     return row

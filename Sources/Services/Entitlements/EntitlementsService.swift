@@ -10,12 +10,31 @@ import SpanwireServiceKit
 /// The machine decides over single rows; this reads them, writes what it decided with its events in one transaction, and answers the
 /// same key with the same outcome for ever.
 public final class EntitlementsServer: TruttaService {
+  /// Who a vendor is, as the registry knows it; nil for one it does not know.
+  public typealias VendorDirectory = @Sendable (_ vendorID: String) async throws -> Vendor?
+
   let environment: ServiceEnvironment
+  let vendors: VendorDirectory
 
   public static let migrations = EntitlementsStore.migrations
 
-  public init(environment: ServiceEnvironment) {
+  public init(environment: ServiceEnvironment, vendors: @escaping VendorDirectory) {
     self.environment = environment
+    self.vendors = vendors
+  }
+
+  /// Looks vendors up in the registry.
+  public convenience init(environment: ServiceEnvironment, registry: RegistryClient) {
+    self.init(environment: environment) { id in
+      do {
+        guard case .vendor(let vendor)? = try await registry.getDefinition(GetDefinitionRequest(kind: .vendor, id: id)).value else {
+          return nil
+        }
+        return vendor
+      } catch let error as RPCError where error.code == .notFound {
+        return nil
+      }
+    }
   }
 
   // MARK: Issue

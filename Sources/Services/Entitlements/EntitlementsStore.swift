@@ -80,7 +80,7 @@ enum EntitlementsStore {
             total_micros INTEGER NOT NULL,
             settled_at INTEGER NOT NULL,
             ledger_transaction_id TEXT NOT NULL,
-            -- A Settlement that holds the lines and nothing else.
+            -- A Settlement that holds what never changes: lines, vendor, period.
             lines BLOB NOT NULL,
             PRIMARY KEY (tenant_id, settlement_id)
           ) STRICT;

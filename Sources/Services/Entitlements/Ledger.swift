@@ -62,7 +62,7 @@ public struct LedgerLine: Sendable, Hashable {
 }
 
 public enum LedgerCause: String, Sendable, Hashable, CaseIterable {
-  case issue, redeem, expire, compensate, settle, correct
+  case issue, redeem, expire, withdraw, compensate, settle, correct
 }
 
 /// A transaction of the ledger. Its lines sum to zero for each token; it is never changed, only followed by others.

@@ -61,6 +61,18 @@ enum RedemptionStore {
       """, tenant, vendor, until, limit, row: redeemed)
   }
 
+  /// The vendors who redeemed something until then that they were not settled for.
+  static func unsettledVendors(
+    until: Int64, tenant: String, limit: Int, in reader: borrowing some Reader & ~Copyable
+  ) throws -> [String] {
+    try reader.query(
+      """
+      SELECT DISTINCT vendor_id FROM trutta_redemptions WHERE tenant_id = ?1 AND settlement_id IS NULL AND redeemed_at <= ?2
+      ORDER BY vendor_id LIMIT ?3
+      """, tenant, until, limit
+    ) { $0[0] }
+  }
+
   /// Marks a vendor's redemptions of one currency as settled: exactly those that were summed up.
   static func settle(
     _ settlement: VendorSettlement, as id: String, until: Int64, tenant: String, in tx: borrowing Transaction
@@ -85,7 +97,7 @@ enum RedemptionStore {
       """
       INSERT INTO trutta_settlements (tenant_id, settlement_id, vendor_id, currency, total_micros, settled_at, ledger_transaction_id, lines)
       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-      """, tenant, row.id, row.vendorID, row.total.currency, row.total.micros, row.settledAt, row.ledgerTransactionID, row.lines,
+      """, tenant, row.id, row.vendorID, row.total.currency, row.total.micros, row.settledAt, row.ledgerTransactionID, row.frozen,
       expecting: .rows(1))
   }
 
@@ -143,6 +155,22 @@ enum RedemptionStore {
       correction.settlementID, correction.total.micros, correction.micros, expecting: .rows(1))
   }
 
+  /// The corrections of a settlement, in their order.
+  static func corrections(
+    of settlement: String, tenant: String, in reader: borrowing some Reader & ~Copyable
+  ) throws -> [Correction] {
+    try reader.query(
+      """
+      SELECT ledger_transaction_id, settlement_id, micros, total_micros, reason, actor, at FROM trutta_corrections
+      WHERE tenant_id = ?1 AND settlement_id = ?2 ORDER BY ledger_transaction_id
+      """, tenant, settlement
+    ) { row in
+      Correction(
+        ledgerTransactionID: row[0], settlementID: row[1], micros: row[2], total: Amount(micros: row[3], currency: ""), reason: row[4],
+        actor: row[5], at: row[6])
+    }
+  }
+
   /// The settlement that a correction's key concerned and its total right after, with the hash of what was asked.
   static func correction(
     key: String, tenant: String, in reader: borrowing some Reader & ~Copyable
@@ -153,20 +181,20 @@ enum RedemptionStore {
   }
 }
 
-/// A settlement's row; `lines` is a contract message that holds the lines alone.
+/// A settlement's row; `frozen` is a contract message with the parts that never change: lines, vendor, period.
 struct SettlementRow: Sendable, Hashable {
   var id: String
   var vendorID: String
   var total: Amount
   var settledAt: Int64
   var ledgerTransactionID: String
-  var lines: [UInt8]
+  var frozen: [UInt8]
 }
 
 extension SettlementRow {
   init(_ row: Row) {
     self.init(
       id: row[0], vendorID: row[1], total: Amount(micros: row[2], currency: row[3]), settledAt: row[4], ledgerTransactionID: row[5],
-      lines: row[6])
+      frozen: row[6])
   }
 }

@@ -80,9 +80,14 @@ extension GatewayServer {
   func granted(
     _ purchaseID: String, _ number: Int, _ result: Result<Entitlement, RPCError>, _ step: GatewayStep, in tx: borrowing Transaction
   ) throws {
-    guard let purchase = try PurchaseStore.find(purchaseID, tenant: step.caller.tenant, in: tx), purchase.isUnderWay,
+    guard let purchase = try PurchaseStore.find(purchaseID, tenant: step.caller.tenant, in: tx),
       let session = try SessionStore.find(purchase.sessionID, tenant: step.caller.tenant, in: tx)
     else { return }
+    // Another grant of the purchase was refused before: nothing of it is to be kept.
+    guard purchase.isUnderWay else {
+      if case .success(let entitlement) = result { try withdraw(entitlement, of: purchaseID, session, step, in: tx) }
+      return
+    }
     var change = SessionChange(session, now: step.now)
     switch result {
     case .success(let entitlement):
@@ -95,7 +100,22 @@ extension GatewayServer {
     case .failure(let error):
       try PurchaseStore.fail(purchaseID, error, tenant: step.caller.tenant, in: tx)
       change.tell(PurchaseFailed(purchaseID: purchaseID, variantID: purchase.variantID, reason: error.message))
+      for issued in try PurchaseStore.entitlements(of: purchaseID, tenant: step.caller.tenant, in: tx) {
+        try withdraw(issued, of: purchaseID, session, step, in: tx)
+      }
     }
     try step.write(change, in: tx)
+  }
+
+  /// Takes back what was issued for a purchase that failed. What was redeemed of it meanwhile stays redeemed: the vendor is paid.
+  private func withdraw(
+    _ entitlement: Entitlement, of purchaseID: String, _ session: ProductRuntimeSession, _ step: GatewayStep, in tx: borrowing Transaction
+  ) throws {
+    let id = "\(entitlement.entitlementID)-withdraw"
+    try step.cause(
+      Trutta.Methods.withdraw,
+      WithdrawRequest(
+        idempotencyKey: id, entitlementID: entitlement.entitlementID, reason: "the purchase \(purchaseID) failed",
+        actor: GatewayStep.producer), id: id, stream: session.productRuntimeSessionID, in: tx)
   }
 }

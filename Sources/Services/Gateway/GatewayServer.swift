@@ -137,6 +137,7 @@ public final class GatewayServer: ProductRuntimeGatewayService {
     let owner = GatewayStep.producer
     effects.onOutcome(of: owner, effectOutcome)
     effects.route(owner, Trutta.Methods.issue, IssueRequest.self, Entitlement.self, over: channel)
+    effects.route(owner, Trutta.Methods.withdraw, WithdrawRequest.self, Entitlement.self, over: channel)
     effects.route(owner, Trutta.Methods.compensate, CompensateRequest.self, Entitlement.self, over: channel)
     effects.route(owner, Trutta.Methods.correctSettlement, CorrectSettlementRequest.self, Settlement.self, over: channel)
     effects.route(owner, JourneyRuntime.Methods.startJourney, StartJourneyRequest.self, JourneyInstance.self, over: channel)

@@ -38,7 +38,10 @@ final class TestLedger: Sendable {
     try await log.start()
     let effects = EffectDispatcher(database: database, clock: clock)
     environment = ServiceEnvironment(database: database, log: log, effects: effects, clock: clock, ids: IDGenerator(clock: clock))
-    server = EntitlementsServer(environment: environment)
+    server = EntitlementsServer(environment: environment) { id in
+      guard id != "VND-NONE" else { return nil }
+      return Vendor(vendorID: id, name: "Café \(id)", legalName: "\(id) GmbH", paymentAccount: "AT61 1904 3002 3457 3201")
+    }
     effects.onOutcome(of: EntitlementsServer.effectOwner, server.effectOutcome)
   }
 

@@ -155,6 +155,91 @@ struct TruttaTests {
     try await ledger.expectSound()
   }
 
+  @Test("What is withdrawn goes back to where it came from, once, and what was redeemed of it stays redeemed")
+  func withdrawal() async throws {
+    let ledger = try await TestLedger.open()
+    let pass = try await ledger.issue(3, holder: "anna", lasting: .seconds(3600))
+    _ = try await ledger.redeem(pass.entitlementID, key: "k")
+    let request = WithdrawRequest(
+      idempotencyKey: "w", entitlementID: pass.entitlementID, reason: "the purchase failed", actor: "prg")
+    let context = ledger.context(TestLedger.anna, by: "prg")
+    let withdrawn = try await ledger.server.withdraw(request, context: context)
+    #expect(withdrawn.state == .expired && withdrawn.remaining == 0)
+    #expect(try await ledger.server.withdraw(request, context: context) == withdrawn)
+    let lines = try await ledger.server.listLedger(.init(account: "issuer", pageSize: 100), context: ledger.ops()).entries
+    #expect(lines.filter { $0.cause == "withdraw" }.map(\.quantity) == [2])
+    await ledger.expect(.failedPrecondition, .entitlementExpired) { _ = try await ledger.redeem(pass.entitlementID, key: "late") }
+    #expect(try await ledger.settle(key: "s").settlements.map { $0.total?.micros } == [3_400_000])
+    let told = try await ledger.eventTypes()
+    #expect(told.filter { $0 == "entitlement.expired" }.count == 1)
+    try await ledger.expectSound()
+  }
+
+  @Test("A settlement's file tells whom to pay, for what and when, adds up, and is the same whenever it is made")
+  func settlementFile() async throws {
+    let ledger = try await TestLedger.open()
+    let pass = try await ledger.issue(5, holder: "anna")
+    _ = try await ledger.redeem(pass.entitlementID, key: "k1", at: "SP-1", vendor: "VND-1")
+    ledger.clock.advance(by: .seconds(60))
+    _ = try await ledger.redeem(pass.entitlementID, key: "k2", at: "SP-2", vendor: "VND-1", quantity: 2)
+    _ = try await ledger.redeem(pass.entitlementID, key: "k3", vendor: "VND-NONE")
+    let settled = try await ledger.settle(key: "s").settlements
+    let settlement = try #require(settled.first)
+    #expect(settlement.vendor?.legalName == "VND-1 GmbH")
+    #expect(settled.last?.vendor == Vendor(vendorID: "VND-NONE"))
+    for (key, micros) in [("c1", -400_000), ("c2", 100_000)] as [(String, Int64)] {
+      _ = try await ledger.server.correctSettlement(
+        .init(
+          idempotencyKey: key, settlementID: settlement.settlementID, amount: .init(micros: micros, currency: "EUR"),
+          reason: "=broken, \"machine\"", actor: "ops:olga"), context: ledger.context(TestLedger.olga, by: "prg"))
+    }
+    let whole = try await ledger.server.getSettlement(.init(settlementID: settlement.settlementID), context: ledger.ops())
+    #expect(whole.lines == settlement.lines && whole.corrections.map { $0.amount?.micros } == [-400_000, 100_000])
+    #expect(whole.total?.micros == 9_900_000)
+
+    func export(_ format: SettlementFormat) async throws -> SettlementFile {
+      try await ledger.server.exportSettlement(
+        .init(settlementID: settlement.settlementID, format: format), context: ledger.ops())
+    }
+    let (csv, proto) = (try await export(.csv), try await export(.proto))
+    #expect(try await export(.csv) == csv)
+    #expect(try Settlement(decoding: proto.content) == whole)
+    #expect(csv.documentSha256 == proto.documentSha256 && proto.sha256 == proto.documentSha256)
+    #expect(csv.fileName == "VND-1_\(settlement.settlementID).csv")
+    let id = settlement.settlementID
+    let head = "\(id),VND-1,Café VND-1,VND-1 GmbH,,AT61 1904 3002 3457 3201,2026-05-04T09:00:00Z,2026-05-04T09:01:00Z"
+    let entries = whole.corrections.map(\.ledgerTransactionID)
+    let reason = "\"'=broken, \"\"machine\"\"\""
+    #expect(
+      String(decoding: csv.content, as: UTF8.self)
+        == [
+          SettlementDocument.columns.joined(separator: ","),
+          "line,\(head),TOK-COFFEE,SP-1,1,1,3.4,EUR,,,,",
+          "line,\(head),TOK-COFFEE,SP-2,1,2,6.8,EUR,,,,",
+          "correction,\(head),,,,,-0.4,EUR,2026-05-04T09:01:00Z,ops:olga,\(reason),\(entries[0])",
+          "correction,\(head),,,,,0.1,EUR,2026-05-04T09:01:00Z,ops:olga,\(reason),\(entries[1])",
+          "total,\(head),,,2,3,9.9,EUR,2026-05-04T09:01:00Z,,,sha256:\(csv.documentSha256)",
+          "",
+        ].joined(separator: "\r\n"))
+  }
+
+  @Test("A settlement that does not add up makes no file")
+  func noFile() throws {
+    let sound = Settlement(
+      settlementID: "STL-1", lines: [.init(tokenID: "T", quantity: 1, amount: .init(micros: 5, currency: "EUR"))],
+      total: .init(micros: 5, currency: "EUR"))
+    #expect(throws: Never.self) { _ = try SettlementDocument(sound) }
+    for (micros, currency) in [(4, "EUR"), (5, "CHF")] as [(Int64, String)] {
+      var broken = sound
+      broken.total = .init(micros: micros, currency: currency)
+      let code = { () -> RPCError.Code? in
+        do { _ = try SettlementDocument(broken) } catch { return (error as? RPCError)?.code }
+        return nil
+      }()
+      #expect(code == .dataLoss)
+    }
+  }
+
   @Test("A correction is a posting of its own, and the settlement's total follows")
   func correction() async throws {
     let ledger = try await TestLedger.open()

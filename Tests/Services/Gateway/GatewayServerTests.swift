@@ -46,6 +46,30 @@ struct GatewayServerTests {
     await world.stop()
   }
 
+  @Test("What was issued of a purchase that fails is withdrawn, before and after the grant that was refused")
+  func failedPurchase() async throws {
+    let world = try await World()
+    world.neighbours.change { facts in
+      let grant = TokenGrant(tokenID: "TOK-COFFEE", quantity: 1)
+      facts.config.productVersion?.variants = [Variant(variantID: "VAR-MANY", grants: [grant, grant, grant, grant])]
+      facts.refusals["\(Trutta.Methods.issue.path)-1"] = RPCError(.failedPrecondition, "its time is over")
+    }
+    let session = try await world.call { try await $0.openSession(World.openRequest) }
+    let buy = PurchaseRequest(
+      idempotencyKey: "buy", productRuntimeSessionID: session.productRuntimeSessionID, paymentReference: "PAY-1")
+    for _ in 0..<2 {
+      let refused = await #expect(throws: RPCError.self) { try await world.call { try await $0.purchase(buy) } }
+      #expect(refused?.code == .failedPrecondition)
+    }
+    await world.environment.effects.settled()
+    let issues = world.neighbours.keys(of: Trutta.Methods.issue)
+    #expect(issues.count == 4)
+    let kept = issues.filter { !$0.hasSuffix("-1") }.map { "ENT-\($0)-withdraw" }
+    #expect(Set(world.neighbours.keys(of: Trutta.Methods.withdraw)) == Set(kept))
+    #expect(try await world.session(session.productRuntimeSessionID).entitlementIds.isEmpty)
+    await world.stop()
+  }
+
   @Test("A failed check fails the session and says why")
   func preflight() async throws {
     let world = try await World()

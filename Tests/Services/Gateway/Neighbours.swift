@@ -17,7 +17,7 @@ final class Neighbours: Sendable {
       journeyInstanceID: "JRN-1", tenantID: "vienna", journeyDocID: "TJM-PASS", state: .running,
       nodes: [NodeStatus(nodeID: "plan", kind: "agent", state: .active)])
     var proposals: [String: Proposal] = [:]
-    /// What the other services refuse with, by method path.
+    /// What the other services refuse with, by method path, or of one part of many by `path-2`.
     var refusals: [String: RPCError] = [:]
     /// Every changing call, by method path, with its idempotency key.
     var calls: [(method: String, key: String)] = []
@@ -33,7 +33,7 @@ final class Neighbours: Sendable {
   private func call(_ method: MethodDescriptor, _ key: String) throws {
     let refusal = facts.withLock { facts -> RPCError? in
       facts.calls.append((method.path, key))
-      return facts.refusals[method.path]
+      return facts.refusals[method.path] ?? key.lastIndex(of: "-").flatMap { facts.refusals["\(method.path)\(key[$0...])"] }
     }
     if let refusal { throw refusal }
   }
@@ -74,7 +74,11 @@ final class Neighbours: Sendable {
             return Entitlement(
               entitlementID: "ENT-\(request.idempotencyKey)", productRuntimeSessionID: request.productRuntimeSessionID,
               holder: request.holder, tokenID: request.tokenID, issued: request.quantity, remaining: request.quantity, state: .active)
-          }
+          },
+          .unary(Trutta.Methods.withdraw) { (request: WithdrawRequest, _) -> Entitlement in
+            try self.call(Trutta.Methods.withdraw, request.idempotencyKey)
+            return Entitlement(entitlementID: request.entitlementID, state: .expired)
+          },
         ]),
       journeys, agents,
     ]

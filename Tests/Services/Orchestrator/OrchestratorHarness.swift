@@ -233,6 +233,9 @@ final class SmallTown: RegistryService, LemService, TruttaService, JourneyRuntim
   func issue(_ request: IssueRequest, context: ServerContext) async throws -> Entitlement { throw none }
   func redeem(_ request: RedeemRequest, context: ServerContext) async throws -> Redemption { throw none }
   func compensate(_ request: CompensateRequest, context: ServerContext) async throws -> Entitlement { throw none }
+  func withdraw(_ request: WithdrawRequest, context: ServerContext) async throws -> Entitlement { throw none }
+  func getSettlement(_ request: GetSettlementRequest, context: ServerContext) async throws -> Settlement { throw none }
+  func exportSettlement(_ request: ExportSettlementRequest, context: ServerContext) async throws -> SettlementFile { throw none }
   func settle(_ request: SettleRequest, context: ServerContext) async throws -> SettleResponse { throw none }
   func listSettlements(_ request: ListSettlementsRequest, context: ServerContext) async throws -> ListSettlementsResponse { throw none }
   func correctSettlement(_ request: CorrectSettlementRequest, context: ServerContext) async throws -> Settlement { throw none }

@@ -232,6 +232,51 @@ void   spanwire__entitlements__v1__compensate_request__free_unpacked
   assert(message->base.descriptor == &spanwire__entitlements__v1__compensate_request__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   spanwire__entitlements__v1__withdraw_request__init
+                     (Spanwire__Entitlements__V1__WithdrawRequest         *message)
+{
+  static const Spanwire__Entitlements__V1__WithdrawRequest init_value = SPANWIRE__ENTITLEMENTS__V1__WITHDRAW_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__entitlements__v1__withdraw_request__get_packed_size
+                     (const Spanwire__Entitlements__V1__WithdrawRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__entitlements__v1__withdraw_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__entitlements__v1__withdraw_request__pack
+                     (const Spanwire__Entitlements__V1__WithdrawRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__entitlements__v1__withdraw_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__entitlements__v1__withdraw_request__pack_to_buffer
+                     (const Spanwire__Entitlements__V1__WithdrawRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__entitlements__v1__withdraw_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Entitlements__V1__WithdrawRequest *
+       spanwire__entitlements__v1__withdraw_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Entitlements__V1__WithdrawRequest *)
+     protobuf_c_message_unpack (&spanwire__entitlements__v1__withdraw_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__entitlements__v1__withdraw_request__free_unpacked
+                     (Spanwire__Entitlements__V1__WithdrawRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__entitlements__v1__withdraw_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   spanwire__entitlements__v1__get_entitlement_request__init
                      (Spanwire__Entitlements__V1__GetEntitlementRequest         *message)
 {
@@ -457,6 +502,51 @@ void   spanwire__entitlements__v1__settlement__free_unpacked
   assert(message->base.descriptor == &spanwire__entitlements__v1__settlement__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   spanwire__entitlements__v1__settlement_correction__init
+                     (Spanwire__Entitlements__V1__SettlementCorrection         *message)
+{
+  static const Spanwire__Entitlements__V1__SettlementCorrection init_value = SPANWIRE__ENTITLEMENTS__V1__SETTLEMENT_CORRECTION__INIT;
+  *message = init_value;
+}
+size_t spanwire__entitlements__v1__settlement_correction__get_packed_size
+                     (const Spanwire__Entitlements__V1__SettlementCorrection *message)
+{
+  assert(message->base.descriptor == &spanwire__entitlements__v1__settlement_correction__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__entitlements__v1__settlement_correction__pack
+                     (const Spanwire__Entitlements__V1__SettlementCorrection *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__entitlements__v1__settlement_correction__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__entitlements__v1__settlement_correction__pack_to_buffer
+                     (const Spanwire__Entitlements__V1__SettlementCorrection *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__entitlements__v1__settlement_correction__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Entitlements__V1__SettlementCorrection *
+       spanwire__entitlements__v1__settlement_correction__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Entitlements__V1__SettlementCorrection *)
+     protobuf_c_message_unpack (&spanwire__entitlements__v1__settlement_correction__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__entitlements__v1__settlement_correction__free_unpacked
+                     (Spanwire__Entitlements__V1__SettlementCorrection *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__entitlements__v1__settlement_correction__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   spanwire__entitlements__v1__settlement_line__init
                      (Spanwire__Entitlements__V1__SettlementLine         *message)
 {
@@ -635,6 +725,141 @@ void   spanwire__entitlements__v1__list_settlements_response__free_unpacked
   if(!message)
     return;
   assert(message->base.descriptor == &spanwire__entitlements__v1__list_settlements_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__entitlements__v1__get_settlement_request__init
+                     (Spanwire__Entitlements__V1__GetSettlementRequest         *message)
+{
+  static const Spanwire__Entitlements__V1__GetSettlementRequest init_value = SPANWIRE__ENTITLEMENTS__V1__GET_SETTLEMENT_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__entitlements__v1__get_settlement_request__get_packed_size
+                     (const Spanwire__Entitlements__V1__GetSettlementRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__entitlements__v1__get_settlement_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__entitlements__v1__get_settlement_request__pack
+                     (const Spanwire__Entitlements__V1__GetSettlementRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__entitlements__v1__get_settlement_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__entitlements__v1__get_settlement_request__pack_to_buffer
+                     (const Spanwire__Entitlements__V1__GetSettlementRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__entitlements__v1__get_settlement_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Entitlements__V1__GetSettlementRequest *
+       spanwire__entitlements__v1__get_settlement_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Entitlements__V1__GetSettlementRequest *)
+     protobuf_c_message_unpack (&spanwire__entitlements__v1__get_settlement_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__entitlements__v1__get_settlement_request__free_unpacked
+                     (Spanwire__Entitlements__V1__GetSettlementRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__entitlements__v1__get_settlement_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__entitlements__v1__export_settlement_request__init
+                     (Spanwire__Entitlements__V1__ExportSettlementRequest         *message)
+{
+  static const Spanwire__Entitlements__V1__ExportSettlementRequest init_value = SPANWIRE__ENTITLEMENTS__V1__EXPORT_SETTLEMENT_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__entitlements__v1__export_settlement_request__get_packed_size
+                     (const Spanwire__Entitlements__V1__ExportSettlementRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__entitlements__v1__export_settlement_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__entitlements__v1__export_settlement_request__pack
+                     (const Spanwire__Entitlements__V1__ExportSettlementRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__entitlements__v1__export_settlement_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__entitlements__v1__export_settlement_request__pack_to_buffer
+                     (const Spanwire__Entitlements__V1__ExportSettlementRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__entitlements__v1__export_settlement_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Entitlements__V1__ExportSettlementRequest *
+       spanwire__entitlements__v1__export_settlement_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Entitlements__V1__ExportSettlementRequest *)
+     protobuf_c_message_unpack (&spanwire__entitlements__v1__export_settlement_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__entitlements__v1__export_settlement_request__free_unpacked
+                     (Spanwire__Entitlements__V1__ExportSettlementRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__entitlements__v1__export_settlement_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__entitlements__v1__settlement_file__init
+                     (Spanwire__Entitlements__V1__SettlementFile         *message)
+{
+  static const Spanwire__Entitlements__V1__SettlementFile init_value = SPANWIRE__ENTITLEMENTS__V1__SETTLEMENT_FILE__INIT;
+  *message = init_value;
+}
+size_t spanwire__entitlements__v1__settlement_file__get_packed_size
+                     (const Spanwire__Entitlements__V1__SettlementFile *message)
+{
+  assert(message->base.descriptor == &spanwire__entitlements__v1__settlement_file__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__entitlements__v1__settlement_file__pack
+                     (const Spanwire__Entitlements__V1__SettlementFile *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__entitlements__v1__settlement_file__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__entitlements__v1__settlement_file__pack_to_buffer
+                     (const Spanwire__Entitlements__V1__SettlementFile *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__entitlements__v1__settlement_file__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Entitlements__V1__SettlementFile *
+       spanwire__entitlements__v1__settlement_file__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Entitlements__V1__SettlementFile *)
+     protobuf_c_message_unpack (&spanwire__entitlements__v1__settlement_file__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__entitlements__v1__settlement_file__free_unpacked
+                     (Spanwire__Entitlements__V1__SettlementFile *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__entitlements__v1__settlement_file__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
 void   spanwire__entitlements__v1__correct_settlement_request__init
@@ -1475,6 +1700,83 @@ const ProtobufCMessageDescriptor spanwire__entitlements__v1__compensate_request_
   (ProtobufCMessageInit) spanwire__entitlements__v1__compensate_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
+static const ProtobufCFieldDescriptor spanwire__entitlements__v1__withdraw_request__field_descriptors[4] =
+{
+  {
+    "idempotency_key",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Entitlements__V1__WithdrawRequest, idempotency_key),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "entitlement_id",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Entitlements__V1__WithdrawRequest, entitlement_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reason",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Entitlements__V1__WithdrawRequest, reason),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "actor",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Entitlements__V1__WithdrawRequest, actor),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__entitlements__v1__withdraw_request__field_indices_by_name[] = {
+  3,   /* field[3] = actor */
+  1,   /* field[1] = entitlement_id */
+  0,   /* field[0] = idempotency_key */
+  2,   /* field[2] = reason */
+};
+static const ProtobufCIntRange spanwire__entitlements__v1__withdraw_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor spanwire__entitlements__v1__withdraw_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.entitlements.v1.WithdrawRequest",
+  "WithdrawRequest",
+  "Spanwire__Entitlements__V1__WithdrawRequest",
+  "spanwire.entitlements.v1",
+  sizeof(Spanwire__Entitlements__V1__WithdrawRequest),
+  4,
+  spanwire__entitlements__v1__withdraw_request__field_descriptors,
+  spanwire__entitlements__v1__withdraw_request__field_indices_by_name,
+  1,  spanwire__entitlements__v1__withdraw_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__entitlements__v1__withdraw_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
 static const ProtobufCFieldDescriptor spanwire__entitlements__v1__get_entitlement_request__field_descriptors[1] =
 {
   {
@@ -1705,7 +2007,7 @@ const ProtobufCMessageDescriptor spanwire__entitlements__v1__settle_request__des
   (ProtobufCMessageInit) spanwire__entitlements__v1__settle_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__entitlements__v1__settlement__field_descriptors[5] =
+static const ProtobufCFieldDescriptor spanwire__entitlements__v1__settlement__field_descriptors[9] =
 {
   {
     "settlement_id",
@@ -1767,18 +2069,70 @@ static const ProtobufCFieldDescriptor spanwire__entitlements__v1__settlement__fi
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "vendor",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Entitlements__V1__Settlement, vendor),
+    &spanwire__registry__v1__vendor__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "period_start",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Entitlements__V1__Settlement, period_start),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "period_end",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Entitlements__V1__Settlement, period_end),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "corrections",
+    9,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Entitlements__V1__Settlement, n_corrections),
+    offsetof(Spanwire__Entitlements__V1__Settlement, corrections),
+    &spanwire__entitlements__v1__settlement_correction__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__entitlements__v1__settlement__field_indices_by_name[] = {
+  8,   /* field[8] = corrections */
   2,   /* field[2] = lines */
+  7,   /* field[7] = period_end */
+  6,   /* field[6] = period_start */
   4,   /* field[4] = settled_at */
   0,   /* field[0] = settlement_id */
   3,   /* field[3] = total */
+  5,   /* field[5] = vendor */
   1,   /* field[1] = vendor_id */
 };
 static const ProtobufCIntRange spanwire__entitlements__v1__settlement__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 5 }
+  { 0, 9 }
 };
 const ProtobufCMessageDescriptor spanwire__entitlements__v1__settlement__descriptor =
 {
@@ -1788,11 +2142,101 @@ const ProtobufCMessageDescriptor spanwire__entitlements__v1__settlement__descrip
   "Spanwire__Entitlements__V1__Settlement",
   "spanwire.entitlements.v1",
   sizeof(Spanwire__Entitlements__V1__Settlement),
-  5,
+  9,
   spanwire__entitlements__v1__settlement__field_descriptors,
   spanwire__entitlements__v1__settlement__field_indices_by_name,
   1,  spanwire__entitlements__v1__settlement__number_ranges,
   (ProtobufCMessageInit) spanwire__entitlements__v1__settlement__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__entitlements__v1__settlement_correction__field_descriptors[5] =
+{
+  {
+    "ledger_transaction_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Entitlements__V1__SettlementCorrection, ledger_transaction_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "amount",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Entitlements__V1__SettlementCorrection, amount),
+    &spanwire__money__v1__money__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reason",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Entitlements__V1__SettlementCorrection, reason),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "actor",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Entitlements__V1__SettlementCorrection, actor),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "at",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Entitlements__V1__SettlementCorrection, at),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__entitlements__v1__settlement_correction__field_indices_by_name[] = {
+  3,   /* field[3] = actor */
+  1,   /* field[1] = amount */
+  4,   /* field[4] = at */
+  0,   /* field[0] = ledger_transaction_id */
+  2,   /* field[2] = reason */
+};
+static const ProtobufCIntRange spanwire__entitlements__v1__settlement_correction__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 5 }
+};
+const ProtobufCMessageDescriptor spanwire__entitlements__v1__settlement_correction__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.entitlements.v1.SettlementCorrection",
+  "SettlementCorrection",
+  "Spanwire__Entitlements__V1__SettlementCorrection",
+  "spanwire.entitlements.v1",
+  sizeof(Spanwire__Entitlements__V1__SettlementCorrection),
+  5,
+  spanwire__entitlements__v1__settlement_correction__field_descriptors,
+  spanwire__entitlements__v1__settlement_correction__field_indices_by_name,
+  1,  spanwire__entitlements__v1__settlement_correction__number_ranges,
+  (ProtobufCMessageInit) spanwire__entitlements__v1__settlement_correction__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor spanwire__entitlements__v1__settlement_line__field_descriptors[5] =
@@ -2036,6 +2480,185 @@ const ProtobufCMessageDescriptor spanwire__entitlements__v1__list_settlements_re
   spanwire__entitlements__v1__list_settlements_response__field_indices_by_name,
   1,  spanwire__entitlements__v1__list_settlements_response__number_ranges,
   (ProtobufCMessageInit) spanwire__entitlements__v1__list_settlements_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__entitlements__v1__get_settlement_request__field_descriptors[1] =
+{
+  {
+    "settlement_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Entitlements__V1__GetSettlementRequest, settlement_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__entitlements__v1__get_settlement_request__field_indices_by_name[] = {
+  0,   /* field[0] = settlement_id */
+};
+static const ProtobufCIntRange spanwire__entitlements__v1__get_settlement_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor spanwire__entitlements__v1__get_settlement_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.entitlements.v1.GetSettlementRequest",
+  "GetSettlementRequest",
+  "Spanwire__Entitlements__V1__GetSettlementRequest",
+  "spanwire.entitlements.v1",
+  sizeof(Spanwire__Entitlements__V1__GetSettlementRequest),
+  1,
+  spanwire__entitlements__v1__get_settlement_request__field_descriptors,
+  spanwire__entitlements__v1__get_settlement_request__field_indices_by_name,
+  1,  spanwire__entitlements__v1__get_settlement_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__entitlements__v1__get_settlement_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__entitlements__v1__export_settlement_request__field_descriptors[2] =
+{
+  {
+    "settlement_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Entitlements__V1__ExportSettlementRequest, settlement_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "format",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Entitlements__V1__ExportSettlementRequest, format),
+    &spanwire__entitlements__v1__settlement_format__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__entitlements__v1__export_settlement_request__field_indices_by_name[] = {
+  1,   /* field[1] = format */
+  0,   /* field[0] = settlement_id */
+};
+static const ProtobufCIntRange spanwire__entitlements__v1__export_settlement_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__entitlements__v1__export_settlement_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.entitlements.v1.ExportSettlementRequest",
+  "ExportSettlementRequest",
+  "Spanwire__Entitlements__V1__ExportSettlementRequest",
+  "spanwire.entitlements.v1",
+  sizeof(Spanwire__Entitlements__V1__ExportSettlementRequest),
+  2,
+  spanwire__entitlements__v1__export_settlement_request__field_descriptors,
+  spanwire__entitlements__v1__export_settlement_request__field_indices_by_name,
+  1,  spanwire__entitlements__v1__export_settlement_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__entitlements__v1__export_settlement_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__entitlements__v1__settlement_file__field_descriptors[5] =
+{
+  {
+    "file_name",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Entitlements__V1__SettlementFile, file_name),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "content_type",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Entitlements__V1__SettlementFile, content_type),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "content",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Entitlements__V1__SettlementFile, content),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "sha256",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Entitlements__V1__SettlementFile, sha256),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "document_sha256",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Entitlements__V1__SettlementFile, document_sha256),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__entitlements__v1__settlement_file__field_indices_by_name[] = {
+  2,   /* field[2] = content */
+  1,   /* field[1] = content_type */
+  4,   /* field[4] = document_sha256 */
+  0,   /* field[0] = file_name */
+  3,   /* field[3] = sha256 */
+};
+static const ProtobufCIntRange spanwire__entitlements__v1__settlement_file__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 5 }
+};
+const ProtobufCMessageDescriptor spanwire__entitlements__v1__settlement_file__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.entitlements.v1.SettlementFile",
+  "SettlementFile",
+  "Spanwire__Entitlements__V1__SettlementFile",
+  "spanwire.entitlements.v1",
+  sizeof(Spanwire__Entitlements__V1__SettlementFile),
+  5,
+  spanwire__entitlements__v1__settlement_file__field_descriptors,
+  spanwire__entitlements__v1__settlement_file__field_indices_by_name,
+  1,  spanwire__entitlements__v1__settlement_file__number_ranges,
+  (ProtobufCMessageInit) spanwire__entitlements__v1__settlement_file__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor spanwire__entitlements__v1__correct_settlement_request__field_descriptors[5] =
@@ -2402,5 +3025,35 @@ const ProtobufCEnumDescriptor spanwire__entitlements__v1__entitlement_state__des
   spanwire__entitlements__v1__entitlement_state__enum_values_by_name,
   1,
   spanwire__entitlements__v1__entitlement_state__value_ranges,
+  NULL,NULL,NULL,NULL   /* reserved[1234] */
+};
+static const ProtobufCEnumValue spanwire__entitlements__v1__settlement_format__enum_values_by_number[3] =
+{
+  { "SETTLEMENT_FORMAT_UNSPECIFIED", "SPANWIRE__ENTITLEMENTS__V1__SETTLEMENT_FORMAT__SETTLEMENT_FORMAT_UNSPECIFIED", 0 },
+  { "SETTLEMENT_FORMAT_CSV", "SPANWIRE__ENTITLEMENTS__V1__SETTLEMENT_FORMAT__SETTLEMENT_FORMAT_CSV", 1 },
+  { "SETTLEMENT_FORMAT_PROTO", "SPANWIRE__ENTITLEMENTS__V1__SETTLEMENT_FORMAT__SETTLEMENT_FORMAT_PROTO", 2 },
+};
+static const ProtobufCIntRange spanwire__entitlements__v1__settlement_format__value_ranges[] = {
+{0, 0},{0, 3}
+};
+static const ProtobufCEnumValueIndex spanwire__entitlements__v1__settlement_format__enum_values_by_name[3] =
+{
+  { "SETTLEMENT_FORMAT_CSV", 1 },
+  { "SETTLEMENT_FORMAT_PROTO", 2 },
+  { "SETTLEMENT_FORMAT_UNSPECIFIED", 0 },
+};
+const ProtobufCEnumDescriptor spanwire__entitlements__v1__settlement_format__descriptor =
+{
+  PROTOBUF_C__ENUM_DESCRIPTOR_MAGIC,
+  "spanwire.entitlements.v1.SettlementFormat",
+  "SettlementFormat",
+  "Spanwire__Entitlements__V1__SettlementFormat",
+  "spanwire.entitlements.v1",
+  3,
+  spanwire__entitlements__v1__settlement_format__enum_values_by_number,
+  3,
+  spanwire__entitlements__v1__settlement_format__enum_values_by_name,
+  1,
+  spanwire__entitlements__v1__settlement_format__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };

@@ -618,7 +618,7 @@ const ProtobufCMessageDescriptor spanwire__events__v1__entitlement_redeem_refuse
   (ProtobufCMessageInit) spanwire__events__v1__entitlement_redeem_refused__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__events__v1__entitlement_expired__field_descriptors[4] =
+static const ProtobufCFieldDescriptor spanwire__events__v1__entitlement_expired__field_descriptors[6] =
 {
   {
     "entitlement_id",
@@ -668,17 +668,43 @@ static const ProtobufCFieldDescriptor spanwire__events__v1__entitlement_expired_
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "reason",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__EntitlementExpired, reason),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "actor",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__EntitlementExpired, actor),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__events__v1__entitlement_expired__field_indices_by_name[] = {
+  5,   /* field[5] = actor */
   0,   /* field[0] = entitlement_id */
   3,   /* field[3] = ledger_transaction_id */
   2,   /* field[2] = quantity */
+  4,   /* field[4] = reason */
   1,   /* field[1] = token_id */
 };
 static const ProtobufCIntRange spanwire__events__v1__entitlement_expired__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 0, 6 }
 };
 const ProtobufCMessageDescriptor spanwire__events__v1__entitlement_expired__descriptor =
 {
@@ -688,7 +714,7 @@ const ProtobufCMessageDescriptor spanwire__events__v1__entitlement_expired__desc
   "Spanwire__Events__V1__EntitlementExpired",
   "spanwire.events.v1",
   sizeof(Spanwire__Events__V1__EntitlementExpired),
-  4,
+  6,
   spanwire__events__v1__entitlement_expired__field_descriptors,
   spanwire__events__v1__entitlement_expired__field_indices_by_name,
   1,  spanwire__events__v1__entitlement_expired__number_ranges,

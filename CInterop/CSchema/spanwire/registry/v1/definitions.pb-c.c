@@ -2315,7 +2315,7 @@ const ProtobufCMessageDescriptor spanwire__registry__v1__token__descriptor =
   (ProtobufCMessageInit) spanwire__registry__v1__token__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__registry__v1__vendor__field_descriptors[2] =
+static const ProtobufCFieldDescriptor spanwire__registry__v1__vendor__field_descriptors[5] =
 {
   {
     "vendor_id",
@@ -2341,15 +2341,54 @@ static const ProtobufCFieldDescriptor spanwire__registry__v1__vendor__field_desc
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "legal_name",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__Vendor, legal_name),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "tax_id",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__Vendor, tax_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "payment_account",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__Vendor, payment_account),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__registry__v1__vendor__field_indices_by_name[] = {
+  2,   /* field[2] = legal_name */
   1,   /* field[1] = name */
+  4,   /* field[4] = payment_account */
+  3,   /* field[3] = tax_id */
   0,   /* field[0] = vendor_id */
 };
 static const ProtobufCIntRange spanwire__registry__v1__vendor__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 2 }
+  { 0, 5 }
 };
 const ProtobufCMessageDescriptor spanwire__registry__v1__vendor__descriptor =
 {
@@ -2359,7 +2398,7 @@ const ProtobufCMessageDescriptor spanwire__registry__v1__vendor__descriptor =
   "Spanwire__Registry__V1__Vendor",
   "spanwire.registry.v1",
   sizeof(Spanwire__Registry__V1__Vendor),
-  2,
+  5,
   spanwire__registry__v1__vendor__field_descriptors,
   spanwire__registry__v1__vendor__field_indices_by_name,
   1,  spanwire__registry__v1__vendor__number_ranges,

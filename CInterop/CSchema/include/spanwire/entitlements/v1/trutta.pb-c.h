@@ -16,21 +16,27 @@ PROTOBUF_C__BEGIN_DECLS
 
 #include "google/protobuf/timestamp.pb-c.h"
 #include "spanwire/money/v1/money.pb-c.h"
+#include "spanwire/registry/v1/definitions.pb-c.h"
 
 typedef struct Spanwire__Entitlements__V1__Entitlement Spanwire__Entitlements__V1__Entitlement;
 typedef struct Spanwire__Entitlements__V1__IssueRequest Spanwire__Entitlements__V1__IssueRequest;
 typedef struct Spanwire__Entitlements__V1__RedeemRequest Spanwire__Entitlements__V1__RedeemRequest;
 typedef struct Spanwire__Entitlements__V1__Redemption Spanwire__Entitlements__V1__Redemption;
 typedef struct Spanwire__Entitlements__V1__CompensateRequest Spanwire__Entitlements__V1__CompensateRequest;
+typedef struct Spanwire__Entitlements__V1__WithdrawRequest Spanwire__Entitlements__V1__WithdrawRequest;
 typedef struct Spanwire__Entitlements__V1__GetEntitlementRequest Spanwire__Entitlements__V1__GetEntitlementRequest;
 typedef struct Spanwire__Entitlements__V1__ListEntitlementsRequest Spanwire__Entitlements__V1__ListEntitlementsRequest;
 typedef struct Spanwire__Entitlements__V1__ListEntitlementsResponse Spanwire__Entitlements__V1__ListEntitlementsResponse;
 typedef struct Spanwire__Entitlements__V1__SettleRequest Spanwire__Entitlements__V1__SettleRequest;
 typedef struct Spanwire__Entitlements__V1__Settlement Spanwire__Entitlements__V1__Settlement;
+typedef struct Spanwire__Entitlements__V1__SettlementCorrection Spanwire__Entitlements__V1__SettlementCorrection;
 typedef struct Spanwire__Entitlements__V1__SettlementLine Spanwire__Entitlements__V1__SettlementLine;
 typedef struct Spanwire__Entitlements__V1__SettleResponse Spanwire__Entitlements__V1__SettleResponse;
 typedef struct Spanwire__Entitlements__V1__ListSettlementsRequest Spanwire__Entitlements__V1__ListSettlementsRequest;
 typedef struct Spanwire__Entitlements__V1__ListSettlementsResponse Spanwire__Entitlements__V1__ListSettlementsResponse;
+typedef struct Spanwire__Entitlements__V1__GetSettlementRequest Spanwire__Entitlements__V1__GetSettlementRequest;
+typedef struct Spanwire__Entitlements__V1__ExportSettlementRequest Spanwire__Entitlements__V1__ExportSettlementRequest;
+typedef struct Spanwire__Entitlements__V1__SettlementFile Spanwire__Entitlements__V1__SettlementFile;
 typedef struct Spanwire__Entitlements__V1__CorrectSettlementRequest Spanwire__Entitlements__V1__CorrectSettlementRequest;
 typedef struct Spanwire__Entitlements__V1__ListLedgerRequest Spanwire__Entitlements__V1__ListLedgerRequest;
 typedef struct Spanwire__Entitlements__V1__LedgerEntry Spanwire__Entitlements__V1__LedgerEntry;
@@ -46,6 +52,12 @@ typedef enum _Spanwire__Entitlements__V1__EntitlementState {
   SPANWIRE__ENTITLEMENTS__V1__ENTITLEMENT_STATE__ENTITLEMENT_STATE_EXPIRED = 3
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__ENTITLEMENTS__V1__ENTITLEMENT_STATE)
 } Spanwire__Entitlements__V1__EntitlementState;
+typedef enum _Spanwire__Entitlements__V1__SettlementFormat {
+  SPANWIRE__ENTITLEMENTS__V1__SETTLEMENT_FORMAT__SETTLEMENT_FORMAT_UNSPECIFIED = 0,
+  SPANWIRE__ENTITLEMENTS__V1__SETTLEMENT_FORMAT__SETTLEMENT_FORMAT_CSV = 1,
+  SPANWIRE__ENTITLEMENTS__V1__SETTLEMENT_FORMAT__SETTLEMENT_FORMAT_PROTO = 2
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__ENTITLEMENTS__V1__SETTLEMENT_FORMAT)
+} Spanwire__Entitlements__V1__SettlementFormat;
 
 /* --- messages --- */
 
@@ -135,6 +147,19 @@ struct  Spanwire__Entitlements__V1__CompensateRequest
     , {0,NULL}, {0,NULL}, 0, {0,NULL}, {0,NULL} }
 
 
+struct  Spanwire__Entitlements__V1__WithdrawRequest
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData idempotency_key;
+  ProtobufCBinaryData entitlement_id;
+  ProtobufCBinaryData reason;
+  ProtobufCBinaryData actor;
+};
+#define SPANWIRE__ENTITLEMENTS__V1__WITHDRAW_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__entitlements__v1__withdraw_request__descriptor) \
+    , {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL} }
+
+
 struct  Spanwire__Entitlements__V1__GetEntitlementRequest
 {
   ProtobufCMessage base;
@@ -191,10 +216,29 @@ struct  Spanwire__Entitlements__V1__Settlement
   Spanwire__Entitlements__V1__SettlementLine **lines;
   Spanwire__Money__V1__Money *total;
   Google__Protobuf__Timestamp *settled_at;
+  Spanwire__Registry__V1__Vendor *vendor;
+  Google__Protobuf__Timestamp *period_start;
+  Google__Protobuf__Timestamp *period_end;
+  size_t n_corrections;
+  Spanwire__Entitlements__V1__SettlementCorrection **corrections;
 };
 #define SPANWIRE__ENTITLEMENTS__V1__SETTLEMENT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__entitlements__v1__settlement__descriptor) \
-    , {0,NULL}, {0,NULL}, 0,NULL, NULL, NULL }
+    , {0,NULL}, {0,NULL}, 0,NULL, NULL, NULL, NULL, NULL, NULL, 0,NULL }
+
+
+struct  Spanwire__Entitlements__V1__SettlementCorrection
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData ledger_transaction_id;
+  Spanwire__Money__V1__Money *amount;
+  ProtobufCBinaryData reason;
+  ProtobufCBinaryData actor;
+  Google__Protobuf__Timestamp *at;
+};
+#define SPANWIRE__ENTITLEMENTS__V1__SETTLEMENT_CORRECTION__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__entitlements__v1__settlement_correction__descriptor) \
+    , {0,NULL}, NULL, {0,NULL}, {0,NULL}, NULL }
 
 
 struct  Spanwire__Entitlements__V1__SettlementLine
@@ -244,6 +288,41 @@ struct  Spanwire__Entitlements__V1__ListSettlementsResponse
 #define SPANWIRE__ENTITLEMENTS__V1__LIST_SETTLEMENTS_RESPONSE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__entitlements__v1__list_settlements_response__descriptor) \
     , 0,NULL, {0,NULL} }
+
+
+struct  Spanwire__Entitlements__V1__GetSettlementRequest
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData settlement_id;
+};
+#define SPANWIRE__ENTITLEMENTS__V1__GET_SETTLEMENT_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__entitlements__v1__get_settlement_request__descriptor) \
+    , {0,NULL} }
+
+
+struct  Spanwire__Entitlements__V1__ExportSettlementRequest
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData settlement_id;
+  Spanwire__Entitlements__V1__SettlementFormat format;
+};
+#define SPANWIRE__ENTITLEMENTS__V1__EXPORT_SETTLEMENT_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__entitlements__v1__export_settlement_request__descriptor) \
+    , {0,NULL}, SPANWIRE__ENTITLEMENTS__V1__SETTLEMENT_FORMAT__SETTLEMENT_FORMAT_UNSPECIFIED }
+
+
+struct  Spanwire__Entitlements__V1__SettlementFile
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData file_name;
+  ProtobufCBinaryData content_type;
+  ProtobufCBinaryData content;
+  ProtobufCBinaryData sha256;
+  ProtobufCBinaryData document_sha256;
+};
+#define SPANWIRE__ENTITLEMENTS__V1__SETTLEMENT_FILE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__entitlements__v1__settlement_file__descriptor) \
+    , {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL} }
 
 
 struct  Spanwire__Entitlements__V1__CorrectSettlementRequest
@@ -396,6 +475,25 @@ Spanwire__Entitlements__V1__CompensateRequest *
 void   spanwire__entitlements__v1__compensate_request__free_unpacked
                      (Spanwire__Entitlements__V1__CompensateRequest *message,
                       ProtobufCAllocator *allocator);
+/* Spanwire__Entitlements__V1__WithdrawRequest methods */
+void   spanwire__entitlements__v1__withdraw_request__init
+                     (Spanwire__Entitlements__V1__WithdrawRequest         *message);
+size_t spanwire__entitlements__v1__withdraw_request__get_packed_size
+                     (const Spanwire__Entitlements__V1__WithdrawRequest   *message);
+size_t spanwire__entitlements__v1__withdraw_request__pack
+                     (const Spanwire__Entitlements__V1__WithdrawRequest   *message,
+                      uint8_t             *out);
+size_t spanwire__entitlements__v1__withdraw_request__pack_to_buffer
+                     (const Spanwire__Entitlements__V1__WithdrawRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Entitlements__V1__WithdrawRequest *
+       spanwire__entitlements__v1__withdraw_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__entitlements__v1__withdraw_request__free_unpacked
+                     (Spanwire__Entitlements__V1__WithdrawRequest *message,
+                      ProtobufCAllocator *allocator);
 /* Spanwire__Entitlements__V1__GetEntitlementRequest methods */
 void   spanwire__entitlements__v1__get_entitlement_request__init
                      (Spanwire__Entitlements__V1__GetEntitlementRequest         *message);
@@ -491,6 +589,25 @@ Spanwire__Entitlements__V1__Settlement *
 void   spanwire__entitlements__v1__settlement__free_unpacked
                      (Spanwire__Entitlements__V1__Settlement *message,
                       ProtobufCAllocator *allocator);
+/* Spanwire__Entitlements__V1__SettlementCorrection methods */
+void   spanwire__entitlements__v1__settlement_correction__init
+                     (Spanwire__Entitlements__V1__SettlementCorrection         *message);
+size_t spanwire__entitlements__v1__settlement_correction__get_packed_size
+                     (const Spanwire__Entitlements__V1__SettlementCorrection   *message);
+size_t spanwire__entitlements__v1__settlement_correction__pack
+                     (const Spanwire__Entitlements__V1__SettlementCorrection   *message,
+                      uint8_t             *out);
+size_t spanwire__entitlements__v1__settlement_correction__pack_to_buffer
+                     (const Spanwire__Entitlements__V1__SettlementCorrection   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Entitlements__V1__SettlementCorrection *
+       spanwire__entitlements__v1__settlement_correction__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__entitlements__v1__settlement_correction__free_unpacked
+                     (Spanwire__Entitlements__V1__SettlementCorrection *message,
+                      ProtobufCAllocator *allocator);
 /* Spanwire__Entitlements__V1__SettlementLine methods */
 void   spanwire__entitlements__v1__settlement_line__init
                      (Spanwire__Entitlements__V1__SettlementLine         *message);
@@ -566,6 +683,63 @@ Spanwire__Entitlements__V1__ListSettlementsResponse *
                       const uint8_t       *data);
 void   spanwire__entitlements__v1__list_settlements_response__free_unpacked
                      (Spanwire__Entitlements__V1__ListSettlementsResponse *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Entitlements__V1__GetSettlementRequest methods */
+void   spanwire__entitlements__v1__get_settlement_request__init
+                     (Spanwire__Entitlements__V1__GetSettlementRequest         *message);
+size_t spanwire__entitlements__v1__get_settlement_request__get_packed_size
+                     (const Spanwire__Entitlements__V1__GetSettlementRequest   *message);
+size_t spanwire__entitlements__v1__get_settlement_request__pack
+                     (const Spanwire__Entitlements__V1__GetSettlementRequest   *message,
+                      uint8_t             *out);
+size_t spanwire__entitlements__v1__get_settlement_request__pack_to_buffer
+                     (const Spanwire__Entitlements__V1__GetSettlementRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Entitlements__V1__GetSettlementRequest *
+       spanwire__entitlements__v1__get_settlement_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__entitlements__v1__get_settlement_request__free_unpacked
+                     (Spanwire__Entitlements__V1__GetSettlementRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Entitlements__V1__ExportSettlementRequest methods */
+void   spanwire__entitlements__v1__export_settlement_request__init
+                     (Spanwire__Entitlements__V1__ExportSettlementRequest         *message);
+size_t spanwire__entitlements__v1__export_settlement_request__get_packed_size
+                     (const Spanwire__Entitlements__V1__ExportSettlementRequest   *message);
+size_t spanwire__entitlements__v1__export_settlement_request__pack
+                     (const Spanwire__Entitlements__V1__ExportSettlementRequest   *message,
+                      uint8_t             *out);
+size_t spanwire__entitlements__v1__export_settlement_request__pack_to_buffer
+                     (const Spanwire__Entitlements__V1__ExportSettlementRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Entitlements__V1__ExportSettlementRequest *
+       spanwire__entitlements__v1__export_settlement_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__entitlements__v1__export_settlement_request__free_unpacked
+                     (Spanwire__Entitlements__V1__ExportSettlementRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Entitlements__V1__SettlementFile methods */
+void   spanwire__entitlements__v1__settlement_file__init
+                     (Spanwire__Entitlements__V1__SettlementFile         *message);
+size_t spanwire__entitlements__v1__settlement_file__get_packed_size
+                     (const Spanwire__Entitlements__V1__SettlementFile   *message);
+size_t spanwire__entitlements__v1__settlement_file__pack
+                     (const Spanwire__Entitlements__V1__SettlementFile   *message,
+                      uint8_t             *out);
+size_t spanwire__entitlements__v1__settlement_file__pack_to_buffer
+                     (const Spanwire__Entitlements__V1__SettlementFile   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Entitlements__V1__SettlementFile *
+       spanwire__entitlements__v1__settlement_file__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__entitlements__v1__settlement_file__free_unpacked
+                     (Spanwire__Entitlements__V1__SettlementFile *message,
                       ProtobufCAllocator *allocator);
 /* Spanwire__Entitlements__V1__CorrectSettlementRequest methods */
 void   spanwire__entitlements__v1__correct_settlement_request__init
@@ -660,6 +834,9 @@ typedef void (*Spanwire__Entitlements__V1__Redemption_Closure)
 typedef void (*Spanwire__Entitlements__V1__CompensateRequest_Closure)
                  (const Spanwire__Entitlements__V1__CompensateRequest *message,
                   void *closure_data);
+typedef void (*Spanwire__Entitlements__V1__WithdrawRequest_Closure)
+                 (const Spanwire__Entitlements__V1__WithdrawRequest *message,
+                  void *closure_data);
 typedef void (*Spanwire__Entitlements__V1__GetEntitlementRequest_Closure)
                  (const Spanwire__Entitlements__V1__GetEntitlementRequest *message,
                   void *closure_data);
@@ -675,6 +852,9 @@ typedef void (*Spanwire__Entitlements__V1__SettleRequest_Closure)
 typedef void (*Spanwire__Entitlements__V1__Settlement_Closure)
                  (const Spanwire__Entitlements__V1__Settlement *message,
                   void *closure_data);
+typedef void (*Spanwire__Entitlements__V1__SettlementCorrection_Closure)
+                 (const Spanwire__Entitlements__V1__SettlementCorrection *message,
+                  void *closure_data);
 typedef void (*Spanwire__Entitlements__V1__SettlementLine_Closure)
                  (const Spanwire__Entitlements__V1__SettlementLine *message,
                   void *closure_data);
@@ -686,6 +866,15 @@ typedef void (*Spanwire__Entitlements__V1__ListSettlementsRequest_Closure)
                   void *closure_data);
 typedef void (*Spanwire__Entitlements__V1__ListSettlementsResponse_Closure)
                  (const Spanwire__Entitlements__V1__ListSettlementsResponse *message,
+                  void *closure_data);
+typedef void (*Spanwire__Entitlements__V1__GetSettlementRequest_Closure)
+                 (const Spanwire__Entitlements__V1__GetSettlementRequest *message,
+                  void *closure_data);
+typedef void (*Spanwire__Entitlements__V1__ExportSettlementRequest_Closure)
+                 (const Spanwire__Entitlements__V1__ExportSettlementRequest *message,
+                  void *closure_data);
+typedef void (*Spanwire__Entitlements__V1__SettlementFile_Closure)
+                 (const Spanwire__Entitlements__V1__SettlementFile *message,
                   void *closure_data);
 typedef void (*Spanwire__Entitlements__V1__CorrectSettlementRequest_Closure)
                  (const Spanwire__Entitlements__V1__CorrectSettlementRequest *message,
@@ -706,20 +895,26 @@ typedef void (*Spanwire__Entitlements__V1__ListLedgerResponse_Closure)
 /* --- descriptors --- */
 
 extern const ProtobufCEnumDescriptor    spanwire__entitlements__v1__entitlement_state__descriptor;
+extern const ProtobufCEnumDescriptor    spanwire__entitlements__v1__settlement_format__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__entitlements__v1__entitlement__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__entitlements__v1__issue_request__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__entitlements__v1__redeem_request__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__entitlements__v1__redemption__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__entitlements__v1__compensate_request__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__entitlements__v1__withdraw_request__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__entitlements__v1__get_entitlement_request__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__entitlements__v1__list_entitlements_request__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__entitlements__v1__list_entitlements_response__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__entitlements__v1__settle_request__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__entitlements__v1__settlement__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__entitlements__v1__settlement_correction__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__entitlements__v1__settlement_line__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__entitlements__v1__settle_response__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__entitlements__v1__list_settlements_request__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__entitlements__v1__list_settlements_response__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__entitlements__v1__get_settlement_request__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__entitlements__v1__export_settlement_request__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__entitlements__v1__settlement_file__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__entitlements__v1__correct_settlement_request__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__entitlements__v1__list_ledger_request__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__entitlements__v1__ledger_entry__descriptor;

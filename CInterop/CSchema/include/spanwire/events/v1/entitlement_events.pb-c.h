@@ -82,10 +82,12 @@ struct  Spanwire__Events__V1__EntitlementExpired
   ProtobufCBinaryData token_id;
   int64_t quantity;
   ProtobufCBinaryData ledger_transaction_id;
+  ProtobufCBinaryData reason;
+  ProtobufCBinaryData actor;
 };
 #define SPANWIRE__EVENTS__V1__ENTITLEMENT_EXPIRED__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__events__v1__entitlement_expired__descriptor) \
-    , {0,NULL}, {0,NULL}, 0, {0,NULL} }
+    , {0,NULL}, {0,NULL}, 0, {0,NULL}, {0,NULL}, {0,NULL} }
 
 
 struct  Spanwire__Events__V1__EntitlementCompensated

@@ -242,10 +242,13 @@ struct  Spanwire__Registry__V1__Vendor
   ProtobufCMessage base;
   ProtobufCBinaryData vendor_id;
   ProtobufCBinaryData name;
+  ProtobufCBinaryData legal_name;
+  ProtobufCBinaryData tax_id;
+  ProtobufCBinaryData payment_account;
 };
 #define SPANWIRE__REGISTRY__V1__VENDOR__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__vendor__descriptor) \
-    , {0,NULL}, {0,NULL} }
+    , {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL} }
 
 
 typedef enum {
