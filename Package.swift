@@ -147,6 +147,7 @@ let platform: [Target] = [
   room("Services/Observability", ["SpanwireTelemetry", "SpanwireServiceKit", "SpanwireSchema"]),
   room("Services/Flags", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema", "SpanwireEventLoop"]),
   tests("Services/Flags", exclude: ["flagd_oracle.py"]),
+  room("Services/Operations", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema", "SpanwireEventLoop"]),
   tests("Services/CityGraph", ["SpanwireEventLoop"], exclude: ["opening_hours_oracle.py"]),
   tests("Services/Journeys", ["SpanwireRPCInProcess"]),
   tests("Services/Gateway", ["SpanwirePolicy", "SpanwireRegistry", "SpanwireRPCInProcess"]),
@@ -160,13 +161,15 @@ let platform: [Target] = [
     "Apps/Platform",
     [
       "SpanwireEvents", "SpanwireRegistry", "SpanwirePolicy", "SpanwireGateway", "SpanwireJourneys", "SpanwireOrchestrator",
-      "SpanwireEntitlements", "SpanwireCityGraph", "SpanwireFlags", "SpanwireObservability", "SpanwireRPCInProcess", "SpanwireRPCOverHTTP2",
-      "SpanwireRPCServices",
+      "SpanwireEntitlements", "SpanwireCityGraph", "SpanwireFlags", "SpanwireObservability", "SpanwireOperations", "SpanwireRPCInProcess",
+      "SpanwireRPCOverHTTP2", "SpanwireRPCServices",
     ]),
   .executableTarget(name: "spanwire", dependencies: ["SpanwirePlatform", commandLine], path: "Sources/Apps/spanwire"),
   .executableTarget(name: "spanwire-routes", dependencies: ["SpanwireCityGraph", yaml], path: "Benchmarks/Routes"),
   .executableTarget(
     name: "spanwire-events", dependencies: ["SpanwireRPCOverHTTP2", "SpanwireEventLoop", "SpanwireSchema"], path: "Benchmarks/Events"),
+  .executableTarget(
+    name: "spanwire-storeload", dependencies: ["SpanwireSchema", "SpanwireRPCOverHTTP2"], path: "Benchmarks/Store/load"),
 
   // Tests
   tests("Apps/Platform", ["SpanwireRPCOverHTTP2"]),

@@ -34,9 +34,18 @@ final class ServerProcess: @unchecked Sendable {
   /// The day's clock: a Tuesday morning.
   static let clock = "2026-05-19T09:00:00+02:00"
 
+  /// The disk that the folder is on, if it has one of its own.
+  private let disk: SmallDisk?
+
   init() throws {
+    disk = nil
     data = FileManager.default.temporaryDirectory.appending(path: "spanwire-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: data, withIntermediateDirectories: true)
+  }
+
+  init(on disk: SmallDisk) {
+    self.disk = disk
+    data = disk.folder
   }
 
   deinit {
@@ -48,10 +57,11 @@ final class ServerProcess: @unchecked Sendable {
   func start(failpoint: String? = nil, listen: String? = nil, _ options: [String] = []) throws {
     process = Process()
     output = Pipe()
-    process.executableURL = Checkout.spanwire
+    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
     process.arguments =
-      [
-        "serve", "--dev", "--data", data.path, "--listen", listen ?? (address.isEmpty ? "127.0.0.1:0" : address), "--clock", Self.clock,
+      (disk?.enter ?? []) + [
+        Checkout.spanwire.path, "serve", "--dev", "--data", data.path, "--listen", listen ?? (address.isEmpty ? "127.0.0.1:0" : address),
+        "--clock", Self.clock,
       ] + options
     var environment = ProcessInfo.processInfo.environment
     environment["SPANWIRE_FAILPOINT"] = failpoint

@@ -32,6 +32,7 @@
 #include "spanwire/journeys/v1/journeys.pb-c.h"
 #include "spanwire/gateway/v1/gateway.pb-c.h"
 #include "spanwire/observability/v1/collector.pb-c.h"
+#include "spanwire/ops/v1/operations.pb-c.h"
 #include "spanwire/policy/v1/policy.pb-c.h"
 #include "spanwire/registry/v1/registry.pb-c.h"
 
@@ -1220,6 +1221,18 @@ static inline const ProtobufCMessageDescriptor *spanwire__observability__v1__tra
 }
 static inline const ProtobufCMessageDescriptor *spanwire__observability__v1__search_traces_response__table(void) {
   return &spanwire__observability__v1__search_traces_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__backup_request__table(void) {
+  return &spanwire__ops__v1__backup_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__backup_response__table(void) {
+  return &spanwire__ops__v1__backup_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__backup_file__table(void) {
+  return &spanwire__ops__v1__backup_file__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__backup_file_end__table(void) {
+  return &spanwire__ops__v1__backup_file_end__descriptor;
 }
 static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__grant_context__table(void) {
   return &spanwire__policy__v1__grant_context__descriptor;

@@ -48,7 +48,8 @@ public final class Platform: Sendable {
     let spans = try await SQLiteDatabase.open(
       path: options.dataFolder + "/spans.db", durability: .normal, migrations: [CollectorServer.migrations])
     let services = try await PlatformServices(
-      database: database, spans: spans, clock: options.clock, retention: options.retention, isSandbox: options.isSandbox,
+      database: database, spans: spans, files: [("spanwire.db", database), ("spans.db", spans)], folder: options.dataFolder,
+      clock: options.clock, retention: options.retention, isSandbox: options.isSandbox,
       flagsTenant: options.flagsTenant)
 
     let served = services.routes.map(\.descriptor)

@@ -8,6 +8,7 @@ import SpanwireFlags
 import SpanwireGateway
 import SpanwireJourneys
 import SpanwireObservability
+import SpanwireOperations
 import SpanwireOrchestrator
 import SpanwirePolicy
 import SpanwireRPC
@@ -43,11 +44,13 @@ package final class PlatformServices: Sendable {
     ]
 
   /// - Parameters:
+  ///   - files: the databases as files, which operators copy and have looked over; none where there are no files.
+  ///   - folder: for what stands beside them for a while.
   ///   - loops: those that serve subscribers.
   ///   - random: where ids and the pauses between attempts get their chance from.
   package init(
-    database: any Database, spans: any Database, clock: any WallClock, retention: RetentionPeriods = RetentionPeriods(),
-    isSandbox: Bool = false, loops: EventLoopGroup = .shared,
+    database: any Database, spans: any Database, files: [(name: String, database: any FileDatabase)] = [], folder: String = "",
+    clock: any WallClock, retention: RetentionPeriods = RetentionPeriods(), isSandbox: Bool = false, loops: EventLoopGroup = .shared,
     random: @escaping @Sendable () -> UInt64 = { UInt64.random(in: .min ... .max) }, flagsTenant: String? = nil
   ) async throws {
     self.retention = retention
@@ -112,9 +115,11 @@ package final class PlatformServices: Sendable {
       over: registryChannel)
     effects.onOutcome(of: EntitlementsServer.effectOwner, entitlements.effectOutcome)
 
+    let operations = OperationsServer(environment: environment, databases: files, folder: folder)
     let events = EventsServer(
       environment: environment,
       checks: [
+        operations.verify,
         registry.verify, gateway.verify, journeys.verify, orchestrator.verify, entitlements.verify, city.verify, flags.verify,
       ], retention: retention, isSandbox: isSandbox)
 
@@ -132,6 +137,7 @@ package final class PlatformServices: Sendable {
       Flagd_Sync_V1_FlagSyncService.routes(FlagdSync(flags)),
       Events.routes(events),
       Collector.routes(collector),
+      Operations.routes(operations),
       Opentelemetry_Proto_Collector_Trace_V1_TraceService.routes(OTLPTraceReceiver(collector)),
       // A new service is a line here.
     ]

@@ -12,6 +12,7 @@ enum ServiceNames {
   static let flags = "flags"
   static let events = "events"
   static let observability = "observability"
+  static let operations = "operations"
 
   /// By the full name of the contract.
   static let byContract: [String: String] = [
@@ -28,5 +29,6 @@ enum ServiceNames {
     Flagd_Sync_V1_FlagSyncService.descriptor.fullName: flags,
     Events.descriptor.fullName: events,
     Collector.descriptor.fullName: observability,
+    Operations.descriptor.fullName: operations,
   ]
 }

@@ -71,6 +71,7 @@ struct Serve: AsyncParsableCommand {
           isSandbox: sandbox, retention: RetentionPeriods(operational: days(keepOperational), transient: days(keepTransient)),
           clock: try chosenClock(), flagsTenant: flagsTenant))
       let watch = CertificateWatch([tlsCertificate, tlsKey, tlsClientAuthorities].compactMap { $0 }) { try platform.reloadCertificates() }
+      catchTermination()  // whoever reads the next line may send it
       print("listening on \(platform.address)\(dev ? " (development tokens are admitted)" : "")")
       await terminationRequest()
       watch.end()

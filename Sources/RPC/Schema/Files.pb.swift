@@ -34,6 +34,7 @@ public enum SpanwireSchemaFiles {
     spanwireJourneysV1JourneysFile,
     spanwireGatewayV1GatewayFile,
     spanwireObservabilityV1CollectorFile,
+    spanwireOpsV1OperationsFile,
     spanwirePolicyV1PolicyFile,
     spanwireRegistryV1RegistryFile,
   ]

@@ -151,7 +151,7 @@ enum RedemptionStore {
       """, tenant, correction.ledgerTransactionID, correction.settlementID, correction.micros, correction.total.micros,
       correction.reason, correction.actor, correction.at, key, hash, expecting: .rows(1))
     try tx.execute(
-      "UPDATE trutta_settlements SET total_micros = ?3 WHERE tenant_id = ?1 AND settlement_id = ?2 AND total_micros = ?3 - ?4", tenant,
+      "UPDATE trutta_settlements SET total_micros = ?3 WHERE tenant_id = ?1 AND settlement_id = ?2 AND total_micros + ?4 = ?3", tenant,
       correction.settlementID, correction.total.micros, correction.micros, expecting: .rows(1))
   }
 

@@ -1,7 +1,8 @@
 import CSQLite
 import Glibc
 
-/// A queue with a bound between many senders and one thread or a few that sleep when it is empty; signalled only when one sleeps.
+/// A queue with a bound between many senders and one thread or a few that sleep when it is empty; signalled only when one sleeps and
+/// there is as much as it waits for.
 final class BoundedQueue<Element>: @unchecked Sendable {
   // Sendable: all state is under `mutex`.
   let limit: Int
@@ -9,6 +10,7 @@ final class BoundedQueue<Element>: @unchecked Sendable {
   private let condition: UnsafeMutablePointer<pthread_cond_t>
   private var elements: [Element] = []
   private var sleepers = 0
+  private var wanted = 1
   private var isClosed = false
 
   enum Refusal { case full, closed }
@@ -18,7 +20,11 @@ final class BoundedQueue<Element>: @unchecked Sendable {
     mutex = .allocate(capacity: 1)
     condition = .allocate(capacity: 1)
     pthread_mutex_init(mutex, nil)
-    pthread_cond_init(condition, nil)
+    var attributes = pthread_condattr_t()
+    pthread_condattr_init(&attributes)
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
+    pthread_cond_init(condition, &attributes)
+    pthread_condattr_destroy(&attributes)
   }
 
   deinit {
@@ -35,19 +41,31 @@ final class BoundedQueue<Element>: @unchecked Sendable {
     if isClosed { return .closed }
     if elements.count >= limit { return .full }
     elements.append(element)
-    if sleepers > 0 { pthread_cond_signal(condition) }
+    if sleepers > 0, elements.count >= wanted { pthread_cond_signal(condition) }
     return nil
   }
 
-  /// Moves up to `most` elements into `batch`, which is empty; sleeps while there are none. False when the queue is closed and drained.
-  func take(_ batch: inout [Element], most: Int) -> Bool {
+  enum Taken { case elements, idle, closed }
+
+  /// Moves up to `most` elements into `batch`, which is empty; sleeps while there are none.
+  ///
+  /// Says `.idle` when none came for `idleNanoseconds`, and `.closed` when the queue is closed and drained. When fewer than `gathering` are
+  /// there it waits for more, for `gatherNanoseconds` at most; only a queue with one thread behind it may gather.
+  func take(
+    _ batch: inout [Element], most: Int, gathering: Int = 1, gatherNanoseconds: Int64 = 0, idleNanoseconds: Int64? = nil
+  ) -> Taken {
     pthread_mutex_lock(mutex)
     defer { pthread_mutex_unlock(mutex) }
+    let idle = idleNanoseconds.map(Self.moment)
     while elements.isEmpty {
-      if isClosed { return false }
-      sleepers += 1
-      pthread_cond_wait(condition, mutex)
-      sleepers -= 1
+      if isClosed { return .closed }
+      if !sleep(until: idle), elements.isEmpty, !isClosed { return .idle }
+    }
+    if gathering > 1, gatherNanoseconds > 0 {
+      let end = Self.moment(gatherNanoseconds)
+      wanted = gathering
+      while elements.count < gathering, !isClosed, sleep(until: end) {}
+      wanted = 1
     }
     if elements.count <= most {
       // The arrays change places, so that neither allocates in the steady state.
@@ -56,13 +74,22 @@ final class BoundedQueue<Element>: @unchecked Sendable {
       batch.append(contentsOf: elements[..<most])
       elements.removeFirst(most)
     }
-    return true
+    return .elements
   }
 
-  var isEmpty: Bool {
-    pthread_mutex_lock(mutex)
-    defer { pthread_mutex_unlock(mutex) }
-    return elements.isEmpty
+  /// False when the moment came first.
+  private func sleep(until moment: timespec?) -> Bool {
+    sleepers += 1
+    defer { sleepers -= 1 }
+    guard var moment else { return pthread_cond_wait(condition, mutex) == 0 }
+    return pthread_cond_timedwait(condition, mutex, &moment) != ETIMEDOUT
+  }
+
+  private static func moment(_ nanoseconds: Int64) -> timespec {
+    var moment = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &moment)
+    let sum = Int64(moment.tv_nsec) + nanoseconds
+    return timespec(tv_sec: moment.tv_sec + Int(sum / 1_000_000_000), tv_nsec: Int(sum % 1_000_000_000))
   }
 
   func close() {

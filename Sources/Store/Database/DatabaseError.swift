@@ -8,13 +8,15 @@ public enum DatabaseError: Error, Sendable, Hashable {
   case unexpectedRowCount(expected: Int, found: Int, sql: String)
   /// A constraint of the schema stands against it.
   case constraint(String)
-  /// No room on the disk.
+  /// No room on the disk: it did not happen.
   case full(String)
+  /// The file or its folder may not be written.
+  case readOnly(String)
   /// Anything else that the engine said.
   case engine(code: Int32, message: String)
   /// Text with a NUL in it, which not every engine can hold.
   case textHoldsNUL
-  /// Another process has this database open.
+  /// Another process has the database open.
   case locked(path: String)
   /// The file is damaged.
   case corrupt(String)
@@ -31,9 +33,10 @@ extension DatabaseError: CustomStringConvertible {
     case .unexpectedRowCount(let expected, let found, let sql): "expected \(expected) rows, found \(found): \(sql)"
     case .constraint(let message): "constraint failed: \(message)"
     case .full(let message): "no room left: \(message)"
+    case .readOnly(let message): "it may not be written: \(message)"
     case .engine(let code, let message): "database error \(code): \(message)"
     case .textHoldsNUL: "text holds a NUL"
-    case .locked(let path): "\(path) is in use by another process"
+    case .locked(let path): "\(path) is in use by another server"
     case .corrupt(let message): "the database is damaged: \(message)"
     case .schema(let message): "the schema does not fit: \(message)"
     case .closed: "the database is closed"

@@ -94,10 +94,12 @@ extension DatabaseError: RPCErrorConvertible {
     case .outcomeUnknown:
       .refusal(.unavailable, .outcomeUnknown, "it is not known whether this happened; retry with the same idempotency key")
     case .unexpectedRowCount: .aborted("somebody else changed this at the same time; try again")
-    case .full: .resourceExhausted("the store has no room left")
+    case .full: .resourceExhausted("the store has no room left; nothing was changed")
+    case .readOnly: .unavailable("the store may not be written; nothing was changed")
+    case .corrupt: RPCError(.dataLoss, "the store is damaged")
     case .textHoldsNUL: RPCError(.invalidArgument, "text holds a NUL")
     case .closed: .unavailable("the store is closed")
-    case .constraint, .engine, .locked, .corrupt, .schema: .internal("the store failed")
+    case .constraint, .engine, .locked, .schema: .internal("the store failed")
     }
   }
 }

@@ -9,21 +9,27 @@ public func terminationRequest() async {
   let loop = EventLoopGroup.shared.next()
   await withCheckedContinuation { continuation in
     loop.execute {
-      _ = terminationEvent  // before the handler that needs it
       let wait = TerminationWait(continuation)
       do {
         wait.registration = try loop.register(terminationEvent, .readable, wait)
       } catch {
         preconditionFailure("one wait for the end of the process at a time: \(error)")
       }
-      for number in [SIGTERM, SIGINT] {
-        signal(number) { _ in
-          let interrupted = errno
-          var one: UInt64 = 1
-          _ = write(terminationEvent, &one, 8)
-          errno = interrupted
-        }
-      }
+      catchTermination()
+    }
+  }
+}
+
+/// From now on SIGTERM and SIGINT do not end the process: they are kept for `terminationRequest`. For programs that tell somebody that they
+/// are ready before they wait.
+public func catchTermination() {
+  _ = terminationEvent  // before the handler that needs it
+  for number in [SIGTERM, SIGINT] {
+    signal(number) { _ in
+      let interrupted = errno
+      var one: UInt64 = 1
+      _ = write(terminationEvent, &one, 8)
+      errno = interrupted
     }
   }
 }

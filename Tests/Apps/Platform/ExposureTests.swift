@@ -15,7 +15,7 @@ struct ExposureTests {
   static let services: [ServiceDescriptor] = [
     ProductRuntimeGateway.descriptor, Registry.descriptor, Policy.descriptor, JourneyRuntime.descriptor, AgentOrchestrator.descriptor,
     Trutta.descriptor, Lem.descriptor, Flags.descriptor, Flagd_Evaluation_V1_Service.descriptor, Flagd_Evaluation_V2_Service.descriptor,
-    Flagd_Sync_V1_FlagSyncService.descriptor, Events.descriptor, Collector.descriptor,
+    Flagd_Sync_V1_FlagSyncService.descriptor, Events.descriptor, Collector.descriptor, Operations.descriptor,
   ]
 
   @Test("Every method of the platform says who may call it")
@@ -35,7 +35,7 @@ struct ExposureTests {
 
     let callers: [(kind: Principal.Kind, token: String?)] = [
       (.anonymous, nil), (.user, "dev:user:U:t:traveller"), (.agent, "dev:agent:A:t:external_agent"),
-      (.worker, "dev:worker:W:t:external_agent"), (.ops, "dev:ops:O:t:ops_lead"),
+      (.worker, "dev:worker:W:t:external_agent"), (.ops, "dev:ops:O:t:ops_lead,platform_admin"),
     ]
     for method in Self.services.flatMap(\.methods) {
       for (kind, token) in callers {

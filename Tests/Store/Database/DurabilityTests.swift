@@ -91,6 +91,71 @@ import Testing
     await database.close()
   }
 
+  @Test("a file with the tables of a room that nobody knows is refused, and so is one that has gone further; nothing is changed by that")
+  func newerHistory() async throws {
+    let folder = TemporaryFolder()
+    let two = Migrations("two", Self.steps)
+    await (try SQLiteDatabase.open(path: folder.file, durability: .off, migrations: [counters, two])).close()
+    let before = try bytes(of: folder.file)
+    for rooms in [[counters], [counters, Migrations("two", [Self.steps[0]])]] {
+      let more = Migrations("afresh", [.init("afresh", sqlite: "CREATE TABLE afresh (id INTEGER) STRICT")])
+      do {
+        let opened = try await SQLiteDatabase.open(path: folder.file, durability: .off, migrations: [more] + rooms)
+        await opened.close()
+        Issue.record("it was opened")
+      } catch DatabaseError.schema(let message) { #expect(message.contains("older")) }
+    }
+    #expect(try bytes(of: folder.file) == before)
+  }
+
+  @Test("a copy made while it is written to is whole: of one moment, sound, and a database of its own")
+  func backup() async throws {
+    let folder = TemporaryFolder()
+    let database = try await counterDatabase(folder)
+    // Two counters that only ever change together.
+    let stop = Atomic<Bool>(false)
+    async let writing: Int64 = {
+      var count: Int64 = 0
+      while !stop.load(ordering: .relaxed) {
+        _ = try await database.transaction("both") { transaction in
+          for id in ["left", "right"] {
+            try transaction.execute(
+              """
+              INSERT INTO counter (id, value) VALUES (?1, 1)
+              ON CONFLICT (id) DO UPDATE SET value = counter.value + 1, note = zeroblob(counter.value % 30000)
+              """, id)
+          }
+        }
+        count += 1
+      }
+      return count
+    }()
+    for _ in 0..<20 { try await database.add(1, to: "left-\(Int.random(in: 0..<1_000))") }
+    let copy = folder.path + "/copy.db"
+    do {
+      defer { stop.store(true, ordering: .relaxed) }
+      try await database.backup(to: copy)
+      await #expect(throws: DatabaseError.self) { try await database.backup(to: copy) }
+      #expect(try await database.examine() == [])
+    }
+    let written = try await writing
+    await database.close()
+
+    let restored = try await SQLiteDatabase.open(path: copy, durability: .off, migrations: [counters])
+    let (left, right) = (try await restored.value("left"), try await restored.value("right"))
+    #expect(left == right && (left ?? 0) <= written)
+    try await restored.add(1, to: "left")
+    await restored.close()
+  }
+
+  private func bytes(of path: String) throws -> [UInt8] {
+    let descriptor = open(path, O_RDONLY)
+    defer { close(descriptor) }
+    var bytes = [UInt8](repeating: 0, count: 1 << 20)
+    let count = try #require([read(descriptor, &bytes, bytes.count)].first { $0 > 0 })
+    return Array(bytes[..<count])
+  }
+
   @Test("a lease has one holder at a time, and its epoch grows with each new one")
   func leases() async throws {
     let folder = TemporaryFolder()

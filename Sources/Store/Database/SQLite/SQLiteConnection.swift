@@ -88,6 +88,7 @@ final class SQLiteConnection: @unchecked Sendable {
     switch code & 0xFF {
     case SQLITE_CONSTRAINT: .constraint(message)
     case SQLITE_FULL: .full(message)
+    case SQLITE_READONLY, SQLITE_CANTOPEN, SQLITE_PERM: .readOnly(message)
     case SQLITE_CORRUPT, SQLITE_NOTADB: .corrupt(message)
     default: .engine(code: code, message: message)
     }

@@ -17,7 +17,7 @@ public final class SQLiteDatabase: Database {
   public let path: String
   private let writer: SQLiteWriter
   private let readers: ScanReaders
-  private let file: SQLiteFile
+  let file: SQLiteFile
   private let place = LoopLocal<LoopReader>()
   private let closing: Closing
 
@@ -56,7 +56,9 @@ public final class SQLiteDatabase: Database {
   ) async throws -> SQLiteDatabase {
     let database = try SQLiteDatabase(path: path, durability: durability, queueLimit: queueLimit)
     do {
-      for room in [Migrations.own] + migrations { try await database.migrate(room) }
+      let rooms = [Migrations.own] + migrations
+      try await database.check(rooms)
+      for room in rooms { try await database.migrate(room) }
     } catch {
       await database.close()
       throw error
@@ -99,6 +101,22 @@ public final class SQLiteDatabase: Database {
         try transaction.execute(
           "INSERT INTO migration (room, number, name, checksum) VALUES (?1, ?2, ?3, ?4)", room, index + 1, step.name, step.checksum)
       }
+    }
+  }
+
+  /// Throws unless the file's whole history is a beginning of what these rooms have: before the first of them changes anything.
+  private func check(_ rooms: [Migrations]) async throws {
+    let known = Dictionary(uniqueKeysWithValues: rooms.map { ($0.room, $0) })
+    let applied = try await scan { snapshot in
+      try snapshot.query("SELECT room, number, name, checksum FROM migration ORDER BY room, number") { row in
+        (room: row.get(0, as: String.self), step: Migrations.Applied(number: row[1], name: row[2], checksum: row[3]))
+      }
+    }
+    for (room, steps) in Dictionary(grouping: applied, by: \.room) {
+      guard let known = known[room] else {
+        throw DatabaseError.schema("it holds the tables of \(room), which this release does not know: it is older")
+      }
+      _ = try known.check(steps.map(\.step))
     }
   }
 

@@ -46,7 +46,15 @@ final class FileLock: Sendable {
 
   init(path: String) throws {
     descriptor = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0o600)
-    guard descriptor >= 0 else { throw DatabaseError.engine(code: errno, message: "\(path): \(String(cString: strerror(errno)))") }
+    guard descriptor >= 0 else {
+      let code = errno
+      let message = "\(path): \(String(cString: strerror(code)))"
+      switch code {
+      case EROFS, EACCES, EPERM: throw DatabaseError.readOnly(message)
+      case ENOSPC, EDQUOT: throw DatabaseError.full(message)
+      default: throw DatabaseError.engine(code: code, message: message)
+      }
+    }
     guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
       close(descriptor)
       throw DatabaseError.locked(path: path)

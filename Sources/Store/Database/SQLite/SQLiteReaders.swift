@@ -47,7 +47,7 @@ final class ScanReaders: Sendable {
       startThread("store-reader") {
         let connection = Result { try file.openReader() }
         var batch: [@Sendable (Result<SQLiteConnection, any Error>) -> Void] = []
-        while self.queue.take(&batch, most: 1) {
+        while self.queue.take(&batch, most: 1) == .elements {
           batch[0](connection)
           batch.removeAll(keepingCapacity: true)
         }

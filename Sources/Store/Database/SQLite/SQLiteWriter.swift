@@ -1,10 +1,12 @@
 import CSQLite
+import Glibc
 import Synchronization
 
 /// The thread that owns the only connection that writes. It takes what waits, commits it as one, answers everybody, and checkpoints.
 ///
-/// A group is what has queued up while the last one was being written to disk: there is no timer. Each closure stands under a savepoint
-/// of its own, opened at its first write, so one that throws disturbs nobody.
+/// A group is what has queued up while the last one was being written to disk. Those who were just answered come back at once, so it waits
+/// for about as many as they were, for a part of what writing to the disk takes; a caller who is alone waits for nobody. Each closure stands
+/// under a savepoint of its own, opened at its first write, so one that throws disturbs nobody.
 final class SQLiteWriter: @unchecked Sendable {
   // Sendable: `queue`, `observers` and `generation` are safe to share; all else belongs to the writer's thread once it runs.
 
@@ -54,18 +56,35 @@ final class SQLiteWriter: @unchecked Sendable {
 
   private func run() {
     var group: [PendingTransaction] = []
-    while queue.take(&group, most: SQLiteLimits.group) {
+    var (last, duration) = (0, Int64(0))
+    while true {
+      let taken = queue.take(
+        &group, most: SQLiteLimits.group, gathering: last * 3 / 4, gatherNanoseconds: min(duration / 4, SQLiteLimits.gatherNanoseconds),
+        idleNanoseconds: frames >= SQLiteLimits.framesWhenIdle ? SQLiteLimits.idleNanoseconds : nil)
+      if taken == .closed { break }
+      if taken == .idle {
+        checkpoint()
+        continue
+      }
+      let start = Self.nanoseconds()
       if failedReopen != nil { recover() }
       if let failedReopen {
         for work in group { work.finish(failedReopen) }
       } else {
         commit(group)
       }
+      (last, duration) = (group.count, Self.nanoseconds() - start)
       group.removeAll(keepingCapacity: true)
-      checkpointIfDue()
+      if frames >= SQLiteLimits.framesAlways { checkpoint() }
     }
     _ = sqlite3_wal_checkpoint_v2(session.connection.handle, nil, SQLITE_CHECKPOINT_TRUNCATE, nil, nil)
     ended()
+  }
+
+  private static func nanoseconds() -> Int64 {
+    var time = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
   }
 
   private func commit(_ group: [PendingTransaction]) {
@@ -73,20 +92,28 @@ final class SQLiteWriter: @unchecked Sendable {
       try session.begin(usingSavepoints: true)
       for work in group { work.position = try session.attempt(work.run).position }
     } catch {
-      // Lost before its commit: nothing of it happened, and each closure gets a transaction and an outcome of its own.
-      session.rollback()
-      for work in group { commitAlone(work) }
-      return
+      return commitEachAlone(group)
     }
     Failpoint.hit("before-commit")
-    if let failure = finishCommit() {
+    switch finishCommit() {
+    case .durable: break
+    case .lost: return commitEachAlone(group)
+    case .unknown(let failure):
       for work in group { work.finish(failure) }
-      recover()
-      return
+      return recover()
     }
     transactions.wrappingAdd(group.count, ordering: .relaxed)
     announce()
     for work in group { work.finish(nil) }
+  }
+
+  /// Nothing of the group has happened: each closure gets a transaction and an outcome of its own, so that what fits is not refused for
+  /// what does not.
+  private func commitEachAlone(_ group: [PendingTransaction]) {
+    session.rollback()
+    for work in group {
+      if let failedReopen { work.finish(failedReopen) } else { commitAlone(work) }
+    }
   }
 
   private func commitAlone(_ work: PendingTransaction) {
@@ -103,7 +130,12 @@ final class SQLiteWriter: @unchecked Sendable {
       return work.finish(error as? DatabaseError ?? .full("the transaction was rolled back: no room, or an I/O error"))
     }
     Failpoint.hit("before-commit")
-    if let failure = finishCommit() {
+    switch finishCommit() {
+    case .durable: break
+    case .lost(let failure):
+      session.rollback()
+      return work.finish(failure)
+    case .unknown(let failure):
       work.finish(failure)
       return recover()
     }
@@ -112,17 +144,28 @@ final class SQLiteWriter: @unchecked Sendable {
     work.finish(nil)
   }
 
-  /// Nil when the transaction is durable. Otherwise nobody knows what the disk holds: fsync is not retried.
-  private func finishCommit() -> DatabaseError? {
+  private enum CommitEnd {
+    case durable
+    /// It did not happen.
+    case lost(DatabaseError)
+    /// Nobody knows what the disk holds: fsync is not retried.
+    case unknown(DatabaseError)
+  }
+
+  private func finishCommit() -> CommitEnd {
     do {
       try session.commit()
-      generation.wrappingAdd(1, ordering: .releasing)
-      groups.wrappingAdd(1, ordering: .relaxed)
-      Failpoint.hit("after-commit-before-reply")
-      return nil
+    } catch let error as DatabaseError {
+      // Without room for all of its frames, the last of which says that it is one, a commit is none, now and after a crash.
+      if case .full = error { return .lost(error) }
+      return .unknown(.outcomeUnknown("\(error)"))
     } catch {
-      return .outcomeUnknown("\(error)")
+      return .unknown(.outcomeUnknown("\(error)"))
     }
+    generation.wrappingAdd(1, ordering: .releasing)
+    groups.wrappingAdd(1, ordering: .relaxed)
+    Failpoint.hit("after-commit-before-reply")
+    return .durable
   }
 
   private func announce() {
@@ -159,8 +202,7 @@ final class SQLiteWriter: @unchecked Sendable {
   }
 
   /// On this thread and no other: a checkpoint beside a commit halves the throughput and, before SQLite 3.51.3, can damage the file.
-  private func checkpointIfDue() {
-    guard frames >= SQLiteLimits.framesAlways || frames >= SQLiteLimits.framesWhenIdle && queue.isEmpty else { return }
+  private func checkpoint() {
     sqlite3_wal_checkpoint_v2(session.connection.handle, nil, SQLITE_CHECKPOINT_PASSIVE, nil, nil)
     frames = 0
   }

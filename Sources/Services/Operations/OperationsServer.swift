@@ -1,0 +1,101 @@
+import Foundation
+import SpanwireDatabase
+import SpanwireEventLog
+import SpanwireEventLoop
+import SpanwireRPC
+import SpanwireSchema
+import SpanwireServiceKit
+import Synchronization
+
+/// What an operator does to keep the platform's data safe.
+public final class OperationsServer: OperationsService {
+  private let environment: ServiceEnvironment
+  private let databases: [(name: String, database: any FileDatabase)]
+  /// Where copies stand until they have been sent.
+  private let folder: String
+  private let isCopying = Atomic<Bool>(false)
+
+  /// `databases` by the names of their files; copies are made in `folder`, on the same disk.
+  public init(environment: ServiceEnvironment, databases: [(name: String, database: any FileDatabase)], folder: String) {
+    self.environment = environment
+    self.databases = databases
+    self.folder = folder
+    // What a copy left behind when the power went.
+    if !databases.isEmpty { try? FileManager.default.removeItem(atPath: copies) }
+  }
+
+  private var copies: String { folder + "/copies" }
+
+  /// Whether every page of every database is sound: a check of `spanwire verify`.
+  public func verify() async throws -> [Verification] {
+    var checks: [Verification] = []
+    for (name, database) in databases {
+      var check = Verification("store: every page of \(name) is sound", examined: 1)
+      for problem in try await database.examine() { check.found(problem) }
+      checks.append(check)
+    }
+    return checks
+  }
+
+  public func backup(_ request: BackupRequest, responses: ResponseWriter<BackupResponse>, context: ServerContext) async throws {
+    let caller = try Caller(context)
+    guard !OperationsLimits.backupRoles.isDisjoint(with: caller.roles) else {
+      throw RPCError.denied(.policyDenied, rule: "R7-grant", "a backup holds every tenant's data: it takes platform_admin or platform_sre")
+    }
+    guard !isCopying.exchange(true, ordering: .acquiring) else { throw RPCError.resourceExhausted("a backup is being made already") }
+    defer { isCopying.store(false, ordering: .releasing) }
+    try await audit(caller, context)
+    try FileManager.default.createDirectory(atPath: copies, withIntermediateDirectories: false)
+    defer { try? FileManager.default.removeItem(atPath: copies) }
+    for (name, database) in databases {
+      let path = copies + "/" + name
+      try await database.backup(to: path)
+      try await send(path, as: name, to: responses)
+      try FileManager.default.removeItem(atPath: path)
+    }
+  }
+
+  private func send(_ path: String, as name: String, to responses: ResponseWriter<BackupResponse>) async throws {
+    let file = try FileHandle(forReadingFrom: URL(fileURLWithPath: path))
+    defer { try? file.close() }
+    let size = try file.seekToEnd()
+    try file.seek(toOffset: 0)
+    try await responses.write(BackupResponse(item: .file(BackupFile(name: name, size: size))))
+    var hash = SHA256()
+    while true {
+      // Disks and hashes take their time: off the loop.
+      let before = hash
+      let (bytes, after) = try await BlockingPool.shared.run { () -> ([UInt8], SHA256) in
+        let bytes = try file.read(upToCount: OperationsLimits.chunk).map { [UInt8]($0) } ?? []
+        var hash = before
+        hash.update(bytes)
+        return (bytes, hash)
+      }
+      hash = after
+      if bytes.isEmpty { break }
+      try await responses.write(BackupResponse(item: .bytes(bytes)))
+    }
+    try await responses.write(BackupResponse(item: .end(BackupFileEnd(sha256: hash.finish()))))
+  }
+
+  /// Who took everything with him is written down before he gets it.
+  private func audit(_ caller: Caller, _ context: ServerContext) async throws {
+    let payload = AuditRecorded(
+      action: "backup", target: databases.map(\.name).joined(separator: " "), actor: caller.name, actorKind: "\(caller.kind)",
+      decision: "allow", rule: "R7-grant", method: context.method.path)
+    let (now, trace) = (environment.clock.now, context.trace)
+    _ = try await environment.database.transaction("operations.audit") { [environment] transaction in
+      try transaction.append(
+        EventDraft(payload, producer: "operations", tenant: caller.tenant, org: caller.organization, occurredAt: now, trace: trace),
+        environment)
+    }
+  }
+}
+
+/// The bounds of operations, each with its reason.
+enum OperationsLimits {
+  /// Bytes of a file in one message: few messages, and little held for a slow reader.
+  static let chunk = 256 << 10
+  /// Who may have a copy of everything.
+  static let backupRoles: Set<String> = ["platform_admin", "platform_sre"]
+}
