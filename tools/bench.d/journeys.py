@@ -25,7 +25,7 @@ MORNING, NOON = "2026-05-19T09:00:00+02:00", "2026-05-19T12:00:00+02:00"
 OPERATOR = "dev:ops:OPS-0001:vienna:ops_lead"
 TRAVELLER = "dev:user:USR-{}:vienna:traveller"
 # Processor time of a second in which nothing happens: heartbeats, and the alarm for the next timer.
-IDLE_SHARE = 0.02
+IDLE_SHARE = 0.05
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--journeys", type=int, default=10_000)

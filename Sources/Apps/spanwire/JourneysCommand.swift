@@ -1,5 +1,4 @@
 import ArgumentParser
-import Foundation
 import SpanwireRPC
 import SpanwireSchema
 import SpanwireWellKnown
@@ -67,7 +66,7 @@ struct JourneysList: AsyncParsableCommand {
         ["JOURNEY", "STATE", "DOCUMENT", "STANDS AT", "STARTED", "SESSION"],
         journeys.map {
           [
-            $0.journeyInstanceID, "\($0.state)", $0.journeyDocID, $0.standingNodeIds.joined(separator: ", "), clockTime($0.startedAt),
+            $0.journeyInstanceID, "\($0.state)", $0.journeyDocID, $0.standingNodeIds.joined(separator: ", "), moment($0.startedAt),
             $0.productRuntimeSessionID,
           ]
         })
@@ -145,15 +144,15 @@ func show(_ journey: JourneyInstance, json: Bool) throws {
   print("\(journey.journeyInstanceID)  \(journey.state)  at \(journey.standingNodeIds.joined(separator: ", "))")
   print(printable("  document  \(journey.journeyDocID) \(journey.journeyDocVersion), frozen as \(journey.runtimeSnapshotRef)"))
   print(printable("  session   \(journey.productRuntimeSessionID) of \(journey.userID) in \(journey.marketCode)"))
-  let ended = journey.endedAt.map { ", ended \(clockTime($0))" } ?? ""
-  print("  started   \(clockTime(journey.startedAt))\(ended), revision \(journey.revision)")
+  let ended = journey.endedAt.map { ", ended \(moment($0))" } ?? ""
+  print("  started   \(moment(journey.startedAt))\(ended), revision \(journey.revision)")
   if let left = journey.tokensLeft { print("  tokens    \(left) left") }
   for (index, place) in journey.route.enumerated() {
     let sign = index < journey.nextStop ? "✓" : index == journey.nextStop ? "→" : " "
     print(printable("  \(index == 0 ? "route   " : "        ") \(sign) \(place)"))
   }
   for block in journey.blocks {
-    let until = block.until.map { " until \(clockTime($0))" } ?? ""
+    let until = block.until.map { " until \(moment($0))" } ?? ""
     print(printable("  blocked   \(block.servicePointID)\(until): \(block.reason)"))
   }
   for signal in journey.signals { print(printable("  signal    \(signal.name) \(signal.value)")) }
@@ -161,7 +160,7 @@ func show(_ journey: JourneyInstance, json: Bool) throws {
     ["  NODE", "KIND", "STATE", "OUTCOME", "PLACE", "VISIT", "NOTE"],
     journey.nodes.map { node in
       var note = node.reason
-      if let due = node.dueAt, node.state == .active { note = "until \(clockTime(due))" }
+      if let due = node.dueAt, node.state == .active { note = "until \(moment(due))" }
       if node.awaitsWork {
         note = "waits for an answer"
       } else if node.kind == "agent", node.state == .active {
@@ -177,17 +176,11 @@ func show(_ journey: JourneyInstance, json: Bool) throws {
     })
 }
 
-/// A moment as RFC 3339 says it, to the second; empty for none.
-func clockTime(_ time: Google_Protobuf_Timestamp?) -> String {
-  guard let time else { return "" }
-  return Date(timeIntervalSince1970: Double(time.seconds)).formatted(.iso8601)
-}
-
 /// A moment as it was typed; nil for the empty text.
 func moment(_ text: String, _ option: String) throws -> Google_Protobuf_Timestamp? {
   if text.isEmpty { return nil }
-  guard let date = try? Date(text, strategy: .iso8601) else {
+  guard let moment = Moment(argument: text) else {
     throw ValidationError("\(option) is a time such as 2026-05-04T09:00:00Z, not '\(text)'")
   }
-  return Google_Protobuf_Timestamp(seconds: Int64(date.timeIntervalSince1970), nanos: 0)
+  return moment.timestamp
 }
