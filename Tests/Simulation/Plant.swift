@@ -52,6 +52,14 @@ enum Plant: String, CaseIterable {
             ORDER BY h.revision LIMIT 1)
           WHERE id = 'PRD-SIM'
           """)
+        // The past says so too, lest the registry's own proof find it before anybody is served by it.
+        try transaction.execute(
+          """
+          UPDATE registry_history SET definition = (
+            SELECT d.definition FROM registry_definition AS d
+            WHERE d.tenant_id = registry_history.tenant_id AND d.kind = registry_history.kind AND d.id = registry_history.id)
+          WHERE id = 'PRD-SIM'
+          """)
       }
     case .wrongBranch: break
     }

@@ -105,6 +105,7 @@ public enum EventType: String, CaseIterable, Hashable, Sendable {
   case productRuntimeSessionReady = "product.runtime.session.ready"
   case productRuntimeSessionRiskFlagged = "product.runtime.session.risk_flagged"
   case recordingLevelDowngraded = "recording_level_downgraded"
+  /// A revision that touches more definitions than one event names is told by several, each with a part of them.
   case registryApplied = "registry.applied"
   case registryRolledBack = "registry.rolled_back"
   case researchEvidenceStored = "research.evidence_stored"

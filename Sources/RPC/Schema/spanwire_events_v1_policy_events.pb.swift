@@ -610,7 +610,7 @@ public struct FlagsApplied: Message {
   }
 }
 
-/// `spanwire.events.v1.RegistryApplied`
+/// A revision that touches more definitions than one event names is told by several, each with a part of them.
 public struct RegistryApplied: Message {
   public var revision: UInt64
   public var contentHash: String

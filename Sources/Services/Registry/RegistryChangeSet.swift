@@ -113,11 +113,6 @@ struct RegistryChangeSet: Sendable {
 }
 
 extension RegistryChangeSet {
-  /// The definitions that were changed in one way, as events name them.
-  func names(_ action: Change.Action) -> [String] {
-    changes.filter { $0.action == action }.map { DefinitionKey($0.kind, $0.id).name }
-  }
-
   /// What an Apply answers once its changes are at a revision.
   func response(at revision: UInt64) -> ApplyResponse {
     ApplyResponse(

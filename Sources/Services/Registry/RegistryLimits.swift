@@ -8,6 +8,8 @@ enum RegistryLimits {
   static let definitionsPerTenant = 50_000
   /// How deep YAML may nest. A journey node is five deep; parsing recurses, so the bound guards the stack.
   static let yamlDepth = 32
+  /// Definitions that one event names: with the longest of ids they fill two thirds of what an envelope may have.
+  static let namesPerEvent = 300
   /// Mistakes that Diff lists, which has a whole message for them: what is wrong with every definition of a bundle, once.
   static let problemsListed = 5_000
   /// Mistakes told in one refusal: more than anybody mends in one go. Diff lists the others.

@@ -66,9 +66,10 @@ extension RegistryServer {
           guard try RegistryStore.head(transaction, tenant).revision == changes.base else { throw RegistryMoved() }
           if changes.isEmpty { return changes.response(at: changes.base) }
           let revision = changes.base + 1
-          try transaction.append(
-            EventDraft(
-              changes.event(revision, wish), producer: Self.producer, tenant: tenant, occurredAt: now, trace: wish.trace), environment)
+          for event in changes.events(revision, wish) {
+            try transaction.append(
+              EventDraft(event, producer: Self.producer, tenant: tenant, occurredAt: now, trace: wish.trace), environment)
+          }
           try Self.write(changes, revision: revision, effect: effectID, wish, now: now, transaction)
           if let city = changes.cityUpdate {
             let sync = SyncServicePointsRequest(
@@ -129,15 +130,23 @@ private struct ApplyOutcome: Sendable {
 private struct RegistryMoved: Error {}
 
 extension RegistryChangeSet {
-  fileprivate func event(_ revision: UInt64, _ wish: ChangeWish) -> any EventPayload {
-    guard let target = wish.rollsBackTo else {
-      return RegistryApplied(
-        revision: revision, contentHash: contentHash, added: names(.added), changed: names(.changed), removed: names(.removed),
-        actor: wish.caller.name, reason: wish.reason)
+  /// The events that tell of the revision: one, or for more names than one holds, several with a part of them each.
+  fileprivate func events(_ revision: UInt64, _ wish: ChangeWish) -> [any EventPayload] {
+    let told = changes.filter { $0.action != .unchanged }
+    return stride(from: 0, to: told.count, by: RegistryLimits.namesPerEvent).map { start in
+      let part = told[start..<min(start + RegistryLimits.namesPerEvent, told.count)]
+      func names(_ action: Change.Action) -> [String] {
+        part.filter { $0.action == action }.map { DefinitionKey($0.kind, $0.id).name }
+      }
+      guard let target = wish.rollsBackTo else {
+        return RegistryApplied(
+          revision: revision, contentHash: contentHash, added: names(.added), changed: names(.changed), removed: names(.removed),
+          actor: wish.caller.name, reason: wish.reason)
+      }
+      return RegistryRolledBack(
+        revision: revision, toRevision: target, actor: wish.caller.name, reason: wish.reason, contentHash: contentHash,
+        added: names(.added), changed: names(.changed), removed: names(.removed))
     }
-    return RegistryRolledBack(
-      revision: revision, toRevision: target, actor: wish.caller.name, reason: wish.reason, contentHash: contentHash,
-      added: names(.added), changed: names(.changed), removed: names(.removed))
   }
 }
 

@@ -13,7 +13,7 @@ extension RegistryServer {
     var told: [String: [UInt64: ToldRevision]] = [:]
     try await environment.log.replay(LogFilter(types: Self.changeTypes, tenant: nil)) { event in
       guard let revision = try ToldRevision(event) else { return }
-      told[event.header.tenant, default: [:]][revision.number] = revision
+      told[event.header.tenant, default: [:]][revision.number, default: revision].take(revision)
     }
     for (tenant, applied) in told.sorted(by: { $0.key < $1.key }) {
       // Rows are read after the log: what is newer than the log's last revision is left for the next time.
@@ -104,12 +104,18 @@ extension RegistryServer {
   }
 }
 
-/// A revision as its event tells it.
+/// A revision as its events tell it.
 struct ToldRevision: Sendable {
   var number: UInt64
   var contentHash: String
-  var written: [DefinitionKey]
-  var removed: [DefinitionKey]
+  var written: Set<DefinitionKey>
+  var removed: Set<DefinitionKey>
+
+  /// Takes in another of its events.
+  mutating func take(_ part: ToldRevision) {
+    written.formUnion(part.written)
+    removed.formUnion(part.removed)
+  }
 
   /// Nil for an event that tells of no revision.
   init?(_ event: LogEvent) throws {
@@ -125,7 +131,7 @@ struct ToldRevision: Sendable {
   private init(_ number: UInt64, _ contentHash: String, _ written: [String], _ removed: [String]) {
     self.number = number
     self.contentHash = contentHash
-    self.written = written.compactMap { DefinitionKey(name: $0) }
-    self.removed = removed.compactMap { DefinitionKey(name: $0) }
+    self.written = Set(written.compactMap { DefinitionKey(name: $0) })
+    self.removed = Set(removed.compactMap { DefinitionKey(name: $0) })
   }
 }

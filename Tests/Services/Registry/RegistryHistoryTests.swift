@@ -53,6 +53,23 @@ struct RegistryHistoryTests {
     }
   }
 
+  @Test("a bundle as large as bundles may be is one revision, told by as many events as it takes")
+  func large() async throws {
+    let test = try await RegistryHarness()
+    let filler = String(repeating: "x", count: 118)
+    let names = (0..<RegistryLimits.definitionsPerBundle).map { "VND-\(filler)-\($0 + 10_000)" }
+    let bundle = Bundle(vendors: names.map { Vendor(vendorID: $0, name: "One of many") })
+    let request = ApplyRequest(idempotencyKey: "K-1", source: .bundle(bundle))
+    let response = try await test.asOperator { try await $0.apply(request) }
+    #expect(response.revision == 1 && response.changes.count == names.count)
+    let events = try await test.events()
+    #expect(events.count == (names.count + RegistryLimits.namesPerEvent - 1) / RegistryLimits.namesPerEvent)
+    let told = try events.flatMap { try $0.payload?.unpack(as: RegistryApplied.self).added ?? [] }
+    #expect(told == names.map { "vendor/\($0)" })
+    #expect(try await test.server.verify().allSatisfy(\.isSound))
+    await test.end()
+  }
+
   @Test("a place that is removed leaves the city, whole market by whole market")
   func removedPlace() async throws {
     let test = try await RegistryHarness()
