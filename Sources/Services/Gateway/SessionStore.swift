@@ -167,13 +167,18 @@ enum SessionStore {
   ) throws -> [(session: ProductRuntimeSession, isFiledRight: Bool)] {
     try reader.query(
       """
-      SELECT session, tenant_id, session_id, user_id, product_id, state FROM prg_sessions
-      WHERE tenant_id > ?1 OR (tenant_id = ?1 AND session_id > ?2) ORDER BY tenant_id, session_id LIMIT ?3
+      SELECT session, tenant_id, session_id, user_id, product_id, product_version_id, market_code, state, risk_flagged, created_at
+      FROM prg_sessions WHERE tenant_id > ?1 OR (tenant_id = ?1 AND session_id > ?2) ORDER BY tenant_id, session_id LIMIT ?3
       """, tenant, id, limit
     ) { row in
       let session = try decode(row)
-      let keys = [session.tenantID, session.productRuntimeSessionID, session.userID, session.productID]
-      return (session, keys == (1...4).map { row[$0] } && session.state.rawValue == row[5])
+      let keys = [
+        session.tenantID, session.productRuntimeSessionID, session.userID, session.productID, session.productVersionID, session.marketCode,
+      ]
+      let isFiledRight =
+        keys == (1...6).map { row[$0] } && session.state.rawValue == row[7] && session.riskFlagged == row[8]
+        && session.createdAt?.nanosecondsSinceEpoch ?? 0 == row[9]
+      return (session, isFiledRight)
     }
   }
 
