@@ -64,7 +64,7 @@ struct Fill {
     exit(0)
   }
 
-  /// One session's beginning: every one is opened, nine in ten buy, eight in ten of those set out.
+  /// One session's beginning: every one is opened, five in ten buy, three in ten set out. That makes some nine events a session.
   private func live(_ number: Int, _ gateway: ProductRuntimeGatewayClient) async throws -> String {
     let trace = TraceContext.root()
     return try await CallContext.with(principal: .anonymous, trace: trace) {
@@ -74,12 +74,12 @@ struct Fill {
             idempotencyKey: "fill-\(number)-open", productID: "PRD-VIEN-COFFEE-PASS", marketCode: "AT-VIE", segments: ["tourist"],
             experimentKeys: ["EXP-PASS-SIZE"]))
       }.productRuntimeSessionID
-      if number % 10 == 0 { return session }
+      if number % 10 < 5 { return session }
       _ = try await insist {
         try await gateway.purchase(
           PurchaseRequest(idempotencyKey: "fill-\(number)-buy", productRuntimeSessionID: session, paymentReference: "PAY-\(number)"))
       }
-      if number % 5 == 0 { return session }
+      if number % 10 < 7 { return session }
       _ = try await insist {
         try await gateway.startJourney(
           StartSessionJourneyRequest(idempotencyKey: "fill-\(number)-start", productRuntimeSessionID: session))
