@@ -127,12 +127,16 @@ extension Checklist {
     .server(
       29, "calls beyond the grace of an old connection are cancelled",
       configure: {
-        $0.maxConnectionAge = .milliseconds(20)
-        $0.maxConnectionAgeGrace = .milliseconds(20)
-      }
+        $0.maxConnectionAge = .seconds(100)
+        $0.maxConnectionAgeGrace = .seconds(10)
+      }, timeStops: true
     ) { echo in
       let client = try echo.client()
       _ = try client.begin(body: Frames.text("wait"))
+      try client.run { echo.log.lines == ["wait: begun"] }
+      echo.server.pass(.seconds(120))
+      try client.run { client.goAways.count == 2 }
+      echo.server.pass(.seconds(11))
       try client.run { client.isClosed }
       echo.wait { echo.log.lines.count == 2 }
       #expect(client.isClosed && echo.log.lines == ["wait: begun", "wait: cancelled"])

@@ -12,9 +12,9 @@ struct ServedEcho: Sendable {
   var log: Log { server.log }
   var port: UInt16 { server.server.addresses[0].port! }
 
-  /// Waits for what no connection tells, for five seconds at most.
+  /// Waits for what no connection tells, as long as patience lasts.
   func wait(until isDone: () -> Bool) {
-    for _ in 0..<500 where !isDone() { poll(nil, 0, 10) }
+    for _ in 0..<RawConnection.patienceMilliseconds / 10 where !isDone() { poll(nil, 0, 10) }
   }
 
   func client(limits: HTTP2Limits = HTTP2Limits()) throws -> RawClient { try RawClient(port: port, limits: limits) }
@@ -35,17 +35,20 @@ enum Answer: Sendable {
 }
 
 extension Case {
-  /// A case about our server: the check runs off the loops and may block.
+  /// A case about our server: the check runs off the loops and may block. With `timeStops`, timeouts wait for `server.pass`.
   static func server(
     _ row: Int, _ name: String, service: (any EchoService)? = nil, limits: MessageLimits = .default,
-    configure: @escaping @Sendable (inout ServerConfiguration) -> Void = { _ in }, _ check: @escaping @Sendable (ServedEcho) throws -> Void
+    configure: @escaping @Sendable (inout ServerConfiguration) -> Void = { _ in }, timeStops: Bool = false,
+    _ check: @escaping @Sendable (ServedEcho) throws -> Void
   ) -> Case {
     Case(row: row, side: .server, name: name) {
-      let server = try await EchoServer.start(service: service, limits: limits) {
-        $0.limits.minPingInterval = nil  // `settle` pings
-        $0.limits.minIdlePingInterval = nil
-        configure(&$0)
-      }
+      let server = try await EchoServer.start(
+        service: service, limits: limits,
+        configure: {
+          $0.limits.minPingInterval = nil  // `settle` pings
+          $0.limits.minIdlePingInterval = nil
+          configure(&$0)
+        }, timeStops: timeStops)
       let echo = ServedEcho(server: server)
       do { try await offload { try check(echo) } } catch { Issue.record(error) }
       await echo.server.stop()

@@ -46,7 +46,7 @@ extension Checklist {
         .error(.notFound, "no such")),
       .client(
         17, "its metadata is trailing, with duplicates",
-        script: { _ in [.trailersOnly([("x-a", "1"), ("grpc-status", "9"), ("grpc-message", "error"), ("x-a", "2")])] }
+        script: { _ in [.awaitEnd, .trailersOnly([("x-a", "1"), ("grpc-status", "9"), ("grpc-message", "error"), ("x-a", "2")])] }
       ) {
         (scripted) async throws in
         let call = try await scripted.channel.start(Echo.Methods.get, CallOptions())

@@ -126,7 +126,8 @@ def main():
         print(f"all gone: {resident(server.pid):.1f} MiB resident, {len(os.listdir(f'/proc/{server.pid}/fd'))} descriptors")
     finally:
         server.terminate()
-        server.wait(20)
+        if server.wait(20) != 0:
+            missed.append(f"the server ended with {server.returncode} when it was told to end")
     for miss in missed:
         print(f"idle: {miss}", file=sys.stderr)
     sys.exit(1 if missed else 0)

@@ -180,6 +180,9 @@ final class MessageModel {
       var cases: Set<String> = []
       for field in oneof.fields { field.swiftName = unique(SwiftName.field(field.name), number: field.number, &cases) }
     }
+    for field in fields where field.proto.defaultValue != nil {
+      field.defaultName = unique(SwiftName.field(field.name + "_or_default"), number: field.number, &taken)
+    }
   }
 
   private func unique(_ name: String, number: Int32, _ taken: inout Set<String>) -> String {
@@ -217,6 +220,8 @@ final class FieldModel {
   let cName: String
   let path: [Int]
   var swiftName = ""
+  /// The property that stands in for an absent value; nil unless the file gives a default.
+  var defaultName: String?
   /// The message or enum it is of.
   var message: MessageModel?
   var enumeration: EnumModel?
@@ -294,6 +299,8 @@ final class EnumModel {
   /// The first name of each number; the further ones stand in `aliases`.
   private(set) var cases: [Case] = []
   private(set) var aliases: [(name: String, of: Case, path: [Int])] = []
+  /// By the names of the file.
+  private(set) var numbers: [String: Int32] = [:]
 
   init(
     _ proto: Google_Protobuf_EnumDescriptorProto, fullName: String, swiftName: String, swiftScope: String = "", in file: FileModel,
@@ -308,6 +315,7 @@ final class EnumModel {
     for (index, value) in proto.value.enumerated() {
       let protoName = value.name ?? ""
       let number = value.number ?? 0
+      numbers[protoName] = number
       var name = SwiftName.enumCase(protoName, of: proto.name ?? "")
       if SwiftName.takenByEnums.contains(name) { name += "_p" }
       if let first = cases.first(where: { $0.number == number }) {

@@ -52,6 +52,7 @@ extension SwiftFile {
       }
     }
     out.line("\(access)var unknownFields: \(name("UnknownFields"))")
+    defaults(message, &out)
     out.line()
   }
 
@@ -280,7 +281,7 @@ extension SwiftFile {
   // MARK: Types
 
   /// The type of one value of the field.
-  private func valueType(_ field: FieldModel) -> String {
+  func valueType(_ field: FieldModel) -> String {
     switch field.proto.type {
     case .double?: name("Double")
     case .float?: name("Float")

@@ -17,6 +17,7 @@ extension SwiftFile {
             self.property(field, of: message, &out)
           }
         }
+        defaults(message, &out)
         out.line("\(access)var unknownFields: \(name("UnknownFields")) {")
         out.line("  decoded.read(as: \(CName.type(message.fullName)).self) { c in \(name("CField")).unknownFields(c) }")
         out.line("}")

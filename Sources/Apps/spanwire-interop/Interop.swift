@@ -60,7 +60,9 @@ import SpanwireTLS
       on(SIGUSR1) {
         Task {
           let calls = await server.inspect().calls
-          print("connections \(server.connections) calls \(calls.started) open \(calls.started - calls.succeeded - calls.failed)")
+          print(
+            "connections \(server.connections) calls \(calls.started) open \(calls.started - calls.succeeded - calls.failed)",
+            "allocated \(ProcessResources.allocatedBytes)")
           fflush(nil)
         }
       },

@@ -24,6 +24,13 @@ public enum ProcessResources {
     return Int(clamping: limit.rlim_cur)
   }
 
+  /// Bytes that are allocated and not freed. What the allocator keeps of freed ones is no part of it, so that it tells a leak from holes
+  /// between what lives long.
+  package static var allocatedBytes: Int {
+    let info = mallinfo2()
+    return Int(info.uordblks) + Int(info.hblkhd)
+  }
+
   /// Makes the allocator return what a busy hour needed, for servers that live for months.
   public static func returnFreedMemory() {
     _ = mallopt(M_MMAP_THRESHOLD, mappedBytes)

@@ -916,6 +916,14 @@ public struct Google_Protobuf_MethodDescriptorProto: Message {
   public var clientStreaming: Bool?
   public var serverStreaming: Bool?
   public var unknownFields: UnknownFields
+  /// `clientStreaming`, or what its absence stands for.
+  public var clientStreamingOrDefault: Bool {
+    self.clientStreaming ?? false
+  }
+  /// `serverStreaming`, or what its absence stands for.
+  public var serverStreamingOrDefault: Bool {
+    self.serverStreaming ?? false
+  }
 
   public init() {
     self.name = nil
@@ -998,6 +1006,42 @@ public struct Google_Protobuf_FileOptions: Message {
   public var rubyPackage: String?
   public var uninterpretedOption: [Google_Protobuf_UninterpretedOption]
   public var unknownFields: UnknownFields
+  /// `javaMultipleFiles`, or what its absence stands for.
+  public var javaMultipleFilesOrDefault: Bool {
+    self.javaMultipleFiles ?? false
+  }
+  /// `javaStringCheckUtf8`, or what its absence stands for.
+  public var javaStringCheckUtf8OrDefault: Bool {
+    self.javaStringCheckUtf8 ?? false
+  }
+  /// `optimizeFor`, or what its absence stands for.
+  public var optimizeForOrDefault: Google_Protobuf_FileOptions.OptimizeMode {
+    self.optimizeFor ?? .speed
+  }
+  /// `ccGenericServices`, or what its absence stands for.
+  public var ccGenericServicesOrDefault: Bool {
+    self.ccGenericServices ?? false
+  }
+  /// `javaGenericServices`, or what its absence stands for.
+  public var javaGenericServicesOrDefault: Bool {
+    self.javaGenericServices ?? false
+  }
+  /// `pyGenericServices`, or what its absence stands for.
+  public var pyGenericServicesOrDefault: Bool {
+    self.pyGenericServices ?? false
+  }
+  /// `phpGenericServices`, or what its absence stands for.
+  public var phpGenericServicesOrDefault: Bool {
+    self.phpGenericServices ?? false
+  }
+  /// `deprecated`, or what its absence stands for.
+  public var deprecatedOrDefault: Bool {
+    self.deprecated ?? false
+  }
+  /// `ccEnableArenas`, or what its absence stands for.
+  public var ccEnableArenasOrDefault: Bool {
+    self.ccEnableArenas ?? true
+  }
 
   /// `google.protobuf.FileOptions.OptimizeMode`
   public enum OptimizeMode: MessageEnum, CaseIterable {
@@ -1169,6 +1213,18 @@ public struct Google_Protobuf_MessageOptions: Message {
   public var mapEntry: Bool?
   public var uninterpretedOption: [Google_Protobuf_UninterpretedOption]
   public var unknownFields: UnknownFields
+  /// `messageSetWireFormat`, or what its absence stands for.
+  public var messageSetWireFormatOrDefault: Bool {
+    self.messageSetWireFormat ?? false
+  }
+  /// `noStandardDescriptorAccessor`, or what its absence stands for.
+  public var noStandardDescriptorAccessorOrDefault: Bool {
+    self.noStandardDescriptorAccessor ?? false
+  }
+  /// `deprecated`, or what its absence stands for.
+  public var deprecatedOrDefault: Bool {
+    self.deprecated ?? false
+  }
 
   public init() {
     self.messageSetWireFormat = nil
@@ -1233,6 +1289,30 @@ public struct Google_Protobuf_FieldOptions: Message {
   public var weak: Bool?
   public var uninterpretedOption: [Google_Protobuf_UninterpretedOption]
   public var unknownFields: UnknownFields
+  /// `ctype`, or what its absence stands for.
+  public var ctypeOrDefault: Google_Protobuf_FieldOptions.CType {
+    self.ctype ?? .string
+  }
+  /// `jstype`, or what its absence stands for.
+  public var jstypeOrDefault: Google_Protobuf_FieldOptions.JSType {
+    self.jstype ?? .jsNormal
+  }
+  /// `lazy`, or what its absence stands for.
+  public var lazyOrDefault: Bool {
+    self.lazy ?? false
+  }
+  /// `unverifiedLazy`, or what its absence stands for.
+  public var unverifiedLazyOrDefault: Bool {
+    self.unverifiedLazy ?? false
+  }
+  /// `deprecated`, or what its absence stands for.
+  public var deprecatedOrDefault: Bool {
+    self.deprecated ?? false
+  }
+  /// `weak`, or what its absence stands for.
+  public var weakOrDefault: Bool {
+    self.weak ?? false
+  }
 
   /// `google.protobuf.FieldOptions.CType`
   public enum CType: MessageEnum, CaseIterable {
@@ -1404,6 +1484,10 @@ public struct Google_Protobuf_EnumOptions: Message {
   public var deprecated: Bool?
   public var uninterpretedOption: [Google_Protobuf_UninterpretedOption]
   public var unknownFields: UnknownFields
+  /// `deprecated`, or what its absence stands for.
+  public var deprecatedOrDefault: Bool {
+    self.deprecated ?? false
+  }
 
   public init() {
     self.allowAlias = nil
@@ -1452,6 +1536,10 @@ public struct Google_Protobuf_EnumValueOptions: Message {
   public var deprecated: Bool?
   public var uninterpretedOption: [Google_Protobuf_UninterpretedOption]
   public var unknownFields: UnknownFields
+  /// `deprecated`, or what its absence stands for.
+  public var deprecatedOrDefault: Bool {
+    self.deprecated ?? false
+  }
 
   public init() {
     self.deprecated = nil
@@ -1495,6 +1583,10 @@ public struct Google_Protobuf_ServiceOptions: Message {
   public var deprecated: Bool?
   public var uninterpretedOption: [Google_Protobuf_UninterpretedOption]
   public var unknownFields: UnknownFields
+  /// `deprecated`, or what its absence stands for.
+  public var deprecatedOrDefault: Bool {
+    self.deprecated ?? false
+  }
 
   public init() {
     self.deprecated = nil
@@ -1539,6 +1631,14 @@ public struct Google_Protobuf_MethodOptions: Message {
   public var idempotencyLevel: Google_Protobuf_MethodOptions.IdempotencyLevel?
   public var uninterpretedOption: [Google_Protobuf_UninterpretedOption]
   public var unknownFields: UnknownFields
+  /// `deprecated`, or what its absence stands for.
+  public var deprecatedOrDefault: Bool {
+    self.deprecated ?? false
+  }
+  /// `idempotencyLevel`, or what its absence stands for.
+  public var idempotencyLevelOrDefault: Google_Protobuf_MethodOptions.IdempotencyLevel {
+    self.idempotencyLevel ?? .idempotencyUnknown
+  }
 
   /// `google.protobuf.MethodOptions.IdempotencyLevel`
   public enum IdempotencyLevel: MessageEnum, CaseIterable {

@@ -97,6 +97,19 @@ import Testing
     try check(old)
   }
 
+  @Test("proto2's defaults stand for what is absent, and for nothing else")
+  func defaults() throws {
+    let absent = Tricky_V1_Old()
+    #expect(absent.nameOrDefault_2 == "nobody \\ \"x\"" && absent.linesOrDefault == "a\nb\u{1}" && absent.dataOrDefault == [1, 120])
+    #expect(absent.moodOrDefault == .sad && absent.yesOrDefault && absent.farOrDefault == .infinity && absent.nearOrDefault == -1e-5)
+    #expect(absent.nameOrDefault == nil && absent.nameOrDefaultOrDefault == .max && absent.numberOrDefault == -5)
+    #expect(absent.encoded().isEmpty)
+    let other = Tricky_V1_Old(id: 1, name: "", mood: .neutral, choice: .text("t"), data: [], yes: false, far: 0, near: 1, lines: "l")
+    #expect(other.nameOrDefault_2 == "" && other.linesOrDefault == "l" && other.dataOrDefault == [])
+    #expect(other.moodOrDefault == .neutral && !other.yesOrDefault && other.farOrDefault == 0 && other.nearOrDefault == 1)
+    #expect(other.numberOrDefault == -5 && Tricky_V1_Old(choice: .number(7)).numberOrDefault == 7)
+  }
+
   @Test("A view reads the same fields, submessages and lists as views of their own")
   func views() throws {
     let words = Tricky_V1_Words(description: "a", self_p: "b", class: ["e", ""], operator: "", any: "i")

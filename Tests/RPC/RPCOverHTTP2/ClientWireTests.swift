@@ -5,7 +5,7 @@ import SpanwireWellKnown
 import Testing
 
 /// What our client makes of servers that are no gRPC servers, or bad ones.
-@Suite(.timeLimit(.minutes(1))) struct ClientWireTests {
+@Suite(.timeLimit(.minutes(5))) struct ClientWireTests {
   typealias Step = ScriptedServer.Step
 
   static func frame(_ message: Text, flag: UInt8 = 0) -> [UInt8] {
@@ -150,7 +150,7 @@ import Testing
 }
 
 /// Finding, losing and leaving servers.
-@Suite(.timeLimit(.minutes(1))) struct ChannelLifeTests {
+@Suite(.timeLimit(.minutes(5))) struct ChannelLifeTests {
   static func freePort() async throws -> UInt16 {
     let server = try await ScriptedServer.start { _ in [] }
     await server.stop()

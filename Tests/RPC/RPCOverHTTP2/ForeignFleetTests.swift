@@ -4,7 +4,7 @@ import SpanwireRPCTestSupport
 import Testing
 
 /// Our client with several servers of stock grpcio, which fail, or go away and come back.
-@Suite(.timeLimit(.minutes(3)), .serialized) struct ForeignFleetTests {
+@Suite(.timeLimit(.minutes(5)), .serialized) struct ForeignFleetTests {
   /// An obedient echo in Python.
   final class Server: Sendable {
     let process: ForeignProcess
@@ -17,7 +17,8 @@ import Testing
     }
   }
 
-  /// A channel to all of them; what fails with UNAVAILABLE is made again, three times at most.
+  /// A channel to all of them; what fails with UNAVAILABLE is made again, three times at most. So is what is CANCELLED: that is how grpcio
+  /// ends a call that comes when it has just begun to go away.
   static func channel(_ servers: [Server], _ balancing: LoadBalancing, _ observer: RecordingObserver) throws -> HTTP2Channel {
     var options = HTTP2ChannelOptions()
     options.balancing = balancing
@@ -25,7 +26,7 @@ import Testing
     options.serviceConfig = try ServiceConfig(
       json: """
         {"methodConfig": [{"name": [{}], "retryPolicy": {"maxAttempts": 4, "initialBackoff": "0.001s", "maxBackoff": "0.002s",
-          "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]}}]}
+          "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"]}}]}
         """)
     let target = try #require(ChannelTarget("ipv4:" + servers.map { "127.0.0.1:\($0.port)" }.joined(separator: ",")))
     return try HTTP2Channel(target, options: options, observer: observer)

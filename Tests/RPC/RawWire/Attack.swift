@@ -84,8 +84,8 @@ package struct Attack: Sendable, CustomStringConvertible {
   /// Steps that go out with one write: as much as a client can send at once.
   private static let stepsPerWrite = 64
 
-  /// Does it on one connection until the server ends it, or until the caller has enough.
-  package func run(port: UInt16, until isOver: () -> Bool = { false }) throws -> Ending {
+  /// Does it on one connection until the server ends it, or until the caller has enough; `wait` is called over and over while nothing comes.
+  package func run(port: UInt16, until isOver: () -> Bool = { false }, wait: () -> Void = {}) throws -> Ending {
     let connection = try open(port: port)
     var events: [RawConnection.Event] = []
     if let step {
@@ -101,13 +101,17 @@ package struct Attack: Sendable, CustomStringConvertible {
       }
       if isOver() { return .none }
     }
-    while true {
-      let event = connection.next()
-      if event == .silence { return .none }
+    for _ in 0..<RawConnection.patienceMilliseconds / 10 {
+      let event = connection.next(withinMilliseconds: 10)
+      if event == .silence {
+        wait()
+        continue
+      }
       events.append(event)
       let ending = Self.ending(events)
       if ending != .none, event == .closed || ending == .refused { return ending }
     }
+    return .none
   }
 
   private static func ending(_ events: [RawConnection.Event]) -> Ending {

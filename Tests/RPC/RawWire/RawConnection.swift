@@ -41,7 +41,7 @@ package final class RawConnection: @unchecked Sendable {
     var one: Int32 = 1
     setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &one, 4)
     // Whoever does not read for so long has hung.
-    var limit = timeval(tv_sec: 10, tv_usec: 0)
+    var limit = timeval(tv_sec: Int(Self.patienceMilliseconds) / 1_000, tv_usec: 0)
     setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
   }
 
@@ -73,8 +73,11 @@ package final class RawConnection: @unchecked Sendable {
   /// Says that nothing more will be sent.
   package func finishSending() { shutdown(descriptor, Int32(SHUT_WR)) }
 
+  /// How long a test waits for what must come: who waits that out has failed, however busy the machine is.
+  package static let patienceMilliseconds: Int32 = 60_000
+
   /// The next frame, or the end.
-  package func next(withinMilliseconds limit: Int32 = 5_000) -> Event {
+  package func next(withinMilliseconds limit: Int32 = patienceMilliseconds) -> Event {
     while true {
       if let frame = RawFrame.take(from: &received) { return .frame(frame) }
       if isClosed { return .closed }

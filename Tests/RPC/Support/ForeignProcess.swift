@@ -1,5 +1,4 @@
 import Foundation
-import Synchronization
 
 /// A Python program of Tests/RPC/Foreign, run with the interpreter that has the stock gRPC packages.
 public final class ForeignProcess: Sendable {
@@ -7,7 +6,6 @@ public final class ForeignProcess: Sendable {
   public let lines: AsyncStream<String>
   private let process: Process
   private let input = Pipe()
-  private let output = Pipe()
 
   /// `SPANWIRE_PYTHON`, the environment that `tools/setup` made, or whatever `python3` is.
   public static let interpreter: String = {
@@ -22,23 +20,25 @@ public final class ForeignProcess: Sendable {
     process.executableURL = URL(filePath: Self.interpreter)
     process.arguments =
       (Self.interpreter == "/usr/bin/env" ? ["python3"] : []) + [folder.appending(path: script).path] + arguments
+    let output = Pipe()
     process.standardInput = input
     process.standardOutput = output
     process.standardError = output
     let (lines, feed) = AsyncStream<String>.makeStream()
     self.lines = lines
-    let rest = Rest()
-    output.fileHandleForReading.readabilityHandler = { handle in
-      let data = handle.availableData
-      if data.isEmpty {
-        handle.readabilityHandler = nil
-        if let last = rest.last() { feed.yield(last) }
-        feed.finish()
-      } else {
-        for line in rest.add(data) { feed.yield(line) }
-      }
-    }
     try process.run()
+    // A thread that reads until the process has ended. A readability handler crashes in Dispatch when its file closes under it.
+    Thread.detachNewThread {
+      var rest: [UInt8] = []
+      while case let data = output.fileHandleForReading.availableData, !data.isEmpty {
+        rest += data
+        var lines = rest.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+        rest = Array(lines.removeLast())
+        for line in lines { feed.yield(String(decoding: line, as: UTF8.self)) }
+      }
+      if !rest.isEmpty { feed.yield(String(decoding: rest, as: UTF8.self)) }
+      feed.finish()
+    }
   }
 
   /// The number that ends its next line: with it our servers say that they listen, and where.
@@ -73,24 +73,5 @@ public final class ForeignProcess: Sendable {
   /// Kills it. It would not hear of SIGTERM: it has the mask of signals of the thread that started it, and Dispatch's threads block all.
   public func kill() { if process.isRunning { Foundation.kill(process.processIdentifier, SIGKILL) } }
 
-  deinit {
-    output.fileHandleForReading.readabilityHandler = nil
-    kill()
-  }
-
-  /// The unfinished last line.
-  private final class Rest: Sendable {
-    private let text = Mutex<[UInt8]>([])
-
-    func add(_ data: Data) -> [String] {
-      text.withLock { text in
-        text.append(contentsOf: data)
-        var lines = text.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).map { String(decoding: $0, as: UTF8.self) }
-        text = Array(lines.removeLast().utf8)
-        return lines
-      }
-    }
-
-    func last() -> String? { text.withLock { $0.isEmpty ? nil : String(decoding: $0, as: UTF8.self) } }
-  }
+  deinit { kill() }
 }

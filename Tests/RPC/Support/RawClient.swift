@@ -98,9 +98,9 @@ package final class RawClient: HTTP2SessionDelegate {
     call.outputChanged()
   }
 
-  /// Exchanges bytes until the condition holds, the connection ends, or five seconds have passed.
+  /// Exchanges bytes until the condition holds, the connection ends, or patience does.
   package func run(until isDone: () -> Bool) throws {
-    for _ in 0..<500 {
+    for _ in 0..<RawConnection.patienceMilliseconds / 10 {
       try flush()
       if isDone() || isClosed { return }
       var event = pollfd(fd: socket.descriptor, events: Int16(POLLIN), revents: 0)

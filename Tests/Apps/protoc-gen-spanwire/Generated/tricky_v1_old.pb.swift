@@ -7,15 +7,16 @@ import SpanwireProtobuf
 let trickyV1OldFile: GeneratedFile = GeneratedFile(
   name: "tricky/v1/old.proto",
   base64: """
-    ChN0cmlja3kvdjEvb2xkLnByb3RvEgl0cmlja3kudjEiwAMKA09sZBIOCgJpZBgBIAIoBVICaWQSIAoEbmFtZRgCIAEoCToMbm9ib2R5IFwgIngiUgRuYW1l\
+    ChN0cmlja3kvdjEvb2xkLnByb3RvEgl0cmlja3kudjEiugQKA09sZBIOCgJpZBgBIAIoBVICaWQSIAoEbmFtZRgCIAEoCToMbm9ib2R5IFwgIngiUgRuYW1l\
     EigKBG1vb2QYAyABKA4yDy50cmlja3kudjEuTW9vZDoDU0FEUgRtb29kEhQKBWxvb3NlGAQgAygFUgVsb29zZRIYCgV0aWdodBgFIAMoBUICEAFSBXRpZ2h0\
-    EiYKBnBhcmVudBgGIAEoCzIOLnRyaWNreS52MS5PbGRSBnBhcmVudBIYCgZudW1iZXIYByABKAVIAFIGbnVtYmVyEhQKBHRleHQYCCABKAlIAFIEdGV4dBIZ\
-    CgRkYXRhGAkgASgMOgVcMDAxeFIEZGF0YRIWCgN5ZXMYCiABKAg6BHRydWVSA3llcxIVCgNmYXIYCyABKAE6A2luZlIDZmFyEi8KBW1vb2RzGAwgAygLMhku\
-    dHJpY2t5LnYxLk9sZC5Nb29kc0VudHJ5UgVtb29kcxpJCgpNb29kc0VudHJ5EhAKA2tleRgBIAEoCVIDa2V5EiUKBXZhbHVlGAIgASgOMg8udHJpY2t5LnYx\
-    Lk1vb2RSBXZhbHVlOgI4ASoFCGQQyAFCCAoGY2hvaWNlIr4BCgVDYXNlcxITCgRDYXNlGAEgASgJUgVjYXNlMRITCgRjYXNlGAIgASgJUgVjYXNlMhITCgRD\
-    QVNFGAMgASgJUgVjYXNlMxIXCgdmb29fYmFyGAQgASgFUgZmb29CYXISFwoGZm9vQmFyGAUgASgFUgdmb29CYXI1EhkKCF9mb29fYmFyGAYgASgFUgdmb29C\
-    YXI2Eg4KAWEYByABKAVIAFIBYRIRCgFBGAggASgJSABSBGJpZ0FCBgoEa2luZConCgRNb29kEgsKB05FVVRSQUwQABIJCgVIQVBQWRABEgcKA1NBRBACOioK\
-    CG5pY2tuYW1lEg4udHJpY2t5LnYxLk9sZBhkIAEoCVIIbmlja25hbWU=
+    EiYKBnBhcmVudBgGIAEoCzIOLnRyaWNreS52MS5PbGRSBnBhcmVudBIcCgZudW1iZXIYByABKAU6Ai01SABSBm51bWJlchIUCgR0ZXh0GAggASgJSABSBHRl\
+    eHQSGQoEZGF0YRgJIAEoDDoFXDAwMXhSBGRhdGESFgoDeWVzGAogASgIOgR0cnVlUgN5ZXMSFQoDZmFyGAsgASgBOgNpbmZSA2ZhchIvCgVtb29kcxgMIAMo\
+    CzIZLnRyaWNreS52MS5PbGQuTW9vZHNFbnRyeVIFbW9vZHMSPAoPbmFtZV9vcl9kZWZhdWx0GA0gASgEOhQxODQ0Njc0NDA3MzcwOTU1MTYxNVINbmFtZU9y\
+    RGVmYXVsdBIaCgRuZWFyGA4gASgCOgYtMWUtMDVSBG5lYXISGgoFbGluZXMYDyABKAk6BGEKYgFSBWxpbmVzGkkKCk1vb2RzRW50cnkSEAoDa2V5GAEgASgJ\
+    UgNrZXkSJQoFdmFsdWUYAiABKA4yDy50cmlja3kudjEuTW9vZFIFdmFsdWU6AjgBKgUIZBDIAUIICgZjaG9pY2UivgEKBUNhc2VzEhMKBENhc2UYASABKAlS\
+    BWNhc2UxEhMKBGNhc2UYAiABKAlSBWNhc2UyEhMKBENBU0UYAyABKAlSBWNhc2UzEhcKB2Zvb19iYXIYBCABKAVSBmZvb0JhchIXCgZmb29CYXIYBSABKAVS\
+    B2Zvb0JhcjUSGQoIX2Zvb19iYXIYBiABKAVSB2Zvb0JhcjYSDgoBYRgHIAEoBUgAUgFhEhEKAUEYCCABKAlIAFIEYmlnQUIGCgRraW5kKicKBE1vb2QSCwoH\
+    TkVVVFJBTBAAEgkKBUhBUFBZEAESBwoDU0FEEAI6KgoIbmlja25hbWUSDi50cmlja3kudjEuT2xkGGQgASgJUghuaWNrbmFtZQ==
     """)
 
 /// `tricky.v1.Mood`
@@ -65,7 +66,46 @@ struct Tricky_V1_Old: Message {
   var yes: Bool?
   var far: Double?
   var moods: ProtoMap<String, Tricky_V1_Mood>
+  var nameOrDefault: UInt64?
+  var near: Float?
+  var lines: String?
   var unknownFields: UnknownFields
+  /// `name`, or what its absence stands for.
+  var nameOrDefault_2: String {
+    self.name ?? "nobody \\ \"x\""
+  }
+  /// `mood`, or what its absence stands for.
+  var moodOrDefault: Tricky_V1_Mood {
+    self.mood ?? .sad
+  }
+  /// `number`, or what its absence stands for.
+  var numberOrDefault: Swift.Int32 {
+    if case .number(let value)? = self.choice { value } else { -5 }
+  }
+  /// `data`, or what its absence stands for.
+  var dataOrDefault: [UInt8] {
+    self.data ?? [1, 120]
+  }
+  /// `yes`, or what its absence stands for.
+  var yesOrDefault: Bool {
+    self.yes ?? true
+  }
+  /// `far`, or what its absence stands for.
+  var farOrDefault: Double {
+    self.far ?? .infinity
+  }
+  /// `nameOrDefault`, or what its absence stands for.
+  var nameOrDefaultOrDefault: UInt64 {
+    self.nameOrDefault ?? 18446744073709551615
+  }
+  /// `near`, or what its absence stands for.
+  var nearOrDefault: Float {
+    self.near ?? -1e-05
+  }
+  /// `lines`, or what its absence stands for.
+  var linesOrDefault: String {
+    self.lines ?? "a\u{a}b\u{1}"
+  }
 
   enum Choice: Hashable, Sendable {
     case number(Swift.Int32)
@@ -84,6 +124,9 @@ struct Tricky_V1_Old: Message {
     self.yes = nil
     self.far = nil
     self.moods = [:]
+    self.nameOrDefault = nil
+    self.near = nil
+    self.lines = nil
     self.unknownFields = UnknownFields()
   }
 
@@ -98,7 +141,10 @@ struct Tricky_V1_Old: Message {
     data: [UInt8]? = nil,
     yes: Bool? = nil,
     far: Double? = nil,
-    moods: ProtoMap<String, Tricky_V1_Mood> = [:]
+    moods: ProtoMap<String, Tricky_V1_Mood> = [:],
+    nameOrDefault: UInt64? = nil,
+    near: Float? = nil,
+    lines: String? = nil
   ) {
     self.id = id
     self.name = name
@@ -111,12 +157,15 @@ struct Tricky_V1_Old: Message {
     self.yes = yes
     self.far = far
     self.moods = moods
+    self.nameOrDefault = nameOrDefault
+    self.near = near
+    self.lines = lines
     self.unknownFields = UnknownFields()
   }
 
   static let protoTypeName: String = "tricky.v1.Old"
   static var file: GeneratedFile { trickyV1OldFile }
-  static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: tricky__v1__old__table(), strings: [2, 8], closedEnums: [3], required: [1]) {
+  static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: tricky__v1__old__table(), strings: [2, 8, 15], closedEnums: [3], required: [1]) {
     [
       .message(6, Tricky_V1_Old.table),
       .map(12, strings: [1], closedEnum: true),
@@ -140,11 +189,17 @@ struct Tricky_V1_Old: Message {
     self.yes = c.pointee.has_yes != 0 ? c.pointee.yes != 0 : nil
     self.far = c.pointee.has_far != 0 ? c.pointee.far : nil
     self.moods = CField.map(c.pointee.n_moods, c.pointee.moods) { (CField.string($0.pointee.key), CField.enumeration($0.pointee.value)) }
+    self.nameOrDefault = c.pointee.has_name_or_default != 0 ? c.pointee.name_or_default : nil
+    self.near = c.pointee.has_near != 0 ? c.pointee.near : nil
+    self.lines = c.pointee.has_lines != 0 ? CField.string(c.pointee.lines) : nil
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.string(15, optional: self.lines)
+    writer.float(14, optional: self.near)
+    writer.uint64(13, optional: self.nameOrDefault)
     writer.map(12, self.moods) { $0.enumeration(2, always: $2); $0.string(1, always: $1) }
     writer.double(11, optional: self.far)
     writer.bool(10, optional: self.yes)
@@ -290,6 +345,51 @@ extension Tricky_V1_Old {
     }
     var moods: ProtoMap<String, Tricky_V1_Mood> {
       decoded.read(as: Tricky__V1__Old.self) { c in CField.map(c.pointee.n_moods, c.pointee.moods) { (CField.string($0.pointee.key), CField.enumeration($0.pointee.value)) } }
+    }
+    var nameOrDefault: UInt64? {
+      decoded.read(as: Tricky__V1__Old.self) { c in c.pointee.has_name_or_default != 0 ? c.pointee.name_or_default : nil }
+    }
+    var near: Float? {
+      decoded.read(as: Tricky__V1__Old.self) { c in c.pointee.has_near != 0 ? c.pointee.near : nil }
+    }
+    var lines: String? {
+      decoded.read(as: Tricky__V1__Old.self) { c in c.pointee.has_lines != 0 ? CField.string(c.pointee.lines) : nil }
+    }
+    /// `name`, or what its absence stands for.
+    var nameOrDefault_2: String {
+      self.name ?? "nobody \\ \"x\""
+    }
+    /// `mood`, or what its absence stands for.
+    var moodOrDefault: Tricky_V1_Mood {
+      self.mood ?? .sad
+    }
+    /// `number`, or what its absence stands for.
+    var numberOrDefault: Swift.Int32 {
+      if case .number(let value)? = self.choice { value } else { -5 }
+    }
+    /// `data`, or what its absence stands for.
+    var dataOrDefault: [UInt8] {
+      self.data ?? [1, 120]
+    }
+    /// `yes`, or what its absence stands for.
+    var yesOrDefault: Bool {
+      self.yes ?? true
+    }
+    /// `far`, or what its absence stands for.
+    var farOrDefault: Double {
+      self.far ?? .infinity
+    }
+    /// `nameOrDefault`, or what its absence stands for.
+    var nameOrDefaultOrDefault: UInt64 {
+      self.nameOrDefault ?? 18446744073709551615
+    }
+    /// `near`, or what its absence stands for.
+    var nearOrDefault: Float {
+      self.near ?? -1e-05
+    }
+    /// `lines`, or what its absence stands for.
+    var linesOrDefault: String {
+      self.lines ?? "a\u{a}b\u{1}"
     }
     var unknownFields: UnknownFields {
       decoded.read(as: Tricky__V1__Old.self) { c in CField.unknownFields(c) }

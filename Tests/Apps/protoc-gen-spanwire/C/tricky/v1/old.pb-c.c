@@ -154,7 +154,7 @@ const ProtobufCMessageDescriptor tricky__v1__old__moods_entry__descriptor =
   (ProtobufCMessageInit) tricky__v1__old__moods_entry__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor tricky__v1__old__field_descriptors[12] =
+static const ProtobufCFieldDescriptor tricky__v1__old__field_descriptors[15] =
 {
   {
     "id",
@@ -300,15 +300,54 @@ static const ProtobufCFieldDescriptor tricky__v1__old__field_descriptors[12] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "name_or_default",
+    13,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_UINT64,
+    offsetof(Tricky__V1__Old, has_name_or_default),
+    offsetof(Tricky__V1__Old, name_or_default),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "near",
+    14,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_FLOAT,
+    offsetof(Tricky__V1__Old, has_near),
+    offsetof(Tricky__V1__Old, near),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "lines",
+    15,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Tricky__V1__Old, has_lines),
+    offsetof(Tricky__V1__Old, lines),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned tricky__v1__old__field_indices_by_name[] = {
   8,   /* field[8] = data */
   10,   /* field[10] = far */
   0,   /* field[0] = id */
+  14,   /* field[14] = lines */
   3,   /* field[3] = loose */
   2,   /* field[2] = mood */
   11,   /* field[11] = moods */
   1,   /* field[1] = name */
+  12,   /* field[12] = name_or_default */
+  13,   /* field[13] = near */
   6,   /* field[6] = number */
   5,   /* field[5] = parent */
   7,   /* field[7] = text */
@@ -318,7 +357,7 @@ static const unsigned tricky__v1__old__field_indices_by_name[] = {
 static const ProtobufCIntRange tricky__v1__old__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 12 }
+  { 0, 15 }
 };
 const ProtobufCMessageDescriptor tricky__v1__old__descriptor =
 {
@@ -328,7 +367,7 @@ const ProtobufCMessageDescriptor tricky__v1__old__descriptor =
   "Tricky__V1__Old",
   "tricky.v1",
   sizeof(Tricky__V1__Old),
-  12,
+  15,
   tricky__v1__old__field_descriptors,
   tricky__v1__old__field_indices_by_name,
   1,  tricky__v1__old__number_ranges,

@@ -73,6 +73,12 @@ struct  Tricky__V1__Old
   double far;
   size_t n_moods;
   Tricky__V1__Old__MoodsEntry **moods;
+  protobuf_c_boolean has_name_or_default;
+  uint64_t name_or_default;
+  protobuf_c_boolean has_near;
+  float near;
+  protobuf_c_boolean has_lines;
+  ProtobufCBinaryData lines;
   Tricky__V1__Old__ChoiceCase choice_case;
   union {
     int32_t number;
@@ -81,7 +87,7 @@ struct  Tricky__V1__Old
 };
 #define TRICKY__V1__OLD__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&tricky__v1__old__descriptor) \
-    , 0, 0, 0, {0,NULL}, 0, TRICKY__V1__MOOD__NEUTRAL, 0,NULL, 0,NULL, NULL, 0, {0,NULL}, 0, 0, 0, 0, 0,NULL, TRICKY__V1__OLD__CHOICE__NOT_SET, {0} }
+    , 0, 0, 0, {0,NULL}, 0, TRICKY__V1__MOOD__NEUTRAL, 0,NULL, 0,NULL, NULL, 0, {0,NULL}, 0, 0, 0, 0, 0,NULL, 0, 0, 0, 0, 0, {0,NULL}, TRICKY__V1__OLD__CHOICE__NOT_SET, {0} }
 
 
 typedef enum {
