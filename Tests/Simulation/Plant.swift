@@ -20,7 +20,8 @@ enum Plant: String, CaseIterable {
     switch self {
     case .lostTimer: ["timer"]
     case .doubleRedeem: ["answer", "redemption"]
-    case .gapInSequence: ["sequence"]
+    // The platform's own verification may be the first to look.
+    case .gapInSequence: ["sequence", "verify"]
     case .staleConfig: ["config"]
     case .wrongBranch: ["branch"]
     }
