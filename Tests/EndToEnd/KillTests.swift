@@ -32,17 +32,7 @@ struct KillTests {
     // The end of either process is what there is to wait for.
     let changed = DispatchSemaphore(value: 0)
     server.onExit = { changed.signal() }
-    /// Starts the server, again if it dies before it listens.
-    func startAgain() throws {
-      while true {
-        do { return try server.start(failpoint: died < deaths.count ? deaths[died] : nil) } catch
-          where !server.isRunning && died < deaths.count
-        {
-          died += 1
-        }
-      }
-    }
-    try startAgain()
+    try server.start(toDieAt: deaths, died: &died)
 
     let day = Process()
     let output = Pipe()
@@ -61,7 +51,7 @@ struct KillTests {
       changed.wait()
       if day.isRunning, !server.isRunning {
         died += 1
-        try startAgain()
+        try server.start(toDieAt: deaths, died: &died)
       }
     }
     #expect(day.terminationStatus == 0, "the day \(name) did not complete after \(died) deaths of \(deaths):\n\(text.text)")

@@ -84,6 +84,18 @@ final class ServerProcess: @unchecked Sendable {
     output.fileHandleForReading.readabilityHandler = { if $0.availableData.isEmpty { $0.readabilityHandler = nil } }
   }
 
+  /// Starts the server to die at the next of the failpoints it has not died at; again, if it dies before it listens.
+  func start(toDieAt deaths: [String], died: inout Int) throws {
+    while true {
+      do {
+        return try start(failpoint: died < deaths.count ? deaths[died] : nil)
+      } catch {
+        if isRunning || died >= deaths.count { throw error }
+        died += 1
+      }
+    }
+  }
+
   var identifier: Int32 { process.processIdentifier }
 
   var isRunning: Bool { process.isRunning }

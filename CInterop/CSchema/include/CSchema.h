@@ -33,6 +33,8 @@
 #include "spanwire/gateway/v1/gateway.pb-c.h"
 #include "spanwire/observability/v1/collector.pb-c.h"
 #include "spanwire/ops/v1/operations.pb-c.h"
+#include "spanwire/policy/v1/approvals.pb-c.h"
+#include "spanwire/policy/v1/runtime.pb-c.h"
 #include "spanwire/policy/v1/policy.pb-c.h"
 #include "spanwire/registry/v1/registry.pb-c.h"
 
@@ -1234,6 +1236,57 @@ static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__backup_file__
 static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__backup_file_end__table(void) {
   return &spanwire__ops__v1__backup_file_end__descriptor;
 }
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__approval_decision__table(void) {
+  return &spanwire__policy__v1__approval_decision__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__approval__table(void) {
+  return &spanwire__policy__v1__approval__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__request_approval_request__table(void) {
+  return &spanwire__policy__v1__request_approval_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__decide_approval_request__table(void) {
+  return &spanwire__policy__v1__decide_approval_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__get_approval_request__table(void) {
+  return &spanwire__policy__v1__get_approval_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__list_approvals_request__table(void) {
+  return &spanwire__policy__v1__list_approvals_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__list_approvals_response__table(void) {
+  return &spanwire__policy__v1__list_approvals_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__check_tool_request__table(void) {
+  return &spanwire__policy__v1__check_tool_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__tool_decision__table(void) {
+  return &spanwire__policy__v1__tool_decision__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__budget_reservation__table(void) {
+  return &spanwire__policy__v1__budget_reservation__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__settle_reservation_request__table(void) {
+  return &spanwire__policy__v1__settle_reservation_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__release_reservation_request__table(void) {
+  return &spanwire__policy__v1__release_reservation_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__list_budget_reservations_request__table(void) {
+  return &spanwire__policy__v1__list_budget_reservations_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__list_budget_reservations_response__table(void) {
+  return &spanwire__policy__v1__list_budget_reservations_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__budget_use__table(void) {
+  return &spanwire__policy__v1__budget_use__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__list_budgets_request__table(void) {
+  return &spanwire__policy__v1__list_budgets_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__list_budgets_response__table(void) {
+  return &spanwire__policy__v1__list_budgets_response__descriptor;
+}
 static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__grant_context__table(void) {
   return &spanwire__policy__v1__grant_context__descriptor;
 }
@@ -1248,6 +1301,18 @@ static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__access_dec
 }
 static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__check_access_request__table(void) {
   return &spanwire__policy__v1__check_access_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__batch_check_access_request__table(void) {
+  return &spanwire__policy__v1__batch_check_access_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__batch_check_access_response__table(void) {
+  return &spanwire__policy__v1__batch_check_access_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__explain_access_response__table(void) {
+  return &spanwire__policy__v1__explain_access_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__rule_outcome__table(void) {
+  return &spanwire__policy__v1__rule_outcome__descriptor;
 }
 static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__check_action_request__table(void) {
   return &spanwire__policy__v1__check_action_request__descriptor;

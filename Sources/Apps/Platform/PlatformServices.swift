@@ -41,6 +41,7 @@ package final class PlatformServices: Sendable {
     ServiceEnvironment.migrations + [
       RegistryServer.migrations, GatewayServer.migrations, JourneyServer.migrations, OrchestratorServer.migrations,
       EntitlementsServer.migrations, CityGraphServer.migrations, FlagsServer.migrations,
+      PolicyServer.migrations,
     ]
 
   /// - Parameters:
@@ -88,7 +89,8 @@ package final class PlatformServices: Sendable {
           }
         },
         timeZone: { CityTimeZone(identifier: $0) != nil }))
-    let policy = PolicyServer(clock: clock)
+    let policy = PolicyServer(
+      environment: environment, registry: RegistryClient(local.channel(as: ServiceNames.policy)))
     gateway = GatewayServer(
       environment: environment,
       clients: GatewayClients(
@@ -114,6 +116,7 @@ package final class PlatformServices: Sendable {
       ServiceNames.registry, Lem.Methods.syncServicePoints, SyncServicePointsRequest.self, SyncServicePointsResponse.self,
       over: registryChannel)
     effects.onOutcome(of: EntitlementsServer.effectOwner, entitlements.effectOutcome)
+    effects.onOutcome(of: PolicyServer.producer, policy.effectOutcome)
 
     let operations = OperationsServer(environment: environment, databases: files, folder: folder)
     let events = EventsServer(
@@ -121,6 +124,7 @@ package final class PlatformServices: Sendable {
       checks: [
         operations.verify,
         registry.verify, gateway.verify, journeys.verify, orchestrator.verify, entitlements.verify, city.verify, flags.verify,
+        policy.verify,
       ], retention: retention, isSandbox: isSandbox)
 
     routes = [

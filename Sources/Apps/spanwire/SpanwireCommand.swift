@@ -18,8 +18,9 @@ struct SpanwireCommand: AsyncParsableCommand {
       """,
     subcommands: [
       Serve.self, Demo.self, CallCommand.self, EventsCommand.self, EffectsCommand.self, SessionsCommand.self, JourneysCommand.self,
-      TraceCommand.self, RegistryCommand.self, PlacesCommand.self, RoutesCommand.self, FlagsCommand.self, EntitlementsCommand.self,
-      SettlementsCommand.self, VerifyCommand.self, BackupCommand.self,
+      TraceCommand.self, RegistryCommand.self, PlacesCommand.self, RoutesCommand.self, FlagsCommand.self, PolicyCommand.self,
+      ApprovalsCommand.self,
+      EntitlementsCommand.self, SettlementsCommand.self, VerifyCommand.self, BackupCommand.self,
     ])
 
   static func main() async {

@@ -35,6 +35,8 @@ public enum SpanwireSchemaFiles {
     spanwireGatewayV1GatewayFile,
     spanwireObservabilityV1CollectorFile,
     spanwireOpsV1OperationsFile,
+    spanwirePolicyV1ApprovalsFile,
+    spanwirePolicyV1RuntimeFile,
     spanwirePolicyV1PolicyFile,
     spanwireRegistryV1RegistryFile,
   ]

@@ -6,7 +6,7 @@ import SpanwireProtobuf
 public let spanwireErrorsV1ReasonsFile: GeneratedFile = GeneratedFile(
   name: "spanwire/errors/v1/reasons.proto",
   base64: """
-    CiBzcGFud2lyZS9lcnJvcnMvdjEvcmVhc29ucy5wcm90bxISc3BhbndpcmUuZXJyb3JzLnYxKu0MCgZSZWFzb24SFgoSUkVBU09OX1VOU1BFQ0lGSUVEEAAS\
+    CiBzcGFud2lyZS9lcnJvcnMvdjEvcmVhc29ucy5wcm90bxISc3BhbndpcmUuZXJyb3JzLnYxKpkOCgZSZWFzb24SFgoSUkVBU09OX1VOU1BFQ0lGSUVEEAAS\
     GgoWUkVBU09OX1VOQVVUSEVOVElDQVRFRBABEh0KGVJFQVNPTl9NRVRIT0RfTk9UX0VYUE9TRUQQAhIaChZSRUFTT05fQUdFTlRfRk9SQklEREVOEAMSGAoU\
     UkVBU09OX1BPTElDWV9ERU5JRUQQBBIaChZSRUFTT05fVEVOQU5UX01JU01BVENIEAUSGQoVUkVBU09OX0lOVkFMSURfRklFTERTEBQSIQodUkVBU09OX0lE\
     RU1QT1RFTkNZX0tFWV9SRVVTRUQQFRIdChlSRUFTT05fUEFHRV9UT0tFTl9JTlZBTElEEBYSGQoVUkVBU09OX0NVUlNPUl9UT09fT0xEEBcSFQoRUkVBU09O\
@@ -24,8 +24,9 @@ public let spanwireErrorsV1ReasonsFile: GeneratedFile = GeneratedFile(
     X05PVF9GT1VORBC0ARIeChlSRUFTT05fRkxBR19UWVBFX01JU01BVENIELUBEh0KGFJFQVNPTl9GTEFHX1JVTEVfSU5WQUxJRBC2ARIgChtSRUFTT05fQUdF\
     TlRfVEFTS19OT1RfRk9VTkQQjAESGQoUUkVBU09OX0FHRU5UX1VOS05PV04QjQESIAobUkVBU09OX0FHRU5UX0lOVEVOVF9VTktOT1dOEI4BEhoKFVJFQVNP\
     Tl9FVkVOVF9SRUpFQ1RFRBCgARIbChZSRUFTT05fVFJBQ0VfTk9UX0ZPVU5EEKEBEiIKHVJFQVNPTl9SRVBMQVlfT1VUU0lERV9TQU5EQk9YEKIBEhsKFlJF\
-    QVNPTl9FRkZFQ1RfR0lWRU5fVVAQowESHAoXUkVBU09OX0VGRkVDVF9OT1RfRk9VTkQQpAESGwoWUkVBU09OX0NIQU5ORUxfVU5IRUFSRBClAUIDugIAYgZw\
-    cm90bzM=
+    QVNPTl9FRkZFQ1RfR0lWRU5fVVAQowESHAoXUkVBU09OX0VGRkVDVF9OT1RfRk9VTkQQpAESGwoWUkVBU09OX0NIQU5ORUxfVU5IRUFSRBClARIoCiNSRUFT\
+    T05fQlVER0VUX1JFU0VSVkFUSU9OX05PVF9GT1VORBDIARIkCh9SRUFTT05fQlVER0VUX1JFU0VSVkFUSU9OX0VOREVEEMkBEh4KGVJFQVNPTl9BUFBST1ZB\
+    TF9OT1RfRk9VTkQQygESGgoVUkVBU09OX0FQUFJPVkFMX0VOREVEEMsBEh4KGVJFQVNPTl9BUFBST1ZBTF9OT1RfWU9VUlMQzAFCA7oCAGIGcHJvdG8z
     """)
 
 /// Why a service refused, sent as google.rpc.ErrorInfo: reason is the value's name without its prefix, domain is "spanwire".
@@ -95,6 +96,12 @@ public enum Reason: MessageEnum, CaseIterable {
   case effectGivenUp
   case effectNotFound
   case channelUnheard
+  /// Policy
+  case budgetReservationNotFound
+  case budgetReservationEnded
+  case approvalNotFound
+  case approvalEnded
+  case approvalNotYours
   /// A number that this build has no name for.
   case unrecognized(Int32)
 
@@ -154,6 +161,11 @@ public enum Reason: MessageEnum, CaseIterable {
     case 163: self = .effectGivenUp
     case 164: self = .effectNotFound
     case 165: self = .channelUnheard
+    case 200: self = .budgetReservationNotFound
+    case 201: self = .budgetReservationEnded
+    case 202: self = .approvalNotFound
+    case 203: self = .approvalEnded
+    case 204: self = .approvalNotYours
     default: self = .unrecognized(rawValue)
     }
   }
@@ -214,11 +226,16 @@ public enum Reason: MessageEnum, CaseIterable {
     case .effectGivenUp: 163
     case .effectNotFound: 164
     case .channelUnheard: 165
+    case .budgetReservationNotFound: 200
+    case .budgetReservationEnded: 201
+    case .approvalNotFound: 202
+    case .approvalEnded: 203
+    case .approvalNotYours: 204
     case .unrecognized(let number): number
     }
   }
 
   /// Every value that has a name.
-  public static let allCases: [Self] = [.unspecified, .unauthenticated, .methodNotExposed, .agentForbidden, .policyDenied, .tenantMismatch, .invalidFields, .idempotencyKeyReused, .pageTokenInvalid, .cursorTooOld, .queueFull, .outcomeUnknown, .sessionNotFound, .sessionTransitionInvalid, .preflightFailed, .proposalNotFound, .proposalExpired, .proposalAlreadyDecided, .proposalInvalid, .entitlementMissing, .definitionNotFound, .bundleInvalid, .versionImmutable, .snapshotNotFound, .marketNotAdmitted, .journeyNotFound, .journeyTransitionInvalid, .nodeNotFound, .nodeTransitionInvalid, .servicePointBlocked, .entitlementNotFound, .balanceInsufficient, .entitlementExpired, .tokenUnknown, .settlementNotFound, .vendorUnknown, .servicePointNotFound, .notCovered, .noRoute, .capacityExceeded, .reservationNotFound, .marketNotFound, .flagNotFound, .flagTypeMismatch, .flagRuleInvalid, .agentTaskNotFound, .agentUnknown, .agentIntentUnknown, .eventRejected, .traceNotFound, .replayOutsideSandbox, .effectGivenUp, .effectNotFound, .channelUnheard]
+  public static let allCases: [Self] = [.unspecified, .unauthenticated, .methodNotExposed, .agentForbidden, .policyDenied, .tenantMismatch, .invalidFields, .idempotencyKeyReused, .pageTokenInvalid, .cursorTooOld, .queueFull, .outcomeUnknown, .sessionNotFound, .sessionTransitionInvalid, .preflightFailed, .proposalNotFound, .proposalExpired, .proposalAlreadyDecided, .proposalInvalid, .entitlementMissing, .definitionNotFound, .bundleInvalid, .versionImmutable, .snapshotNotFound, .marketNotAdmitted, .journeyNotFound, .journeyTransitionInvalid, .nodeNotFound, .nodeTransitionInvalid, .servicePointBlocked, .entitlementNotFound, .balanceInsufficient, .entitlementExpired, .tokenUnknown, .settlementNotFound, .vendorUnknown, .servicePointNotFound, .notCovered, .noRoute, .capacityExceeded, .reservationNotFound, .marketNotFound, .flagNotFound, .flagTypeMismatch, .flagRuleInvalid, .agentTaskNotFound, .agentUnknown, .agentIntentUnknown, .eventRejected, .traceNotFound, .replayOutsideSandbox, .effectGivenUp, .effectNotFound, .channelUnheard, .budgetReservationNotFound, .budgetReservationEnded, .approvalNotFound, .approvalEnded, .approvalNotYours]
 }
 

@@ -8,39 +8,59 @@ import SpanwireRPC
 public let spanwirePolicyV1PolicyFile: GeneratedFile = GeneratedFile(
   name: "spanwire/policy/v1/policy.proto",
   base64: """
-    Ch9zcGFud2lyZS9wb2xpY3kvdjEvcG9saWN5LnByb3RvEhJzcGFud2lyZS5wb2xpY3kudjEaIXNwYW53aXJlL29wdGlvbnMvdjEvb3B0aW9ucy5wcm90byK3\
-    AQoMR3JhbnRDb250ZXh0EhkKCGdyYW50X2lkGAEgASgJUgdncmFudElkEh0KCmdyYW50ZWRfdG8YAiABKAlSCWdyYW50ZWRUbxIkCg50YXJnZXRfdXNlcl9p\
-    ZBgDIAEoCVIMdGFyZ2V0VXNlcklkEigKEHRhcmdldF90ZW5hbnRfaWQYBCABKAlSDnRhcmdldFRlbmFudElkEh0KCmV4cGlyZXNfYXQYBSABKAlSCWV4cGly\
-    ZXNBdCL+BAoNQWNjZXNzQ29udGV4dBIdCgphY3Rvcl9yb2xlGAEgASgJUglhY3RvclJvbGUSIgoNYWN0b3JfdXNlcl9pZBgCIAEoCVILYWN0b3JVc2VySWQS\
-    JgoPYWN0b3JfdGVuYW50X2lkGAMgASgJUg1hY3RvclRlbmFudElkEigKEHRhcmdldF90ZW5hbnRfaWQYBCABKAlSDnRhcmdldFRlbmFudElkEiQKDnRhcmdl\
-    dF91c2VyX2lkGAUgASgJUgx0YXJnZXRVc2VySWQSGQoIZmxhZ19rZXkYBiABKAlSB2ZsYWdLZXkSJQoOZmllbGRfY2F0ZWdvcnkYByABKAlSDWZpZWxkQ2F0\
-    ZWdvcnkSTgoQcmVxdWVzdGVkX2FjdGlvbhgIIAEoDjIjLnNwYW53aXJlLnBvbGljeS52MS5SZXF1ZXN0ZWRBY2Nlc3NSD3JlcXVlc3RlZEFjdGlvbhIjCg1h\
-    cHByb3ZhbF9yZWZzGAkgAygJUgxhcHByb3ZhbFJlZnMSPwoKYXNzaXN0X2N0eBgKIAEoCzIgLnNwYW53aXJlLnBvbGljeS52MS5HcmFudENvbnRleHRSCWFz\
-    c2lzdEN0eBJACgt2aWV3X2FzX2N0eBgLIAEoCzIgLnNwYW53aXJlLnBvbGljeS52MS5HcmFudENvbnRleHRSCXZpZXdBc0N0eBIxCgNlbnYYDCABKA4yHy5z\
-    cGFud2lyZS5wb2xpY3kudjEuRW52aXJvbm1lbnRSA2VudhIsCgR0aWVyGA0gASgOMhguc3BhbndpcmUucG9saWN5LnYxLlRpZXJSBHRpZXISFwoHbm93X2lz\
-    bxgOIAEoCVIGbm93SXNvIk8KDkRlY2lzaW9uUmVhc29uEg4KAmlkGAEgASgJUgJpZBISCgR0ZXh0GAIgASgJUgR0ZXh0EhkKCHJ1bGVfcmVmGAMgASgJUgdy\
-    dWxlUmVmIs8DCg5BY2Nlc3NEZWNpc2lvbhI4CghkZWNpc2lvbhgBIAEoDjIcLnNwYW53aXJlLnBvbGljeS52MS5EZWNpc2lvblIIZGVjaXNpb24SPAoHcmVh\
-    c29ucxgCIAMoCzIiLnNwYW53aXJlLnBvbGljeS52MS5EZWNpc2lvblJlYXNvblIHcmVhc29ucxItChJyZXF1aXJlZF9hcHByb3ZlcnMYAyADKAlSEXJlcXVp\
-    cmVkQXBwcm92ZXJzEi4KE2FwcHJvdmFsX21hdHJpeF9yb3cYBCABKAlSEWFwcHJvdmFsTWF0cml4Um93EjoKGWN1cnJlbnRfYXBwcm92YWxzX3NhdGlzZnkY\
-    BSABKAhSF2N1cnJlbnRBcHByb3ZhbHNTYXRpc2Z5EicKD3RlbmFudF9yZWxhdGlvbhgGIAEoCVIOdGVuYW50UmVsYXRpb24SGwoJc2VsZl92aWV3GAcgASgI\
-    UghzZWxmVmlldxIUCgV0cmFjZRgIIAMoCVIFdHJhY2USJwoPc2VydmljZV92ZXJzaW9uGAkgASgJUg5zZXJ2aWNlVmVyc2lvbhIlCg5lbmdpbmVfdmVyc2lv\
-    bhgKIAEoCVINZW5naW5lVmVyc2lvbiJRChJDaGVja0FjY2Vzc1JlcXVlc3QSOwoHY29udGV4dBgBIAEoCzIhLnNwYW53aXJlLnBvbGljeS52MS5BY2Nlc3ND\
-    b250ZXh0Ugdjb250ZXh0IvUBChJDaGVja0FjdGlvblJlcXVlc3QSHQoKYWdlbnRfc2x1ZxgBIAEoCVIJYWdlbnRTbHVnEhsKCXRvb2xfbmFtZRgCIAEoCVII\
-    dG9vbE5hbWUSHwoLYWN0aW9uX3R5cGUYAyABKAlSCmFjdGlvblR5cGUSHQoKYWN0b3Jfcm9sZRgEIAEoCVIJYWN0b3JSb2xlEiUKDnNlc3Npb25fc3RhdHVz\
-    GAUgASgJUg1zZXNzaW9uU3RhdHVzEiUKDmpvdXJuZXlfc3RhdHVzGAYgASgJUg1qb3VybmV5U3RhdHVzEhUKBnJ1bl9pZBgHIAEoCVIFcnVuSWQibAoOQWN0\
-    aW9uRGVjaXNpb24SGAoHYWxsb3dlZBgBIAEoCFIHYWxsb3dlZBISCgRydWxlGAIgASgJUgRydWxlEhYKBnJlYXNvbhgDIAEoCVIGcmVhc29uEhQKBXRyYWNl\
-    GAQgAygJUgV0cmFjZSqHAQoPUmVxdWVzdGVkQWNjZXNzEiAKHFJFUVVFU1RFRF9BQ0NFU1NfVU5TUEVDSUZJRUQQABIZChVSRVFVRVNURURfQUNDRVNTX1JF\
-    QUQQARIaChZSRVFVRVNURURfQUNDRVNTX1dSSVRFEAISGwoXUkVRVUVTVEVEX0FDQ0VTU19FWFBPUlQQAypuCgtFbnZpcm9ubWVudBIbChdFTlZJUk9OTUVO\
-    VF9VTlNQRUNJRklFRBAAEhQKEEVOVklST05NRU5UX1BST0QQARIXChNFTlZJUk9OTUVOVF9TVEFHSU5HEAISEwoPRU5WSVJPTk1FTlRfREVWEAMqgwEKBFRp\
-    ZXISFAoQVElFUl9VTlNQRUNJRklFRBAAEhIKDlRJRVJfQU5PTllNT1VTEAESDwoLVElFUl9NRU1CRVIQAhINCglUSUVSX0dPTEQQAxIRCg1USUVSX1BMQVRJ\
-    TlVNEAQSDgoKVElFUl9TVEFGRhAFEg4KClRJRVJfQURNSU4QBipeCghEZWNpc2lvbhIYChRERUNJU0lPTl9VTlNQRUNJRklFRBAAEhIKDkRFQ0lTSU9OX0FM\
-    TE9XEAESEQoNREVDSVNJT05fTUFTSxACEhEKDURFQ0lTSU9OX0RFTlkQAzLPAgoGUG9saWN5EmoKC0NoZWNrQWNjZXNzEiYuc3BhbndpcmUucG9saWN5LnYx\
-    LkNoZWNrQWNjZXNzUmVxdWVzdBoiLnNwYW53aXJlLnBvbGljeS52MS5BY2Nlc3NEZWNpc2lvbiIPkAIBqrsYCAoCAgQSAgUGEm0KDkNoZWNrU2Vuc2l0aXZl\
-    EiYuc3BhbndpcmUucG9saWN5LnYxLkNoZWNrQWNjZXNzUmVxdWVzdBoiLnNwYW53aXJlLnBvbGljeS52MS5BY2Nlc3NEZWNpc2lvbiIPkAIBqrsYCAoCAgQS\
-    AgUGEmoKC0NoZWNrQWN0aW9uEiYuc3BhbndpcmUucG9saWN5LnYxLkNoZWNrQWN0aW9uUmVxdWVzdBoiLnNwYW53aXJlLnBvbGljeS52MS5BY3Rpb25EZWNp\
-    c2lvbiIPkAIBqrsYCAoCAgQSAgUGQgO6AgBiBnByb3RvMw==
+    Ch9zcGFud2lyZS9wb2xpY3kvdjEvcG9saWN5LnByb3RvEhJzcGFud2lyZS5wb2xpY3kudjEaIXNwYW53aXJlL29wdGlvbnMvdjEvb3B0aW9ucy5wcm90bxoi\
+    c3BhbndpcmUvcG9saWN5L3YxL2FwcHJvdmFscy5wcm90bxogc3BhbndpcmUvcG9saWN5L3YxL3J1bnRpbWUucHJvdG8itwEKDEdyYW50Q29udGV4dBIZCghn\
+    cmFudF9pZBgBIAEoCVIHZ3JhbnRJZBIdCgpncmFudGVkX3RvGAIgASgJUglncmFudGVkVG8SJAoOdGFyZ2V0X3VzZXJfaWQYAyABKAlSDHRhcmdldFVzZXJJ\
+    ZBIoChB0YXJnZXRfdGVuYW50X2lkGAQgASgJUg50YXJnZXRUZW5hbnRJZBIdCgpleHBpcmVzX2F0GAUgASgJUglleHBpcmVzQXQi/gQKDUFjY2Vzc0NvbnRl\
+    eHQSHQoKYWN0b3Jfcm9sZRgBIAEoCVIJYWN0b3JSb2xlEiIKDWFjdG9yX3VzZXJfaWQYAiABKAlSC2FjdG9yVXNlcklkEiYKD2FjdG9yX3RlbmFudF9pZBgD\
+    IAEoCVINYWN0b3JUZW5hbnRJZBIoChB0YXJnZXRfdGVuYW50X2lkGAQgASgJUg50YXJnZXRUZW5hbnRJZBIkCg50YXJnZXRfdXNlcl9pZBgFIAEoCVIMdGFy\
+    Z2V0VXNlcklkEhkKCGZsYWdfa2V5GAYgASgJUgdmbGFnS2V5EiUKDmZpZWxkX2NhdGVnb3J5GAcgASgJUg1maWVsZENhdGVnb3J5Ek4KEHJlcXVlc3RlZF9h\
+    Y3Rpb24YCCABKA4yIy5zcGFud2lyZS5wb2xpY3kudjEuUmVxdWVzdGVkQWNjZXNzUg9yZXF1ZXN0ZWRBY3Rpb24SIwoNYXBwcm92YWxfcmVmcxgJIAMoCVIM\
+    YXBwcm92YWxSZWZzEj8KCmFzc2lzdF9jdHgYCiABKAsyIC5zcGFud2lyZS5wb2xpY3kudjEuR3JhbnRDb250ZXh0Uglhc3Npc3RDdHgSQAoLdmlld19hc19j\
+    dHgYCyABKAsyIC5zcGFud2lyZS5wb2xpY3kudjEuR3JhbnRDb250ZXh0Ugl2aWV3QXNDdHgSMQoDZW52GAwgASgOMh8uc3BhbndpcmUucG9saWN5LnYxLkVu\
+    dmlyb25tZW50UgNlbnYSLAoEdGllchgNIAEoDjIYLnNwYW53aXJlLnBvbGljeS52MS5UaWVyUgR0aWVyEhcKB25vd19pc28YDiABKAlSBm5vd0lzbyJPCg5E\
+    ZWNpc2lvblJlYXNvbhIOCgJpZBgBIAEoCVICaWQSEgoEdGV4dBgCIAEoCVIEdGV4dBIZCghydWxlX3JlZhgDIAEoCVIHcnVsZVJlZiLPAwoOQWNjZXNzRGVj\
+    aXNpb24SOAoIZGVjaXNpb24YASABKA4yHC5zcGFud2lyZS5wb2xpY3kudjEuRGVjaXNpb25SCGRlY2lzaW9uEjwKB3JlYXNvbnMYAiADKAsyIi5zcGFud2ly\
+    ZS5wb2xpY3kudjEuRGVjaXNpb25SZWFzb25SB3JlYXNvbnMSLQoScmVxdWlyZWRfYXBwcm92ZXJzGAMgAygJUhFyZXF1aXJlZEFwcHJvdmVycxIuChNhcHBy\
+    b3ZhbF9tYXRyaXhfcm93GAQgASgJUhFhcHByb3ZhbE1hdHJpeFJvdxI6ChljdXJyZW50X2FwcHJvdmFsc19zYXRpc2Z5GAUgASgIUhdjdXJyZW50QXBwcm92\
+    YWxzU2F0aXNmeRInCg90ZW5hbnRfcmVsYXRpb24YBiABKAlSDnRlbmFudFJlbGF0aW9uEhsKCXNlbGZfdmlldxgHIAEoCFIIc2VsZlZpZXcSFAoFdHJhY2UY\
+    CCADKAlSBXRyYWNlEicKD3NlcnZpY2VfdmVyc2lvbhgJIAEoCVIOc2VydmljZVZlcnNpb24SJQoOZW5naW5lX3ZlcnNpb24YCiABKAlSDWVuZ2luZVZlcnNp\
+    b24iUQoSQ2hlY2tBY2Nlc3NSZXF1ZXN0EjsKB2NvbnRleHQYASABKAsyIS5zcGFud2lyZS5wb2xpY3kudjEuQWNjZXNzQ29udGV4dFIHY29udGV4dCJ7ChdC\
+    YXRjaENoZWNrQWNjZXNzUmVxdWVzdBI9Cghjb250ZXh0cxgBIAMoCzIhLnNwYW53aXJlLnBvbGljeS52MS5BY2Nlc3NDb250ZXh0Ughjb250ZXh0cxIhCgxh\
+    c19zZW5zaXRpdmUYAiABKAhSC2FzU2Vuc2l0aXZlIlwKGEJhdGNoQ2hlY2tBY2Nlc3NSZXNwb25zZRJACglkZWNpc2lvbnMYASADKAsyIi5zcGFud2lyZS5w\
+    b2xpY3kudjEuQWNjZXNzRGVjaXNpb25SCWRlY2lzaW9ucyKOAQoVRXhwbGFpbkFjY2Vzc1Jlc3BvbnNlEj4KCGRlY2lzaW9uGAEgASgLMiIuc3BhbndpcmUu\
+    cG9saWN5LnYxLkFjY2Vzc0RlY2lzaW9uUghkZWNpc2lvbhI1CgVydWxlcxgCIAMoCzIfLnNwYW53aXJlLnBvbGljeS52MS5SdWxlT3V0Y29tZVIFcnVsZXMi\
+    cAoLUnVsZU91dGNvbWUSEgoEcnVsZRgBIAEoCVIEcnVsZRIYCgdvdXRjb21lGAIgASgJUgdvdXRjb21lEh8KC3dvdWxkX21hdGNoGAMgASgIUgp3b3VsZE1h\
+    dGNoEhIKBHRleHQYBCABKAlSBHRleHQi9QEKEkNoZWNrQWN0aW9uUmVxdWVzdBIdCgphZ2VudF9zbHVnGAEgASgJUglhZ2VudFNsdWcSGwoJdG9vbF9uYW1l\
+    GAIgASgJUgh0b29sTmFtZRIfCgthY3Rpb25fdHlwZRgDIAEoCVIKYWN0aW9uVHlwZRIdCgphY3Rvcl9yb2xlGAQgASgJUglhY3RvclJvbGUSJQoOc2Vzc2lv\
+    bl9zdGF0dXMYBSABKAlSDXNlc3Npb25TdGF0dXMSJQoOam91cm5leV9zdGF0dXMYBiABKAlSDWpvdXJuZXlTdGF0dXMSFQoGcnVuX2lkGAcgASgJUgVydW5J\
+    ZCJsCg5BY3Rpb25EZWNpc2lvbhIYCgdhbGxvd2VkGAEgASgIUgdhbGxvd2VkEhIKBHJ1bGUYAiABKAlSBHJ1bGUSFgoGcmVhc29uGAMgASgJUgZyZWFzb24S\
+    FAoFdHJhY2UYBCADKAlSBXRyYWNlKocBCg9SZXF1ZXN0ZWRBY2Nlc3MSIAocUkVRVUVTVEVEX0FDQ0VTU19VTlNQRUNJRklFRBAAEhkKFVJFUVVFU1RFRF9B\
+    Q0NFU1NfUkVBRBABEhoKFlJFUVVFU1RFRF9BQ0NFU1NfV1JJVEUQAhIbChdSRVFVRVNURURfQUNDRVNTX0VYUE9SVBADKm4KC0Vudmlyb25tZW50EhsKF0VO\
+    VklST05NRU5UX1VOU1BFQ0lGSUVEEAASFAoQRU5WSVJPTk1FTlRfUFJPRBABEhcKE0VOVklST05NRU5UX1NUQUdJTkcQAhITCg9FTlZJUk9OTUVOVF9ERVYQ\
+    AyqDAQoEVGllchIUChBUSUVSX1VOU1BFQ0lGSUVEEAASEgoOVElFUl9BTk9OWU1PVVMQARIPCgtUSUVSX01FTUJFUhACEg0KCVRJRVJfR09MRBADEhEKDVRJ\
+    RVJfUExBVElOVU0QBBIOCgpUSUVSX1NUQUZGEAUSDgoKVElFUl9BRE1JThAGKl4KCERlY2lzaW9uEhgKFERFQ0lTSU9OX1VOU1BFQ0lGSUVEEAASEgoOREVD\
+    SVNJT05fQUxMT1cQARIRCg1ERUNJU0lPTl9NQVNLEAISEQoNREVDSVNJT05fREVOWRADMs4MCgZQb2xpY3kSagoLQ2hlY2tBY2Nlc3MSJi5zcGFud2lyZS5w\
+    b2xpY3kudjEuQ2hlY2tBY2Nlc3NSZXF1ZXN0GiIuc3BhbndpcmUucG9saWN5LnYxLkFjY2Vzc0RlY2lzaW9uIg+QAgGquxgICgICBBICBQYSbQoOQ2hlY2tT\
+    ZW5zaXRpdmUSJi5zcGFud2lyZS5wb2xpY3kudjEuQ2hlY2tBY2Nlc3NSZXF1ZXN0GiIuc3BhbndpcmUucG9saWN5LnYxLkFjY2Vzc0RlY2lzaW9uIg+QAgGq\
+    uxgICgICBBICBQYSagoLQ2hlY2tBY3Rpb24SJi5zcGFud2lyZS5wb2xpY3kudjEuQ2hlY2tBY3Rpb25SZXF1ZXN0GiIuc3BhbndpcmUucG9saWN5LnYxLkFj\
+    dGlvbkRlY2lzaW9uIg+QAgGquxgICgICBBICBQYSfgoQQmF0Y2hDaGVja0FjY2VzcxIrLnNwYW53aXJlLnBvbGljeS52MS5CYXRjaENoZWNrQWNjZXNzUmVx\
+    dWVzdBosLnNwYW53aXJlLnBvbGljeS52MS5CYXRjaENoZWNrQWNjZXNzUmVzcG9uc2UiD5ACAaq7GAgKAgIEEgIFBhJzCg1FeHBsYWluQWNjZXNzEiYuc3Bh\
+    bndpcmUucG9saWN5LnYxLkNoZWNrQWNjZXNzUmVxdWVzdBopLnNwYW53aXJlLnBvbGljeS52MS5FeHBsYWluQWNjZXNzUmVzcG9uc2UiD5ACAaq7GAgKAgIE\
+    EgIFBhJhCglDaGVja1Rvb2wSJC5zcGFud2lyZS5wb2xpY3kudjEuQ2hlY2tUb29sUmVxdWVzdBogLnNwYW53aXJlLnBvbGljeS52MS5Ub29sRGVjaXNpb24i\
+    DKq7GAgKAgIEEgIFBhJ2ChFTZXR0bGVSZXNlcnZhdGlvbhIsLnNwYW53aXJlLnBvbGljeS52MS5TZXR0bGVSZXNlcnZhdGlvblJlcXVlc3QaJS5zcGFud2ly\
+    ZS5wb2xpY3kudjEuQnVkZ2V0UmVzZXJ2YXRpb24iDKq7GAgKAgIEEgIFBhJ4ChJSZWxlYXNlUmVzZXJ2YXRpb24SLS5zcGFud2lyZS5wb2xpY3kudjEuUmVs\
+    ZWFzZVJlc2VydmF0aW9uUmVxdWVzdBolLnNwYW53aXJlLnBvbGljeS52MS5CdWRnZXRSZXNlcnZhdGlvbiIMqrsYCAoCAgQSAgUGEpABChZMaXN0QnVkZ2V0\
+    UmVzZXJ2YXRpb25zEjEuc3BhbndpcmUucG9saWN5LnYxLkxpc3RCdWRnZXRSZXNlcnZhdGlvbnNSZXF1ZXN0GjIuc3BhbndpcmUucG9saWN5LnYxLkxpc3RC\
+    dWRnZXRSZXNlcnZhdGlvbnNSZXNwb25zZSIPkAIBqrsYCAoCAgQSAgUGEm8KC0xpc3RCdWRnZXRzEiYuc3BhbndpcmUucG9saWN5LnYxLkxpc3RCdWRnZXRz\
+    UmVxdWVzdBonLnNwYW53aXJlLnBvbGljeS52MS5MaXN0QnVkZ2V0c1Jlc3BvbnNlIg+QAgGquxgICgICBBICBQYSaQoPUmVxdWVzdEFwcHJvdmFsEiouc3Bh\
+    bndpcmUucG9saWN5LnYxLlJlcXVlc3RBcHByb3ZhbFJlcXVlc3QaHC5zcGFud2lyZS5wb2xpY3kudjEuQXBwcm92YWwiDKq7GAgKAgIEEgIFBhJnCg5EZWNp\
+    ZGVBcHByb3ZhbBIpLnNwYW53aXJlLnBvbGljeS52MS5EZWNpZGVBcHByb3ZhbFJlcXVlc3QaHC5zcGFud2lyZS5wb2xpY3kudjEuQXBwcm92YWwiDKq7GAgK\
+    AgIEEgIFBhJkCgtHZXRBcHByb3ZhbBImLnNwYW53aXJlLnBvbGljeS52MS5HZXRBcHByb3ZhbFJlcXVlc3QaHC5zcGFud2lyZS5wb2xpY3kudjEuQXBwcm92\
+    YWwiD5ACAaq7GAgKAgIEEgIFBhJ1Cg1MaXN0QXBwcm92YWxzEiguc3BhbndpcmUucG9saWN5LnYxLkxpc3RBcHByb3ZhbHNSZXF1ZXN0Gikuc3BhbndpcmUu\
+    cG9saWN5LnYxLkxpc3RBcHByb3ZhbHNSZXNwb25zZSIPkAIBqrsYCAoCAgQSAgUGQgO6AgBiBnByb3RvMw==
     """,
-  dependencies: { [spanwireOptionsV1OptionsFile] })
+  dependencies: { [spanwireOptionsV1OptionsFile, spanwirePolicyV1ApprovalsFile, spanwirePolicyV1RuntimeFile] })
 
 /// `spanwire.policy.v1.RequestedAccess`
 public enum RequestedAccess: MessageEnum, CaseIterable {
@@ -538,6 +558,184 @@ public struct CheckAccessRequest: Message {
   }
 }
 
+/// `spanwire.policy.v1.BatchCheckAccessRequest`
+public struct BatchCheckAccessRequest: Message {
+  /// at most 1000
+  public var contexts: [AccessContext]
+  public var asSensitive: Bool
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.contexts = []
+    self.asSensitive = false
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    contexts: [AccessContext] = [],
+    asSensitive: Bool = false
+  ) {
+    self.contexts = contexts
+    self.asSensitive = asSensitive
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.policy.v1.BatchCheckAccessRequest"
+  public static var file: GeneratedFile { spanwirePolicyV1PolicyFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__policy__v1__batch_check_access_request__table()) {
+    [
+      .message(1, AccessContext.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Policy__V1__BatchCheckAccessRequest.self)
+    self.contexts = CField.messages(c.pointee.n_contexts, c.pointee.contexts)
+    self.asSensitive = c.pointee.as_sensitive != 0
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.bool(2, self.asSensitive)
+    writer.message(1, repeated: self.contexts)
+  }
+}
+
+/// `spanwire.policy.v1.BatchCheckAccessResponse`
+public struct BatchCheckAccessResponse: Message {
+  /// in the order of the contexts
+  public var decisions: [AccessDecision]
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.decisions = []
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    decisions: [AccessDecision] = []
+  ) {
+    self.decisions = decisions
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.policy.v1.BatchCheckAccessResponse"
+  public static var file: GeneratedFile { spanwirePolicyV1PolicyFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__policy__v1__batch_check_access_response__table()) {
+    [
+      .message(1, AccessDecision.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Policy__V1__BatchCheckAccessResponse.self)
+    self.decisions = CField.messages(c.pointee.n_decisions, c.pointee.decisions)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.message(1, repeated: self.decisions)
+  }
+}
+
+/// What each of the eight rules made of a question, also those behind the one that decided.
+public struct ExplainAccessResponse: Message {
+  public var decision: AccessDecision?
+  public var rules: [RuleOutcome]
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.decision = nil
+    self.rules = []
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    decision: AccessDecision? = nil,
+    rules: [RuleOutcome] = []
+  ) {
+    self.decision = decision
+    self.rules = rules
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.policy.v1.ExplainAccessResponse"
+  public static var file: GeneratedFile { spanwirePolicyV1PolicyFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__policy__v1__explain_access_response__table()) {
+    [
+      .message(1, AccessDecision.table),
+      .message(2, RuleOutcome.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Policy__V1__ExplainAccessResponse.self)
+    self.decision = CField.message(c.pointee.decision)
+    self.rules = CField.messages(c.pointee.n_rules, c.pointee.rules)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.message(2, repeated: self.rules)
+    writer.message(1, optional: self.decision)
+  }
+}
+
+/// `spanwire.policy.v1.RuleOutcome`
+public struct RuleOutcome: Message {
+  public var rule: String
+  /// passed, matched, or not_reached
+  public var outcome: String
+  public var wouldMatch: Bool
+  public var text: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.rule = ""
+    self.outcome = ""
+    self.wouldMatch = false
+    self.text = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    rule: String = "",
+    outcome: String = "",
+    wouldMatch: Bool = false,
+    text: String = ""
+  ) {
+    self.rule = rule
+    self.outcome = outcome
+    self.wouldMatch = wouldMatch
+    self.text = text
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.policy.v1.RuleOutcome"
+  public static var file: GeneratedFile { spanwirePolicyV1PolicyFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__policy__v1__rule_outcome__table(), strings: [1, 2, 4])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Policy__V1__RuleOutcome.self)
+    self.rule = CField.string(c.pointee.rule)
+    self.outcome = CField.string(c.pointee.outcome)
+    self.wouldMatch = c.pointee.would_match != 0
+    self.text = CField.string(c.pointee.text)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(4, self.text)
+    writer.bool(3, self.wouldMatch)
+    writer.string(2, self.outcome)
+    writer.string(1, self.rule)
+  }
+}
+
 /// May an agent's proposal, or a tool call, become an action?
 public struct CheckActionRequest: Message {
   public var agentSlug: String
@@ -666,7 +864,7 @@ public enum Policy {
   public static var file: GeneratedFile { spanwirePolicyV1PolicyFile }
   public static let descriptor = ServiceDescriptor(
     fullName: "spanwire.policy.v1.Policy",
-    methods: [Methods.checkAccess, Methods.checkSensitive, Methods.checkAction])
+    methods: [Methods.checkAccess, Methods.checkSensitive, Methods.checkAction, Methods.batchCheckAccess, Methods.explainAccess, Methods.checkTool, Methods.settleReservation, Methods.releaseReservation, Methods.listBudgetReservations, Methods.listBudgets, Methods.requestApproval, Methods.decideApproval, Methods.getApproval, Methods.listApprovals])
 
   public enum Methods {
     public static let checkAccess = MethodDescriptor(
@@ -681,6 +879,50 @@ public enum Policy {
       service: "spanwire.policy.v1.Policy", name: "CheckAction", kind: .unary,
       inputType: "spanwire.policy.v1.CheckActionRequest", outputType: "spanwire.policy.v1.ActionDecision",
       exposure: MethodExposure(surfaces: [.ops, .internal], principals: [.ops, .service]), noSideEffects: true)
+    public static let batchCheckAccess = MethodDescriptor(
+      service: "spanwire.policy.v1.Policy", name: "BatchCheckAccess", kind: .unary,
+      inputType: "spanwire.policy.v1.BatchCheckAccessRequest", outputType: "spanwire.policy.v1.BatchCheckAccessResponse",
+      exposure: MethodExposure(surfaces: [.ops, .internal], principals: [.ops, .service]), noSideEffects: true)
+    public static let explainAccess = MethodDescriptor(
+      service: "spanwire.policy.v1.Policy", name: "ExplainAccess", kind: .unary,
+      inputType: "spanwire.policy.v1.CheckAccessRequest", outputType: "spanwire.policy.v1.ExplainAccessResponse",
+      exposure: MethodExposure(surfaces: [.ops, .internal], principals: [.ops, .service]), noSideEffects: true)
+    public static let checkTool = MethodDescriptor(
+      service: "spanwire.policy.v1.Policy", name: "CheckTool", kind: .unary,
+      inputType: "spanwire.policy.v1.CheckToolRequest", outputType: "spanwire.policy.v1.ToolDecision",
+      exposure: MethodExposure(surfaces: [.ops, .internal], principals: [.ops, .service]))
+    public static let settleReservation = MethodDescriptor(
+      service: "spanwire.policy.v1.Policy", name: "SettleReservation", kind: .unary,
+      inputType: "spanwire.policy.v1.SettleReservationRequest", outputType: "spanwire.policy.v1.BudgetReservation",
+      exposure: MethodExposure(surfaces: [.ops, .internal], principals: [.ops, .service]))
+    public static let releaseReservation = MethodDescriptor(
+      service: "spanwire.policy.v1.Policy", name: "ReleaseReservation", kind: .unary,
+      inputType: "spanwire.policy.v1.ReleaseReservationRequest", outputType: "spanwire.policy.v1.BudgetReservation",
+      exposure: MethodExposure(surfaces: [.ops, .internal], principals: [.ops, .service]))
+    public static let listBudgetReservations = MethodDescriptor(
+      service: "spanwire.policy.v1.Policy", name: "ListBudgetReservations", kind: .unary,
+      inputType: "spanwire.policy.v1.ListBudgetReservationsRequest", outputType: "spanwire.policy.v1.ListBudgetReservationsResponse",
+      exposure: MethodExposure(surfaces: [.ops, .internal], principals: [.ops, .service]), noSideEffects: true)
+    public static let listBudgets = MethodDescriptor(
+      service: "spanwire.policy.v1.Policy", name: "ListBudgets", kind: .unary,
+      inputType: "spanwire.policy.v1.ListBudgetsRequest", outputType: "spanwire.policy.v1.ListBudgetsResponse",
+      exposure: MethodExposure(surfaces: [.ops, .internal], principals: [.ops, .service]), noSideEffects: true)
+    public static let requestApproval = MethodDescriptor(
+      service: "spanwire.policy.v1.Policy", name: "RequestApproval", kind: .unary,
+      inputType: "spanwire.policy.v1.RequestApprovalRequest", outputType: "spanwire.policy.v1.Approval",
+      exposure: MethodExposure(surfaces: [.ops, .internal], principals: [.ops, .service]))
+    public static let decideApproval = MethodDescriptor(
+      service: "spanwire.policy.v1.Policy", name: "DecideApproval", kind: .unary,
+      inputType: "spanwire.policy.v1.DecideApprovalRequest", outputType: "spanwire.policy.v1.Approval",
+      exposure: MethodExposure(surfaces: [.ops, .internal], principals: [.ops, .service]))
+    public static let getApproval = MethodDescriptor(
+      service: "spanwire.policy.v1.Policy", name: "GetApproval", kind: .unary,
+      inputType: "spanwire.policy.v1.GetApprovalRequest", outputType: "spanwire.policy.v1.Approval",
+      exposure: MethodExposure(surfaces: [.ops, .internal], principals: [.ops, .service]), noSideEffects: true)
+    public static let listApprovals = MethodDescriptor(
+      service: "spanwire.policy.v1.Policy", name: "ListApprovals", kind: .unary,
+      inputType: "spanwire.policy.v1.ListApprovalsRequest", outputType: "spanwire.policy.v1.ListApprovalsResponse",
+      exposure: MethodExposure(surfaces: [.ops, .internal], principals: [.ops, .service]), noSideEffects: true)
   }
 
   /// The implementation, ready for a server or for calls in process.
@@ -689,6 +931,17 @@ public enum Policy {
       MethodRoute(Methods.checkAccess) { try $0.respond(await implementation.checkAccess($0.request(), context: $0.context)) },
       MethodRoute(Methods.checkSensitive) { try $0.respond(await implementation.checkSensitive($0.request(), context: $0.context)) },
       MethodRoute(Methods.checkAction) { try $0.respond(await implementation.checkAction($0.request(), context: $0.context)) },
+      MethodRoute(Methods.batchCheckAccess) { try $0.respond(await implementation.batchCheckAccess($0.request(), context: $0.context)) },
+      MethodRoute(Methods.explainAccess) { try $0.respond(await implementation.explainAccess($0.request(), context: $0.context)) },
+      MethodRoute(Methods.checkTool) { try $0.respond(await implementation.checkTool($0.request(), context: $0.context)) },
+      MethodRoute(Methods.settleReservation) { try $0.respond(await implementation.settleReservation($0.request(), context: $0.context)) },
+      MethodRoute(Methods.releaseReservation) { try $0.respond(await implementation.releaseReservation($0.request(), context: $0.context)) },
+      MethodRoute(Methods.listBudgetReservations) { try $0.respond(await implementation.listBudgetReservations($0.request(), context: $0.context)) },
+      MethodRoute(Methods.listBudgets) { try $0.respond(await implementation.listBudgets($0.request(), context: $0.context)) },
+      MethodRoute(Methods.requestApproval) { try $0.respond(await implementation.requestApproval($0.request(), context: $0.context)) },
+      MethodRoute(Methods.decideApproval) { try $0.respond(await implementation.decideApproval($0.request(), context: $0.context)) },
+      MethodRoute(Methods.getApproval) { try $0.respond(await implementation.getApproval($0.request(), context: $0.context)) },
+      MethodRoute(Methods.listApprovals) { try $0.respond(await implementation.listApprovals($0.request(), context: $0.context)) },
     ])
   }
 }
@@ -698,6 +951,17 @@ public protocol PolicyService: Sendable {
   nonisolated(nonsending) func checkAccess(_ request: CheckAccessRequest, context: ServerContext) async throws -> AccessDecision
   nonisolated(nonsending) func checkSensitive(_ request: CheckAccessRequest, context: ServerContext) async throws -> AccessDecision
   nonisolated(nonsending) func checkAction(_ request: CheckActionRequest, context: ServerContext) async throws -> ActionDecision
+  nonisolated(nonsending) func batchCheckAccess(_ request: BatchCheckAccessRequest, context: ServerContext) async throws -> BatchCheckAccessResponse
+  nonisolated(nonsending) func explainAccess(_ request: CheckAccessRequest, context: ServerContext) async throws -> ExplainAccessResponse
+  nonisolated(nonsending) func checkTool(_ request: CheckToolRequest, context: ServerContext) async throws -> ToolDecision
+  nonisolated(nonsending) func settleReservation(_ request: SettleReservationRequest, context: ServerContext) async throws -> BudgetReservation
+  nonisolated(nonsending) func releaseReservation(_ request: ReleaseReservationRequest, context: ServerContext) async throws -> BudgetReservation
+  nonisolated(nonsending) func listBudgetReservations(_ request: ListBudgetReservationsRequest, context: ServerContext) async throws -> ListBudgetReservationsResponse
+  nonisolated(nonsending) func listBudgets(_ request: ListBudgetsRequest, context: ServerContext) async throws -> ListBudgetsResponse
+  nonisolated(nonsending) func requestApproval(_ request: RequestApprovalRequest, context: ServerContext) async throws -> Approval
+  nonisolated(nonsending) func decideApproval(_ request: DecideApprovalRequest, context: ServerContext) async throws -> Approval
+  nonisolated(nonsending) func getApproval(_ request: GetApprovalRequest, context: ServerContext) async throws -> Approval
+  nonisolated(nonsending) func listApprovals(_ request: ListApprovalsRequest, context: ServerContext) async throws -> ListApprovalsResponse
 }
 
 /// Calls `spanwire.policy.v1.Policy` over a channel.
@@ -716,6 +980,50 @@ public struct PolicyClient: Sendable {
 
   public nonisolated(nonsending) func checkAction(_ request: CheckActionRequest, options: CallOptions = CallOptions()) async throws -> ActionDecision {
     try await channel.unary(request, Policy.Methods.checkAction, options)
+  }
+
+  public nonisolated(nonsending) func batchCheckAccess(_ request: BatchCheckAccessRequest, options: CallOptions = CallOptions()) async throws -> BatchCheckAccessResponse {
+    try await channel.unary(request, Policy.Methods.batchCheckAccess, options)
+  }
+
+  public nonisolated(nonsending) func explainAccess(_ request: CheckAccessRequest, options: CallOptions = CallOptions()) async throws -> ExplainAccessResponse {
+    try await channel.unary(request, Policy.Methods.explainAccess, options)
+  }
+
+  public nonisolated(nonsending) func checkTool(_ request: CheckToolRequest, options: CallOptions = CallOptions()) async throws -> ToolDecision {
+    try await channel.unary(request, Policy.Methods.checkTool, options)
+  }
+
+  public nonisolated(nonsending) func settleReservation(_ request: SettleReservationRequest, options: CallOptions = CallOptions()) async throws -> BudgetReservation {
+    try await channel.unary(request, Policy.Methods.settleReservation, options)
+  }
+
+  public nonisolated(nonsending) func releaseReservation(_ request: ReleaseReservationRequest, options: CallOptions = CallOptions()) async throws -> BudgetReservation {
+    try await channel.unary(request, Policy.Methods.releaseReservation, options)
+  }
+
+  public nonisolated(nonsending) func listBudgetReservations(_ request: ListBudgetReservationsRequest, options: CallOptions = CallOptions()) async throws -> ListBudgetReservationsResponse {
+    try await channel.unary(request, Policy.Methods.listBudgetReservations, options)
+  }
+
+  public nonisolated(nonsending) func listBudgets(_ request: ListBudgetsRequest, options: CallOptions = CallOptions()) async throws -> ListBudgetsResponse {
+    try await channel.unary(request, Policy.Methods.listBudgets, options)
+  }
+
+  public nonisolated(nonsending) func requestApproval(_ request: RequestApprovalRequest, options: CallOptions = CallOptions()) async throws -> Approval {
+    try await channel.unary(request, Policy.Methods.requestApproval, options)
+  }
+
+  public nonisolated(nonsending) func decideApproval(_ request: DecideApprovalRequest, options: CallOptions = CallOptions()) async throws -> Approval {
+    try await channel.unary(request, Policy.Methods.decideApproval, options)
+  }
+
+  public nonisolated(nonsending) func getApproval(_ request: GetApprovalRequest, options: CallOptions = CallOptions()) async throws -> Approval {
+    try await channel.unary(request, Policy.Methods.getApproval, options)
+  }
+
+  public nonisolated(nonsending) func listApprovals(_ request: ListApprovalsRequest, options: CallOptions = CallOptions()) async throws -> ListApprovalsResponse {
+    try await channel.unary(request, Policy.Methods.listApprovals, options)
   }
 }
 

@@ -1,27 +1,86 @@
+import SpanwireDatabase
+import SpanwireEventLog
 import SpanwireRPC
 import SpanwireSchema
 import SpanwireServiceKit
 
-/// The policy service: contract in, pure evaluators asked, contract out. It holds no rows: the same question gives the same bytes.
-public struct PolicyServer: PolicyService {
-  private let clock: any WallClock
-  private let evaluator: AccessEvaluator
+/// The policy service: who may do what, what a tool call must pass, and who has approved what.
+///
+/// Access is decided by a pure evaluator: the same question, with the same approvals in the queue, gives the same bytes.
+public final class PolicyServer: PolicyService {
+  let environment: ServiceEnvironment
+  let evaluator: AccessEvaluator
+  let book: PolicyBook
+  let rates = RateWindow()
 
   /// Changes when what the service makes of a question could.
-  public static let serviceVersion = "policy-1"
+  public static let serviceVersion = "policy-2"
+  /// The service's name in events, and under which its timers come back to it.
+  public static let producer = "policy"
 
-  public init(clock: any WallClock, model: AccessModel = .standard) {
-    self.clock = clock
+  public static let migrations = Migrations(
+    "policy",
+    [
+      .init("budgets", sqlite: BudgetStore.schema),
+      .init("approvals", sqlite: ApprovalStore.schema),
+    ])
+
+  /// - Parameter registry: where the runtime policies are defined.
+  public init(environment: ServiceEnvironment, registry: RegistryClient, model: AccessModel = .standard) {
+    self.environment = environment
     evaluator = AccessEvaluator(model: model)
+    book = PolicyBook(registry)
+    environment.database.observe(book)
   }
 
+  // MARK: Access
+
   public func checkAccess(_ request: CheckAccessRequest, context: ServerContext) async throws -> AccessDecision {
-    try decide(request.context ?? AccessContext(), asSensitive: false)
+    try await decide(request.context ?? AccessContext(), asSensitive: false)
   }
 
   public func checkSensitive(_ request: CheckAccessRequest, context: ServerContext) async throws -> AccessDecision {
-    try decide(request.context ?? AccessContext(), asSensitive: true)
+    try await decide(request.context ?? AccessContext(), asSensitive: true)
   }
+
+  public func batchCheckAccess(_ request: BatchCheckAccessRequest, context: ServerContext) async throws -> BatchCheckAccessResponse {
+    guard request.contexts.count <= PolicyLimits.batch else {
+      throw RPCError.invalidField("contexts", "at most \(PolicyLimits.batch)")
+    }
+    var decisions: [AccessDecision] = []
+    decisions.reserveCapacity(request.contexts.count)
+    for (index, asked) in request.contexts.enumerated() {
+      decisions.append(try await decide(asked, asSensitive: request.asSensitive, at: "contexts[\(index)]"))
+    }
+    return BatchCheckAccessResponse(decisions: decisions)
+  }
+
+  public func explainAccess(_ request: CheckAccessRequest, context: ServerContext) async throws -> ExplainAccessResponse {
+    let question = try await question(request.context ?? AccessContext())
+    let outcome = evaluator.evaluate(question.request, now: question.now)
+    let rules = evaluator.explain(question.request, now: question.now).map {
+      RuleOutcome(rule: $0.rule, outcome: $0.outcome.rawValue, wouldMatch: $0.wouldMatch, text: $0.text)
+    }
+    return ExplainAccessResponse(decision: outcome.contract, rules: rules)
+  }
+
+  private func decide(_ context: AccessContext, asSensitive: Bool, at path: String = "context") async throws -> AccessDecision {
+    let question = try await question(context, at: path)
+    return evaluator.evaluate(question.request, asSensitive: asSensitive, now: question.now).contract
+  }
+
+  /// The question with the approvals it names, as the queue holds them: what the caller says of them counts for nothing.
+  private func question(_ context: AccessContext, at path: String = "context") async throws -> AccessQuestion {
+    let question = try AccessQuestion(context, at: path, now: environment.clock.now)
+    if context.approvalRefs.isEmpty { return question }
+    let target = context.flagKey.isEmpty ? context.targetUserID : context.flagKey
+    let approvals = try await environment.database.read { reader in
+      try ApprovalStore.standing(context.approvalRefs, for: target, tenant: context.actorTenantID, at: question.now, in: reader)
+    }
+    return try AccessQuestion(context, approvals: approvals, at: path, now: environment.clock.now)
+  }
+
+  // MARK: Actions
 
   public func checkAction(_ request: CheckActionRequest, context: ServerContext) async throws -> ActionDecision {
     var validation = Validation()
@@ -39,15 +98,65 @@ public struct PolicyServer: PolicyService {
     return ActionDecision(allowed: verdict.isAllowed, rule: verdict.rule, reason: verdict.reason, trace: verdict.trace)
   }
 
-  private func decide(_ context: AccessContext, asSensitive: Bool) throws -> AccessDecision {
-    let question = try AccessQuestion(context, now: clock.now)
-    let outcome = evaluator.evaluate(question.request, asSensitive: asSensitive, now: question.now)
-    return AccessDecision(
-      decision: outcome.effect.contract,
-      reasons: outcome.reasons.map { DecisionReason(id: $0.id, text: $0.text, ruleRef: $0.ruleRef) },
-      requiredApprovers: outcome.requiredApprovers, approvalMatrixRow: outcome.approvalRow ?? "",
-      currentApprovalsSatisfy: outcome.approvalsSatisfy, tenantRelation: outcome.tenantRelation.rawValue, selfView: outcome.isSelfView,
-      trace: outcome.trace, serviceVersion: Self.serviceVersion, engineVersion: AccessEvaluator.engineVersion)
+  // MARK: Inside
+
+  func step(_ context: ServerContext) throws -> PolicyStep {
+    PolicyStep(
+      caller: try Caller(context), now: environment.clock.now, trace: context.trace, method: context.method.path, environment: environment)
+  }
+
+  func pageSize(_ asked: UInt32, _ fields: inout Validation) -> Int {
+    fields.pageSize(asked, default: PolicyLimits.defaultPage, max: PolicyLimits.page)
+  }
+
+  /// A timer of this service fired: an approval's end, or a reservation's.
+  public func effectOutcome(
+    _ effect: Effect, _ outcome: EffectOutcome
+  ) async throws -> (@Sendable (borrowing Transaction) throws -> Void)? {
+    guard case .succeeded = outcome else { return nil }
+    let id = String(decoding: effect.request, as: UTF8.self)
+    let principal = Principal(kind: .service, id: Self.producer, tenant: effect.tenant, surface: .internal)
+    // The dispatcher saw the moment come, whatever the clock says now.
+    let step = PolicyStep(
+      caller: Caller(principal), now: max(environment.clock.now, effect.dueAt), trace: effect.trace, method: effect.method,
+      environment: environment)
+    switch effect.method {
+    case ReservationTimer.method:
+      let entry = environment.ids.next(.budgetEntry)
+      return { [self] tx in try expireReservation(id, entry: entry, step, in: tx) }
+    case ApprovalTimer.method: return { [self] tx in try expireApproval(id, step, in: tx) }
+    default: return nil
+    }
+  }
+
+  /// What holds between the rows: that balances are the sums of the ledger, and reservations what their entries say.
+  public func verify() async throws -> [Verification] {
+    try await environment.database.scan { reader in
+      var budgets = Verification("policy: budgets are the sums of their ledger", examined: try BudgetStore.count(in: reader))
+      for key in try BudgetStore.unbalanced(in: reader, limit: Verification.maxFindings) {
+        budgets.found("the balance of \(key) is not the sum of its entries")
+      }
+      for id in try BudgetStore.inconsistent(in: reader, limit: Verification.maxFindings) {
+        budgets.found("the entries of reservation \(id) do not say what its row says")
+      }
+      return [budgets]
+    }
+  }
+}
+
+extension IDPrefix {
+  static let reservation: IDPrefix = "RSV"
+  static let budgetEntry: IDPrefix = "BGT"
+  static let approval: IDPrefix = "APR"
+}
+
+extension AccessEvaluator.Outcome {
+  var contract: AccessDecision {
+    AccessDecision(
+      decision: effect.contract, reasons: reasons.map { DecisionReason(id: $0.id, text: $0.text, ruleRef: $0.ruleRef) },
+      requiredApprovers: requiredApprovers, approvalMatrixRow: approvalRow ?? "", currentApprovalsSatisfy: approvalsSatisfy,
+      tenantRelation: tenantRelation.rawValue, selfView: isSelfView, trace: trace, serviceVersion: PolicyServer.serviceVersion,
+      engineVersion: AccessEvaluator.engineVersion)
   }
 }
 

@@ -75,27 +75,18 @@ extension BundleValidator {
     unique("allowlist.allowed_domains", list.allowedDomains)
     for (index, domain) in list.allowedDomains.enumerated() {
       let field = "allowlist.allowed_domains[\(index)]"
-      var labels = domain.split(separator: ".", omittingEmptySubsequences: false)
-      if labels.first == "*" { labels.removeFirst() }
-      // A star at the end stands for one public suffix, and only for those that the policy lists.
-      if labels.last == "*" {
-        labels.removeLast()
-        if list.publicSuffixes.isEmpty { mistake(field, "ends with a star, but the policy lists no public_suffixes for it") }
+      if domain.hasSuffix(".*"), list.publicSuffixes.isEmpty {
+        mistake(field, "ends with a star, but the policy lists no public_suffixes for it")
       }
-      if labels.isEmpty || !labels.allSatisfy(Self.isLabel) {
-        mistake(field, "\"\(domain.prefix(60))\" is no domain of whole labels, with a star before or behind them at most")
+      do throws(HostPattern.Fault) {
+        _ = try HostPattern(domain)
+      } catch {
+        mistake(field, "\"\(domain.prefix(60))\" \(error.reason)")
       }
     }
-    for (index, suffix) in list.publicSuffixes.enumerated()
-    where !suffix.split(separator: ".", omittingEmptySubsequences: false).allSatisfy(Self.isLabel) {
-      mistake("allowlist.public_suffixes[\(index)]", "\"\(suffix.prefix(60))\" is no domain")
+    for (index, suffix) in list.publicSuffixes.enumerated() where !HostPattern.isSuffix(suffix) {
+      mistake("allowlist.public_suffixes[\(index)]", "\"\(suffix.prefix(60))\" is no suffix such as com or co.uk")
     }
-  }
-
-  /// A label of a domain name in lower case (RFC 1123 §2.1).
-  private static func isLabel(_ label: Substring) -> Bool {
-    let isLetter = { (byte: UInt8) in (97...122).contains(byte) || (48...57).contains(byte) || byte == UInt8(ascii: "-") }
-    return (1...63).contains(label.utf8.count) && label.utf8.allSatisfy(isLetter) && label.first != "-" && label.last != "-"
   }
 
   mutating func check(_ role: RoleDefinition) {

@@ -102,7 +102,9 @@ final class RegistryWorld: Sendable {
       database: database, log: EventLog(database: database),
       effects: EffectDispatcher(database: database, clock: clock, perform: { _ in SyncServicePointsResponse().encoded() }), clock: clock,
       ids: IDGenerator(clock: clock))
-    let policy = ServerRouter([Policy.routes(PolicyServer(clock: clock))])
+    let policy = ServerRouter([
+      Policy.routes(PolicyServer(environment: environment, registry: RegistryClient(InProcessChannel(ServerRouter([])))))
+    ])
     let nobody = InProcessChannel(ServerRouter([]), service: "registry")
     let server = RegistryServer(
       environment: environment, lem: LemClient(nobody), policy: PolicyClient(InProcessChannel(policy, service: "registry")),

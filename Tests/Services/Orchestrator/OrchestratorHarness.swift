@@ -36,7 +36,7 @@ final class OrchestratorHarness: Sendable {
     others = InProcessChannel(
       ServerRouter([
         Registry.routes(town), Lem.routes(town), Trutta.routes(town), JourneyRuntime.routes(town),
-        Policy.routes(PolicyServer(clock: clock)),
+        Policy.routes(PolicyServer(environment: environment, registry: RegistryClient(InProcessChannel(ServerRouter([]))))),
       ]), service: "ao")
     self.town = town
     server = Self.server(environment, others)

@@ -22,7 +22,8 @@ private func grant(to actor: String = "USR-1", tenant: String = "T2", user: Stri
 }
 
 private func approval(_ role: String, by user: String, _ category: String = "personal_data", until: Int64? = nil) -> Request.Approval {
-  Request.Approval(reference: "APR-" + user, approverRole: role, approverUserID: user, category: category, expiresAt: until)
+  Request.Approval(
+    reference: "APR-" + user, approverRole: role, approverUserID: user, requestedBy: "USR-1", category: category, expiresAt: until)
 }
 
 @Suite("Access")

@@ -7,7 +7,13 @@ import Testing
 
 @Suite("The policy service")
 struct PolicyServiceTests {
-  private let policy = PolicyServer(clock: ManualClock(1_777_885_200_000_000_000))
+  private let policy: PolicyServer
+  private let world: TestPolicy
+
+  init() async throws {
+    world = try await TestPolicy()
+    policy = world.server
+  }
 
   private func context(_ method: MethodDescriptor) -> ServerContext {
     ServerContext(method: method, peer: .inProcess, principal: .service("prg"))

@@ -32,7 +32,6 @@ final class RegistryHarness: Sendable {
     let log = EventLog(database: database, loops: loops)
     let city = RememberingCity()
     let lem = LemClient(InProcessChannel(ServerRouter([Lem.routes(city)]), service: "registry"))
-    let policy = PolicyClient(InProcessChannel(ServerRouter([Policy.routes(PolicyServer(clock: clock))]), service: "registry"))
     let effects = EffectDispatcher(
       database: database, clock: clock,
       perform: { effect in
@@ -41,6 +40,10 @@ final class RegistryHarness: Sendable {
         }
       })
     environment = ServiceEnvironment(database: database, log: log, effects: effects, clock: clock, ids: IDGenerator(clock: clock))
+    let policy = PolicyClient(
+      InProcessChannel(
+        ServerRouter([Policy.routes(PolicyServer(environment: environment, registry: RegistryClient(InProcessChannel(ServerRouter([])))))]),
+        service: "registry"))
     server = RegistryServer(environment: environment, lem: lem, policy: policy, checks: Fixture.checks)
     registry = RegistryClient(InProcessChannel(ServerRouter([Registry.routes(server)], interceptors: [ExposureInterceptor()])))
     self.city = city

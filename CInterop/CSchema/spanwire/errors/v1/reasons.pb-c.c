@@ -7,7 +7,7 @@
 #endif
 
 #include "spanwire/errors/v1/reasons.pb-c.h"
-static const ProtobufCEnumValue spanwire__errors__v1__reason__enum_values_by_number[54] =
+static const ProtobufCEnumValue spanwire__errors__v1__reason__enum_values_by_number[59] =
 {
   { "REASON_UNSPECIFIED", "SPANWIRE__ERRORS__V1__REASON__REASON_UNSPECIFIED", 0 },
   { "REASON_UNAUTHENTICATED", "SPANWIRE__ERRORS__V1__REASON__REASON_UNAUTHENTICATED", 1 },
@@ -63,17 +63,27 @@ static const ProtobufCEnumValue spanwire__errors__v1__reason__enum_values_by_num
   { "REASON_FLAG_NOT_FOUND", "SPANWIRE__ERRORS__V1__REASON__REASON_FLAG_NOT_FOUND", 180 },
   { "REASON_FLAG_TYPE_MISMATCH", "SPANWIRE__ERRORS__V1__REASON__REASON_FLAG_TYPE_MISMATCH", 181 },
   { "REASON_FLAG_RULE_INVALID", "SPANWIRE__ERRORS__V1__REASON__REASON_FLAG_RULE_INVALID", 182 },
+  { "REASON_BUDGET_RESERVATION_NOT_FOUND", "SPANWIRE__ERRORS__V1__REASON__REASON_BUDGET_RESERVATION_NOT_FOUND", 200 },
+  { "REASON_BUDGET_RESERVATION_ENDED", "SPANWIRE__ERRORS__V1__REASON__REASON_BUDGET_RESERVATION_ENDED", 201 },
+  { "REASON_APPROVAL_NOT_FOUND", "SPANWIRE__ERRORS__V1__REASON__REASON_APPROVAL_NOT_FOUND", 202 },
+  { "REASON_APPROVAL_ENDED", "SPANWIRE__ERRORS__V1__REASON__REASON_APPROVAL_ENDED", 203 },
+  { "REASON_APPROVAL_NOT_YOURS", "SPANWIRE__ERRORS__V1__REASON__REASON_APPROVAL_NOT_YOURS", 204 },
 };
 static const ProtobufCIntRange spanwire__errors__v1__reason__value_ranges[] = {
-{0, 0},{20, 6},{40, 12},{60, 20},{80, 25},{100, 30},{120, 36},{140, 42},{160, 45},{180, 51},{0, 54}
+{0, 0},{20, 6},{40, 12},{60, 20},{80, 25},{100, 30},{120, 36},{140, 42},{160, 45},{180, 51},{200, 54},{0, 59}
 };
-static const ProtobufCEnumValueIndex spanwire__errors__v1__reason__enum_values_by_name[54] =
+static const ProtobufCEnumValueIndex spanwire__errors__v1__reason__enum_values_by_name[59] =
 {
   { "REASON_AGENT_FORBIDDEN", 3 },
   { "REASON_AGENT_INTENT_UNKNOWN", 44 },
   { "REASON_AGENT_TASK_NOT_FOUND", 42 },
   { "REASON_AGENT_UNKNOWN", 43 },
+  { "REASON_APPROVAL_ENDED", 57 },
+  { "REASON_APPROVAL_NOT_FOUND", 56 },
+  { "REASON_APPROVAL_NOT_YOURS", 58 },
   { "REASON_BALANCE_INSUFFICIENT", 31 },
+  { "REASON_BUDGET_RESERVATION_ENDED", 55 },
+  { "REASON_BUDGET_RESERVATION_NOT_FOUND", 54 },
   { "REASON_BUNDLE_INVALID", 21 },
   { "REASON_CAPACITY_EXCEEDED", 39 },
   { "REASON_CHANNEL_UNHEARD", 50 },
@@ -131,11 +141,11 @@ const ProtobufCEnumDescriptor spanwire__errors__v1__reason__descriptor =
   "Reason",
   "Spanwire__Errors__V1__Reason",
   "spanwire.errors.v1",
-  54,
+  59,
   spanwire__errors__v1__reason__enum_values_by_number,
-  54,
+  59,
   spanwire__errors__v1__reason__enum_values_by_name,
-  10,
+  11,
   spanwire__errors__v1__reason__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };

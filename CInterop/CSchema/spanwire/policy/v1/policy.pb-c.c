@@ -232,6 +232,186 @@ void   spanwire__policy__v1__check_access_request__free_unpacked
   assert(message->base.descriptor == &spanwire__policy__v1__check_access_request__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   spanwire__policy__v1__batch_check_access_request__init
+                     (Spanwire__Policy__V1__BatchCheckAccessRequest         *message)
+{
+  static const Spanwire__Policy__V1__BatchCheckAccessRequest init_value = SPANWIRE__POLICY__V1__BATCH_CHECK_ACCESS_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__policy__v1__batch_check_access_request__get_packed_size
+                     (const Spanwire__Policy__V1__BatchCheckAccessRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__policy__v1__batch_check_access_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__policy__v1__batch_check_access_request__pack
+                     (const Spanwire__Policy__V1__BatchCheckAccessRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__policy__v1__batch_check_access_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__policy__v1__batch_check_access_request__pack_to_buffer
+                     (const Spanwire__Policy__V1__BatchCheckAccessRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__policy__v1__batch_check_access_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Policy__V1__BatchCheckAccessRequest *
+       spanwire__policy__v1__batch_check_access_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Policy__V1__BatchCheckAccessRequest *)
+     protobuf_c_message_unpack (&spanwire__policy__v1__batch_check_access_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__policy__v1__batch_check_access_request__free_unpacked
+                     (Spanwire__Policy__V1__BatchCheckAccessRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__policy__v1__batch_check_access_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__policy__v1__batch_check_access_response__init
+                     (Spanwire__Policy__V1__BatchCheckAccessResponse         *message)
+{
+  static const Spanwire__Policy__V1__BatchCheckAccessResponse init_value = SPANWIRE__POLICY__V1__BATCH_CHECK_ACCESS_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t spanwire__policy__v1__batch_check_access_response__get_packed_size
+                     (const Spanwire__Policy__V1__BatchCheckAccessResponse *message)
+{
+  assert(message->base.descriptor == &spanwire__policy__v1__batch_check_access_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__policy__v1__batch_check_access_response__pack
+                     (const Spanwire__Policy__V1__BatchCheckAccessResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__policy__v1__batch_check_access_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__policy__v1__batch_check_access_response__pack_to_buffer
+                     (const Spanwire__Policy__V1__BatchCheckAccessResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__policy__v1__batch_check_access_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Policy__V1__BatchCheckAccessResponse *
+       spanwire__policy__v1__batch_check_access_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Policy__V1__BatchCheckAccessResponse *)
+     protobuf_c_message_unpack (&spanwire__policy__v1__batch_check_access_response__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__policy__v1__batch_check_access_response__free_unpacked
+                     (Spanwire__Policy__V1__BatchCheckAccessResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__policy__v1__batch_check_access_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__policy__v1__explain_access_response__init
+                     (Spanwire__Policy__V1__ExplainAccessResponse         *message)
+{
+  static const Spanwire__Policy__V1__ExplainAccessResponse init_value = SPANWIRE__POLICY__V1__EXPLAIN_ACCESS_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t spanwire__policy__v1__explain_access_response__get_packed_size
+                     (const Spanwire__Policy__V1__ExplainAccessResponse *message)
+{
+  assert(message->base.descriptor == &spanwire__policy__v1__explain_access_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__policy__v1__explain_access_response__pack
+                     (const Spanwire__Policy__V1__ExplainAccessResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__policy__v1__explain_access_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__policy__v1__explain_access_response__pack_to_buffer
+                     (const Spanwire__Policy__V1__ExplainAccessResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__policy__v1__explain_access_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Policy__V1__ExplainAccessResponse *
+       spanwire__policy__v1__explain_access_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Policy__V1__ExplainAccessResponse *)
+     protobuf_c_message_unpack (&spanwire__policy__v1__explain_access_response__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__policy__v1__explain_access_response__free_unpacked
+                     (Spanwire__Policy__V1__ExplainAccessResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__policy__v1__explain_access_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__policy__v1__rule_outcome__init
+                     (Spanwire__Policy__V1__RuleOutcome         *message)
+{
+  static const Spanwire__Policy__V1__RuleOutcome init_value = SPANWIRE__POLICY__V1__RULE_OUTCOME__INIT;
+  *message = init_value;
+}
+size_t spanwire__policy__v1__rule_outcome__get_packed_size
+                     (const Spanwire__Policy__V1__RuleOutcome *message)
+{
+  assert(message->base.descriptor == &spanwire__policy__v1__rule_outcome__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__policy__v1__rule_outcome__pack
+                     (const Spanwire__Policy__V1__RuleOutcome *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__policy__v1__rule_outcome__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__policy__v1__rule_outcome__pack_to_buffer
+                     (const Spanwire__Policy__V1__RuleOutcome *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__policy__v1__rule_outcome__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Policy__V1__RuleOutcome *
+       spanwire__policy__v1__rule_outcome__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Policy__V1__RuleOutcome *)
+     protobuf_c_message_unpack (&spanwire__policy__v1__rule_outcome__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__policy__v1__rule_outcome__free_unpacked
+                     (Spanwire__Policy__V1__RuleOutcome *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__policy__v1__rule_outcome__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   spanwire__policy__v1__check_action_request__init
                      (Spanwire__Policy__V1__CheckActionRequest         *message)
 {
@@ -874,6 +1054,223 @@ const ProtobufCMessageDescriptor spanwire__policy__v1__check_access_request__des
   spanwire__policy__v1__check_access_request__field_indices_by_name,
   1,  spanwire__policy__v1__check_access_request__number_ranges,
   (ProtobufCMessageInit) spanwire__policy__v1__check_access_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__policy__v1__batch_check_access_request__field_descriptors[2] =
+{
+  {
+    "contexts",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Policy__V1__BatchCheckAccessRequest, n_contexts),
+    offsetof(Spanwire__Policy__V1__BatchCheckAccessRequest, contexts),
+    &spanwire__policy__v1__access_context__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "as_sensitive",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Policy__V1__BatchCheckAccessRequest, as_sensitive),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__policy__v1__batch_check_access_request__field_indices_by_name[] = {
+  1,   /* field[1] = as_sensitive */
+  0,   /* field[0] = contexts */
+};
+static const ProtobufCIntRange spanwire__policy__v1__batch_check_access_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__policy__v1__batch_check_access_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.policy.v1.BatchCheckAccessRequest",
+  "BatchCheckAccessRequest",
+  "Spanwire__Policy__V1__BatchCheckAccessRequest",
+  "spanwire.policy.v1",
+  sizeof(Spanwire__Policy__V1__BatchCheckAccessRequest),
+  2,
+  spanwire__policy__v1__batch_check_access_request__field_descriptors,
+  spanwire__policy__v1__batch_check_access_request__field_indices_by_name,
+  1,  spanwire__policy__v1__batch_check_access_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__policy__v1__batch_check_access_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__policy__v1__batch_check_access_response__field_descriptors[1] =
+{
+  {
+    "decisions",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Policy__V1__BatchCheckAccessResponse, n_decisions),
+    offsetof(Spanwire__Policy__V1__BatchCheckAccessResponse, decisions),
+    &spanwire__policy__v1__access_decision__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__policy__v1__batch_check_access_response__field_indices_by_name[] = {
+  0,   /* field[0] = decisions */
+};
+static const ProtobufCIntRange spanwire__policy__v1__batch_check_access_response__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor spanwire__policy__v1__batch_check_access_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.policy.v1.BatchCheckAccessResponse",
+  "BatchCheckAccessResponse",
+  "Spanwire__Policy__V1__BatchCheckAccessResponse",
+  "spanwire.policy.v1",
+  sizeof(Spanwire__Policy__V1__BatchCheckAccessResponse),
+  1,
+  spanwire__policy__v1__batch_check_access_response__field_descriptors,
+  spanwire__policy__v1__batch_check_access_response__field_indices_by_name,
+  1,  spanwire__policy__v1__batch_check_access_response__number_ranges,
+  (ProtobufCMessageInit) spanwire__policy__v1__batch_check_access_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__policy__v1__explain_access_response__field_descriptors[2] =
+{
+  {
+    "decision",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Policy__V1__ExplainAccessResponse, decision),
+    &spanwire__policy__v1__access_decision__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "rules",
+    2,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Policy__V1__ExplainAccessResponse, n_rules),
+    offsetof(Spanwire__Policy__V1__ExplainAccessResponse, rules),
+    &spanwire__policy__v1__rule_outcome__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__policy__v1__explain_access_response__field_indices_by_name[] = {
+  0,   /* field[0] = decision */
+  1,   /* field[1] = rules */
+};
+static const ProtobufCIntRange spanwire__policy__v1__explain_access_response__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__policy__v1__explain_access_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.policy.v1.ExplainAccessResponse",
+  "ExplainAccessResponse",
+  "Spanwire__Policy__V1__ExplainAccessResponse",
+  "spanwire.policy.v1",
+  sizeof(Spanwire__Policy__V1__ExplainAccessResponse),
+  2,
+  spanwire__policy__v1__explain_access_response__field_descriptors,
+  spanwire__policy__v1__explain_access_response__field_indices_by_name,
+  1,  spanwire__policy__v1__explain_access_response__number_ranges,
+  (ProtobufCMessageInit) spanwire__policy__v1__explain_access_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__policy__v1__rule_outcome__field_descriptors[4] =
+{
+  {
+    "rule",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Policy__V1__RuleOutcome, rule),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "outcome",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Policy__V1__RuleOutcome, outcome),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "would_match",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Policy__V1__RuleOutcome, would_match),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "text",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Policy__V1__RuleOutcome, text),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__policy__v1__rule_outcome__field_indices_by_name[] = {
+  1,   /* field[1] = outcome */
+  0,   /* field[0] = rule */
+  3,   /* field[3] = text */
+  2,   /* field[2] = would_match */
+};
+static const ProtobufCIntRange spanwire__policy__v1__rule_outcome__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor spanwire__policy__v1__rule_outcome__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.policy.v1.RuleOutcome",
+  "RuleOutcome",
+  "Spanwire__Policy__V1__RuleOutcome",
+  "spanwire.policy.v1",
+  sizeof(Spanwire__Policy__V1__RuleOutcome),
+  4,
+  spanwire__policy__v1__rule_outcome__field_descriptors,
+  spanwire__policy__v1__rule_outcome__field_indices_by_name,
+  1,  spanwire__policy__v1__rule_outcome__number_ranges,
+  (ProtobufCMessageInit) spanwire__policy__v1__rule_outcome__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor spanwire__policy__v1__check_action_request__field_descriptors[7] =

@@ -20,6 +20,10 @@ typedef struct Spanwire__Policy__V1__AccessContext Spanwire__Policy__V1__AccessC
 typedef struct Spanwire__Policy__V1__DecisionReason Spanwire__Policy__V1__DecisionReason;
 typedef struct Spanwire__Policy__V1__AccessDecision Spanwire__Policy__V1__AccessDecision;
 typedef struct Spanwire__Policy__V1__CheckAccessRequest Spanwire__Policy__V1__CheckAccessRequest;
+typedef struct Spanwire__Policy__V1__BatchCheckAccessRequest Spanwire__Policy__V1__BatchCheckAccessRequest;
+typedef struct Spanwire__Policy__V1__BatchCheckAccessResponse Spanwire__Policy__V1__BatchCheckAccessResponse;
+typedef struct Spanwire__Policy__V1__ExplainAccessResponse Spanwire__Policy__V1__ExplainAccessResponse;
+typedef struct Spanwire__Policy__V1__RuleOutcome Spanwire__Policy__V1__RuleOutcome;
 typedef struct Spanwire__Policy__V1__CheckActionRequest Spanwire__Policy__V1__CheckActionRequest;
 typedef struct Spanwire__Policy__V1__ActionDecision Spanwire__Policy__V1__ActionDecision;
 
@@ -140,6 +144,54 @@ struct  Spanwire__Policy__V1__CheckAccessRequest
 #define SPANWIRE__POLICY__V1__CHECK_ACCESS_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__policy__v1__check_access_request__descriptor) \
     , NULL }
+
+
+struct  Spanwire__Policy__V1__BatchCheckAccessRequest
+{
+  ProtobufCMessage base;
+  size_t n_contexts;
+  Spanwire__Policy__V1__AccessContext **contexts;
+  protobuf_c_boolean as_sensitive;
+};
+#define SPANWIRE__POLICY__V1__BATCH_CHECK_ACCESS_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__policy__v1__batch_check_access_request__descriptor) \
+    , 0,NULL, 0 }
+
+
+struct  Spanwire__Policy__V1__BatchCheckAccessResponse
+{
+  ProtobufCMessage base;
+  size_t n_decisions;
+  Spanwire__Policy__V1__AccessDecision **decisions;
+};
+#define SPANWIRE__POLICY__V1__BATCH_CHECK_ACCESS_RESPONSE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__policy__v1__batch_check_access_response__descriptor) \
+    , 0,NULL }
+
+
+struct  Spanwire__Policy__V1__ExplainAccessResponse
+{
+  ProtobufCMessage base;
+  Spanwire__Policy__V1__AccessDecision *decision;
+  size_t n_rules;
+  Spanwire__Policy__V1__RuleOutcome **rules;
+};
+#define SPANWIRE__POLICY__V1__EXPLAIN_ACCESS_RESPONSE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__policy__v1__explain_access_response__descriptor) \
+    , NULL, 0,NULL }
+
+
+struct  Spanwire__Policy__V1__RuleOutcome
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData rule;
+  ProtobufCBinaryData outcome;
+  protobuf_c_boolean would_match;
+  ProtobufCBinaryData text;
+};
+#define SPANWIRE__POLICY__V1__RULE_OUTCOME__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__policy__v1__rule_outcome__descriptor) \
+    , {0,NULL}, {0,NULL}, 0, {0,NULL} }
 
 
 struct  Spanwire__Policy__V1__CheckActionRequest
@@ -267,6 +319,82 @@ Spanwire__Policy__V1__CheckAccessRequest *
 void   spanwire__policy__v1__check_access_request__free_unpacked
                      (Spanwire__Policy__V1__CheckAccessRequest *message,
                       ProtobufCAllocator *allocator);
+/* Spanwire__Policy__V1__BatchCheckAccessRequest methods */
+void   spanwire__policy__v1__batch_check_access_request__init
+                     (Spanwire__Policy__V1__BatchCheckAccessRequest         *message);
+size_t spanwire__policy__v1__batch_check_access_request__get_packed_size
+                     (const Spanwire__Policy__V1__BatchCheckAccessRequest   *message);
+size_t spanwire__policy__v1__batch_check_access_request__pack
+                     (const Spanwire__Policy__V1__BatchCheckAccessRequest   *message,
+                      uint8_t             *out);
+size_t spanwire__policy__v1__batch_check_access_request__pack_to_buffer
+                     (const Spanwire__Policy__V1__BatchCheckAccessRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Policy__V1__BatchCheckAccessRequest *
+       spanwire__policy__v1__batch_check_access_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__policy__v1__batch_check_access_request__free_unpacked
+                     (Spanwire__Policy__V1__BatchCheckAccessRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Policy__V1__BatchCheckAccessResponse methods */
+void   spanwire__policy__v1__batch_check_access_response__init
+                     (Spanwire__Policy__V1__BatchCheckAccessResponse         *message);
+size_t spanwire__policy__v1__batch_check_access_response__get_packed_size
+                     (const Spanwire__Policy__V1__BatchCheckAccessResponse   *message);
+size_t spanwire__policy__v1__batch_check_access_response__pack
+                     (const Spanwire__Policy__V1__BatchCheckAccessResponse   *message,
+                      uint8_t             *out);
+size_t spanwire__policy__v1__batch_check_access_response__pack_to_buffer
+                     (const Spanwire__Policy__V1__BatchCheckAccessResponse   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Policy__V1__BatchCheckAccessResponse *
+       spanwire__policy__v1__batch_check_access_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__policy__v1__batch_check_access_response__free_unpacked
+                     (Spanwire__Policy__V1__BatchCheckAccessResponse *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Policy__V1__ExplainAccessResponse methods */
+void   spanwire__policy__v1__explain_access_response__init
+                     (Spanwire__Policy__V1__ExplainAccessResponse         *message);
+size_t spanwire__policy__v1__explain_access_response__get_packed_size
+                     (const Spanwire__Policy__V1__ExplainAccessResponse   *message);
+size_t spanwire__policy__v1__explain_access_response__pack
+                     (const Spanwire__Policy__V1__ExplainAccessResponse   *message,
+                      uint8_t             *out);
+size_t spanwire__policy__v1__explain_access_response__pack_to_buffer
+                     (const Spanwire__Policy__V1__ExplainAccessResponse   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Policy__V1__ExplainAccessResponse *
+       spanwire__policy__v1__explain_access_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__policy__v1__explain_access_response__free_unpacked
+                     (Spanwire__Policy__V1__ExplainAccessResponse *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Policy__V1__RuleOutcome methods */
+void   spanwire__policy__v1__rule_outcome__init
+                     (Spanwire__Policy__V1__RuleOutcome         *message);
+size_t spanwire__policy__v1__rule_outcome__get_packed_size
+                     (const Spanwire__Policy__V1__RuleOutcome   *message);
+size_t spanwire__policy__v1__rule_outcome__pack
+                     (const Spanwire__Policy__V1__RuleOutcome   *message,
+                      uint8_t             *out);
+size_t spanwire__policy__v1__rule_outcome__pack_to_buffer
+                     (const Spanwire__Policy__V1__RuleOutcome   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Policy__V1__RuleOutcome *
+       spanwire__policy__v1__rule_outcome__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__policy__v1__rule_outcome__free_unpacked
+                     (Spanwire__Policy__V1__RuleOutcome *message,
+                      ProtobufCAllocator *allocator);
 /* Spanwire__Policy__V1__CheckActionRequest methods */
 void   spanwire__policy__v1__check_action_request__init
                      (Spanwire__Policy__V1__CheckActionRequest         *message);
@@ -322,6 +450,18 @@ typedef void (*Spanwire__Policy__V1__AccessDecision_Closure)
 typedef void (*Spanwire__Policy__V1__CheckAccessRequest_Closure)
                  (const Spanwire__Policy__V1__CheckAccessRequest *message,
                   void *closure_data);
+typedef void (*Spanwire__Policy__V1__BatchCheckAccessRequest_Closure)
+                 (const Spanwire__Policy__V1__BatchCheckAccessRequest *message,
+                  void *closure_data);
+typedef void (*Spanwire__Policy__V1__BatchCheckAccessResponse_Closure)
+                 (const Spanwire__Policy__V1__BatchCheckAccessResponse *message,
+                  void *closure_data);
+typedef void (*Spanwire__Policy__V1__ExplainAccessResponse_Closure)
+                 (const Spanwire__Policy__V1__ExplainAccessResponse *message,
+                  void *closure_data);
+typedef void (*Spanwire__Policy__V1__RuleOutcome_Closure)
+                 (const Spanwire__Policy__V1__RuleOutcome *message,
+                  void *closure_data);
 typedef void (*Spanwire__Policy__V1__CheckActionRequest_Closure)
                  (const Spanwire__Policy__V1__CheckActionRequest *message,
                   void *closure_data);
@@ -343,6 +483,10 @@ extern const ProtobufCMessageDescriptor spanwire__policy__v1__access_context__de
 extern const ProtobufCMessageDescriptor spanwire__policy__v1__decision_reason__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__policy__v1__access_decision__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__policy__v1__check_access_request__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__policy__v1__batch_check_access_request__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__policy__v1__batch_check_access_response__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__policy__v1__explain_access_response__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__policy__v1__rule_outcome__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__policy__v1__check_action_request__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__policy__v1__action_decision__descriptor;
 

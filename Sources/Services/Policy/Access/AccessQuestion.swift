@@ -7,40 +7,44 @@ struct AccessQuestion {
   /// The instant it is asked for: what the caller pinned, or the server's clock.
   var now: Int64
 
-  init(_ context: AccessContext, now clock: Int64) throws {
+  /// - Parameters:
+  ///   - approvals: what the queue holds of the approvals that the context names.
+  ///   - path: where the context stands in the request.
+  init(
+    _ context: AccessContext, approvals: [AccessEvaluator.Request.Approval] = [], at path: String = "context", now clock: Int64
+  ) throws {
     var validation = Validation()
     for (field, value) in [
       ("actor_role", context.actorRole), ("actor_user_id", context.actorUserID), ("actor_tenant_id", context.actorTenantID),
       ("target_tenant_id", context.targetTenantID), ("target_user_id", context.targetUserID), ("flag_key", context.flagKey),
       ("field_category", context.fieldCategory),
     ] {
-      validation.optionalText(value, "context.\(field)", max: PolicyLimits.nameLetters)
+      validation.optionalText(value, "\(path).\(field)", max: PolicyLimits.nameLetters)
     }
     if context.flagKey.isEmpty == context.fieldCategory.isEmpty {
-      validation.add("context.field_category", "exactly one of flag_key and field_category must be given")
+      validation.add("\(path).field_category", "exactly one of flag_key and field_category must be given")
     }
     if context.approvalRefs.count > PolicyLimits.approvalReferences {
-      validation.add("context.approval_refs", "at most \(PolicyLimits.approvalReferences) references")
+      validation.add("\(path).approval_refs", "at most \(PolicyLimits.approvalReferences) references")
     }
     let kind = AccessKind(context.requestedAction)
-    if kind == nil { validation.add("context.requested_action", "must be read, write or export") }
+    if kind == nil { validation.add("\(path).requested_action", "must be read, write or export") }
     let environment = AccessEnvironment(context.env)
-    if environment == nil { validation.add("context.env", "must be prod, staging or dev") }
-    if case .unrecognized = context.tier { validation.add("context.tier", "is not a known tier") }
+    if environment == nil { validation.add("\(path).env", "must be prod, staging or dev") }
+    if case .unrecognized = context.tier { validation.add("\(path).tier", "is not a known tier") }
     var now: Int64? = clock
     if !context.nowIso.isEmpty {
       now = RFC3339.parse(context.nowIso)
-      if now == nil { validation.add("context.now_iso", "must be an instant of RFC 3339") }
+      if now == nil { validation.add("\(path).now_iso", "must be an instant of RFC 3339") }
     }
-    let assist = Self.grant(context.assistCtx, "context.assist_ctx", &validation)
-    let viewAs = Self.grant(context.viewAsCtx, "context.view_as_ctx", &validation)
+    let assist = Self.grant(context.assistCtx, "\(path).assist_ctx", &validation)
+    let viewAs = Self.grant(context.viewAsCtx, "\(path).view_as_ctx", &validation)
     try validation.finish()
     self.now = now ?? clock
-    // References to approvals prove nothing by themselves, and there is no queue of approvals yet to look them up in: none counts.
     request = AccessEvaluator.Request(
       actorRole: context.actorRole, actorUserID: context.actorUserID, actorTenantID: context.actorTenantID,
       targetTenantID: context.targetTenantID, targetUserID: context.targetUserID,
-      category: context.flagKey.isEmpty ? context.fieldCategory : AccessModel.flagCategory, kind: kind ?? .read, approvals: [],
+      category: context.flagKey.isEmpty ? context.fieldCategory : AccessModel.flagCategory, kind: kind ?? .read, approvals: approvals,
       assist: assist, viewAs: viewAs, environment: environment ?? .prod, isAnonymous: context.tier == .anonymous)
   }
 

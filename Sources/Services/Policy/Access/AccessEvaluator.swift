@@ -28,18 +28,21 @@ public struct AccessEvaluator: Sendable {
       public var reference: String
       public var approverRole: String
       public var approverUserID: String
+      /// Who asked for it: it counts for nobody else.
+      public var requestedBy: String
       public var category: String
       /// Empty: for any.
       public var targetTenantID: String
       public var expiresAt: Int64?
 
       public init(
-        reference: String, approverRole: String, approverUserID: String, category: String, targetTenantID: String = "",
-        expiresAt: Int64? = nil
+        reference: String, approverRole: String, approverUserID: String, requestedBy: String, category: String,
+        targetTenantID: String = "", expiresAt: Int64? = nil
       ) {
         self.reference = reference
         self.approverRole = approverRole
         self.approverUserID = approverUserID
+        self.requestedBy = requestedBy
         self.category = category
         self.targetTenantID = targetTenantID
         self.expiresAt = expiresAt
@@ -122,6 +125,45 @@ public struct AccessEvaluator: Sendable {
     var evaluation = Evaluation(model: model, request: request, asSensitive: asSensitive, now: now)
     return evaluation.run()
   }
+
+  /// What each rule, in order, makes of a request.
+  public func explain(_ request: Request, asSensitive: Bool = false, now: Int64) -> [RuleOutcome] {
+    var evaluation = Evaluation(model: model, request: request, asSensitive: asSensitive, now: now)
+    return evaluation.explain()
+  }
+
+  /// One rule's part in a decision.
+  public struct RuleOutcome: Sendable, Hashable {
+    public enum Outcome: String, Sendable, Hashable {
+      case passed, matched
+      case notReached = "not_reached"
+    }
+
+    public var rule: String
+    public var outcome: Outcome
+    /// Whether it would decide if the rules before it did not.
+    public var wouldMatch: Bool
+    public var text: String
+  }
+}
+
+/// The eight rules in their order; the first that matches decides. Their raw values are their ids.
+enum AccessRule: String, CaseIterable {
+  case unauthenticated = "R1-unauthenticated"
+  case explicitDeny = "R2-explicit-deny"
+  case crossTenant = "R3-cross-tenant"
+  case viewAsReadOnly = "R4-view-as-read-only"
+  case approval = "R5-approval"
+  case selfView = "R6-self-view"
+  case grant = "R7-grant"
+  case maskedByDefault = "R8-masked-by-default"
+
+  // Lines of the trace, put together once rather than in every decision.
+  static let passedLines = allCases.map { "\($0.rawValue): passed" }
+  static let matchedLines = allCases.map { "\($0.rawValue): matched" }
+  private var index: Int { Self.allCases.firstIndex(of: self) ?? 0 }
+  var passedLine: String { Self.passedLines[index] }
+  var matchedLine: String { Self.matchedLines[index] }
 }
 
 /// One decision while it is made.
@@ -136,6 +178,8 @@ private struct Evaluation {
   private let missingApprovers: [String]
   private let approvalRow: String?
   private var trace: [String] = []
+  private var assist = false
+  private var viewAs = false
 
   init(model: AccessModel, request: AccessEvaluator.Request, asSensitive: Bool, now: Int64) {
     self.model = model
@@ -165,67 +209,95 @@ private struct Evaluation {
   }
 
   mutating func run() -> AccessEvaluator.Outcome {
+    noteFacts()
+    for rule in AccessRule.allCases {
+      let verdict = verdict(of: rule)
+      trace.append(verdict == nil ? rule.passedLine : rule.matchedLine)
+      if let verdict { return outcome(verdict, of: rule) }
+    }
+    preconditionFailure("the last rule matches everything")
+  }
+
+  /// What every rule makes of the request, those behind the deciding one too.
+  mutating func explain() -> [AccessEvaluator.RuleOutcome] {
+    noteFacts()
+    var isDecided = false
+    return AccessRule.allCases.map { rule in
+      let verdict = verdict(of: rule)
+      defer { isDecided = isDecided || verdict != nil }
+      return AccessEvaluator.RuleOutcome(
+        rule: rule.rawValue, outcome: isDecided ? .notReached : verdict == nil ? .passed : .matched, wouldMatch: verdict != nil,
+        text: verdict?.text ?? "")
+    }
+  }
+
+  private struct Verdict {
+    var effect: AccessEvaluator.Effect
+    var id: String
+    var text: String
+  }
+
+  private mutating func noteFacts() {
     trace.append("tenant_relation=\(relation.rawValue)")
     trace.append("self_view=\(isSelfView)")
-    let assist = isValid(request.assist, "assist", limit: model.assistLimitNanoseconds)
-    let viewAs = isValid(request.viewAs, "view_as", limit: model.viewAsLimitNanoseconds)
-
-    if matches("R1-unauthenticated", request.isAnonymous || request.actorUserID.isEmpty || role == nil) {
-      let isUnknown = !request.isAnonymous && !request.actorUserID.isEmpty
-      return decide(
-        .deny, "R1-unauthenticated", isUnknown ? "unknown_role" : "no_principal",
-        isUnknown ? "the role '\(request.actorRole)' is not known" : "the caller is not authenticated")
-    }
-    let denial = model.denials.first { denial in
-      [request.actorRole, "*"].contains(denial.role) && [request.category, "*"].contains(denial.category)
-        && denial.kinds.contains(request.kind) && (denial.environments.isEmpty || denial.environments.contains(request.environment))
-    }
-    if matches("R2-explicit-deny", denial != nil) {
-      return decide(
-        .deny, "R2-explicit-deny", denial?.id ?? "", "\(request.kind.rawValue) of \(request.category) is denied to \(request.actorRole)")
-    }
-    if matches("R3-cross-tenant", (relation == .cross || relation == .unknown) && !assist && !viewAs) {
-      return decide(
-        .deny, "R3-cross-tenant", "tenant_\(relation.rawValue)",
-        relation == .cross ? "the target belongs to another tenant" : "the tenants of actor and target are not both known")
-    }
-    if matches("R4-view-as-read-only", request.viewAs != nil && request.kind != .read) {
-      return decide(.deny, "R4-view-as-read-only", "view_as_read_only", "under view-as nothing but reading is possible")
-    }
-    if matches("R5-approval", !missingApprovers.isEmpty) {
-      return decide(
-        .deny, "R5-approval", "approval_missing", "\(request.category) needs approval by \(missingApprovers.joined(separator: ", "))")
-    }
-    if matches("R6-self-view", isSelfView && request.kind == .read) {
-      return decide(.allow, "R6-self-view", "self_view", "the actor reads what is their own")
-    }
-    let grant = model.grants.first { grant in
-      grant.role == request.actorRole && [request.category, "*"].contains(grant.category) && grant.kinds.contains(request.kind)
-        && (!grant.onlySelf || isSelfView)
-    }
-    if matches("R7-grant", grant != nil || assist) {
-      return grant.map { grant in
-        decide(
-          .allow, "R7-grant", "grant", "\(grant.role) may \(request.kind.rawValue) \(grant.category == "*" ? "everything" : grant.category)"
-        )
-      } ?? decide(.allow, "R7-grant", "assist", "the assist grant \(request.assist?.id ?? "") is valid")
-    }
-    _ = matches("R8-masked-by-default", true)
-    let effect: AccessEvaluator.Effect = request.kind == .read && !asSensitive ? .mask : .deny
-    return decide(
-      effect, "R8-masked-by-default", "no_grant", "nothing grants \(request.kind.rawValue) of \(request.category) to \(request.actorRole)")
+    assist = isValid(request.assist, "assist", limit: model.assistLimitNanoseconds)
+    viewAs = isValid(request.viewAs, "view_as", limit: model.viewAsLimitNanoseconds)
   }
 
-  private mutating func matches(_ rule: String, _ matched: Bool) -> Bool {
-    trace.append("\(rule): \(matched ? "matched" : "passed")")
-    return matched
+  /// What a rule decides; nil where it does not match.
+  private func verdict(of rule: AccessRule) -> Verdict? {
+    switch rule {
+    case .unauthenticated:
+      if request.isAnonymous || request.actorUserID.isEmpty {
+        return Verdict(effect: .deny, id: "no_principal", text: "the caller is not authenticated")
+      }
+      return role == nil ? Verdict(effect: .deny, id: "unknown_role", text: "the role '\(request.actorRole)' is not known") : nil
+    case .explicitDeny:
+      let denial = model.denials.first { denial in
+        (denial.role == request.actorRole || denial.role == "*") && (denial.category == request.category || denial.category == "*")
+          && denial.kinds.contains(request.kind) && (denial.environments.isEmpty || denial.environments.contains(request.environment))
+      }
+      return denial.map {
+        Verdict(effect: .deny, id: $0.id, text: "\(request.kind.rawValue) of \(request.category) is denied to \(request.actorRole)")
+      }
+    case .crossTenant:
+      guard relation == .cross || relation == .unknown, !assist, !viewAs else { return nil }
+      return Verdict(
+        effect: .deny, id: "tenant_\(relation.rawValue)",
+        text: relation == .cross ? "the target belongs to another tenant" : "the tenants of actor and target are not both known")
+    case .viewAsReadOnly:
+      guard request.viewAs != nil, request.kind != .read else { return nil }
+      return Verdict(effect: .deny, id: "view_as_read_only", text: "under view-as nothing but reading is possible")
+    case .approval:
+      guard !missingApprovers.isEmpty else { return nil }
+      return Verdict(
+        effect: .deny, id: "approval_missing", text: "\(request.category) needs approval by \(missingApprovers.joined(separator: ", "))")
+    case .selfView:
+      guard isSelfView, request.kind == .read else { return nil }
+      return Verdict(effect: .allow, id: "self_view", text: "the actor reads what is their own")
+    case .grant:
+      let grant = model.grants.first { grant in
+        grant.role == request.actorRole && (grant.category == request.category || grant.category == "*")
+          && grant.kinds.contains(request.kind) && (!grant.onlySelf || isSelfView)
+      }
+      if let grant {
+        return Verdict(
+          effect: .allow, id: "grant",
+          text: "\(grant.role) may \(request.kind.rawValue) \(grant.category == "*" ? "everything" : grant.category)")
+      }
+      return assist ? Verdict(effect: .allow, id: "assist", text: "the assist grant \(request.assist?.id ?? "") is valid") : nil
+    case .maskedByDefault:
+      return Verdict(
+        effect: request.kind == .read && !asSensitive ? .mask : .deny, id: "no_grant",
+        text: "nothing grants \(request.kind.rawValue) of \(request.category) to \(request.actorRole)")
+    }
   }
 
-  private func decide(_ effect: AccessEvaluator.Effect, _ rule: String, _ id: String, _ text: String) -> AccessEvaluator.Outcome {
+  private func outcome(_ verdict: Verdict, of rule: AccessRule) -> AccessEvaluator.Outcome {
     AccessEvaluator.Outcome(
-      effect: effect, reasons: [AccessEvaluator.Reason(id: id, text: text, ruleRef: rule)], requiredApprovers: missingApprovers,
-      approvalRow: approvalRow, approvalsSatisfy: missingApprovers.isEmpty, tenantRelation: relation, isSelfView: isSelfView,
-      trace: trace + ["decision=\(effect.rawValue)"])
+      effect: verdict.effect, reasons: [AccessEvaluator.Reason(id: verdict.id, text: verdict.text, ruleRef: rule.rawValue)],
+      requiredApprovers: missingApprovers, approvalRow: approvalRow, approvalsSatisfy: missingApprovers.isEmpty, tenantRelation: relation,
+      isSelfView: isSelfView, trace: trace + ["decision=\(verdict.effect.rawValue)"])
   }
 
   /// An assist or view-as grant counts if it is this actor's, for this target, made by a role that may, and running.
@@ -251,7 +323,8 @@ private struct Evaluation {
     var people: Set<String> = [request.actorUserID]
     return row.requiredApprovers.filter { role in
       let approval = request.approvals.first { approval in
-        approval.approverRole == role && approval.category == request.category && !people.contains(approval.approverUserID)
+        approval.approverRole == role && approval.requestedBy == request.actorUserID && approval.category == request.category
+          && !people.contains(approval.approverUserID)
           && (approval.targetTenantID.isEmpty || approval.targetTenantID == request.targetTenantID) && (approval.expiresAt ?? .max) > now
       }
       if let approval { people.insert(approval.approverUserID) }

@@ -119,6 +119,12 @@ public struct AccessModel: Sendable, Hashable {
   func role(_ key: String) -> Role? { roles.first { $0.key == key } }
   func category(_ key: String) -> FieldCategory? { categories.first { $0.key == key } }
   func approvalRow(_ id: String) -> ApprovalRow? { approvalMatrix.first { $0.id == id } }
+
+  /// Who must approve what is of a category; nil for a category that needs no approval.
+  func approvalRow(forCategory key: String) -> ApprovalRow? {
+    guard let category = category(key), category.isSensitive || category.requiresApproval else { return nil }
+    return approvalRow(category.approvalRow.isEmpty ? Self.sensitiveOverrideRow : category.approvalRow)
+  }
 }
 
 extension AccessModel {
@@ -149,6 +155,13 @@ extension AccessModel {
       FieldCategory("personal_data", isSensitive: true),
       FieldCategory("payment_reference", isSensitive: true),
       FieldCategory(flagCategory, isSensitive: true, requiresApproval: true),
+      FieldCategory("runtime_policies"),
+      // Tool tiers: what an agent's tool may need somebody's word for.
+      FieldCategory("read", requiresApproval: true, approvalRow: "row-tool-call"),
+      FieldCategory("network_read", requiresApproval: true, approvalRow: "row-tool-call"),
+      FieldCategory("network_write", requiresApproval: true, approvalRow: "row-tool-call"),
+      FieldCategory("money", requiresApproval: true, approvalRow: "row-tool-money"),
+      FieldCategory("system_admin", requiresApproval: true),
     ],
     grants: operatorGrants + businessGrants + externalGrants,
     denials: [
@@ -159,6 +172,8 @@ extension AccessModel {
     approvalMatrix: [
       ApprovalRow(sensitiveOverrideRow, requiredApprovers: ["security_auditor", "platform_admin"]),
       ApprovalRow("row-audit-export", requiredApprovers: ["security_auditor"]),
+      ApprovalRow("row-tool-call", requiredApprovers: ["ops_lead"]),
+      ApprovalRow("row-tool-money", requiredApprovers: ["ops_lead", "finance_settlement"]),
     ])
 
   private static let observed = [
@@ -181,6 +196,7 @@ extension AccessModel {
     + ["session_data", "journey_data", "entitlement_data", "registry_definitions"].map { Grant("support_agent", $0, [.read]) }
 
   private static let businessGrants: [Grant] = [
+    Grant("ops_lead", "runtime_policies", [.read, .write]), Grant("product_owner", "runtime_policies", [.read]),
     Grant("product_owner", "registry_definitions", [.read, .write]), Grant("product_owner", "session_data", [.read]),
     Grant("market_manager", "registry_definitions", [.read, .write]), Grant("market_manager", "service_point_control", [.read, .write]),
     Grant("finance_settlement", "settlement_data", [.read, .export]), Grant("finance_settlement", "settlement_control", [.read, .write]),

@@ -1,0 +1,28 @@
+/// A tool call that asks to be made.
+struct ToolCall: Sendable, Hashable {
+  var agentSlug: String
+  var toolName: String
+  /// The tool's tier.
+  var tier: String
+  var runID: String
+  var sessionID: String
+  var userID: String
+  var orgID: String
+  /// Empty: it stays inside.
+  var targetURL: String
+
+  static let tiers = ["read", "network_read", "network_write", "money", "system_admin"]
+  /// Tiers that need an approval where no safety policy says otherwise.
+  static let approvedByDefault: Set<String> = ["network_write", "money", "system_admin"]
+  static let networkTiers: Set<String> = ["network_read", "network_write"]
+
+  /// The scopes of policies that the call falls into.
+  var scopes: [String] {
+    var scopes = ["global"]
+    for (kind, value) in [("agent", agentSlug), ("tool", toolName), ("session", sessionID), ("user", userID), ("org", orgID)]
+    where !value.isEmpty {
+      scopes.append("\(kind):\(value)")
+    }
+    return scopes
+  }
+}
