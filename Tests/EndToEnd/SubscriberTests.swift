@@ -12,7 +12,7 @@ struct SubscriberTests {
   static let wanted = Int(ProcessInfo.processInfo.environment["SPANWIRE_EVENTS"] ?? "") ?? 8_000
   /// What the memory of a server that has served a handful of events may grow by until so many more have gone past its subscribers: they
   /// hold cursors, not buffers. It is what the log's ring, its shared pages and the store's page caches fill up to.
-  static let growthLimit = 18 << 20
+  static let growthLimit = 10 << 20
 
   @Test(
     "Subscribers that come late, that reconnect and that were there from the start see the same events, while fifty read and one does not",

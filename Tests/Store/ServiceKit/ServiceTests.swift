@@ -94,7 +94,7 @@ import Testing
     arguments: [
       (DatabaseError.busy(limit: 1), RPCError.Code.resourceExhausted), (.outcomeUnknown("x"), .unavailable),
       (.full("x"), .resourceExhausted),
-      (.unexpectedRowCount(expected: 1, found: 0, sql: "x"), .aborted), (.corrupt("secret"), .internal), (.closed, .unavailable),
+      (.unexpectedRowCount(expected: 1, found: 0, sql: "x"), .aborted), (.corrupt("secret"), .dataLoss), (.closed, .unavailable),
     ])
   func storeErrors(error: DatabaseError, code: RPCError.Code) {
     let outcome = RPCError.outcome(of: error, in: nil)

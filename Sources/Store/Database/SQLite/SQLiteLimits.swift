@@ -17,9 +17,9 @@ public enum SQLiteLimits {
   public static let readers = 2
   /// Scans that wait.
   public static let scans = 1_024
-  /// Page cache of the writer, in KiB: what a full group changes (256 transactions of some eight pages each), so that none of it is written
-  /// before its commit and read back after; beyond that the system's own cache serves.
-  public static let writerCache = 8_192
+  /// Page cache of the writer, in KiB: the hot rows and the ends of the indexes. What a full group changes beyond it is written to the log
+  /// before its commit and read back from the system's own cache; a larger one was all that a server's memory grew by.
+  public static let writerCache = 1_024
   /// Page cache of each connection that reads, in KiB; every loop and every reader's thread has one, in each database. Every commit
   /// empties it, so it has use for what one reading needs.
   public static let readerCache = 256
