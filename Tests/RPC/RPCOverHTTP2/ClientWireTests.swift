@@ -151,12 +151,6 @@ import Testing
 
 /// Finding, losing and leaving servers.
 @Suite(.timeLimit(.minutes(5))) struct ChannelLifeTests {
-  static func freePort() async throws -> UInt16 {
-    let server = try await ScriptedServer.start { _ in [] }
-    await server.stop()
-    return server.port
-  }
-
   static let quick: HTTP2ChannelOptions = {
     var options = HTTP2ChannelOptions()
     options.backoff = ChannelBackoff(initial: .milliseconds(20), multiplier: 1.5, jitter: 0.2, maximum: .milliseconds(100))
@@ -165,8 +159,9 @@ import Testing
 
   @Test("a server that is not there is UNAVAILABLE, unless the caller would rather wait")
   func refused() async throws {
-    let port = try await Self.freePort()
-    let channel = try HTTP2Channel(.host("127.0.0.1", port: port), options: Self.quick)
+    // An address of its own, where no other test's server listens.
+    let (host, port) = ("127.0.77.1", UInt16(50_077))
+    let channel = try HTTP2Channel(.host(host, port: port), options: Self.quick)
     let echo = EchoClient(channel)
     for _ in 0..<3 { #expect(await failure { try await echo.get(Text()) }?.code == .unavailable) }
     let late = await failure { try await echo.get(Text(), options: CallOptions(timeout: .milliseconds(100), waitForReady: true)) }
@@ -174,7 +169,7 @@ import Testing
 
     let waiting = Task { try await echo.get(Text(value: "patient"), options: CallOptions(waitForReady: true)).value }
     let server = try HTTP2Server(
-      ServerRouter([Echo.routes(ObedientEcho())]), ServerConfiguration(host: "127.0.0.1", port: port))
+      ServerRouter([Echo.routes(ObedientEcho())]), ServerConfiguration(host: host, port: port))
     try await server.start()
     #expect(try await waiting.value == "patient")
     await channel.close()
