@@ -66,7 +66,7 @@ extension InteropClient {
   func orcaOutOfBand() async throws {
     let reports = try await Xds_Service_Orca_V3_OpenRcaServiceClient(channel).streamCoreMetrics(
       Xds_Service_Orca_V3_OrcaLoadReportRequest(reportInterval: Google_Protobuf_Duration(nanos: 100_000_000)),
-      options: .timeout(.seconds(10)))
+      options: .timeout(.seconds(60)))
     let call = try await service.fullDuplexCall()
     for asked in [Self.first, Self.second] {
       try await call.requests.write(

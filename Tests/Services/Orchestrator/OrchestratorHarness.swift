@@ -94,14 +94,15 @@ final class OrchestratorHarness: Sendable {
     try await environment.log.list(ListEventsRequest(pageSize: 1_000), tenant: "vienna").events.map(\.type)
   }
 
-  /// What the gateway asks for in a session.
+  /// What the gateway asks for in a session; with all the time there is, since many tests share the processors.
   static func request(_ key: String, _ type: String, _ intent: String, message: String = "") -> RunTaskRequest {
     RunTaskRequest(
       idempotencyKey: key, invoker: "prg",
       context: AgentContext(
         productRuntimeSessionID: "PRS-1", journeyInstanceID: "JRN-1", userID: "USR-1", marketCode: "AT-VIE", runtimeSnapshotRef: "SNAP-1",
         position: GeoPoint(latitude: 48.2085, longitude: 16.3721)),
-      task: AgentTaskSpec(agentType: type, intent: intent, message: message))
+      task: AgentTaskSpec(
+        agentType: type, intent: intent, constraints: AgentConstraints(timeoutMs: 60_000), message: message))
   }
 }
 

@@ -144,6 +144,9 @@ final class SQLiteWriter: @unchecked Sendable {
     work.finish(nil)
   }
 
+  /// SQLITE_IOERR_WRITE, a macro that Swift does not see. An fsync that failed is another code.
+  private static let writeFailed: Int32 = 10 | 3 << 8
+
   private enum CommitEnd {
     case durable
     /// It did not happen.
@@ -156,9 +159,12 @@ final class SQLiteWriter: @unchecked Sendable {
     do {
       try session.commit()
     } catch let error as DatabaseError {
-      // Without room for all of its frames, the last of which says that it is one, a commit is none, now and after a crash.
-      if case .full = error { return .lost(error) }
-      return .unknown(.outcomeUnknown("\(error)"))
+      // Without all of its frames, the last of which says that it is one, a commit is none, now and after a crash. A write fails for want
+      // of room, and also by a quota or the largest size of a file, which SQLite tells as I/O errors.
+      switch error {
+      case .full, .engine(code: Self.writeFailed, _): return .lost(error)
+      default: return .unknown(.outcomeUnknown("\(error)"))
+      }
     } catch {
       return .unknown(.outcomeUnknown("\(error)"))
     }
