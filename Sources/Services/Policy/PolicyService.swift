@@ -18,13 +18,6 @@ public final class PolicyServer: PolicyService {
   /// The service's name in events, and under which its timers come back to it.
   public static let producer = "policy"
 
-  public static let migrations = Migrations(
-    "policy",
-    [
-      .init("budgets", sqlite: BudgetStore.schema),
-      .init("approvals", sqlite: ApprovalStore.schema),
-    ])
-
   /// - Parameter registry: where the runtime policies are defined.
   public init(environment: ServiceEnvironment, registry: RegistryClient, model: AccessModel = .standard) {
     self.environment = environment

@@ -42,37 +42,6 @@ struct StoredApproval: Sendable {
 
 /// The rows of the approval queue.
 enum ApprovalStore {
-  static let schema = """
-    CREATE TABLE policy_approvals (
-      tenant_id TEXT NOT NULL,
-      approval_id TEXT NOT NULL,
-      state INTEGER NOT NULL,
-      category TEXT NOT NULL,
-      target TEXT NOT NULL,
-      target_tenant_id TEXT NOT NULL,
-      requested_by TEXT NOT NULL,
-      reason TEXT NOT NULL,
-      matrix_row TEXT NOT NULL,
-      -- Role keys, a comma between two.
-      required_approvers TEXT NOT NULL,
-      created_at INTEGER NOT NULL,
-      expires_at INTEGER NOT NULL,
-      PRIMARY KEY (tenant_id, approval_id)
-    ) STRICT, WITHOUT ROWID;
-    CREATE INDEX policy_approvals_by_state ON policy_approvals (tenant_id, state, approval_id);
-
-    CREATE TABLE policy_approval_decisions (
-      tenant_id TEXT NOT NULL,
-      approval_id TEXT NOT NULL,
-      approver TEXT NOT NULL,
-      role TEXT NOT NULL,
-      approved INTEGER NOT NULL,
-      note TEXT NOT NULL,
-      decided_at INTEGER NOT NULL,
-      PRIMARY KEY (tenant_id, approval_id, approver)
-    ) STRICT, WITHOUT ROWID;
-    """
-
   static func insert(_ approval: StoredApproval, tenant: String, in tx: borrowing Transaction) throws {
     try tx.execute(
       """

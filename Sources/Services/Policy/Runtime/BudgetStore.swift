@@ -33,56 +33,6 @@ struct ReservationRow: Sendable {
 
 /// Balances, reservations and the append-only ledger they are the sums of.
 enum BudgetStore {
-  static let schema = """
-    CREATE TABLE actp_budget_ledger (
-      tenant_id TEXT NOT NULL,
-      entry_id TEXT NOT NULL,
-      line INTEGER NOT NULL,
-      policy_tenant TEXT NOT NULL,
-      policy_id TEXT NOT NULL,
-      period TEXT NOT NULL,
-      currency TEXT NOT NULL,
-      reservation_id TEXT NOT NULL,
-      -- reserve, settle, release or expire.
-      kind TEXT NOT NULL,
-      -- What the entry adds to what is set aside, and to what is spent.
-      reserved_micros INTEGER NOT NULL,
-      spent_micros INTEGER NOT NULL,
-      agent_slug TEXT NOT NULL,
-      tool_name TEXT NOT NULL,
-      run_id TEXT NOT NULL,
-      created_at INTEGER NOT NULL,
-      PRIMARY KEY (tenant_id, entry_id, line)
-    ) STRICT, WITHOUT ROWID;
-    CREATE INDEX actp_budget_ledger_of_reservation ON actp_budget_ledger (tenant_id, reservation_id);
-
-    CREATE TABLE policy_budget_balances (
-      policy_tenant TEXT NOT NULL,
-      policy_id TEXT NOT NULL,
-      period TEXT NOT NULL,
-      currency TEXT NOT NULL,
-      reserved_micros INTEGER NOT NULL CHECK (reserved_micros >= 0),
-      spent_micros INTEGER NOT NULL CHECK (spent_micros >= 0),
-      PRIMARY KEY (policy_tenant, policy_id, period, currency)
-    ) STRICT, WITHOUT ROWID;
-
-    CREATE TABLE policy_reservations (
-      tenant_id TEXT NOT NULL,
-      reservation_id TEXT NOT NULL,
-      state INTEGER NOT NULL,
-      micros INTEGER NOT NULL,
-      spent_micros INTEGER NOT NULL,
-      currency TEXT NOT NULL,
-      agent_slug TEXT NOT NULL,
-      tool_name TEXT NOT NULL,
-      run_id TEXT NOT NULL,
-      created_at INTEGER NOT NULL,
-      expires_at INTEGER NOT NULL,
-      PRIMARY KEY (tenant_id, reservation_id)
-    ) STRICT, WITHOUT ROWID;
-    CREATE INDEX policy_reservations_of_run ON policy_reservations (tenant_id, run_id, reservation_id);
-    """
-
   static func balance(of bucket: BudgetBucket, in reader: borrowing some Reader & ~Copyable) throws -> BudgetBalance {
     try reader.first(
       """
