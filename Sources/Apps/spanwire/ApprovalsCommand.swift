@@ -41,14 +41,12 @@ struct ApprovalsList: AsyncParsableCommand {
   func run() async throws {
     try await reportingFailures {
       let policy = PolicyClient(try await connection.channel())
-      var found: [Approval] = []
       var request = ListApprovalsRequest(state: try wantedState(), requestedBy: requestedBy)
-      repeat {
-        request.pageSize = UInt32(min(500, limit - found.count))
+      let (found, _) = try await gather(upTo: limit) { size, token in
+        (request.pageSize, request.pageToken) = (size, token)
         let page = try await policy.listApprovals(request)
-        found += page.approvals
-        request.pageToken = page.nextPageToken
-      } while !request.pageToken.isEmpty && found.count < limit
+        return (page.approvals, page.nextPageToken)
+      }
       if json { return try found.forEach { try printJSON($0) } }
       printTable(
         ["APPROVAL", "STATE", "FOR", "ASKED BY", "STILL TO APPROVE"],

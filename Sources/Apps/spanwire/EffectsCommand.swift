@@ -40,13 +40,11 @@ struct EffectsList: AsyncParsableCommand {
     try await reportingFailures {
       let events = EventsClient(try await connection.channel())
       var request = ListEffectsRequest(state: try wantedState())
-      var effects: [EffectInfo] = []
-      repeat {
-        request.pageSize = UInt32(min(500, limit - effects.count))
+      let (effects, _) = try await gather(upTo: limit) { size, token in
+        (request.pageSize, request.pageToken) = (size, token)
         let page = try await events.listEffects(request)
-        effects += page.effects
-        request.pageToken = page.nextPageToken
-      } while !request.pageToken.isEmpty && effects.count < limit
+        return (page.effects, page.nextPageToken)
+      }
       if json {
         for effect in effects { try printJSON(effect) }
       } else {

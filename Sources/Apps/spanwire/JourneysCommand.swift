@@ -51,13 +51,11 @@ struct JourneysList: AsyncParsableCommand {
     try await reportingFailures {
       let runtime = JourneyRuntimeClient(try await connection.channel())
       var request = try request()
-      var journeys: [JourneyInstance] = []
-      repeat {
-        request.pageSize = UInt32(min(500, limit - journeys.count))
+      let (journeys, _) = try await gather(upTo: limit) { size, token in
+        (request.pageSize, request.pageToken) = (size, token)
         let page = try await runtime.listJourneys(request)
-        journeys += page.journeys
-        request.pageToken = page.nextPageToken
-      } while !request.pageToken.isEmpty && journeys.count < limit
+        return (page.journeys, page.nextPageToken)
+      }
       if json {
         for journey in journeys { try printJSON(journey) }
         return

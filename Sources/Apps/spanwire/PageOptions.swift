@@ -16,14 +16,7 @@ struct PageOptions: ParsableArguments {
   func collect<Element>(
     _ read: (_ size: UInt32, _ token: String) async throws -> ([Element], String)
   ) async throws -> ([Element], next: String) {
-    var all: [Element] = []
-    var token = pageToken
-    repeat {
-      let (page, next) = try await read(UInt32(min(500, limit - all.count)), token)
-      all += page
-      token = next
-    } while !token.isEmpty && all.count < limit
-    return (all, token)
+    try await gather(upTo: limit, after: pageToken, read)
   }
 
   /// Prints a list as JSON or as a table, and where it goes on.

@@ -43,13 +43,11 @@ struct PlacesList: AsyncParsableCommand {
       let lem = LemClient(try await connection.channel())
       var request = ListServicePointsRequest(
         marketCode: market, tags: tag, near: near?.point, withinMetres: within, at: at?.timestamp, openOnly: open, clusterID: cluster)
-      var places: [ServicePointStatus] = []
-      repeat {
-        request.pageSize = UInt32(min(500, limit - places.count))
+      let (places, _) = try await gather(upTo: limit) { size, token in
+        (request.pageSize, request.pageToken) = (size, token)
         let page = try await lem.listServicePoints(request)
-        places += page.servicePoints
-        request.pageToken = page.nextPageToken
-      } while !request.pageToken.isEmpty && places.count < limit
+        return (page.servicePoints, page.nextPageToken)
+      }
       if json { return try places.forEach { try printJSON($0) } }
       printTable(
         ["PLACE", "NAME", "STATE", "UNTIL", "FREE", "HOURS"],

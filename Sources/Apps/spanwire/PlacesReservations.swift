@@ -18,13 +18,11 @@ struct PlacesReservations: AsyncParsableCommand {
     try await reportingFailures {
       let lem = LemClient(try await connection.channel())
       var request = ListReservationsRequest(servicePointID: place)
-      var found: [CapacityReservation] = []
-      repeat {
-        request.pageSize = UInt32(min(500, limit - found.count))
+      let (found, _) = try await gather(upTo: limit) { size, token in
+        (request.pageSize, request.pageToken) = (size, token)
         let page = try await lem.listReservations(request)
-        found += page.reservations
-        request.pageToken = page.nextPageToken
-      } while !request.pageToken.isEmpty && found.count < limit
+        return (page.reservations, page.nextPageToken)
+      }
       if json { return try found.forEach { try printJSON($0) } }
       printTable(
         ["RESERVATION", "PLACE", "VISITORS", "FROM", "UNTIL", "HOLDER"],

@@ -121,12 +121,11 @@ struct PolicyReservations: AsyncParsableCommand {
         ]
       } else {
         var request = ListBudgetReservationsRequest(state: try wantedState(), runID: runID)
-        repeat {
-          request.pageSize = UInt32(min(500, limit - found.count))
+        (found, _) = try await gather(upTo: limit) { size, token in
+          (request.pageSize, request.pageToken) = (size, token)
           let page = try await policy.listBudgetReservations(request)
-          found += page.reservations
-          request.pageToken = page.nextPageToken
-        } while !request.pageToken.isEmpty && found.count < limit
+          return (page.reservations, page.nextPageToken)
+        }
       }
       if json { return try found.forEach { try printJSON($0) } }
       printTable(
