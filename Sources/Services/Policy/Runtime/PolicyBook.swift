@@ -97,10 +97,10 @@ final class PolicyBook: Sendable {
 }
 
 extension PolicyBook: CommitObserver {
-  private static let changeTypes = [RegistryApplied.eventType.rawValue, RegistryRolledBack.eventType.rawValue]
-
   func committed(_ items: [any Sendable]) {
-    for case let event as LogEvent in items where Self.changeTypes.contains(event.header.type) { drop(event.header.tenant) }
+    for item in items {
+      if let tenant = (item as? LogEvent)?.tenantOfChangedRegistry { drop(tenant) }
+    }
   }
 
   /// What was committed last is not known by its events.
