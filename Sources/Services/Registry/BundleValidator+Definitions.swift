@@ -181,9 +181,8 @@ extension BundleValidator {
   }
 
   mutating func tiers(_ field: String, _ values: [String]) {
-    let known = ["read", "network_read", "network_write", "money", "system_admin"]
-    for (index, tier) in values.enumerated() where !known.contains(tier) {
-      mistake("\(field)[\(index)]", "must be one of \(known.joined(separator: ", "))")
+    for (index, tier) in values.enumerated() where !ToolTier.all.contains(tier) {
+      mistake("\(field)[\(index)]", "must be one of \(ToolTier.all.joined(separator: ", "))")
     }
   }
 

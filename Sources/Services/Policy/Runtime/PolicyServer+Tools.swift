@@ -38,12 +38,12 @@ extension PolicyServer {
     fields.optionalID(request.agentSlug, "agent_slug")
     fields.id(request.toolName, "tool_name")
     fields.check(
-      ToolCall.tiers.contains(request.actionType), "action_type", "must be one of \(ToolCall.tiers.joined(separator: ", "))")
+      ToolTier.all.contains(request.actionType), "action_type", "must be one of \(ToolTier.all.joined(separator: ", "))")
     fields.optionalID(request.runID, "run_id")
     fields.optionalID(request.productRuntimeSessionID, "product_runtime_session_id")
     fields.optionalID(request.userID, "user_id")
     fields.optionalID(request.orgID, "org_id")
-    fields.optionalText(request.targetURL, "target_url", max: PolicyLimits.urlLetters)
+    fields.optionalText(request.targetURL, "target_url", max: RequestedHost.maxURLLength)
     fields.ids(request.approvalRefs, "approval_refs", max: PolicyLimits.approvalReferences)
     if let cost = request.estimatedCost {
       fields.idempotencyKey(request.idempotencyKey)

@@ -11,11 +11,6 @@ struct ToolCall: Sendable, Hashable {
   /// Empty: it stays inside.
   var targetURL: String
 
-  static let tiers = ["read", "network_read", "network_write", "money", "system_admin"]
-  /// Tiers that need an approval where no safety policy says otherwise.
-  static let approvedByDefault: Set<String> = ["network_write", "money", "system_admin"]
-  static let networkTiers: Set<String> = ["network_read", "network_write"]
-
   /// The scopes of policies that the call falls into.
   var scopes: [String] {
     var scopes = ["global"]

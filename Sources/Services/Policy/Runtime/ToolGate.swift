@@ -30,7 +30,7 @@ struct ToolGate: Sendable {
   mutating func checkHost() throws(Refusal) {
     let lists = policies.filter { if case .allowlist = $0.policy.config { true } else { false } }
     if call.targetURL.isEmpty {
-      guard ToolCall.networkTiers.contains(call.tier), let list = lists.first else { return }
+      guard ToolTier.network.contains(call.tier), let list = lists.first else { return }
       throw refuse(list.policy.policyID, "allowlist", "a call of tier '\(call.tier)' must say which URL it reaches")
     }
     let host: RequestedHost
@@ -49,7 +49,7 @@ struct ToolGate: Sendable {
 
   /// - Parameter approved: whether the approvals that the call names stand for its tier and tool.
   mutating func checkSafety(approved: Bool) throws(Refusal) {
-    var asked: String? = ToolCall.approvedByDefault.contains(call.tier) ? Self.safetyDefault : nil
+    var asked: String? = ToolTier.approvedByDefault.contains(call.tier) ? Self.safetyDefault : nil
     for policy in policies {
       if case .safety(let safety) = policy.policy.config, safety.requireApprovalFor.contains(call.tier) {
         asked = policy.policy.policyID
@@ -62,31 +62,30 @@ struct ToolGate: Sendable {
   }
 
   /// Counts the call in every window that applies; in none, when one is full.
-  mutating func checkRates(_ window: RateWindow, now: Int64) throws(Refusal) {
+  mutating func checkRates(_ rates: RateWindow, now: Int64) throws(Refusal) {
     var counted: [String] = []
-    for placed in policies {
-      guard case .rateLimit(let rate) = placed.policy.config, rate.tool.isEmpty || rate.tool == call.toolName else { continue }
-      let key = Self.windowKey(placed)
-      if let wait = window.admit(key, limit: Int(rate.maxPerMinute), now: now) {
-        for key in counted { window.takeBack(key, at: now) }
-        throw refuse(
-          placed.policy.policyID, "rate_limit", "\(rate.maxPerMinute) calls a minute are let through, and they were", retryAfter: wait)
+    for window in windows {
+      if let wait = rates.admit(window.key, limit: window.limit, now: now) {
+        for key in counted { rates.takeBack(key, at: now) }
+        throw refuse(window.policyID, "rate_limit", "\(window.limit) calls a minute are let through, and they were", retryAfter: wait)
       }
-      counted.append(key)
-      trace.append("\(placed.policy.policyID): rate_limit passed")
+      counted.append(window.key)
+      trace.append("\(window.policyID): rate_limit passed")
     }
   }
 
   /// Takes back what `checkRates` counted, when the call is not made after all.
-  func takeBack(_ window: RateWindow, at now: Int64) {
-    for placed in policies {
-      guard case .rateLimit(let rate) = placed.policy.config, rate.tool.isEmpty || rate.tool == call.toolName else { continue }
-      window.takeBack(Self.windowKey(placed), at: now)
-    }
+  func takeBack(_ rates: RateWindow, at now: Int64) {
+    for window in windows { rates.takeBack(window.key, at: now) }
   }
 
-  /// A window is the policy's; the scope's instance is part of the policy.
-  private static func windowKey(_ placed: PlacedPolicy) -> String { "\(placed.tenant)/\(placed.policy.policyID)" }
+  /// The windows that the call is counted in. A window is its policy's; the scope's instance is part of the policy.
+  private var windows: [(policyID: String, key: String, limit: Int)] {
+    policies.compactMap { placed in
+      guard case .rateLimit(let rate) = placed.policy.config, rate.tool.isEmpty || rate.tool == call.toolName else { return nil }
+      return (placed.policy.policyID, "\(placed.tenant)/\(placed.policy.policyID)", Int(rate.maxPerMinute))
+    }
+  }
 
   /// The periods of every budget that the call falls into, at a moment.
   func buckets(now: Int64) -> [BudgetBucket] {
