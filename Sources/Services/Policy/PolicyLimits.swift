@@ -22,7 +22,6 @@ enum PolicyLimits {
   static let longestApproval = Duration.seconds(30 * 24 * 3_600)
   /// Letters of a reason or note: what an audit record shows whole.
   static let reasonLetters = 500
-  static let urlLetters = 2_048
   /// A page when the caller does not say, and at most.
   static let defaultPage = 100
   static let page = 500

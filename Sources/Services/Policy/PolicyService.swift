@@ -64,13 +64,13 @@ public final class PolicyServer: PolicyService {
 
   /// The question with the approvals it names, as the queue holds them: what the caller says of them counts for nothing.
   private func question(_ context: AccessContext, at path: String = "context") async throws -> AccessQuestion {
-    let question = try AccessQuestion(context, at: path, now: environment.clock.now)
+    var question = try AccessQuestion(context, at: path, now: environment.clock.now)
     if context.approvalRefs.isEmpty { return question }
-    let target = context.flagKey.isEmpty ? context.targetUserID : context.flagKey
-    let approvals = try await environment.database.read { reader in
-      try ApprovalStore.standing(context.approvalRefs, for: target, tenant: context.actorTenantID, at: question.now, in: reader)
+    let (target, now) = (context.flagKey.isEmpty ? context.targetUserID : context.flagKey, question.now)
+    question.request.approvals = try await environment.database.read { reader in
+      try ApprovalStore.standing(context.approvalRefs, for: target, tenant: context.actorTenantID, at: now, in: reader)
     }
-    return try AccessQuestion(context, approvals: approvals, at: path, now: environment.clock.now)
+    return question
   }
 
   // MARK: Actions

@@ -7,12 +7,10 @@ struct AccessQuestion {
   /// The instant it is asked for: what the caller pinned, or the server's clock.
   var now: Int64
 
-  /// - Parameters:
-  ///   - approvals: what the queue holds of the approvals that the context names.
-  ///   - path: where the context stands in the request.
-  init(
-    _ context: AccessContext, approvals: [AccessEvaluator.Request.Approval] = [], at path: String = "context", now clock: Int64
-  ) throws {
+  /// Without approvals: what a context says of them proves nothing.
+  ///
+  /// - Parameter path: where the context stands in the request.
+  init(_ context: AccessContext, at path: String = "context", now clock: Int64) throws {
     var validation = Validation()
     for (field, value) in [
       ("actor_role", context.actorRole), ("actor_user_id", context.actorUserID), ("actor_tenant_id", context.actorTenantID),
@@ -44,8 +42,8 @@ struct AccessQuestion {
     request = AccessEvaluator.Request(
       actorRole: context.actorRole, actorUserID: context.actorUserID, actorTenantID: context.actorTenantID,
       targetTenantID: context.targetTenantID, targetUserID: context.targetUserID,
-      category: context.flagKey.isEmpty ? context.fieldCategory : AccessModel.flagCategory, kind: kind ?? .read, approvals: approvals,
-      assist: assist, viewAs: viewAs, environment: environment ?? .prod, isAnonymous: context.tier == .anonymous)
+      category: context.flagKey.isEmpty ? context.fieldCategory : AccessModel.flagCategory, kind: kind ?? .read, assist: assist,
+      viewAs: viewAs, environment: environment ?? .prod, isAnonymous: context.tier == .anonymous)
   }
 
   private static func grant(
