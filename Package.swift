@@ -146,7 +146,7 @@ let platform: [Target] = [
   room("Services/CityGraph", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema", "SpanwireEventLoop"]),
   room("Services/Observability", ["SpanwireTelemetry", "SpanwireServiceKit", "SpanwireSchema"]),
   room("Services/Flags", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema", "SpanwireEventLoop"]),
-  tests("Services/Flags", exclude: ["flagd_oracle.py"]),
+  tests("Services/Flags", ["SpanwireRegistry", "SpanwirePolicy", "SpanwireRPCInProcess"], exclude: ["flagd_oracle.py"]),
   room("Services/Operations", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema", "SpanwireEventLoop"]),
   tests("Services/CityGraph", ["SpanwireEventLoop"], exclude: ["opening_hours_oracle.py"]),
   tests("Services/Journeys", ["SpanwireRPCInProcess"]),

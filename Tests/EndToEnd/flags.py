@@ -6,6 +6,7 @@ SPANWIRE is the command, by which an operator sets the flags. Prints one line fo
 import json
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -21,27 +22,34 @@ host, port = address.rsplit(":", 1)
 
 
 def flags(menu):
+    gold = {"in": [{"var": "tier"}, ["gold", "staff"]]}
+    switch = {"variants": {"on": True, "off": False}, "default_variant": "off", "rollout_variant": "on"}
     return {
-        "flags": {
-            "menu": {"state": "ENABLED", "variants": {"old": "Melange", "new": "Einspänner"}, "defaultVariant": menu},
-            "open": {"state": "ENABLED", "variants": {"on": True, "off": False}, "defaultVariant": "on"},
-            "cups": {"state": "ENABLED", "variants": {"few": 3, "many": 12}, "defaultVariant": "few",
-                     "targeting": {"if": [{"in": [{"var": "tier"}, ["gold", "staff"]]}, "many", None]}},
-            "tip": {"state": "ENABLED", "variants": {"usual": 0.1}, "defaultVariant": "usual"},
-            "cake": {"state": "ENABLED", "variants": {"sacher": {"name": "Sacher", "layers": 2}}, "defaultVariant": "sacher"},
-            "gone": {"state": "DISABLED", "variants": {"on": True}, "defaultVariant": "on"},
-            "yours": {"state": "ENABLED", "variants": {"on": True}},
-            "split": {"state": "ENABLED", "variants": {"a": "a", "b": "b"}, "defaultVariant": "a",
-                      "targeting": {"fractional": [["a", 50], ["b", 50]]}},
-            "wrong": {"state": "ENABLED", "variants": {"on": True}, "defaultVariant": "on", "targeting": {"no_such_thing": 1}},
-        }
+        "menu": {"variants": {"old": "Melange", "new": "Einspänner"}, "default_variant": menu},
+        "open": {**switch, "default_variant": "on"},
+        "cups": {"variants": {"few": 3, "many": 12}, "default_variant": "few", "targeting": {"if": [gold, "many", None]}},
+        "tip": {"variants": {"usual": 0.1}, "default_variant": "usual"},
+        "cake": {"variants": {"sacher": {"name": "Sacher", "layers": 2}}, "default_variant": "sacher"},
+        "gone": {**switch, "default_variant": "on", "enabled": False},
+        "split": {"variants": {"a": "a", "b": "b"}, "default_variant": "a", "targeting": {"fractional": [["a", 50], ["b", 50]]}},
+        "share": {**switch, "rollout_pct": 30},
+        "staff": {**switch, "rollout_stage": "ROLLOUT_STAGE_INTERNAL"},
+        "pilot": {**switch, "rollout_stage": "ROLLOUT_STAGE_PILOT", "pilot_tenants": ["graz", "vienna"]},
+        "paused": {**switch, "rollout_stage": "ROLLOUT_STAGE_PAUSED", "tenant_overrides": {"vienna": "on"}},
+        "mine": {**switch, "user_overrides": {"anna": "on"}, "tenant_overrides": {"graz": "on"}},
+        "over": {**switch, "rollout_stage": "ROLLOUT_STAGE_FULL", "expires_at": "2020-01-01T00:00:00Z"},
+        "leaning": {**switch, "rollout_stage": "ROLLOUT_STAGE_FULL", "depends_on": ["staff", "share"]},
     }
 
 
-def apply(configuration, reason):
-    done = subprocess.run(
-        [spanwire, "flags", "apply", "-", "--reason", reason, "--server", address, "--token", "dev:ops:olga:vienna:ops_lead"],
-        input=json.dumps(configuration), text=True, capture_output=True)
+def apply(definitions, reason):
+    bundle = {"bundle_id": "BND-FLAGS", "flags": [{"flag_key": key, "enabled": True, **flag} for key, flag in definitions.items()]}
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        json.dump(bundle, file)
+        file.flush()
+        done = subprocess.run(
+            [spanwire, "registry", "apply", file.name, "--reason", reason, "--server", address, "--token", "dev:ops:olga:vienna:ops_lead"],
+            text=True, capture_output=True)
     assert done.returncode == 0, done.stderr
 
 
@@ -51,7 +59,10 @@ def check(found, value, reason, variant=None, error=None):
 
 
 def shares(client):
-    return [client.get_string_value("split", "?", EvaluationContext(f"user-{n}")) for n in range(200)]
+    users = [EvaluationContext(f"user-{n}", {"tier": "staff"}) for n in range(200)]
+    return ([client.get_string_value("split", "?", user) for user in users],
+            [client.get_boolean_value("share", False, user) for user in users],
+            [client.get_boolean_value("leaning", False, user) for user in users])
 
 
 apply(flags("old"), "before anybody asks")
@@ -69,12 +80,19 @@ for mode in (ResolverType.RPC, ResolverType.IN_PROCESS):
     check(client.get_float_details("tip", 0.0), 0.1, "STATIC", "usual")
     check(client.get_object_details("cake", {}), {"name": "Sacher", "layers": 2}, "STATIC", "sacher")
     check(client.get_boolean_details("gone", True), True, "DISABLED")
-    check(client.get_boolean_details("yours", True), True, "DEFAULT")
     check(client.get_boolean_details("nothing", True), True, "ERROR", None, ErrorCode.FLAG_NOT_FOUND)
     check(client.get_boolean_details("menu", True), True, "ERROR", None, ErrorCode.TYPE_MISMATCH)
-    check(client.get_boolean_details("wrong", False), False, "ERROR", None, ErrorCode.PARSE_ERROR)
+    staff = EvaluationContext("olga", {"tier": "staff"})
+    check(client.get_boolean_details("staff", False, staff), True, "TARGETING_MATCH", "on")
+    check(client.get_boolean_details("staff", True, gold), False, "DEFAULT", "off")
+    check(client.get_boolean_details("pilot", False), True, "STATIC", "on")
+    check(client.get_boolean_details("paused", True), False, "STATIC", "off")
+    check(client.get_boolean_details("mine", False, anna), True, "TARGETING_MATCH", "on")
+    check(client.get_boolean_details("mine", True, staff), False, "DEFAULT", "off")
+    check(client.get_boolean_details("over", True), False, "DEFAULT", "off")
     split.append(shares(client))
-    assert 60 < split[-1].count("a") < 140
+    assert 60 < split[-1][0].count("a") < 140 and 30 < split[-1][1].count(True) < 90, split
+    assert split[-1][1] == split[-1][2], "who has what a flag depends on has the flag, and nobody else"
 
     changed = threading.Event()
     told = []

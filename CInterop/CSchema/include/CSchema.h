@@ -933,9 +933,6 @@ static inline const ProtobufCMessageDescriptor *spanwire__events__v1__access_den
 static inline const ProtobufCMessageDescriptor *spanwire__events__v1__flag_transitioned__table(void) {
   return &spanwire__events__v1__flag_transitioned__descriptor;
 }
-static inline const ProtobufCMessageDescriptor *spanwire__events__v1__flags_applied__table(void) {
-  return &spanwire__events__v1__flags_applied__descriptor;
-}
 static inline const ProtobufCMessageDescriptor *spanwire__events__v1__registry_applied__table(void) {
   return &spanwire__events__v1__registry_applied__descriptor;
 }
@@ -1040,12 +1037,6 @@ static inline const ProtobufCMessageDescriptor *spanwire__events__v1__recording_
 }
 static inline const ProtobufCMessageDescriptor *spanwire__flags__v1__flag_configuration__table(void) {
   return &spanwire__flags__v1__flag_configuration__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__flags__v1__apply_flags_request__table(void) {
-  return &spanwire__flags__v1__apply_flags_request__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__flags__v1__apply_flags_response__table(void) {
-  return &spanwire__flags__v1__apply_flags_response__descriptor;
 }
 static inline const ProtobufCMessageDescriptor *spanwire__flags__v1__get_flags_request__table(void) {
   return &spanwire__flags__v1__get_flags_request__descriptor;

@@ -40,8 +40,7 @@ package final class PlatformServices: Sendable {
   package static let migrations: [Migrations] =
     ServiceEnvironment.migrations + [
       RegistryServer.migrations, GatewayServer.migrations, JourneyServer.migrations, OrchestratorServer.migrations,
-      EntitlementsServer.migrations, CityGraphServer.migrations, FlagsServer.migrations,
-      PolicyServer.migrations,
+      EntitlementsServer.migrations, CityGraphServer.migrations, PolicyServer.migrations,
     ]
 
   /// - Parameters:
@@ -88,7 +87,7 @@ package final class PlatformServices: Sendable {
             return "\(error)"
           }
         },
-        timeZone: { CityTimeZone(identifier: $0) != nil }))
+        timeZone: { CityTimeZone(identifier: $0) != nil }, targeting: FlagsServer.problem(inTargeting:)))
     let policy = PolicyServer(
       environment: environment, registry: RegistryClient(local.channel(as: ServiceNames.policy)))
     gateway = GatewayServer(
@@ -106,7 +105,8 @@ package final class PlatformServices: Sendable {
       journeys: JourneyRuntimeClient(ao), policy: PolicyClient(ao))
     entitlements = EntitlementsServer(environment: environment, registry: RegistryClient(trutta))
     city = CityGraphServer(environment: environment)
-    let flags = FlagsServer(environment: environment, anonymousTenant: flagsTenant)
+    let flags = FlagsServer(
+      environment: environment, registry: RegistryClient(local.channel(as: ServiceNames.flags)), anonymousTenant: flagsTenant)
     collector = CollectorServer(database: spans, recorder: recorder, events: EventsClient(observability))
 
     // Effects are performed under the identity of the service that wrote them.
@@ -123,8 +123,7 @@ package final class PlatformServices: Sendable {
       environment: environment,
       checks: [
         operations.verify,
-        registry.verify, gateway.verify, journeys.verify, orchestrator.verify, entitlements.verify, city.verify, flags.verify,
-        policy.verify,
+        registry.verify, gateway.verify, journeys.verify, orchestrator.verify, entitlements.verify, city.verify, policy.verify,
       ], retention: retention, isSandbox: isSandbox)
 
     routes = [

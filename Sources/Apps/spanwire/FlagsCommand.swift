@@ -1,52 +1,28 @@
 import ArgumentParser
-import Foundation
 import SpanwireSchema
 import SpanwireWellKnown
 
 struct FlagsCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "flags", abstract: "Set feature flags, show them, and try what they say to whom.",
+    commandName: "flags", abstract: "Show feature flags, and try what they say to whom.",
     discussion: """
-      Flags are one JSON file of flagd's kind (https://flagd.dev/schema/v0/flags.json). Clients of OpenFeature read them by flagd's \
-      own services on the same port: any flagd provider in rpc or in-process mode. Without a credential a client sees the flags of \
-      the tenant that the server names by --flags-tenant. Examples:
-        spanwire flags apply Samples/flags.json --reason "winter menu"
-        spanwire flags eval winter-menu --context '{"targetingKey": "anna", "tier": "gold"}'
+      Flags are definitions of the registry: a bundle brings them, its history tells of them, a rollback undoes them. Clients of \
+      OpenFeature read them by flagd's own services on the same port: any flagd provider in rpc or in-process mode, with the user as \
+      targetingKey and the attribute tier. Without a credential a client sees the flags of the tenant that the server names by \
+      --flags-tenant. Examples:
+        spanwire registry apply Samples/flags.yaml --reason "winter menu"
+        spanwire registry history flag menu-season
+        spanwire flags eval menu-season --context '{"targetingKey": "anna", "tier": "gold"}'
       """,
-    subcommands: [FlagsApply.self, FlagsShow.self, FlagsEval.self], defaultSubcommand: FlagsShow.self)
-}
-
-struct FlagsApply: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(
-    commandName: "apply", abstract: "Replace all flags by those of a file, at once; a file with a mistake changes nothing.")
-
-  @OptionGroup var connection: ConnectionOptions
-  @Argument(help: "The file; - reads standard input.") var file: String
-  @Option(help: "Why; it stands in the audit.") var reason: String
-  @Option(help: "Refuse unless the flags are at this revision.") var revision: UInt64 = 0
-  @Flag(help: "Only say what would change, or what is wrong.") var dryRun = false
-  @Option(help: "Makes a repeated command safe; by default a new one each time.") var idempotencyKey: String?
-  @Flag(help: "Print JSON.") var json = false
-
-  func run() async throws {
-    try await reportingFailures {
-      let data = file == "-" ? FileHandle.standardInput.readDataToEndOfFile() : try Data(contentsOf: URL(fileURLWithPath: file))
-      let answer = try await FlagsClient(try await connection.channel()).applyFlags(
-        ApplyFlagsRequest(
-          idempotencyKey: dryRun ? "" : idempotencyKey ?? newIdempotencyKey(), json: String(decoding: data, as: UTF8.self), reason: reason,
-          expectedRevision: revision, validateOnly: dryRun))
-      if json { return try printJSON(answer) }
-      let what = answer.changed.isEmpty ? "nothing changed" : answer.changed.joined(separator: " ")
-      print("\(dryRun ? "would change" : "revision \(answer.revision)"): \(printable(what))")
-    }
-  }
+    subcommands: [FlagsShow.self, FlagsEval.self], defaultSubcommand: FlagsShow.self)
 }
 
 struct FlagsShow: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(commandName: "show", abstract: "Print all flags, as they were applied.")
+  static let configuration = CommandConfiguration(
+    commandName: "show", abstract: "Print all flags in flagd's JSON, as clients evaluate them.")
 
   @OptionGroup var connection: ConnectionOptions
-  @Flag(help: "Print JSON: the flags with their revision and who applied them.") var json = false
+  @Flag(help: "Print JSON: the flags with the revisions of the registry they come from.") var json = false
 
   func run() async throws {
     try await reportingFailures {

@@ -87,7 +87,6 @@ public enum EventType: String, CaseIterable, Hashable, Sendable {
   case policyBudgetReserved = "policy.budget.reserved"
   case policyBudgetSettled = "policy.budget.settled"
   case policyFlagTransitioned = "policy.flag.transitioned"
-  case policyFlagsApplied = "policy.flags.applied"
   case pressureWatermark = "pressure_watermark"
   case productRuntimeConfigResolved = "product.runtime.config.resolved"
   case productRuntimeControlApplied = "product.runtime.control.applied"
@@ -225,7 +224,6 @@ public enum EventType: String, CaseIterable, Hashable, Sendable {
     case .policyBudgetReserved: BudgetReserved.self
     case .policyBudgetSettled: BudgetSettled.self
     case .policyFlagTransitioned: FlagTransitioned.self
-    case .policyFlagsApplied: FlagsApplied.self
     case .pressureWatermark: PressureWatermark.self
     case .productRuntimeConfigResolved: ConfigResolved.self
     case .productRuntimeControlApplied: ControlApplied.self
@@ -307,7 +305,6 @@ public enum EventType: String, CaseIterable, Hashable, Sendable {
       .policyAccessDenied,
       .policyBudgetExhausted,
       .policyFlagTransitioned,
-      .policyFlagsApplied,
       .productRuntimeControlApplied,
       .productRuntimeControlRefused,
       .productRuntimeSessionCancelled,
@@ -777,9 +774,6 @@ extension BudgetSettled: EventPayload {
 }
 extension FlagTransitioned: EventPayload {
   public static var eventType: EventType { .policyFlagTransitioned }
-}
-extension FlagsApplied: EventPayload {
-  public static var eventType: EventType { .policyFlagsApplied }
 }
 extension PressureWatermark: EventPayload {
   public static var eventType: EventType { .pressureWatermark }

@@ -28,14 +28,12 @@ public let spanwireEventsV1PolicyEventsFile: GeneratedFile = GeneratedFile(
     ASgJUgZhY3Rpb24SEgoEcnVsZRgFIAEoCVIEcnVsZRIWCgZyZWFzb24YBiABKAlSBnJlYXNvbjoesrsYGgoUcG9saWN5LmFjY2Vzcy5kZW5pZWQQARgCIrkB\
     ChBGbGFnVHJhbnNpdGlvbmVkEhkKCGZsYWdfa2V5GAEgASgJUgdmbGFnS2V5Eh0KCmZyb21fc3RhZ2UYAiABKAlSCWZyb21TdGFnZRIZCgh0b19zdGFnZRgD\
     IAEoCVIHdG9TdGFnZRIUCgVhY3RvchgEIAEoCVIFYWN0b3ISFgoGcmVhc29uGAUgASgJUgZyZWFzb246IrK7GB4KGHBvbGljeS5mbGFnLnRyYW5zaXRpb25l\
-    ZBABGAEiwgEKDEZsYWdzQXBwbGllZBIaCghyZXZpc2lvbhgBIAEoBFIIcmV2aXNpb24SFAoFYWRkZWQYAiADKAlSBWFkZGVkEhgKB2NoYW5nZWQYAyADKAlS\
-    B2NoYW5nZWQSGAoHcmVtb3ZlZBgEIAMoCVIHcmVtb3ZlZBIUCgVhY3RvchgFIAEoCVIFYWN0b3ISFgoGcmVhc29uGAYgASgJUgZyZWFzb246HrK7GBoKFHBv\
-    bGljeS5mbGFncy5hcHBsaWVkEAEYASLkAQoPUmVnaXN0cnlBcHBsaWVkEhoKCHJldmlzaW9uGAEgASgEUghyZXZpc2lvbhIhCgxjb250ZW50X2hhc2gYAiAB\
-    KAlSC2NvbnRlbnRIYXNoEhQKBWFkZGVkGAMgAygJUgVhZGRlZBIYCgdjaGFuZ2VkGAQgAygJUgdjaGFuZ2VkEhgKB3JlbW92ZWQYBSADKAlSB3JlbW92ZWQS\
-    FAoFYWN0b3IYBiABKAlSBWFjdG9yEhYKBnJlYXNvbhgHIAEoCVIGcmVhc29uOhqyuxgWChByZWdpc3RyeS5hcHBsaWVkEAEYASKMAgoSUmVnaXN0cnlSb2xs\
-    ZWRCYWNrEhoKCHJldmlzaW9uGAEgASgEUghyZXZpc2lvbhIfCgt0b19yZXZpc2lvbhgCIAEoBFIKdG9SZXZpc2lvbhIUCgVhY3RvchgDIAEoCVIFYWN0b3IS\
-    FgoGcmVhc29uGAQgASgJUgZyZWFzb24SIQoMY29udGVudF9oYXNoGAUgASgJUgtjb250ZW50SGFzaBIUCgVhZGRlZBgGIAMoCVIFYWRkZWQSGAoHY2hhbmdl\
-    ZBgHIAMoCVIHY2hhbmdlZBIYCgdyZW1vdmVkGAggAygJUgdyZW1vdmVkOh6yuxgaChRyZWdpc3RyeS5yb2xsZWRfYmFjaxABGAFCA7oCAGIGcHJvdG8z
+    ZBABGAEi5AEKD1JlZ2lzdHJ5QXBwbGllZBIaCghyZXZpc2lvbhgBIAEoBFIIcmV2aXNpb24SIQoMY29udGVudF9oYXNoGAIgASgJUgtjb250ZW50SGFzaBIU\
+    CgVhZGRlZBgDIAMoCVIFYWRkZWQSGAoHY2hhbmdlZBgEIAMoCVIHY2hhbmdlZBIYCgdyZW1vdmVkGAUgAygJUgdyZW1vdmVkEhQKBWFjdG9yGAYgASgJUgVh\
+    Y3RvchIWCgZyZWFzb24YByABKAlSBnJlYXNvbjoasrsYFgoQcmVnaXN0cnkuYXBwbGllZBABGAEijAIKElJlZ2lzdHJ5Um9sbGVkQmFjaxIaCghyZXZpc2lv\
+    bhgBIAEoBFIIcmV2aXNpb24SHwoLdG9fcmV2aXNpb24YAiABKARSCnRvUmV2aXNpb24SFAoFYWN0b3IYAyABKAlSBWFjdG9yEhYKBnJlYXNvbhgEIAEoCVIG\
+    cmVhc29uEiEKDGNvbnRlbnRfaGFzaBgFIAEoCVILY29udGVudEhhc2gSFAoFYWRkZWQYBiADKAlSBWFkZGVkEhgKB2NoYW5nZWQYByADKAlSB2NoYW5nZWQS\
+    GAoHcmVtb3ZlZBgIIAMoCVIHcmVtb3ZlZDoesrsYGgoUcmVnaXN0cnkucm9sbGVkX2JhY2sQARgBQgO6AgBiBnByb3RvMw==
     """,
   dependencies: { [googleProtobufTimestampFile, spanwireOptionsV1OptionsFile] })
 
@@ -544,69 +542,6 @@ public struct FlagTransitioned: Message {
     writer.string(3, self.toStage)
     writer.string(2, self.fromStage)
     writer.string(1, self.flagKey)
-  }
-}
-
-/// `spanwire.events.v1.FlagsApplied`
-public struct FlagsApplied: Message {
-  public var revision: UInt64
-  public var added: [String]
-  public var changed: [String]
-  public var removed: [String]
-  public var `actor`: String
-  public var reason: String
-  public var unknownFields: UnknownFields
-
-  public init() {
-    self.revision = 0
-    self.added = []
-    self.changed = []
-    self.removed = []
-    self.`actor` = ""
-    self.reason = ""
-    self.unknownFields = UnknownFields()
-  }
-
-  public init(
-    revision: UInt64 = 0,
-    added: [String] = [],
-    changed: [String] = [],
-    removed: [String] = [],
-    `actor`: String = "",
-    reason: String = ""
-  ) {
-    self.revision = revision
-    self.added = added
-    self.changed = changed
-    self.removed = removed
-    self.`actor` = `actor`
-    self.reason = reason
-    self.unknownFields = UnknownFields()
-  }
-
-  public static let protoTypeName: String = "spanwire.events.v1.FlagsApplied"
-  public static var file: GeneratedFile { spanwireEventsV1PolicyEventsFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__flags_applied__table(), strings: [2, 3, 4, 5, 6])
-
-  public init(cStruct: UnsafeRawPointer) {
-    let c = cStruct.assumingMemoryBound(to: Spanwire__Events__V1__FlagsApplied.self)
-    self.revision = c.pointee.revision
-    self.added = CField.strings(c.pointee.n_added, c.pointee.added)
-    self.changed = CField.strings(c.pointee.n_changed, c.pointee.changed)
-    self.removed = CField.strings(c.pointee.n_removed, c.pointee.removed)
-    self.`actor` = CField.string(c.pointee.actor)
-    self.reason = CField.string(c.pointee.reason)
-    self.unknownFields = CField.unknownFields(cStruct)
-  }
-
-  public func write(to writer: inout MessageWriter) {
-    writer.unknown(unknownFields)
-    writer.string(6, self.reason)
-    writer.string(5, self.`actor`)
-    writer.string(4, repeated: self.removed)
-    writer.string(3, repeated: self.changed)
-    writer.string(2, repeated: self.added)
-    writer.uint64(1, self.revision)
   }
 }
 

@@ -10,182 +10,63 @@ public let spanwireFlagsV1FlagsFile: GeneratedFile = GeneratedFile(
   name: "spanwire/flags/v1/flags.proto",
   base64: """
     Ch1zcGFud2lyZS9mbGFncy92MS9mbGFncy5wcm90bxIRc3BhbndpcmUuZmxhZ3MudjEaHGdvb2dsZS9wcm90b2J1Zi9zdHJ1Y3QucHJvdG8aH2dvb2dsZS9w\
-    cm90b2J1Zi90aW1lc3RhbXAucHJvdG8aIXNwYW53aXJlL29wdGlvbnMvdjEvb3B0aW9ucy5wcm90byKsAQoRRmxhZ0NvbmZpZ3VyYXRpb24SGgoIcmV2aXNp\
-    b24YASABKARSCHJldmlzaW9uEhIKBGpzb24YAiABKAlSBGpzb24SOQoKYXBwbGllZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSCWFw\
-    cGxpZWRBdBIUCgVhY3RvchgEIAEoCVIFYWN0b3ISFgoGcmVhc29uGAUgASgJUgZyZWFzb24iugEKEUFwcGx5RmxhZ3NSZXF1ZXN0EicKD2lkZW1wb3RlbmN5\
-    X2tleRgBIAEoCVIOaWRlbXBvdGVuY3lLZXkSEgoEanNvbhgCIAEoCVIEanNvbhIWCgZyZWFzb24YAyABKAlSBnJlYXNvbhIrChFleHBlY3RlZF9yZXZpc2lv\
-    bhgEIAEoBFIQZXhwZWN0ZWRSZXZpc2lvbhIjCg12YWxpZGF0ZV9vbmx5GAUgASgIUgx2YWxpZGF0ZU9ubHkiSgoSQXBwbHlGbGFnc1Jlc3BvbnNlEhoKCHJl\
-    dmlzaW9uGAEgASgEUghyZXZpc2lvbhIYCgdjaGFuZ2VkGAIgAygJUgdjaGFuZ2VkIhEKD0dldEZsYWdzUmVxdWVzdCKRAQoTRXZhbHVhdGVGbGFnUmVxdWVz\
-    dBIZCghmbGFnX2tleRgBIAEoCVIHZmxhZ0tleRIxCgdjb250ZXh0GAIgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdFIHY29udGV4dBIsCgNub3cYAyAB\
-    KAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgNub3ci7wEKFEV2YWx1YXRlRmxhZ1Jlc3BvbnNlEiwKBXZhbHVlGAEgASgLMhYuZ29vZ2xlLnByb3Rv\
-    YnVmLlZhbHVlUgV2YWx1ZRIYCgd2YXJpYW50GAIgASgJUgd2YXJpYW50EhYKBnJlYXNvbhgDIAEoCVIGcmVhc29uEh0KCmVycm9yX2NvZGUYBCABKAlSCWVy\
-    cm9yQ29kZRIjCg1lcnJvcl9tZXNzYWdlGAUgASgJUgxlcnJvck1lc3NhZ2USMwoIbWV0YWRhdGEYBiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Ught\
-    ZXRhZGF0YTLDAgoFRmxhZ3MSZQoKQXBwbHlGbGFncxIkLnNwYW53aXJlLmZsYWdzLnYxLkFwcGx5RmxhZ3NSZXF1ZXN0GiUuc3BhbndpcmUuZmxhZ3MudjEu\
-    QXBwbHlGbGFnc1Jlc3BvbnNlIgqquxgGCgECEgEFEmMKCEdldEZsYWdzEiIuc3BhbndpcmUuZmxhZ3MudjEuR2V0RmxhZ3NSZXF1ZXN0GiQuc3BhbndpcmUu\
-    ZmxhZ3MudjEuRmxhZ0NvbmZpZ3VyYXRpb24iDZACAaq7GAYKAQISAQUSbgoMRXZhbHVhdGVGbGFnEiYuc3BhbndpcmUuZmxhZ3MudjEuRXZhbHVhdGVGbGFn\
-    UmVxdWVzdBonLnNwYW53aXJlLmZsYWdzLnYxLkV2YWx1YXRlRmxhZ1Jlc3BvbnNlIg2QAgGquxgGCgECEgEFQgO6AgBiBnByb3RvMw==
+    cm90b2J1Zi90aW1lc3RhbXAucHJvdG8aIXNwYW53aXJlL29wdGlvbnMvdjEvb3B0aW9ucy5wcm90byKBAQoRRmxhZ0NvbmZpZ3VyYXRpb24SEgoEanNvbhgB\
+    IAEoCVIEanNvbhIrChFyZWdpc3RyeV9yZXZpc2lvbhgCIAEoBFIQcmVnaXN0cnlSZXZpc2lvbhIrChFwbGF0Zm9ybV9yZXZpc2lvbhgDIAEoBFIQcGxhdGZv\
+    cm1SZXZpc2lvbiIRCg9HZXRGbGFnc1JlcXVlc3QikQEKE0V2YWx1YXRlRmxhZ1JlcXVlc3QSGQoIZmxhZ19rZXkYASABKAlSB2ZsYWdLZXkSMQoHY29udGV4\
+    dBgCIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RSB2NvbnRleHQSLAoDbm93GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIDbm93Iu8B\
+    ChRFdmFsdWF0ZUZsYWdSZXNwb25zZRIsCgV2YWx1ZRgBIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZVIFdmFsdWUSGAoHdmFyaWFudBgCIAEoCVIHdmFy\
+    aWFudBIWCgZyZWFzb24YAyABKAlSBnJlYXNvbhIdCgplcnJvcl9jb2RlGAQgASgJUgllcnJvckNvZGUSIwoNZXJyb3JfbWVzc2FnZRgFIAEoCVIMZXJyb3JN\
+    ZXNzYWdlEjMKCG1ldGFkYXRhGAYgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdFIIbWV0YWRhdGEy3AEKBUZsYWdzEmMKCEdldEZsYWdzEiIuc3Bhbndp\
+    cmUuZmxhZ3MudjEuR2V0RmxhZ3NSZXF1ZXN0GiQuc3BhbndpcmUuZmxhZ3MudjEuRmxhZ0NvbmZpZ3VyYXRpb24iDZACAaq7GAYKAQISAQUSbgoMRXZhbHVh\
+    dGVGbGFnEiYuc3BhbndpcmUuZmxhZ3MudjEuRXZhbHVhdGVGbGFnUmVxdWVzdBonLnNwYW53aXJlLmZsYWdzLnYxLkV2YWx1YXRlRmxhZ1Jlc3BvbnNlIg2Q\
+    AgGquxgGCgECEgEFQgO6AgBiBnByb3RvMw==
     """,
   dependencies: { [googleProtobufStructFile, googleProtobufTimestampFile, spanwireOptionsV1OptionsFile] })
 
-/// All of a tenant's flags, in flagd's JSON (flagd.dev/schema/v0/flags.json).
+/// All of a tenant's flags as clients evaluate them, in flagd's JSON (flagd.dev/schema/v0/flags.json).
 public struct FlagConfiguration: Message {
-  /// counts up with every change; 0: none was ever set
-  public var revision: UInt64
   public var json: String
-  public var appliedAt: Google_Protobuf_Timestamp?
-  public var `actor`: String
-  public var reason: String
+  /// of the tenant's definitions
+  public var registryRevision: UInt64
+  /// of those that tenant platform shares
+  public var platformRevision: UInt64
   public var unknownFields: UnknownFields
 
   public init() {
-    self.revision = 0
     self.json = ""
-    self.appliedAt = nil
-    self.`actor` = ""
-    self.reason = ""
+    self.registryRevision = 0
+    self.platformRevision = 0
     self.unknownFields = UnknownFields()
   }
 
   public init(
-    revision: UInt64 = 0,
     json: String = "",
-    appliedAt: Google_Protobuf_Timestamp? = nil,
-    `actor`: String = "",
-    reason: String = ""
+    registryRevision: UInt64 = 0,
+    platformRevision: UInt64 = 0
   ) {
-    self.revision = revision
     self.json = json
-    self.appliedAt = appliedAt
-    self.`actor` = `actor`
-    self.reason = reason
+    self.registryRevision = registryRevision
+    self.platformRevision = platformRevision
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.flags.v1.FlagConfiguration"
   public static var file: GeneratedFile { spanwireFlagsV1FlagsFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__flags__v1__flag_configuration__table(), strings: [2, 4, 5]) {
-    [
-      .message(3, Google_Protobuf_Timestamp.table),
-    ]
-  }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__flags__v1__flag_configuration__table(), strings: [1])
 
   public init(cStruct: UnsafeRawPointer) {
     let c = cStruct.assumingMemoryBound(to: Spanwire__Flags__V1__FlagConfiguration.self)
-    self.revision = c.pointee.revision
     self.json = CField.string(c.pointee.json)
-    self.appliedAt = CField.message(c.pointee.applied_at)
-    self.`actor` = CField.string(c.pointee.actor)
-    self.reason = CField.string(c.pointee.reason)
+    self.registryRevision = c.pointee.registry_revision
+    self.platformRevision = c.pointee.platform_revision
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
-    writer.string(5, self.reason)
-    writer.string(4, self.`actor`)
-    writer.message(3, optional: self.appliedAt)
-    writer.string(2, self.json)
-    writer.uint64(1, self.revision)
-  }
-}
-
-/// `spanwire.flags.v1.ApplyFlagsRequest`
-public struct ApplyFlagsRequest: Message {
-  public var idempotencyKey: String
-  /// the whole set; flags that are not in it are removed
-  public var json: String
-  /// stands in the audit
-  public var reason: String
-  /// refused unless the set is at this revision; 0: whatever it is at
-  public var expectedRevision: UInt64
-  public var validateOnly: Bool
-  public var unknownFields: UnknownFields
-
-  public init() {
-    self.idempotencyKey = ""
-    self.json = ""
-    self.reason = ""
-    self.expectedRevision = 0
-    self.validateOnly = false
-    self.unknownFields = UnknownFields()
-  }
-
-  public init(
-    idempotencyKey: String = "",
-    json: String = "",
-    reason: String = "",
-    expectedRevision: UInt64 = 0,
-    validateOnly: Bool = false
-  ) {
-    self.idempotencyKey = idempotencyKey
-    self.json = json
-    self.reason = reason
-    self.expectedRevision = expectedRevision
-    self.validateOnly = validateOnly
-    self.unknownFields = UnknownFields()
-  }
-
-  public static let protoTypeName: String = "spanwire.flags.v1.ApplyFlagsRequest"
-  public static var file: GeneratedFile { spanwireFlagsV1FlagsFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__flags__v1__apply_flags_request__table(), strings: [1, 2, 3])
-
-  public init(cStruct: UnsafeRawPointer) {
-    let c = cStruct.assumingMemoryBound(to: Spanwire__Flags__V1__ApplyFlagsRequest.self)
-    self.idempotencyKey = CField.string(c.pointee.idempotency_key)
-    self.json = CField.string(c.pointee.json)
-    self.reason = CField.string(c.pointee.reason)
-    self.expectedRevision = c.pointee.expected_revision
-    self.validateOnly = c.pointee.validate_only != 0
-    self.unknownFields = CField.unknownFields(cStruct)
-  }
-
-  public func write(to writer: inout MessageWriter) {
-    writer.unknown(unknownFields)
-    writer.bool(5, self.validateOnly)
-    writer.uint64(4, self.expectedRevision)
-    writer.string(3, self.reason)
-    writer.string(2, self.json)
-    writer.string(1, self.idempotencyKey)
-  }
-}
-
-/// `spanwire.flags.v1.ApplyFlagsResponse`
-public struct ApplyFlagsResponse: Message {
-  public var revision: UInt64
-  /// the keys that are new, other or gone; without any the revision stays
-  public var changed: [String]
-  public var unknownFields: UnknownFields
-
-  public init() {
-    self.revision = 0
-    self.changed = []
-    self.unknownFields = UnknownFields()
-  }
-
-  public init(
-    revision: UInt64 = 0,
-    changed: [String] = []
-  ) {
-    self.revision = revision
-    self.changed = changed
-    self.unknownFields = UnknownFields()
-  }
-
-  public static let protoTypeName: String = "spanwire.flags.v1.ApplyFlagsResponse"
-  public static var file: GeneratedFile { spanwireFlagsV1FlagsFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__flags__v1__apply_flags_response__table(), strings: [2])
-
-  public init(cStruct: UnsafeRawPointer) {
-    let c = cStruct.assumingMemoryBound(to: Spanwire__Flags__V1__ApplyFlagsResponse.self)
-    self.revision = c.pointee.revision
-    self.changed = CField.strings(c.pointee.n_changed, c.pointee.changed)
-    self.unknownFields = CField.unknownFields(cStruct)
-  }
-
-  public func write(to writer: inout MessageWriter) {
-    writer.unknown(unknownFields)
-    writer.string(2, repeated: self.changed)
-    writer.uint64(1, self.revision)
+    writer.uint64(3, self.platformRevision)
+    writer.uint64(2, self.registryRevision)
+    writer.string(1, self.json)
   }
 }
 
@@ -339,13 +220,9 @@ public enum Flags {
   public static var file: GeneratedFile { spanwireFlagsV1FlagsFile }
   public static let descriptor = ServiceDescriptor(
     fullName: "spanwire.flags.v1.Flags",
-    methods: [Methods.applyFlags, Methods.getFlags, Methods.evaluateFlag])
+    methods: [Methods.getFlags, Methods.evaluateFlag])
 
   public enum Methods {
-    public static let applyFlags = MethodDescriptor(
-      service: "spanwire.flags.v1.Flags", name: "ApplyFlags", kind: .unary,
-      inputType: "spanwire.flags.v1.ApplyFlagsRequest", outputType: "spanwire.flags.v1.ApplyFlagsResponse",
-      exposure: MethodExposure(surfaces: [.ops], principals: [.ops]))
     public static let getFlags = MethodDescriptor(
       service: "spanwire.flags.v1.Flags", name: "GetFlags", kind: .unary,
       inputType: "spanwire.flags.v1.GetFlagsRequest", outputType: "spanwire.flags.v1.FlagConfiguration",
@@ -359,7 +236,6 @@ public enum Flags {
   /// The implementation, ready for a server or for calls in process.
   public static func routes(_ implementation: some FlagsService) -> ServiceRoutes {
     ServiceRoutes(descriptor, [
-      MethodRoute(Methods.applyFlags) { try $0.respond(await implementation.applyFlags($0.request(), context: $0.context)) },
       MethodRoute(Methods.getFlags) { try $0.respond(await implementation.getFlags($0.request(), context: $0.context)) },
       MethodRoute(Methods.evaluateFlag) { try $0.respond(await implementation.evaluateFlag($0.request(), context: $0.context)) },
     ])
@@ -368,8 +244,6 @@ public enum Flags {
 
 /// What an implementation of `spanwire.flags.v1.Flags` does.
 public protocol FlagsService: Sendable {
-  /// Replaces all flags at once, or refuses with everything that is wrong with them.
-  nonisolated(nonsending) func applyFlags(_ request: ApplyFlagsRequest, context: ServerContext) async throws -> ApplyFlagsResponse
   nonisolated(nonsending) func getFlags(_ request: GetFlagsRequest, context: ServerContext) async throws -> FlagConfiguration
   nonisolated(nonsending) func evaluateFlag(_ request: EvaluateFlagRequest, context: ServerContext) async throws -> EvaluateFlagResponse
 }
@@ -379,11 +253,6 @@ public struct FlagsClient: Sendable {
   private let channel: any Channel
 
   public init(_ channel: any Channel) { self.channel = channel }
-
-  /// Replaces all flags at once, or refuses with everything that is wrong with them.
-  public nonisolated(nonsending) func applyFlags(_ request: ApplyFlagsRequest, options: CallOptions = CallOptions()) async throws -> ApplyFlagsResponse {
-    try await channel.unary(request, Flags.Methods.applyFlags, options)
-  }
 
   public nonisolated(nonsending) func getFlags(_ request: GetFlagsRequest, options: CallOptions = CallOptions()) async throws -> FlagConfiguration {
     try await channel.unary(request, Flags.Methods.getFlags, options)

@@ -126,27 +126,15 @@ extension FlagValue {
 
 extension FlagSet {
   /// Reads a flag configuration of flagd (flagd.dev/schema/v0/flags.json): all of it, or every problem it has.
-  public static func parse(_ json: String) throws(FlagProblems) -> FlagSet {
-    let members: [String: FlagValue]
-    do {
-      members = FlagValue.members(try Google_Protobuf_Struct(jsonString: json))
-    } catch {
-      throw FlagProblems([FlagProblem("\(error)")])
-    }
-    return try FlagSet(members)
-  }
-
   init(_ members: [String: FlagValue]) throws(FlagProblems) {
     var problems: [FlagProblem] = []
-    var shared: [String: FlagValue] = [:]
-    if case .object(let rules)? = members["$evaluators"] { shared = rules }
     var set = FlagSet()
     set.metadata = Self.metadata(members["metadata"], "metadata", &problems)
     switch members["flags"] {
     case .object(let flags)?:
       if flags.count > FlagLimits.flags { problems.append(FlagProblem("more than \(FlagLimits.flags) flags", path: "flags")) }
       for (key, value) in flags.sorted(by: { $0.key < $1.key }).prefix(FlagLimits.flags) {
-        if let flag = Self.flag(key, value, shared, &problems) { set.flags[key] = flag }
+        if let flag = Self.flag(key, value, &problems) { set.flags[key] = flag }
       }
     case nil: break
     case .some: problems.append(FlagProblem("must be an object", path: "flags"))
@@ -155,7 +143,7 @@ extension FlagSet {
     self = set
   }
 
-  private static func flag(_ key: String, _ value: FlagValue, _ shared: [String: FlagValue], _ problems: inout [FlagProblem]) -> Flag? {
+  private static func flag(_ key: String, _ value: FlagValue, _ problems: inout [FlagProblem]) -> Flag? {
     let path = "flags.\(key)"
     func refuse(_ reason: String, _ member: String) { problems.append(FlagProblem(reason, path: "\(path).\(member)")) }
     guard case .object(let members) = value else {
@@ -185,7 +173,7 @@ extension FlagSet {
     case .object(let rule)? where rule.isEmpty: break
     case .object?:
       do throws(FlagProblem) {
-        flag.targeting = try Logic(members["targeting"] ?? .null, shared: shared)
+        flag.targeting = try Logic(members["targeting"] ?? .null, levels: FlagLimits.compiledRuleDepth)
       } catch {
         refuse(error.reason, "targeting")
       }

@@ -45,6 +45,19 @@ public enum FlagValue: Sendable, Hashable {
   }
 }
 
+extension FlagValue {
+  /// As JSON, with the keys in order; as deep as it is, where messages may nest a hundred levels.
+  func json() throws -> String {
+    switch self {
+    case .list(let values): return "[" + (try values.map { try $0.json() }).joined(separator: ",") + "]"
+    case .object(let members):
+      let pairs = try members.sorted { $0.key < $1.key }.map { "\(try FlagValue.string($0.key).json()):\(try $0.value.json())" }
+      return "{" + pairs.joined(separator: ",") + "}"
+    case .null, .bool, .number, .string: return try contract.jsonString()
+    }
+  }
+}
+
 // MARK: What JSONLogic makes of values
 
 extension FlagValue {

@@ -192,10 +192,10 @@ extension FlagsServer {
     }
   }
 
-  static func eventType(_ before: Snapshot?) -> String { before == nil ? "provider_ready" : "configuration_change" }
+  static func eventType(_ before: FlagBook.Snapshot?) -> String { before == nil ? "provider_ready" : "configuration_change" }
 
   /// Which flags changed, and how.
-  static func eventData(_ now: Snapshot, _ before: Snapshot?) -> Google_Protobuf_Struct? {
+  static func eventData(_ now: FlagBook.Snapshot, _ before: FlagBook.Snapshot?) -> Google_Protobuf_Struct? {
     guard let before else { return nil }
     var flags: [String: FlagValue] = [:]
     for change in now.set.changes(since: before.set) {

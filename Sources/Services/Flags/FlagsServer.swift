@@ -8,81 +8,34 @@ import SpanwireServiceKit
 import SpanwireWellKnown
 import Synchronization
 
-/// Flags: operators set them whole, everybody asks for them, and whoever listens is told of a change.
+/// Flags: the registry defines them, everybody asks for them, and whoever listens is told of a change.
 ///
 /// A tenant's flags are read once and evaluated from memory, on the loop: a flag without a rule is a look-up, and a rule has a bound.
 public final class FlagsServer: FlagsService {
   let environment: ServiceEnvironment
+  private let book: FlagBook
   /// Whose flags callers without a credential ask for, as OpenFeature's stock clients do; nil: they are refused.
   private let anonymousTenant: String?
-  private let known = Mutex(Known())
 
-  public static let migrations = FlagStore.migrations
+  /// The service's name, as which it reads the registry.
+  static let producer = "flags"
 
-  /// A tenant's flags as they are at a revision.
-  struct Snapshot: Sendable {
-    var revision: UInt64
-    var set: FlagSet
-    var json: String
-
-    static let none = Snapshot(revision: 0, set: FlagSet(), json: #"{"flags":{}}"#)
-  }
-
-  private struct Known {
-    var snapshots: [String: Snapshot] = [:]
-    /// Counts changes: what was read while something changed may be older than the change, and is not kept.
-    var changes = 0
-  }
-
-  public init(environment: ServiceEnvironment, anonymousTenant: String? = nil) {
+  /// - Parameter registry: where the flags are defined.
+  public init(environment: ServiceEnvironment, registry: RegistryClient, anonymousTenant: String? = nil) {
     self.environment = environment
     self.anonymousTenant = anonymousTenant
+    book = FlagBook(registry)
+    environment.database.observe(book)
   }
 
-  // MARK: What operators do
+  /// Why the registry must not take a flag's rule; nil when it may.
+  public static func problem(inTargeting targeting: Google_Protobuf_Struct) -> String? { CompiledFlags.problem(inTargeting: targeting) }
 
-  public func applyFlags(_ request: ApplyFlagsRequest, context: ServerContext) async throws -> ApplyFlagsResponse {
-    let caller = try Caller(context)
-    let now = environment.clock.now
-    var fields = Validation()
-    if !request.validateOnly { fields.idempotencyKey(request.idempotencyKey) }
-    fields.check(request.json.utf8.count <= FlagLimits.configurationBytes, "json", "is longer than \(FlagLimits.configurationBytes) bytes")
-    fields.text(request.reason, "reason", max: FlagLimits.reasonCharacters)
-    try fields.finish()
-    let set = try await read(request.json)
-    let (environment, trace) = (environment, context.trace)
-    let change = { @Sendable (tx: borrowing Transaction) throws -> ApplyFlagsResponse in
-      let former = try FlagStore.configuration(of: caller.tenant, in: tx)
-      let revision = former?.revision ?? 0
-      guard request.expectedRevision == 0 || request.expectedRevision == revision else {
-        throw RPCError.failedPrecondition("the flags are at revision \(revision), not at \(request.expectedRevision)")
-      }
-      let changed = set.changes(since: try former.map { try FlagSet.parse($0.json) } ?? FlagSet())
-      guard !changed.isEmpty, !request.validateOnly else {
-        return ApplyFlagsResponse(revision: revision, changed: changed.map(\.key))
-      }
-      try FlagStore.put(
-        FlagConfiguration(revision: revision + 1, json: request.json, actor: caller.name, reason: request.reason), at: now,
-        tenant: caller.tenant, in: tx)
-      try tx.append(
-        EventDraft(
-          FlagsApplied(
-            revision: revision + 1, added: changed.filter { $0.kind == .added }.map(\.key),
-            changed: changed.filter { $0.kind == .changed }.map(\.key), removed: changed.filter { $0.kind == .removed }.map(\.key),
-            actor: caller.name, reason: request.reason), producer: "flags", tenant: caller.tenant, occurredAt: now, trace: trace),
-        environment)
-      return ApplyFlagsResponse(revision: revision + 1, changed: changed.map(\.key))
-    }
-    if request.validateOnly { return try await environment.database.transaction("flags.validate", change).value }
-    let key = IdempotencyKey(request.idempotencyKey, request, context)
-    defer { forget(caller.tenant) }
-    return try await environment.database.transaction("flags.apply") { tx in try tx.once(key, at: now) { try change(tx) } }.value
-  }
+  // MARK: What operators ask
 
   public func getFlags(_ request: GetFlagsRequest, context: ServerContext) async throws -> FlagConfiguration {
-    let tenant = try Caller(context).tenant
-    let stored = try await environment.database.read { try FlagStore.configuration(of: tenant, in: $0) }
-    return stored ?? FlagConfiguration(json: Snapshot.none.json)
+    let flags = try await flags(of: try Caller(context).tenant)
+    return FlagConfiguration(json: flags.json, registryRevision: flags.revision, platformRevision: flags.platformRevision)
   }
 
   public func evaluateFlag(_ request: EvaluateFlagRequest, context: ServerContext) async throws -> EvaluateFlagResponse {
@@ -102,20 +55,6 @@ public final class FlagsServer: FlagsService {
     }
   }
 
-  /// Reads a configuration off the loop: thousands of flags are milliseconds.
-  private func read(_ json: String) async throws -> FlagSet {
-    do {
-      return try await offload { try FlagSet.parse(json) }
-    } catch let error as FlagProblems {
-      var fields = Validation()
-      for problem in error.problems { fields.add(problem.path.isEmpty ? "json" : "json.\(problem.path)", problem.reason) }
-      try fields.finish()
-      throw error
-    } catch is OffloadError {
-      throw RPCError.later(.resourceExhausted, .queueFull, "too many configurations are being read", after: .milliseconds(200))
-    }
-  }
-
   // MARK: What clients ask
 
   /// Whose flags a caller sees.
@@ -128,37 +67,8 @@ public final class FlagsServer: FlagsService {
     return anonymousTenant
   }
 
-  /// A tenant's flags: from memory, or from its row.
-  func flags(of tenant: String) async throws -> Snapshot {
-    let (held, changes) = known.withLock { ($0.snapshots[tenant], $0.changes) }
-    if let held { return held }
-    let snapshot = try await environment.database.scan { reader -> Snapshot in
-      guard let stored = try FlagStore.configuration(of: tenant, in: reader) else { return .none }
-      return Snapshot(revision: stored.revision, set: try FlagSet.parse(stored.json), json: stored.json)
-    }
-    known.withLock { known in
-      guard known.changes == changes else { return }
-      if known.snapshots.count >= FlagLimits.tenantsInMemory { known.snapshots.removeAll() }
-      known.snapshots[tenant] = snapshot
-    }
-    return snapshot
-  }
-
-  /// The same, but no older than what is committed: who is told of a change by the log may be told before memory is.
-  private func committedFlags(of tenant: String) async throws -> Snapshot {
-    let revision = try await environment.database.read { try FlagStore.revision(of: tenant, in: $0) }
-    let held = try await flags(of: tenant)
-    if held.revision >= revision { return held }
-    forget(tenant)
-    return try await flags(of: tenant)
-  }
-
-  private func forget(_ tenant: String) {
-    known.withLock { known in
-      known.changes += 1
-      known.snapshots[tenant] = nil
-    }
-  }
+  /// A tenant's flags as they are.
+  func flags(of tenant: String) async throws -> FlagBook.Snapshot { try await book.flags(of: tenant, now: environment.clock.now) }
 
   func asking(_ context: Google_Protobuf_Struct?, at now: Int64? = nil) -> FlagContext {
     var attributes = context.map(FlagValue.members) ?? [:]
@@ -169,18 +79,19 @@ public final class FlagsServer: FlagsService {
 
   /// Tells of a tenant's flags now, and again whenever they change, until the caller goes or the server stops.
   func follow(
-    _ tenant: String, _ context: ServerContext, _ tell: (_ now: Snapshot, _ before: Snapshot?) async throws -> Void
+    _ tenant: String, _ context: ServerContext, _ tell: (_ now: FlagBook.Snapshot, _ before: FlagBook.Snapshot?) async throws -> Void
   ) async throws {
-    // The log says that there is something new; the row says what.
+    // The log says that there is something new in a registry; the registry says what.
     let (wakes, wake) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
     let log = environment.log
     let follower = Task {
       defer { wake.finish() }
       try await log.deliver(
-        LogFilter(types: ["policy.flags.applied"], tenant: tenant), from: .now,
+        LogFilter(types: ["registry.*"], tenant: nil), from: .now,
         to: LogSink(
-          take: { _ in
-            wake.yield()
+          take: { delivery in
+            guard case .event(let event) = delivery else { return true }
+            if [tenant, Caller.platformTenant].contains(event.tenantOfChangedRegistry) { wake.yield() }
             return true
           }, drained: {}))
     }
@@ -197,8 +108,9 @@ public final class FlagsServer: FlagsService {
     wake.yield()  // what changed before the log was followed
     for await _ in wakes {
       try context.checkCancellation()
-      let now = try await committedFlags(of: tenant)
-      guard now.revision != told.revision else { continue }
+      let now = try await book.committedFlags(of: tenant, now: environment.clock.now)
+      // Most changes of a registry are none of its flags.
+      guard now.json != told.json else { continue }
       try await tell(now, told)
       told = now
     }

@@ -21,16 +21,14 @@ public indirect enum Logic: Sendable, Hashable {
     case semVer = "sem_ver", startsWith = "starts_with", endsWith = "ends_with"
   }
 
-  /// Reads a rule. `{"$ref": "name"}` stands for the shared rule of that name.
-  public init(_ value: FlagValue, shared: [String: FlagValue] = [:]) throws(FlagProblem) {
-    try self.init(value, shared, depth: 0)
-  }
-
-  private init(_ value: FlagValue, _ shared: [String: FlagValue], depth: Int) throws(FlagProblem) {
-    guard depth < FlagLimits.ruleDepth else { throw FlagProblem("a rule is nested deeper than \(FlagLimits.ruleDepth), or names itself") }
+  /// Reads a rule.
+  ///
+  /// - Parameter levels: how many it may go down.
+  public init(_ value: FlagValue, levels: Int = FlagLimits.ruleDepth) throws(FlagProblem) {
+    guard levels > 0 else { throw FlagProblem("a rule is nested too deep: \(FlagLimits.ruleDepth) levels are enough") }
     func read(_ values: [FlagValue]) throws(FlagProblem) -> [Logic] {
       var rules: [Logic] = []
-      for value in values { rules.append(try Logic(value, shared, depth: depth + 1)) }
+      for value in values { rules.append(try Logic(value, levels: levels - 1)) }
       return rules
     }
     switch value {
@@ -40,10 +38,6 @@ public indirect enum Logic: Sendable, Hashable {
         self = .literal(value)
         return
       }
-      if name == "$ref", case .string(let name) = argument, let rule = shared[name] {
-        self = try Logic(rule, shared, depth: depth + 1)
-        return
-      }
       guard let operation = name == "?:" ? .if : Operation(rawValue: name) else {
         self = .unknown(name)
         return
@@ -51,9 +45,18 @@ public indirect enum Logic: Sendable, Hashable {
       if case .list(let values) = argument {
         self = .call(operation, try read(values))
       } else {
-        self = .call(operation, [try Logic(argument, shared, depth: depth + 1)])
+        self = .call(operation, [try Logic(argument, levels: levels - 1)])
       }
     default: self = .literal(value)
+    }
+  }
+
+  /// The first operation in it that nobody knows.
+  var unknownOperation: String? {
+    switch self {
+    case .literal: nil
+    case .unknown(let name): name
+    case .list(let rules), .call(_, let rules): rules.lazy.compactMap(\.unknownOperation).first
     }
   }
 }

@@ -34,6 +34,7 @@ extension BundleValidator {
     if rollsOut, flag.rolloutVariant.isEmpty { mistake("rollout_variant", "must name what is rolled out") }
     for (index, target) in flag.targetIds.enumerated() { id("target_ids[\(index)]", target) }
     for (index, tenant) in flag.pilotTenants.enumerated() { id("pilot_tenants[\(index)]", tenant) }
+    if let targeting = flag.targeting, let problem = checks.targeting(targeting) { mistake("targeting", problem) }
     unique("depends_on", flag.dependsOn)
   }
 

@@ -1,6 +1,8 @@
 import SpanwireSchema
+import SpanwireWellKnown
 
-/// What the registry cannot judge by itself and Platform hands in from the rooms that can: journeys, opening hours and clocks.
+/// What the registry cannot judge by itself and Platform hands in from the rooms that can: journeys, opening hours, clocks, and the
+/// rules of flags.
 public struct BundleChecks: Sendable {
   /// A mistake in a journey document: the field's path in it, and what is wrong.
   public typealias JourneyProblem = (path: String, text: String)
@@ -11,15 +13,19 @@ public struct BundleChecks: Sendable {
   public var openingHours: @Sendable (String) -> String?
   /// Whether the city graph keeps this time zone's time.
   public var timeZone: @Sendable (String) -> Bool
+  /// Why a flag's rule cannot be evaluated; nil when it can.
+  public var targeting: @Sendable (Google_Protobuf_Struct) -> String?
 
   public init(
     journeyDocument: @escaping @Sendable (JourneyDocument) -> [JourneyProblem],
     openingHours: @escaping @Sendable (String) -> String?,
-    timeZone: @escaping @Sendable (String) -> Bool
+    timeZone: @escaping @Sendable (String) -> Bool,
+    targeting: @escaping @Sendable (Google_Protobuf_Struct) -> String?
   ) {
     self.journeyDocument = journeyDocument
     self.openingHours = openingHours
     self.timeZone = timeZone
+    self.targeting = targeting
   }
 }
 
@@ -77,7 +83,9 @@ struct BundleValidator {
       checkImmutability(definition)
     }
     checkRemovals()
+    let known = problems.count
     checkCycles(.flag, "depends_on", "flags depend on each other in a circle")
+    if problems.count == known { checkDependencies() }
     checkCycles(.modelRoute, "fallback_route_ids", "routes fall back on each other in a circle")
   }
 
@@ -204,6 +212,22 @@ struct BundleValidator {
           path.append((successor, successors(kind, successor)))
         }
       }
+    }
+  }
+
+  /// A flag's rule holds those of all that it depends on, one as often as there are ways to it: they must be few. Where there is no circle.
+  private mutating func checkDependencies() {
+    func ways(_ id: String, _ left: inout Int) {
+      for next in successors(.flag, id) where left >= 0 {
+        left -= 1
+        ways(next, &left)
+      }
+    }
+    for located in bundle.definitions where located.key.kind == .flag {
+      var left = RegistryLimits.flagDependencies
+      ways(located.key.id, &left)
+      here = located
+      if left < 0 { mistake("depends_on", "leads to more than \(RegistryLimits.flagDependencies) flags, counting one by each way to it") }
     }
   }
 

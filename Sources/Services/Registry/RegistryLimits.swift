@@ -18,6 +18,8 @@ enum RegistryLimits {
   static let problemText = 160
   static let problemBytes = 4_500
   static let titleLetters = 300
+  /// Flags that a flag depends on, by whatever way: their rules become part of its own, which clients evaluate at every question.
+  static let flagDependencies = 16
   static let segments = 32
   static let experimentKeys = 32
   static let reasonLetters = 500

@@ -150,9 +150,8 @@ private enum FlagGrammar {
     members["defaultVariant"] = [.string("on"), .string("off"), .string("off"), .string("neither"), .string(""), nil, .bool(false)]
       .randomElement(using: &random)!
     if Int.random(in: 0..<6, using: &random) > 0 { members["targeting"] = targeting(&random, depth: 0) }
-    let shared: [String: FlagValue] = ["staff": call("in", [variable("tier"), .list([.string("staff"), .string("admin")])])]
     let key = Int.random(in: 0..<40, using: &random) == 0 ? "other" : "flag"
-    return .object(["flags": .object([key: .object(members)]), "$evaluators": .object(shared)])
+    return .object(["flags": .object([key: .object(members)])])
   }
 
   private static func call(_ name: String, _ arguments: [FlagValue]) -> FlagValue { .object([name: .list(arguments)]) }
@@ -248,7 +247,7 @@ private enum FlagGrammar {
         ])
     case 12:
       return call(">", [call(["+", "*", "-", "max", "min"].randomElement(using: &random)!, [variable("age"), .number(2)]), .number(30)])
-    case 13: return .object(["$ref": .string("staff")])
+    case 13: return call("in", [variable("tier"), .list([.string("staff"), .string("admin")])])
     case 14:
       return call(
         "==", [call("reduce", [variable("roles"), call("+", [variable("accumulator"), .number(1)]), .number(0)]), .number(1)])

@@ -108,7 +108,7 @@ final class RegistryWorld: Sendable {
     let nobody = InProcessChannel(ServerRouter([]), service: "registry")
     let server = RegistryServer(
       environment: environment, lem: LemClient(nobody), policy: PolicyClient(InProcessChannel(policy, service: "registry")),
-      checks: BundleChecks(journeyDocument: { _ in [] }, openingHours: { _ in nil }, timeZone: { _ in true }))
+      checks: BundleChecks(journeyDocument: { _ in [] }, openingHours: { _ in nil }, timeZone: { _ in true }, targeting: { _ in nil }))
     let router = ServerRouter([Registry.routes(server)], interceptors: [ExposureInterceptor()])
     client = RegistryClient(InProcessChannel(router, service: "prg"))
     operators = RegistryClient(InProcessChannel(router))

@@ -46,7 +46,7 @@ final class TestPolicy: Sendable {
         RegistryServer(
           environment: environment, lem: LemClient(nobody),
           policy: PolicyClient(InProcessChannel(ServerRouter([Policy.routes(judge)]), service: "registry")),
-          checks: BundleChecks(journeyDocument: { _ in [] }, openingHours: { _ in nil }, timeZone: { _ in true })))
+          checks: BundleChecks(journeyDocument: { _ in [] }, openingHours: { _ in nil }, timeZone: { _ in true }, targeting: { _ in nil })))
     ])
     registry = RegistryClient(InProcessChannel(definitions))
     server = PolicyServer(environment: environment, registry: RegistryClient(InProcessChannel(definitions, service: "policy")))

@@ -172,14 +172,24 @@ struct BundleValidatorTests {
               user_overrides: {USR-1: huge}
               depends_on: [none]
               approval_row_id: row-none
+              targeting: {if: [true, small], var: age}
             - {flag_key: empty, default_variant: x}
             - {flag_key: right, variants: {a: 1, b: 2.5}, default_variant: a, targeting: {if: [{">": [{var: age}, 18]}, b, a]}}
           """,
         mistakes: [
           "flags[0].depends_on[0]", "flags[0].approval_row_id", "flags[0].variants", "flags[0].default_variant",
-          "flags[0].user_overrides[USR-1]", "flags[0].rollout_pct", "flags[0].rollout_variant", "flags[1].variants",
-          "flags[1].default_variant",
+          "flags[0].user_overrides[USR-1]", "flags[0].rollout_pct", "flags[0].rollout_variant", "flags[0].targeting",
+          "flags[1].variants", "flags[1].default_variant",
         ]),
+      Addition(
+        yaml: "flags:\n"
+          + (0..<18).map {
+            """
+              - {flag_key: f\($0), variants: {"on": true, "off": false}, default_variant: "off", depends_on: [\($0 < 17 ? "f\($0 + 1)" : "")]}
+
+            """
+          }.joined(),
+        mistakes: ["flags[0].depends_on"]),
       Addition(
         yaml: """
           policies:

@@ -17,11 +17,13 @@ enum Fixture {
     get throws { try String(contentsOf: root.appending(path: "Samples/platform.yaml"), encoding: .utf8) }
   }
 
-  /// Checks that find fault with a document titled "faulty", with hours that say "sometimes", and with every clock but two.
+  /// Checks that find fault with a document titled "faulty", with hours that say "sometimes", with every clock but two, and with a rule
+  /// of more than one operation.
   static let checks = BundleChecks(
     journeyDocument: { $0.title == "faulty" ? [("nodes[0].node_id", "is faulty")] : [] },
     openingHours: { $0.contains("sometimes") ? "no such rule" : nil },
-    timeZone: { ["Europe/Vienna", "Europe/Rome"].contains($0) })
+    timeZone: { ["Europe/Vienna", "Europe/Rome"].contains($0) },
+    targeting: { $0.fields.pairs.count > 1 ? "no such rule" : nil })
 
   static func validated(_ yaml: String, content: RegistryContent = RegistryContent()) -> BundleValidator {
     var validator = BundleValidator(bundle: BundleReader.read(yaml: yaml), content: content, checks: checks)

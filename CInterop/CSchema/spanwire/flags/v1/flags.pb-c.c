@@ -52,96 +52,6 @@ void   spanwire__flags__v1__flag_configuration__free_unpacked
   assert(message->base.descriptor == &spanwire__flags__v1__flag_configuration__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-void   spanwire__flags__v1__apply_flags_request__init
-                     (Spanwire__Flags__V1__ApplyFlagsRequest         *message)
-{
-  static const Spanwire__Flags__V1__ApplyFlagsRequest init_value = SPANWIRE__FLAGS__V1__APPLY_FLAGS_REQUEST__INIT;
-  *message = init_value;
-}
-size_t spanwire__flags__v1__apply_flags_request__get_packed_size
-                     (const Spanwire__Flags__V1__ApplyFlagsRequest *message)
-{
-  assert(message->base.descriptor == &spanwire__flags__v1__apply_flags_request__descriptor);
-  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
-}
-size_t spanwire__flags__v1__apply_flags_request__pack
-                     (const Spanwire__Flags__V1__ApplyFlagsRequest *message,
-                      uint8_t       *out)
-{
-  assert(message->base.descriptor == &spanwire__flags__v1__apply_flags_request__descriptor);
-  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
-}
-size_t spanwire__flags__v1__apply_flags_request__pack_to_buffer
-                     (const Spanwire__Flags__V1__ApplyFlagsRequest *message,
-                      ProtobufCBuffer *buffer)
-{
-  assert(message->base.descriptor == &spanwire__flags__v1__apply_flags_request__descriptor);
-  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
-}
-Spanwire__Flags__V1__ApplyFlagsRequest *
-       spanwire__flags__v1__apply_flags_request__unpack
-                     (ProtobufCAllocator  *allocator,
-                      size_t               len,
-                      const uint8_t       *data)
-{
-  return (Spanwire__Flags__V1__ApplyFlagsRequest *)
-     protobuf_c_message_unpack (&spanwire__flags__v1__apply_flags_request__descriptor,
-                                allocator, len, data);
-}
-void   spanwire__flags__v1__apply_flags_request__free_unpacked
-                     (Spanwire__Flags__V1__ApplyFlagsRequest *message,
-                      ProtobufCAllocator *allocator)
-{
-  if(!message)
-    return;
-  assert(message->base.descriptor == &spanwire__flags__v1__apply_flags_request__descriptor);
-  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
-}
-void   spanwire__flags__v1__apply_flags_response__init
-                     (Spanwire__Flags__V1__ApplyFlagsResponse         *message)
-{
-  static const Spanwire__Flags__V1__ApplyFlagsResponse init_value = SPANWIRE__FLAGS__V1__APPLY_FLAGS_RESPONSE__INIT;
-  *message = init_value;
-}
-size_t spanwire__flags__v1__apply_flags_response__get_packed_size
-                     (const Spanwire__Flags__V1__ApplyFlagsResponse *message)
-{
-  assert(message->base.descriptor == &spanwire__flags__v1__apply_flags_response__descriptor);
-  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
-}
-size_t spanwire__flags__v1__apply_flags_response__pack
-                     (const Spanwire__Flags__V1__ApplyFlagsResponse *message,
-                      uint8_t       *out)
-{
-  assert(message->base.descriptor == &spanwire__flags__v1__apply_flags_response__descriptor);
-  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
-}
-size_t spanwire__flags__v1__apply_flags_response__pack_to_buffer
-                     (const Spanwire__Flags__V1__ApplyFlagsResponse *message,
-                      ProtobufCBuffer *buffer)
-{
-  assert(message->base.descriptor == &spanwire__flags__v1__apply_flags_response__descriptor);
-  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
-}
-Spanwire__Flags__V1__ApplyFlagsResponse *
-       spanwire__flags__v1__apply_flags_response__unpack
-                     (ProtobufCAllocator  *allocator,
-                      size_t               len,
-                      const uint8_t       *data)
-{
-  return (Spanwire__Flags__V1__ApplyFlagsResponse *)
-     protobuf_c_message_unpack (&spanwire__flags__v1__apply_flags_response__descriptor,
-                                allocator, len, data);
-}
-void   spanwire__flags__v1__apply_flags_response__free_unpacked
-                     (Spanwire__Flags__V1__ApplyFlagsResponse *message,
-                      ProtobufCAllocator *allocator)
-{
-  if(!message)
-    return;
-  assert(message->base.descriptor == &spanwire__flags__v1__apply_flags_response__descriptor);
-  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
-}
 void   spanwire__flags__v1__get_flags_request__init
                      (Spanwire__Flags__V1__GetFlagsRequest         *message)
 {
@@ -277,23 +187,11 @@ void   spanwire__flags__v1__evaluate_flag_response__free_unpacked
   assert(message->base.descriptor == &spanwire__flags__v1__evaluate_flag_response__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor spanwire__flags__v1__flag_configuration__field_descriptors[5] =
+static const ProtobufCFieldDescriptor spanwire__flags__v1__flag_configuration__field_descriptors[3] =
 {
   {
-    "revision",
-    1,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_UINT64,
-    0,   /* quantifier_offset */
-    offsetof(Spanwire__Flags__V1__FlagConfiguration, revision),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
     "json",
-    2,
+    1,
     PROTOBUF_C_LABEL_NONE,
     PROTOBUF_C_TYPE_BYTES,
     0,   /* quantifier_offset */
@@ -304,36 +202,24 @@ static const ProtobufCFieldDescriptor spanwire__flags__v1__flag_configuration__f
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "applied_at",
+    "registry_revision",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Flags__V1__FlagConfiguration, registry_revision),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "platform_revision",
     3,
     PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_MESSAGE,
+    PROTOBUF_C_TYPE_UINT64,
     0,   /* quantifier_offset */
-    offsetof(Spanwire__Flags__V1__FlagConfiguration, applied_at),
-    &google__protobuf__timestamp__descriptor,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "actor",
-    4,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_BYTES,
-    0,   /* quantifier_offset */
-    offsetof(Spanwire__Flags__V1__FlagConfiguration, actor),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "reason",
-    5,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_BYTES,
-    0,   /* quantifier_offset */
-    offsetof(Spanwire__Flags__V1__FlagConfiguration, reason),
+    offsetof(Spanwire__Flags__V1__FlagConfiguration, platform_revision),
     NULL,
     NULL,
     0,             /* flags */
@@ -341,16 +227,14 @@ static const ProtobufCFieldDescriptor spanwire__flags__v1__flag_configuration__f
   },
 };
 static const unsigned spanwire__flags__v1__flag_configuration__field_indices_by_name[] = {
-  3,   /* field[3] = actor */
-  2,   /* field[2] = applied_at */
-  1,   /* field[1] = json */
-  4,   /* field[4] = reason */
-  0,   /* field[0] = revision */
+  0,   /* field[0] = json */
+  2,   /* field[2] = platform_revision */
+  1,   /* field[1] = registry_revision */
 };
 static const ProtobufCIntRange spanwire__flags__v1__flag_configuration__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 5 }
+  { 0, 3 }
 };
 const ProtobufCMessageDescriptor spanwire__flags__v1__flag_configuration__descriptor =
 {
@@ -360,152 +244,11 @@ const ProtobufCMessageDescriptor spanwire__flags__v1__flag_configuration__descri
   "Spanwire__Flags__V1__FlagConfiguration",
   "spanwire.flags.v1",
   sizeof(Spanwire__Flags__V1__FlagConfiguration),
-  5,
+  3,
   spanwire__flags__v1__flag_configuration__field_descriptors,
   spanwire__flags__v1__flag_configuration__field_indices_by_name,
   1,  spanwire__flags__v1__flag_configuration__number_ranges,
   (ProtobufCMessageInit) spanwire__flags__v1__flag_configuration__init,
-  NULL,NULL,NULL    /* reserved[123] */
-};
-static const ProtobufCFieldDescriptor spanwire__flags__v1__apply_flags_request__field_descriptors[5] =
-{
-  {
-    "idempotency_key",
-    1,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_BYTES,
-    0,   /* quantifier_offset */
-    offsetof(Spanwire__Flags__V1__ApplyFlagsRequest, idempotency_key),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "json",
-    2,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_BYTES,
-    0,   /* quantifier_offset */
-    offsetof(Spanwire__Flags__V1__ApplyFlagsRequest, json),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "reason",
-    3,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_BYTES,
-    0,   /* quantifier_offset */
-    offsetof(Spanwire__Flags__V1__ApplyFlagsRequest, reason),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "expected_revision",
-    4,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_UINT64,
-    0,   /* quantifier_offset */
-    offsetof(Spanwire__Flags__V1__ApplyFlagsRequest, expected_revision),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "validate_only",
-    5,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_BOOL,
-    0,   /* quantifier_offset */
-    offsetof(Spanwire__Flags__V1__ApplyFlagsRequest, validate_only),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-};
-static const unsigned spanwire__flags__v1__apply_flags_request__field_indices_by_name[] = {
-  3,   /* field[3] = expected_revision */
-  0,   /* field[0] = idempotency_key */
-  1,   /* field[1] = json */
-  2,   /* field[2] = reason */
-  4,   /* field[4] = validate_only */
-};
-static const ProtobufCIntRange spanwire__flags__v1__apply_flags_request__number_ranges[1 + 1] =
-{
-  { 1, 0 },
-  { 0, 5 }
-};
-const ProtobufCMessageDescriptor spanwire__flags__v1__apply_flags_request__descriptor =
-{
-  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
-  "spanwire.flags.v1.ApplyFlagsRequest",
-  "ApplyFlagsRequest",
-  "Spanwire__Flags__V1__ApplyFlagsRequest",
-  "spanwire.flags.v1",
-  sizeof(Spanwire__Flags__V1__ApplyFlagsRequest),
-  5,
-  spanwire__flags__v1__apply_flags_request__field_descriptors,
-  spanwire__flags__v1__apply_flags_request__field_indices_by_name,
-  1,  spanwire__flags__v1__apply_flags_request__number_ranges,
-  (ProtobufCMessageInit) spanwire__flags__v1__apply_flags_request__init,
-  NULL,NULL,NULL    /* reserved[123] */
-};
-static const ProtobufCFieldDescriptor spanwire__flags__v1__apply_flags_response__field_descriptors[2] =
-{
-  {
-    "revision",
-    1,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_UINT64,
-    0,   /* quantifier_offset */
-    offsetof(Spanwire__Flags__V1__ApplyFlagsResponse, revision),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "changed",
-    2,
-    PROTOBUF_C_LABEL_REPEATED,
-    PROTOBUF_C_TYPE_BYTES,
-    offsetof(Spanwire__Flags__V1__ApplyFlagsResponse, n_changed),
-    offsetof(Spanwire__Flags__V1__ApplyFlagsResponse, changed),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-};
-static const unsigned spanwire__flags__v1__apply_flags_response__field_indices_by_name[] = {
-  1,   /* field[1] = changed */
-  0,   /* field[0] = revision */
-};
-static const ProtobufCIntRange spanwire__flags__v1__apply_flags_response__number_ranges[1 + 1] =
-{
-  { 1, 0 },
-  { 0, 2 }
-};
-const ProtobufCMessageDescriptor spanwire__flags__v1__apply_flags_response__descriptor =
-{
-  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
-  "spanwire.flags.v1.ApplyFlagsResponse",
-  "ApplyFlagsResponse",
-  "Spanwire__Flags__V1__ApplyFlagsResponse",
-  "spanwire.flags.v1",
-  sizeof(Spanwire__Flags__V1__ApplyFlagsResponse),
-  2,
-  spanwire__flags__v1__apply_flags_response__field_descriptors,
-  spanwire__flags__v1__apply_flags_response__field_indices_by_name,
-  1,  spanwire__flags__v1__apply_flags_response__number_ranges,
-  (ProtobufCMessageInit) spanwire__flags__v1__apply_flags_response__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 #define spanwire__flags__v1__get_flags_request__field_descriptors NULL

@@ -26,7 +26,6 @@ typedef struct Spanwire__Events__V1__BudgetReleased Spanwire__Events__V1__Budget
 typedef struct Spanwire__Events__V1__BudgetExhausted Spanwire__Events__V1__BudgetExhausted;
 typedef struct Spanwire__Events__V1__AccessDenied Spanwire__Events__V1__AccessDenied;
 typedef struct Spanwire__Events__V1__FlagTransitioned Spanwire__Events__V1__FlagTransitioned;
-typedef struct Spanwire__Events__V1__FlagsApplied Spanwire__Events__V1__FlagsApplied;
 typedef struct Spanwire__Events__V1__RegistryApplied Spanwire__Events__V1__RegistryApplied;
 typedef struct Spanwire__Events__V1__RegistryRolledBack Spanwire__Events__V1__RegistryRolledBack;
 
@@ -164,24 +163,6 @@ struct  Spanwire__Events__V1__FlagTransitioned
 #define SPANWIRE__EVENTS__V1__FLAG_TRANSITIONED__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__events__v1__flag_transitioned__descriptor) \
     , {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL} }
-
-
-struct  Spanwire__Events__V1__FlagsApplied
-{
-  ProtobufCMessage base;
-  uint64_t revision;
-  size_t n_added;
-  ProtobufCBinaryData *added;
-  size_t n_changed;
-  ProtobufCBinaryData *changed;
-  size_t n_removed;
-  ProtobufCBinaryData *removed;
-  ProtobufCBinaryData actor;
-  ProtobufCBinaryData reason;
-};
-#define SPANWIRE__EVENTS__V1__FLAGS_APPLIED__INIT \
- { PROTOBUF_C_MESSAGE_INIT (&spanwire__events__v1__flags_applied__descriptor) \
-    , 0, 0,NULL, 0,NULL, 0,NULL, {0,NULL}, {0,NULL} }
 
 
 struct  Spanwire__Events__V1__RegistryApplied
@@ -413,25 +394,6 @@ Spanwire__Events__V1__FlagTransitioned *
 void   spanwire__events__v1__flag_transitioned__free_unpacked
                      (Spanwire__Events__V1__FlagTransitioned *message,
                       ProtobufCAllocator *allocator);
-/* Spanwire__Events__V1__FlagsApplied methods */
-void   spanwire__events__v1__flags_applied__init
-                     (Spanwire__Events__V1__FlagsApplied         *message);
-size_t spanwire__events__v1__flags_applied__get_packed_size
-                     (const Spanwire__Events__V1__FlagsApplied   *message);
-size_t spanwire__events__v1__flags_applied__pack
-                     (const Spanwire__Events__V1__FlagsApplied   *message,
-                      uint8_t             *out);
-size_t spanwire__events__v1__flags_applied__pack_to_buffer
-                     (const Spanwire__Events__V1__FlagsApplied   *message,
-                      ProtobufCBuffer     *buffer);
-Spanwire__Events__V1__FlagsApplied *
-       spanwire__events__v1__flags_applied__unpack
-                     (ProtobufCAllocator  *allocator,
-                      size_t               len,
-                      const uint8_t       *data);
-void   spanwire__events__v1__flags_applied__free_unpacked
-                     (Spanwire__Events__V1__FlagsApplied *message,
-                      ProtobufCAllocator *allocator);
 /* Spanwire__Events__V1__RegistryApplied methods */
 void   spanwire__events__v1__registry_applied__init
                      (Spanwire__Events__V1__RegistryApplied         *message);
@@ -502,9 +464,6 @@ typedef void (*Spanwire__Events__V1__AccessDenied_Closure)
 typedef void (*Spanwire__Events__V1__FlagTransitioned_Closure)
                  (const Spanwire__Events__V1__FlagTransitioned *message,
                   void *closure_data);
-typedef void (*Spanwire__Events__V1__FlagsApplied_Closure)
-                 (const Spanwire__Events__V1__FlagsApplied *message,
-                  void *closure_data);
 typedef void (*Spanwire__Events__V1__RegistryApplied_Closure)
                  (const Spanwire__Events__V1__RegistryApplied *message,
                   void *closure_data);
@@ -527,7 +486,6 @@ extern const ProtobufCMessageDescriptor spanwire__events__v1__budget_released__d
 extern const ProtobufCMessageDescriptor spanwire__events__v1__budget_exhausted__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__events__v1__access_denied__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__events__v1__flag_transitioned__descriptor;
-extern const ProtobufCMessageDescriptor spanwire__events__v1__flags_applied__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__events__v1__registry_applied__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__events__v1__registry_rolled_back__descriptor;
 

@@ -18,8 +18,6 @@ PROTOBUF_C__BEGIN_DECLS
 #include "google/protobuf/timestamp.pb-c.h"
 
 typedef struct Spanwire__Flags__V1__FlagConfiguration Spanwire__Flags__V1__FlagConfiguration;
-typedef struct Spanwire__Flags__V1__ApplyFlagsRequest Spanwire__Flags__V1__ApplyFlagsRequest;
-typedef struct Spanwire__Flags__V1__ApplyFlagsResponse Spanwire__Flags__V1__ApplyFlagsResponse;
 typedef struct Spanwire__Flags__V1__GetFlagsRequest Spanwire__Flags__V1__GetFlagsRequest;
 typedef struct Spanwire__Flags__V1__EvaluateFlagRequest Spanwire__Flags__V1__EvaluateFlagRequest;
 typedef struct Spanwire__Flags__V1__EvaluateFlagResponse Spanwire__Flags__V1__EvaluateFlagResponse;
@@ -33,41 +31,13 @@ typedef struct Spanwire__Flags__V1__EvaluateFlagResponse Spanwire__Flags__V1__Ev
 struct  Spanwire__Flags__V1__FlagConfiguration
 {
   ProtobufCMessage base;
-  uint64_t revision;
   ProtobufCBinaryData json;
-  Google__Protobuf__Timestamp *applied_at;
-  ProtobufCBinaryData actor;
-  ProtobufCBinaryData reason;
+  uint64_t registry_revision;
+  uint64_t platform_revision;
 };
 #define SPANWIRE__FLAGS__V1__FLAG_CONFIGURATION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__flags__v1__flag_configuration__descriptor) \
-    , 0, {0,NULL}, NULL, {0,NULL}, {0,NULL} }
-
-
-struct  Spanwire__Flags__V1__ApplyFlagsRequest
-{
-  ProtobufCMessage base;
-  ProtobufCBinaryData idempotency_key;
-  ProtobufCBinaryData json;
-  ProtobufCBinaryData reason;
-  uint64_t expected_revision;
-  protobuf_c_boolean validate_only;
-};
-#define SPANWIRE__FLAGS__V1__APPLY_FLAGS_REQUEST__INIT \
- { PROTOBUF_C_MESSAGE_INIT (&spanwire__flags__v1__apply_flags_request__descriptor) \
-    , {0,NULL}, {0,NULL}, {0,NULL}, 0, 0 }
-
-
-struct  Spanwire__Flags__V1__ApplyFlagsResponse
-{
-  ProtobufCMessage base;
-  uint64_t revision;
-  size_t n_changed;
-  ProtobufCBinaryData *changed;
-};
-#define SPANWIRE__FLAGS__V1__APPLY_FLAGS_RESPONSE__INIT \
- { PROTOBUF_C_MESSAGE_INIT (&spanwire__flags__v1__apply_flags_response__descriptor) \
-    , 0, 0,NULL }
+    , {0,NULL}, 0, 0 }
 
 
 struct  Spanwire__Flags__V1__GetFlagsRequest
@@ -124,44 +94,6 @@ Spanwire__Flags__V1__FlagConfiguration *
                       const uint8_t       *data);
 void   spanwire__flags__v1__flag_configuration__free_unpacked
                      (Spanwire__Flags__V1__FlagConfiguration *message,
-                      ProtobufCAllocator *allocator);
-/* Spanwire__Flags__V1__ApplyFlagsRequest methods */
-void   spanwire__flags__v1__apply_flags_request__init
-                     (Spanwire__Flags__V1__ApplyFlagsRequest         *message);
-size_t spanwire__flags__v1__apply_flags_request__get_packed_size
-                     (const Spanwire__Flags__V1__ApplyFlagsRequest   *message);
-size_t spanwire__flags__v1__apply_flags_request__pack
-                     (const Spanwire__Flags__V1__ApplyFlagsRequest   *message,
-                      uint8_t             *out);
-size_t spanwire__flags__v1__apply_flags_request__pack_to_buffer
-                     (const Spanwire__Flags__V1__ApplyFlagsRequest   *message,
-                      ProtobufCBuffer     *buffer);
-Spanwire__Flags__V1__ApplyFlagsRequest *
-       spanwire__flags__v1__apply_flags_request__unpack
-                     (ProtobufCAllocator  *allocator,
-                      size_t               len,
-                      const uint8_t       *data);
-void   spanwire__flags__v1__apply_flags_request__free_unpacked
-                     (Spanwire__Flags__V1__ApplyFlagsRequest *message,
-                      ProtobufCAllocator *allocator);
-/* Spanwire__Flags__V1__ApplyFlagsResponse methods */
-void   spanwire__flags__v1__apply_flags_response__init
-                     (Spanwire__Flags__V1__ApplyFlagsResponse         *message);
-size_t spanwire__flags__v1__apply_flags_response__get_packed_size
-                     (const Spanwire__Flags__V1__ApplyFlagsResponse   *message);
-size_t spanwire__flags__v1__apply_flags_response__pack
-                     (const Spanwire__Flags__V1__ApplyFlagsResponse   *message,
-                      uint8_t             *out);
-size_t spanwire__flags__v1__apply_flags_response__pack_to_buffer
-                     (const Spanwire__Flags__V1__ApplyFlagsResponse   *message,
-                      ProtobufCBuffer     *buffer);
-Spanwire__Flags__V1__ApplyFlagsResponse *
-       spanwire__flags__v1__apply_flags_response__unpack
-                     (ProtobufCAllocator  *allocator,
-                      size_t               len,
-                      const uint8_t       *data);
-void   spanwire__flags__v1__apply_flags_response__free_unpacked
-                     (Spanwire__Flags__V1__ApplyFlagsResponse *message,
                       ProtobufCAllocator *allocator);
 /* Spanwire__Flags__V1__GetFlagsRequest methods */
 void   spanwire__flags__v1__get_flags_request__init
@@ -225,12 +157,6 @@ void   spanwire__flags__v1__evaluate_flag_response__free_unpacked
 typedef void (*Spanwire__Flags__V1__FlagConfiguration_Closure)
                  (const Spanwire__Flags__V1__FlagConfiguration *message,
                   void *closure_data);
-typedef void (*Spanwire__Flags__V1__ApplyFlagsRequest_Closure)
-                 (const Spanwire__Flags__V1__ApplyFlagsRequest *message,
-                  void *closure_data);
-typedef void (*Spanwire__Flags__V1__ApplyFlagsResponse_Closure)
-                 (const Spanwire__Flags__V1__ApplyFlagsResponse *message,
-                  void *closure_data);
 typedef void (*Spanwire__Flags__V1__GetFlagsRequest_Closure)
                  (const Spanwire__Flags__V1__GetFlagsRequest *message,
                   void *closure_data);
@@ -247,8 +173,6 @@ typedef void (*Spanwire__Flags__V1__EvaluateFlagResponse_Closure)
 /* --- descriptors --- */
 
 extern const ProtobufCMessageDescriptor spanwire__flags__v1__flag_configuration__descriptor;
-extern const ProtobufCMessageDescriptor spanwire__flags__v1__apply_flags_request__descriptor;
-extern const ProtobufCMessageDescriptor spanwire__flags__v1__apply_flags_response__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__flags__v1__get_flags_request__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__flags__v1__evaluate_flag_request__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__flags__v1__evaluate_flag_response__descriptor;
