@@ -164,7 +164,9 @@ let platform: [Target] = [
       "SpanwireEntitlements", "SpanwireCityGraph", "SpanwireFlags", "SpanwireObservability", "SpanwireOperations", "SpanwireRPCInProcess",
       "SpanwireRPCOverHTTP2", "SpanwireRPCServices",
     ]),
-  .executableTarget(name: "spanwire", dependencies: ["SpanwirePlatform", commandLine], path: "Sources/Apps/spanwire"),
+  .executableTarget(
+    name: "spanwire", dependencies: ["SpanwirePlatform", "SpanwirePolicy", "SpanwireRegistry", commandLine],
+    path: "Sources/Apps/spanwire"),
   .executableTarget(name: "spanwire-routes", dependencies: ["SpanwireCityGraph", yaml], path: "Benchmarks/Routes"),
   .executableTarget(
     name: "spanwire-events", dependencies: ["SpanwireRPCOverHTTP2", "SpanwireEventLoop", "SpanwireSchema"], path: "Benchmarks/Events"),

@@ -36,6 +36,7 @@
 #include "spanwire/policy/v1/approvals.pb-c.h"
 #include "spanwire/policy/v1/runtime.pb-c.h"
 #include "spanwire/policy/v1/policy.pb-c.h"
+#include "spanwire/policy/v1/access_cases.pb-c.h"
 #include "spanwire/registry/v1/registry.pb-c.h"
 
 // The address of each message's descriptor, for languages that cannot take that of an extern constant.
@@ -569,6 +570,21 @@ static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__role_def
 }
 static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__approval_row__table(void) {
   return &spanwire__registry__v1__approval_row__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__access_policy__table(void) {
+  return &spanwire__registry__v1__access_policy__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__field_category__table(void) {
+  return &spanwire__registry__v1__field_category__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__precedence_rule__table(void) {
+  return &spanwire__registry__v1__precedence_rule__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__access_grant__table(void) {
+  return &spanwire__registry__v1__access_grant__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__access_denial__table(void) {
+  return &spanwire__registry__v1__access_denial__descriptor;
 }
 static inline const ProtobufCMessageDescriptor *spanwire__entitlements__v1__entitlement__table(void) {
   return &spanwire__entitlements__v1__entitlement__descriptor;
@@ -1310,6 +1326,27 @@ static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__check_acti
 }
 static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__action_decision__table(void) {
   return &spanwire__policy__v1__action_decision__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__access_cases__table(void) {
+  return &spanwire__policy__v1__access_cases__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__access_case__table(void) {
+  return &spanwire__policy__v1__access_case__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__given_approval__table(void) {
+  return &spanwire__policy__v1__given_approval__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__expected_decision__table(void) {
+  return &spanwire__policy__v1__expected_decision__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__access_test_report__table(void) {
+  return &spanwire__policy__v1__access_test_report__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__failed_case__table(void) {
+  return &spanwire__policy__v1__failed_case__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__difference__table(void) {
+  return &spanwire__policy__v1__difference__descriptor;
 }
 static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__definition__table(void) {
   return &spanwire__registry__v1__definition__descriptor;

@@ -77,17 +77,7 @@ package final class PlatformServices: Sendable {
 
     registry = RegistryServer(
       environment: environment, lem: LemClient(registryChannel), policy: PolicyClient(registryChannel),
-      checks: BundleChecks(
-        journeyDocument: { JourneyGraph($0).problems().map { ($0.path, $0.reason) } },
-        openingHours: { text in
-          do {
-            _ = try OpeningHours(parsing: text)
-            return nil
-          } catch {
-            return "\(error)"
-          }
-        },
-        timeZone: { CityTimeZone(identifier: $0) != nil }, targeting: FlagsServer.problem(inTargeting:)))
+      checks: .platform)
     let policy = PolicyServer(
       environment: environment, registry: RegistryClient(local.channel(as: ServiceNames.policy)))
     gateway = GatewayServer(
@@ -207,4 +197,20 @@ package final class PlatformServices: Sendable {
     for task in background.withLock({ $0 }) { task.cancel() }
     try? await collector.flush()
   }
+}
+
+extension BundleChecks {
+  /// What the rooms that know of journeys, opening hours, clocks and flags' rules say of a bundle.
+  public static let platform = BundleChecks(
+    journeyDocument: { JourneyGraph($0).problems().map { ($0.path, $0.reason) } },
+    openingHours: { text in
+      do {
+        _ = try OpeningHours(parsing: text)
+        return nil
+      } catch {
+        return "\(error)"
+      }
+    },
+    timeZone: { CityTimeZone(identifier: $0) != nil },
+    targeting: FlagsServer.problem(inTargeting:))
 }

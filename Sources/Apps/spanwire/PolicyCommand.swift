@@ -10,9 +10,12 @@ struct PolicyCommand: AsyncParsableCommand {
       Policies are definitions of the registry: `spanwire registry apply` writes them, `spanwire registry list --kind policy` shows \
       them. Each is a rule over the calls of a scope (global, agent:SLUG, tool:NAME, session:ID, user:ID or org:ID): a budget, a rate \
       limit, an allowlist of hosts, or tool tiers that need an approval. All that apply to a call must pass.
+
+      What people may see and do is decided by roles, an access policy and the approval matrix, definitions as well: access asks about \
+      one case, test about a table of them.
       """,
     subcommands: [
-      PolicyCheck.self, PolicyBudgets.self, PolicyReservations.self, PolicyAccess.self,
+      PolicyCheck.self, PolicyBudgets.self, PolicyReservations.self, PolicyAccess.self, PolicyTest.self,
     ])
 }
 

@@ -38,6 +38,7 @@ public enum SpanwireSchemaFiles {
     spanwirePolicyV1ApprovalsFile,
     spanwirePolicyV1RuntimeFile,
     spanwirePolicyV1PolicyFile,
+    spanwirePolicyV1AccessCasesFile,
     spanwireRegistryV1RegistryFile,
   ]
 }

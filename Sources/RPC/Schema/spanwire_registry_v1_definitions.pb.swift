@@ -10,7 +10,7 @@ public let spanwireRegistryV1DefinitionsFile: GeneratedFile = GeneratedFile(
   base64: """
     CiZzcGFud2lyZS9yZWdpc3RyeS92MS9kZWZpbml0aW9ucy5wcm90bxIUc3BhbndpcmUucmVnaXN0cnkudjEaHmdvb2dsZS9wcm90b2J1Zi9kdXJhdGlvbi5w\
     cm90bxocZ29vZ2xlL3Byb3RvYnVmL3N0cnVjdC5wcm90bxofZ29vZ2xlL3Byb3RvYnVmL3RpbWVzdGFtcC5wcm90bxoac3BhbndpcmUvY2l0eS92MS9sZW0u\
-    cHJvdG8aI3NwYW53aXJlL2pvdXJuZXlzL3YxL2RvY3VtZW50LnByb3RvGh1zcGFud2lyZS9tb25leS92MS9tb25leS5wcm90byKECQoGQnVuZGxlEhsKCWJ1\
+    cHJvdG8aI3NwYW53aXJlL2pvdXJuZXlzL3YxL2RvY3VtZW50LnByb3RvGh1zcGFud2lyZS9tb25leS92MS9tb25leS5wcm90byLRCQoGQnVuZGxlEhsKCWJ1\
     bmRsZV9pZBgBIAEoCVIIYnVuZGxlSWQSIAoLZGVzY3JpcHRpb24YAiABKAlSC2Rlc2NyaXB0aW9uEiIKDGF0dHJpYnV0aW9ucxgDIAMoCVIMYXR0cmlidXRp\
     b25zEjYKB21hcmtldHMYBCADKAsyHC5zcGFud2lyZS5yZWdpc3RyeS52MS5NYXJrZXRSB21hcmtldHMSOQoIcHJvZHVjdHMYBSADKAsyHS5zcGFud2lyZS5y\
     ZWdpc3RyeS52MS5Qcm9kdWN0Ughwcm9kdWN0cxJPChBwcm9kdWN0X3ZlcnNpb25zGAYgAygLMiQuc3BhbndpcmUucmVnaXN0cnkudjEuUHJvZHVjdFZlcnNp\
@@ -23,81 +23,94 @@ public let spanwireRegistryV1DefinitionsFile: GeneratedFile = GeneratedFile(
     ZXMSOgoFZmxhZ3MYDyADKAsyJC5zcGFud2lyZS5yZWdpc3RyeS52MS5GbGFnRGVmaW5pdGlvblIFZmxhZ3MSQgoIcG9saWNpZXMYECADKAsyJi5zcGFud2ly\
     ZS5yZWdpc3RyeS52MS5Qb2xpY3lEZWZpbml0aW9uUghwb2xpY2llcxI6CgVyb2xlcxgRIAMoCzIkLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLlJvbGVEZWZpbml0\
     aW9uUgVyb2xlcxJKCg9hcHByb3ZhbF9tYXRyaXgYEiADKAsyIS5zcGFud2lyZS5yZWdpc3RyeS52MS5BcHByb3ZhbFJvd1IOYXBwcm92YWxNYXRyaXgSQAoI\
-    cmVtb3ZhbHMYEyADKAsyJC5zcGFud2lyZS5yZWdpc3RyeS52MS5EZWZpbml0aW9uTmFtZVIIcmVtb3ZhbHMiWgoORGVmaW5pdGlvbk5hbWUSOAoEa2luZBgB\
-    IAEoDjIkLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLkRlZmluaXRpb25LaW5kUgRraW5kEg4KAmlkGAIgASgJUgJpZCKtAQoGTWFya2V0Eh8KC21hcmtldF9jb2Rl\
-    GAEgASgJUgptYXJrZXRDb2RlEhIKBG5hbWUYAiABKAlSBG5hbWUSGwoJY2l0eV9jb2RlGAMgASgJUghjaXR5Q29kZRIbCgl0aW1lX3pvbmUYBCABKAlSCHRp\
-    bWVab25lEhoKCGN1cnJlbmN5GAUgASgJUghjdXJyZW5jeRIYCgdjb3VudHJ5GAYgASgJUgdjb3VudHJ5ImwKB1Byb2R1Y3QSHQoKcHJvZHVjdF9pZBgBIAEo\
-    CVIJcHJvZHVjdElkEhQKBXRpdGxlGAIgASgJUgV0aXRsZRIsChJjdXJyZW50X3ZlcnNpb25faWQYAyABKAlSEGN1cnJlbnRWZXJzaW9uSWQizgIKDlByb2R1\
-    Y3RWZXJzaW9uEiwKEnByb2R1Y3RfdmVyc2lvbl9pZBgBIAEoCVIQcHJvZHVjdFZlcnNpb25JZBIdCgpwcm9kdWN0X2lkGAIgASgJUglwcm9kdWN0SWQSGAoH\
-    dmVyc2lvbhgDIAEoCVIHdmVyc2lvbhIUCgV0aXRsZRgEIAEoCVIFdGl0bGUSIQoMbWFya2V0X2NvZGVzGAUgAygJUgttYXJrZXRDb2RlcxIaCghzZWdtZW50\
-    cxgGIAMoCVIIc2VnbWVudHMSJAoOam91cm5leV9kb2NfaWQYByABKAlSDGpvdXJuZXlEb2NJZBIfCgtwcm9maWxlX2lkcxgIIAMoCVIKcHJvZmlsZUlkcxI5\
-    Cgh2YXJpYW50cxgJIAMoCzIdLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLlZhcmlhbnRSCHZhcmlhbnRzIqgBCgdWYXJpYW50Eh0KCnZhcmlhbnRfaWQYASABKAlS\
-    CXZhcmlhbnRJZBIUCgV0aXRsZRgCIAEoCVIFdGl0bGUSLgoFcHJpY2UYAyABKAsyGC5zcGFud2lyZS5tb25leS52MS5Nb25leVIFcHJpY2USOAoGZ3JhbnRz\
-    GAQgAygLMiAuc3BhbndpcmUucmVnaXN0cnkudjEuVG9rZW5HcmFudFIGZ3JhbnRzInsKClRva2VuR3JhbnQSGQoIdG9rZW5faWQYASABKAlSB3Rva2VuSWQS\
-    GgoIcXVhbnRpdHkYAiABKANSCHF1YW50aXR5EjYKCXZhbGlkX2ZvchgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvblIIdmFsaWRGb3IipgEKBVRv\
-    a2VuEhkKCHRva2VuX2lkGAEgASgJUgd0b2tlbklkEhQKBXRpdGxlGAIgASgJUgV0aXRsZRJDChBzZXR0bGVtZW50X3ZhbHVlGAMgASgLMhguc3BhbndpcmUu\
-    bW9uZXkudjEuTW9uZXlSD3NldHRsZW1lbnRWYWx1ZRInCg9yZWRlZW1hYmxlX3RhZ3MYBCADKAlSDnJlZGVlbWFibGVUYWdzIpgBCgZWZW5kb3ISGwoJdmVu\
-    ZG9yX2lkGAEgASgJUgh2ZW5kb3JJZBISCgRuYW1lGAIgASgJUgRuYW1lEh0KCmxlZ2FsX25hbWUYAyABKAlSCWxlZ2FsTmFtZRIVCgZ0YXhfaWQYBCABKAlS\
-    BXRheElkEicKD3BheW1lbnRfYWNjb3VudBgFIAEoCVIOcGF5bWVudEFjY291bnQi8AMKB1Byb2ZpbGUSHQoKcHJvZmlsZV9pZBgBIAEoCVIJcHJvZmlsZUlk\
-    EhQKBXRpdGxlGAIgASgJUgV0aXRsZRI6CgV0b2tlbhgDIAEoCzIiLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLlRva2VuUHJvZmlsZUgAUgV0b2tlbhJACgdsb3lh\
-    bHR5GAQgASgLMiQuc3BhbndpcmUucmVnaXN0cnkudjEuTG95YWx0eVByb2ZpbGVIAFIHbG95YWx0eRJACgdwcmljaW5nGAUgASgLMiQuc3BhbndpcmUucmVn\
-    aXN0cnkudjEuUHJpY2luZ1Byb2ZpbGVIAFIHcHJpY2luZxI9CgZzYWZldHkYBiABKAsyIy5zcGFud2lyZS5yZWdpc3RyeS52MS5TYWZldHlQcm9maWxlSABS\
-    BnNhZmV0eRIxCgJ1aRgHIAEoCzIfLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLlVJUHJvZmlsZUgAUgJ1aRI0CgNvcHMYCCABKAsyIC5zcGFud2lyZS5yZWdpc3Ry\
-    eS52MS5PcHNQcm9maWxlSABSA29wcxJACgdxdWFsaXR5GAkgASgLMiQuc3BhbndpcmUucmVnaXN0cnkudjEuUXVhbGl0eVByb2ZpbGVIAFIHcXVhbGl0eUIG\
-    CgRraW5kIisKDFRva2VuUHJvZmlsZRIbCgl0b2tlbl9pZHMYASADKAlSCHRva2VuSWRzIjwKDkxveWFsdHlQcm9maWxlEioKEXN0YW1wc19wZXJfcmV3YXJk\
-    GAEgASgNUg9zdGFtcHNQZXJSZXdhcmQiRAoOUHJpY2luZ1Byb2ZpbGUSMgoHY2VpbGluZxgBIAEoCzIYLnNwYW53aXJlLm1vbmV5LnYxLk1vbmV5UgdjZWls\
-    aW5nIoQBCg1TYWZldHlQcm9maWxlEhsKCW1heF9zdG9wcxgBIAEoDVIIbWF4U3RvcHMSLAoSbWF4X3dhbGtpbmdfbWV0cmVzGAIgASgBUhBtYXhXYWxraW5n\
-    TWV0cmVzEigKEGxhdGVzdF9lbmRfbG9jYWwYAyABKAlSDmxhdGVzdEVuZExvY2FsIiEKCVVJUHJvZmlsZRIUCgV0aGVtZRgBIAEoCVIFdGhlbWUiRwoKT3Bz\
-    UHJvZmlsZRI5ChlibG9ja2VkX3NlcnZpY2VfcG9pbnRfaWRzGAEgAygJUhZibG9ja2VkU2VydmljZVBvaW50SWRzIkIKDlF1YWxpdHlQcm9maWxlEjAKFG1p\
-    bl9leHBlcmllbmNlX3Njb3JlGAEgASgBUhJtaW5FeHBlcmllbmNlU2NvcmUipwEKCkV4cGVyaW1lbnQSJQoOZXhwZXJpbWVudF9rZXkYASABKAlSDWV4cGVy\
-    aW1lbnRLZXkSHQoKcHJvZHVjdF9pZBgCIAEoCVIJcHJvZHVjdElkEjcKBGFybXMYAyADKAsyIy5zcGFud2lyZS5yZWdpc3RyeS52MS5FeHBlcmltZW50QXJt\
-    UgRhcm1zEhoKCHNlZ21lbnRzGAQgAygJUghzZWdtZW50cyJGCg1FeHBlcmltZW50QXJtEh0KCnZhcmlhbnRfaWQYASABKAlSCXZhcmlhbnRJZBIWCgZ3ZWln\
-    aHQYAiABKA1SBndlaWdodCKDBAoPQWdlbnREZWZpbml0aW9uEh0KCmFnZW50X3NsdWcYASABKAlSCWFnZW50U2x1ZxIdCgphZ2VudF90eXBlGAIgASgJUglh\
-    Z2VudFR5cGUSFAoFdGl0bGUYAyABKAlSBXRpdGxlEhgKB2ludGVudHMYBCADKAlSB2ludGVudHMSKQoQY2FwYWJpbGl0eV90aWVycxgFIAMoCVIPY2FwYWJp\
-    bGl0eVRpZXJzEhgKB3ZlcnNpb24YBiABKA1SB3ZlcnNpb24SIAoLZGVzY3JpcHRpb24YByABKAlSC2Rlc2NyaXB0aW9uEhwKCWNoYW5nZWxvZxgIIAEoCVIJ\
-    Y2hhbmdlbG9nEkgKDGNhcGFiaWxpdGllcxgJIAMoCzIkLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLlRvb2xDYXBhYmlsaXR5UgxjYXBhYmlsaXRpZXMSHwoLbWVt\
-    b3J5X3JlYWQYCiADKAlSCm1lbW9yeVJlYWQSIQoMbWVtb3J5X3dyaXRlGAsgAygJUgttZW1vcnlXcml0ZRJECgxtb2RlbF9wb2xpY3kYDCABKAsyIS5zcGFu\
-    d2lyZS5yZWdpc3RyeS52MS5Nb2RlbFBvbGljeVILbW9kZWxQb2xpY3kSHQoHZW5hYmxlZBgNIAEoCEgAUgdlbmFibGVkiAEBQgoKCF9lbmFibGVkIk0KDlRv\
-    b2xDYXBhYmlsaXR5EhIKBHRvb2wYASABKAlSBHRvb2wSJwoPcGVybWlzc2lvbl90aWVyGAIgASgJUg5wZXJtaXNzaW9uVGllciKQAQoLTW9kZWxQb2xpY3kS\
-    IwoNZGVmYXVsdF9tb2RlbBgBIAEoCVIMZGVmYXVsdE1vZGVsEicKD2ZhbGxiYWNrX21vZGVscxgCIAMoCVIOZmFsbGJhY2tNb2RlbHMSMwoIbWF4X2Nvc3QY\
-    AyABKAsyGC5zcGFud2lyZS5tb25leS52MS5Nb25leVIHbWF4Q29zdCLnAgoKTW9kZWxSb3V0ZRIZCghyb3V0ZV9pZBgBIAEoCVIHcm91dGVJZBIbCgl0YXNr\
-    X3R5cGUYAiABKAlSCHRhc2tUeXBlEhoKCHByb3ZpZGVyGAMgASgJUghwcm92aWRlchIUCgVtb2RlbBgEIAEoCVIFbW9kZWwSGgoIcHJpb3JpdHkYBSABKAVS\
-    CHByaW9yaXR5EjMKCG1heF9jb3N0GAYgASgLMhguc3BhbndpcmUubW9uZXkudjEuTW9uZXlSB21heENvc3QSRQoKY29uZGl0aW9ucxgHIAEoCzIlLnNwYW53\
-    aXJlLnJlZ2lzdHJ5LnYxLlJvdXRlQ29uZGl0aW9uc1IKY29uZGl0aW9ucxIsChJmYWxsYmFja19yb3V0ZV9pZHMYCCADKAlSEGZhbGxiYWNrUm91dGVJZHMS\
-    HQoHZW5hYmxlZBgJIAEoCEgAUgdlbmFibGVkiAEBQgoKCF9lbmFibGVkImAKD1JvdXRlQ29uZGl0aW9ucxIsChJtYXhfY29udGV4dF9sZW5ndGgYASABKA1S\
-    EG1heENvbnRleHRMZW5ndGgSHwoLYWdlbnRfc2x1Z3MYAiADKAlSCmFnZW50U2x1Z3Mi5QgKDkZsYWdEZWZpbml0aW9uEhkKCGZsYWdfa2V5GAEgASgJUgdm\
-    bGFnS2V5EiAKC2Rlc2NyaXB0aW9uGAIgASgJUgtkZXNjcmlwdGlvbhIYCgdlbmFibGVkGAMgASgIUgdlbmFibGVkEk4KCHZhcmlhbnRzGAQgAygLMjIuc3Bh\
-    bndpcmUucmVnaXN0cnkudjEuRmxhZ0RlZmluaXRpb24uVmFyaWFudHNFbnRyeVIIdmFyaWFudHMSJwoPZGVmYXVsdF92YXJpYW50GAUgASgJUg5kZWZhdWx0\
-    VmFyaWFudBInCg9yb2xsb3V0X3ZhcmlhbnQYBiABKAlSDnJvbGxvdXRWYXJpYW50EkcKDXJvbGxvdXRfc3RhZ2UYByABKA4yIi5zcGFud2lyZS5yZWdpc3Ry\
-    eS52MS5Sb2xsb3V0U3RhZ2VSDHJvbGxvdXRTdGFnZRIfCgtyb2xsb3V0X3BjdBgIIAEoDVIKcm9sbG91dFBjdBIdCgp0YXJnZXRfaWRzGAkgAygJUgl0YXJn\
-    ZXRJZHMSXgoOdXNlcl9vdmVycmlkZXMYCiADKAsyNy5zcGFud2lyZS5yZWdpc3RyeS52MS5GbGFnRGVmaW5pdGlvbi5Vc2VyT3ZlcnJpZGVzRW50cnlSDXVz\
-    ZXJPdmVycmlkZXMSZAoQdGVuYW50X292ZXJyaWRlcxgLIAMoCzI5LnNwYW53aXJlLnJlZ2lzdHJ5LnYxLkZsYWdEZWZpbml0aW9uLlRlbmFudE92ZXJyaWRl\
-    c0VudHJ5Ug90ZW5hbnRPdmVycmlkZXMSIwoNcGlsb3RfdGVuYW50cxgMIAMoCVIMcGlsb3RUZW5hbnRzEh0KCmRlcGVuZHNfb24YDSADKAlSCWRlcGVuZHNP\
-    bhIlCg5zZW5zaXRpdmVfZmxhZxgOIAEoCFINc2Vuc2l0aXZlRmxhZxIrChFyZXF1aXJlc19hcHByb3ZhbBgPIAEoCFIQcmVxdWlyZXNBcHByb3ZhbBImCg9h\
-    cHByb3ZhbF9yb3dfaWQYECABKAlSDWFwcHJvdmFsUm93SWQSOQoKZXhwaXJlc19hdBgRIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSCWV4cGly\
-    ZXNBdBI1Cgl0YXJnZXRpbmcYEiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Ugl0YXJnZXRpbmcaUwoNVmFyaWFudHNFbnRyeRIQCgNrZXkYASABKAlS\
-    A2tleRIsCgV2YWx1ZRgCIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZVIFdmFsdWU6AjgBGkAKElVzZXJPdmVycmlkZXNFbnRyeRIQCgNrZXkYASABKAlS\
-    A2tleRIUCgV2YWx1ZRgCIAEoCVIFdmFsdWU6AjgBGkIKFFRlbmFudE92ZXJyaWRlc0VudHJ5EhAKA2tleRgBIAEoCVIDa2V5EhQKBXZhbHVlGAIgASgJUgV2\
-    YWx1ZToCOAEihQMKEFBvbGljeURlZmluaXRpb24SGwoJcG9saWN5X2lkGAEgASgJUghwb2xpY3lJZBIUCgVzY29wZRgCIAEoCVIFc2NvcGUSHQoHZW5hYmxl\
-    ZBgDIAEoCEgBUgdlbmFibGVkiAEBEjwKBmJ1ZGdldBgEIAEoCzIiLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLkJ1ZGdldFBvbGljeUgAUgZidWRnZXQSRgoKcmF0\
-    ZV9saW1pdBgFIAEoCzIlLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLlJhdGVMaW1pdFBvbGljeUgAUglyYXRlTGltaXQSRQoJYWxsb3dsaXN0GAYgASgLMiUuc3Bh\
-    bndpcmUucmVnaXN0cnkudjEuQWxsb3dsaXN0UG9saWN5SABSCWFsbG93bGlzdBI8CgZzYWZldHkYByABKAsyIi5zcGFud2lyZS5yZWdpc3RyeS52MS5TYWZl\
-    dHlQb2xpY3lIAFIGc2FmZXR5QggKBmNvbmZpZ0IKCghfZW5hYmxlZCJxCgxCdWRnZXRQb2xpY3kSLgoFZGFpbHkYASABKAsyGC5zcGFud2lyZS5tb25leS52\
-    MS5Nb25leVIFZGFpbHkSMQoHcGVyX3J1bhgCIAEoCzIYLnNwYW53aXJlLm1vbmV5LnYxLk1vbmV5UgZwZXJSdW4iSwoPUmF0ZUxpbWl0UG9saWN5EhIKBHRv\
-    b2wYASABKAlSBHRvb2wSJAoObWF4X3Blcl9taW51dGUYAiABKA1SDG1heFBlck1pbnV0ZSJjCg9BbGxvd2xpc3RQb2xpY3kSJwoPYWxsb3dlZF9kb21haW5z\
-    GAEgAygJUg5hbGxvd2VkRG9tYWlucxInCg9wdWJsaWNfc3VmZml4ZXMYAiADKAlSDnB1YmxpY1N1ZmZpeGVzIkAKDFNhZmV0eVBvbGljeRIwChRyZXF1aXJl\
-    X2FwcHJvdmFsX2ZvchgBIAMoCVIScmVxdWlyZUFwcHJvdmFsRm9yIqUBCg5Sb2xlRGVmaW5pdGlvbhIZCghyb2xlX2tleRgBIAEoCVIHcm9sZUtleRIaCghj\
-    YXRlZ29yeRgCIAEoCVIIY2F0ZWdvcnkSFAoFdGl0bGUYAyABKAlSBXRpdGxlEicKD3BsYXRmb3JtX2dsb2JhbBgEIAEoCFIOcGxhdGZvcm1HbG9iYWwSHQoK\
-    bWF5X2Fzc2lzdBgFIAEoCFIJbWF5QXNzaXN0ImkKC0FwcHJvdmFsUm93EhUKBnJvd19pZBgBIAEoCVIFcm93SWQSFAoFdGl0bGUYAiABKAlSBXRpdGxlEi0K\
-    EnJlcXVpcmVkX2FwcHJvdmVycxgDIAMoCVIRcmVxdWlyZWRBcHByb3ZlcnMq+gMKDkRlZmluaXRpb25LaW5kEh8KG0RFRklOSVRJT05fS0lORF9VTlNQRUNJ\
-    RklFRBAAEhoKFkRFRklOSVRJT05fS0lORF9NQVJLRVQQARIbChdERUZJTklUSU9OX0tJTkRfUFJPRFVDVBACEiMKH0RFRklOSVRJT05fS0lORF9QUk9EVUNU\
-    X1ZFUlNJT04QAxIbChdERUZJTklUSU9OX0tJTkRfUFJPRklMRRAEEiQKIERFRklOSVRJT05fS0lORF9KT1VSTkVZX0RPQ1VNRU5UEAUSIQodREVGSU5JVElP\
-    Tl9LSU5EX1NFUlZJQ0VfUE9JTlQQBhIZChVERUZJTklUSU9OX0tJTkRfVE9LRU4QBxIaChZERUZJTklUSU9OX0tJTkRfVkVORE9SEAgSHgoaREVGSU5JVElP\
-    Tl9LSU5EX0VYUEVSSU1FTlQQCRIZChVERUZJTklUSU9OX0tJTkRfQUdFTlQQChIfChtERUZJTklUSU9OX0tJTkRfTU9ERUxfUk9VVEUQCxIYChRERUZJTklU\
-    SU9OX0tJTkRfRkxBRxAMEhoKFkRFRklOSVRJT05fS0lORF9QT0xJQ1kQDRIYChRERUZJTklUSU9OX0tJTkRfUk9MRRAOEiAKHERFRklOSVRJT05fS0lORF9B\
-    UFBST1ZBTF9ST1cQDyrMAQoMUm9sbG91dFN0YWdlEh0KGVJPTExPVVRfU1RBR0VfVU5TUEVDSUZJRUQQABIXChNST0xMT1VUX1NUQUdFX0RSQUZUEAESGgoW\
-    Uk9MTE9VVF9TVEFHRV9JTlRFUk5BTBACEhcKE1JPTExPVVRfU1RBR0VfUElMT1QQAxIWChJST0xMT1VUX1NUQUdFX0ZVTEwQBBIYChRST0xMT1VUX1NUQUdF\
-    X1BBVVNFRBAFEh0KGVJPTExPVVRfU1RBR0VfUk9MTEVEX0JBQ0sQBkIDugIAYgZwcm90bzM=
+    cmVtb3ZhbHMYEyADKAsyJC5zcGFud2lyZS5yZWdpc3RyeS52MS5EZWZpbml0aW9uTmFtZVIIcmVtb3ZhbHMSSwoPYWNjZXNzX3BvbGljaWVzGBQgAygLMiIu\
+    c3BhbndpcmUucmVnaXN0cnkudjEuQWNjZXNzUG9saWN5Ug5hY2Nlc3NQb2xpY2llcyJaCg5EZWZpbml0aW9uTmFtZRI4CgRraW5kGAEgASgOMiQuc3Bhbndp\
+    cmUucmVnaXN0cnkudjEuRGVmaW5pdGlvbktpbmRSBGtpbmQSDgoCaWQYAiABKAlSAmlkIq0BCgZNYXJrZXQSHwoLbWFya2V0X2NvZGUYASABKAlSCm1hcmtl\
+    dENvZGUSEgoEbmFtZRgCIAEoCVIEbmFtZRIbCgljaXR5X2NvZGUYAyABKAlSCGNpdHlDb2RlEhsKCXRpbWVfem9uZRgEIAEoCVIIdGltZVpvbmUSGgoIY3Vy\
+    cmVuY3kYBSABKAlSCGN1cnJlbmN5EhgKB2NvdW50cnkYBiABKAlSB2NvdW50cnkibAoHUHJvZHVjdBIdCgpwcm9kdWN0X2lkGAEgASgJUglwcm9kdWN0SWQS\
+    FAoFdGl0bGUYAiABKAlSBXRpdGxlEiwKEmN1cnJlbnRfdmVyc2lvbl9pZBgDIAEoCVIQY3VycmVudFZlcnNpb25JZCLOAgoOUHJvZHVjdFZlcnNpb24SLAoS\
+    cHJvZHVjdF92ZXJzaW9uX2lkGAEgASgJUhBwcm9kdWN0VmVyc2lvbklkEh0KCnByb2R1Y3RfaWQYAiABKAlSCXByb2R1Y3RJZBIYCgd2ZXJzaW9uGAMgASgJ\
+    Ugd2ZXJzaW9uEhQKBXRpdGxlGAQgASgJUgV0aXRsZRIhCgxtYXJrZXRfY29kZXMYBSADKAlSC21hcmtldENvZGVzEhoKCHNlZ21lbnRzGAYgAygJUghzZWdt\
+    ZW50cxIkCg5qb3VybmV5X2RvY19pZBgHIAEoCVIMam91cm5leURvY0lkEh8KC3Byb2ZpbGVfaWRzGAggAygJUgpwcm9maWxlSWRzEjkKCHZhcmlhbnRzGAkg\
+    AygLMh0uc3BhbndpcmUucmVnaXN0cnkudjEuVmFyaWFudFIIdmFyaWFudHMiqAEKB1ZhcmlhbnQSHQoKdmFyaWFudF9pZBgBIAEoCVIJdmFyaWFudElkEhQK\
+    BXRpdGxlGAIgASgJUgV0aXRsZRIuCgVwcmljZRgDIAEoCzIYLnNwYW53aXJlLm1vbmV5LnYxLk1vbmV5UgVwcmljZRI4CgZncmFudHMYBCADKAsyIC5zcGFu\
+    d2lyZS5yZWdpc3RyeS52MS5Ub2tlbkdyYW50UgZncmFudHMiewoKVG9rZW5HcmFudBIZCgh0b2tlbl9pZBgBIAEoCVIHdG9rZW5JZBIaCghxdWFudGl0eRgC\
+    IAEoA1IIcXVhbnRpdHkSNgoJdmFsaWRfZm9yGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uUgh2YWxpZEZvciKmAQoFVG9rZW4SGQoIdG9rZW5f\
+    aWQYASABKAlSB3Rva2VuSWQSFAoFdGl0bGUYAiABKAlSBXRpdGxlEkMKEHNldHRsZW1lbnRfdmFsdWUYAyABKAsyGC5zcGFud2lyZS5tb25leS52MS5Nb25l\
+    eVIPc2V0dGxlbWVudFZhbHVlEicKD3JlZGVlbWFibGVfdGFncxgEIAMoCVIOcmVkZWVtYWJsZVRhZ3MimAEKBlZlbmRvchIbCgl2ZW5kb3JfaWQYASABKAlS\
+    CHZlbmRvcklkEhIKBG5hbWUYAiABKAlSBG5hbWUSHQoKbGVnYWxfbmFtZRgDIAEoCVIJbGVnYWxOYW1lEhUKBnRheF9pZBgEIAEoCVIFdGF4SWQSJwoPcGF5\
+    bWVudF9hY2NvdW50GAUgASgJUg5wYXltZW50QWNjb3VudCLwAwoHUHJvZmlsZRIdCgpwcm9maWxlX2lkGAEgASgJUglwcm9maWxlSWQSFAoFdGl0bGUYAiAB\
+    KAlSBXRpdGxlEjoKBXRva2VuGAMgASgLMiIuc3BhbndpcmUucmVnaXN0cnkudjEuVG9rZW5Qcm9maWxlSABSBXRva2VuEkAKB2xveWFsdHkYBCABKAsyJC5z\
+    cGFud2lyZS5yZWdpc3RyeS52MS5Mb3lhbHR5UHJvZmlsZUgAUgdsb3lhbHR5EkAKB3ByaWNpbmcYBSABKAsyJC5zcGFud2lyZS5yZWdpc3RyeS52MS5Qcmlj\
+    aW5nUHJvZmlsZUgAUgdwcmljaW5nEj0KBnNhZmV0eRgGIAEoCzIjLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLlNhZmV0eVByb2ZpbGVIAFIGc2FmZXR5EjEKAnVp\
+    GAcgASgLMh8uc3BhbndpcmUucmVnaXN0cnkudjEuVUlQcm9maWxlSABSAnVpEjQKA29wcxgIIAEoCzIgLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLk9wc1Byb2Zp\
+    bGVIAFIDb3BzEkAKB3F1YWxpdHkYCSABKAsyJC5zcGFud2lyZS5yZWdpc3RyeS52MS5RdWFsaXR5UHJvZmlsZUgAUgdxdWFsaXR5QgYKBGtpbmQiKwoMVG9r\
+    ZW5Qcm9maWxlEhsKCXRva2VuX2lkcxgBIAMoCVIIdG9rZW5JZHMiPAoOTG95YWx0eVByb2ZpbGUSKgoRc3RhbXBzX3Blcl9yZXdhcmQYASABKA1SD3N0YW1w\
+    c1BlclJld2FyZCJECg5QcmljaW5nUHJvZmlsZRIyCgdjZWlsaW5nGAEgASgLMhguc3BhbndpcmUubW9uZXkudjEuTW9uZXlSB2NlaWxpbmcihAEKDVNhZmV0\
+    eVByb2ZpbGUSGwoJbWF4X3N0b3BzGAEgASgNUghtYXhTdG9wcxIsChJtYXhfd2Fsa2luZ19tZXRyZXMYAiABKAFSEG1heFdhbGtpbmdNZXRyZXMSKAoQbGF0\
+    ZXN0X2VuZF9sb2NhbBgDIAEoCVIObGF0ZXN0RW5kTG9jYWwiIQoJVUlQcm9maWxlEhQKBXRoZW1lGAEgASgJUgV0aGVtZSJHCgpPcHNQcm9maWxlEjkKGWJs\
+    b2NrZWRfc2VydmljZV9wb2ludF9pZHMYASADKAlSFmJsb2NrZWRTZXJ2aWNlUG9pbnRJZHMiQgoOUXVhbGl0eVByb2ZpbGUSMAoUbWluX2V4cGVyaWVuY2Vf\
+    c2NvcmUYASABKAFSEm1pbkV4cGVyaWVuY2VTY29yZSKnAQoKRXhwZXJpbWVudBIlCg5leHBlcmltZW50X2tleRgBIAEoCVINZXhwZXJpbWVudEtleRIdCgpw\
+    cm9kdWN0X2lkGAIgASgJUglwcm9kdWN0SWQSNwoEYXJtcxgDIAMoCzIjLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLkV4cGVyaW1lbnRBcm1SBGFybXMSGgoIc2Vn\
+    bWVudHMYBCADKAlSCHNlZ21lbnRzIkYKDUV4cGVyaW1lbnRBcm0SHQoKdmFyaWFudF9pZBgBIAEoCVIJdmFyaWFudElkEhYKBndlaWdodBgCIAEoDVIGd2Vp\
+    Z2h0IoMECg9BZ2VudERlZmluaXRpb24SHQoKYWdlbnRfc2x1ZxgBIAEoCVIJYWdlbnRTbHVnEh0KCmFnZW50X3R5cGUYAiABKAlSCWFnZW50VHlwZRIUCgV0\
+    aXRsZRgDIAEoCVIFdGl0bGUSGAoHaW50ZW50cxgEIAMoCVIHaW50ZW50cxIpChBjYXBhYmlsaXR5X3RpZXJzGAUgAygJUg9jYXBhYmlsaXR5VGllcnMSGAoH\
+    dmVyc2lvbhgGIAEoDVIHdmVyc2lvbhIgCgtkZXNjcmlwdGlvbhgHIAEoCVILZGVzY3JpcHRpb24SHAoJY2hhbmdlbG9nGAggASgJUgljaGFuZ2Vsb2cSSAoM\
+    Y2FwYWJpbGl0aWVzGAkgAygLMiQuc3BhbndpcmUucmVnaXN0cnkudjEuVG9vbENhcGFiaWxpdHlSDGNhcGFiaWxpdGllcxIfCgttZW1vcnlfcmVhZBgKIAMo\
+    CVIKbWVtb3J5UmVhZBIhCgxtZW1vcnlfd3JpdGUYCyADKAlSC21lbW9yeVdyaXRlEkQKDG1vZGVsX3BvbGljeRgMIAEoCzIhLnNwYW53aXJlLnJlZ2lzdHJ5\
+    LnYxLk1vZGVsUG9saWN5Ugttb2RlbFBvbGljeRIdCgdlbmFibGVkGA0gASgISABSB2VuYWJsZWSIAQFCCgoIX2VuYWJsZWQiTQoOVG9vbENhcGFiaWxpdHkS\
+    EgoEdG9vbBgBIAEoCVIEdG9vbBInCg9wZXJtaXNzaW9uX3RpZXIYAiABKAlSDnBlcm1pc3Npb25UaWVyIpABCgtNb2RlbFBvbGljeRIjCg1kZWZhdWx0X21v\
+    ZGVsGAEgASgJUgxkZWZhdWx0TW9kZWwSJwoPZmFsbGJhY2tfbW9kZWxzGAIgAygJUg5mYWxsYmFja01vZGVscxIzCghtYXhfY29zdBgDIAEoCzIYLnNwYW53\
+    aXJlLm1vbmV5LnYxLk1vbmV5UgdtYXhDb3N0IucCCgpNb2RlbFJvdXRlEhkKCHJvdXRlX2lkGAEgASgJUgdyb3V0ZUlkEhsKCXRhc2tfdHlwZRgCIAEoCVII\
+    dGFza1R5cGUSGgoIcHJvdmlkZXIYAyABKAlSCHByb3ZpZGVyEhQKBW1vZGVsGAQgASgJUgVtb2RlbBIaCghwcmlvcml0eRgFIAEoBVIIcHJpb3JpdHkSMwoI\
+    bWF4X2Nvc3QYBiABKAsyGC5zcGFud2lyZS5tb25leS52MS5Nb25leVIHbWF4Q29zdBJFCgpjb25kaXRpb25zGAcgASgLMiUuc3BhbndpcmUucmVnaXN0cnku\
+    djEuUm91dGVDb25kaXRpb25zUgpjb25kaXRpb25zEiwKEmZhbGxiYWNrX3JvdXRlX2lkcxgIIAMoCVIQZmFsbGJhY2tSb3V0ZUlkcxIdCgdlbmFibGVkGAkg\
+    ASgISABSB2VuYWJsZWSIAQFCCgoIX2VuYWJsZWQiYAoPUm91dGVDb25kaXRpb25zEiwKEm1heF9jb250ZXh0X2xlbmd0aBgBIAEoDVIQbWF4Q29udGV4dExl\
+    bmd0aBIfCgthZ2VudF9zbHVncxgCIAMoCVIKYWdlbnRTbHVncyLlCAoORmxhZ0RlZmluaXRpb24SGQoIZmxhZ19rZXkYASABKAlSB2ZsYWdLZXkSIAoLZGVz\
+    Y3JpcHRpb24YAiABKAlSC2Rlc2NyaXB0aW9uEhgKB2VuYWJsZWQYAyABKAhSB2VuYWJsZWQSTgoIdmFyaWFudHMYBCADKAsyMi5zcGFud2lyZS5yZWdpc3Ry\
+    eS52MS5GbGFnRGVmaW5pdGlvbi5WYXJpYW50c0VudHJ5Ugh2YXJpYW50cxInCg9kZWZhdWx0X3ZhcmlhbnQYBSABKAlSDmRlZmF1bHRWYXJpYW50EicKD3Jv\
+    bGxvdXRfdmFyaWFudBgGIAEoCVIOcm9sbG91dFZhcmlhbnQSRwoNcm9sbG91dF9zdGFnZRgHIAEoDjIiLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLlJvbGxvdXRT\
+    dGFnZVIMcm9sbG91dFN0YWdlEh8KC3JvbGxvdXRfcGN0GAggASgNUgpyb2xsb3V0UGN0Eh0KCnRhcmdldF9pZHMYCSADKAlSCXRhcmdldElkcxJeCg51c2Vy\
+    X292ZXJyaWRlcxgKIAMoCzI3LnNwYW53aXJlLnJlZ2lzdHJ5LnYxLkZsYWdEZWZpbml0aW9uLlVzZXJPdmVycmlkZXNFbnRyeVINdXNlck92ZXJyaWRlcxJk\
+    ChB0ZW5hbnRfb3ZlcnJpZGVzGAsgAygLMjkuc3BhbndpcmUucmVnaXN0cnkudjEuRmxhZ0RlZmluaXRpb24uVGVuYW50T3ZlcnJpZGVzRW50cnlSD3RlbmFu\
+    dE92ZXJyaWRlcxIjCg1waWxvdF90ZW5hbnRzGAwgAygJUgxwaWxvdFRlbmFudHMSHQoKZGVwZW5kc19vbhgNIAMoCVIJZGVwZW5kc09uEiUKDnNlbnNpdGl2\
+    ZV9mbGFnGA4gASgIUg1zZW5zaXRpdmVGbGFnEisKEXJlcXVpcmVzX2FwcHJvdmFsGA8gASgIUhByZXF1aXJlc0FwcHJvdmFsEiYKD2FwcHJvdmFsX3Jvd19p\
+    ZBgQIAEoCVINYXBwcm92YWxSb3dJZBI5CgpleHBpcmVzX2F0GBEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIJZXhwaXJlc0F0EjUKCXRhcmdl\
+    dGluZxgSIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RSCXRhcmdldGluZxpTCg1WYXJpYW50c0VudHJ5EhAKA2tleRgBIAEoCVIDa2V5EiwKBXZhbHVl\
+    GAIgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlUgV2YWx1ZToCOAEaQAoSVXNlck92ZXJyaWRlc0VudHJ5EhAKA2tleRgBIAEoCVIDa2V5EhQKBXZhbHVl\
+    GAIgASgJUgV2YWx1ZToCOAEaQgoUVGVuYW50T3ZlcnJpZGVzRW50cnkSEAoDa2V5GAEgASgJUgNrZXkSFAoFdmFsdWUYAiABKAlSBXZhbHVlOgI4ASKFAwoQ\
+    UG9saWN5RGVmaW5pdGlvbhIbCglwb2xpY3lfaWQYASABKAlSCHBvbGljeUlkEhQKBXNjb3BlGAIgASgJUgVzY29wZRIdCgdlbmFibGVkGAMgASgISAFSB2Vu\
+    YWJsZWSIAQESPAoGYnVkZ2V0GAQgASgLMiIuc3BhbndpcmUucmVnaXN0cnkudjEuQnVkZ2V0UG9saWN5SABSBmJ1ZGdldBJGCgpyYXRlX2xpbWl0GAUgASgL\
+    MiUuc3BhbndpcmUucmVnaXN0cnkudjEuUmF0ZUxpbWl0UG9saWN5SABSCXJhdGVMaW1pdBJFCglhbGxvd2xpc3QYBiABKAsyJS5zcGFud2lyZS5yZWdpc3Ry\
+    eS52MS5BbGxvd2xpc3RQb2xpY3lIAFIJYWxsb3dsaXN0EjwKBnNhZmV0eRgHIAEoCzIiLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLlNhZmV0eVBvbGljeUgAUgZz\
+    YWZldHlCCAoGY29uZmlnQgoKCF9lbmFibGVkInEKDEJ1ZGdldFBvbGljeRIuCgVkYWlseRgBIAEoCzIYLnNwYW53aXJlLm1vbmV5LnYxLk1vbmV5UgVkYWls\
+    eRIxCgdwZXJfcnVuGAIgASgLMhguc3BhbndpcmUubW9uZXkudjEuTW9uZXlSBnBlclJ1biJLCg9SYXRlTGltaXRQb2xpY3kSEgoEdG9vbBgBIAEoCVIEdG9v\
+    bBIkCg5tYXhfcGVyX21pbnV0ZRgCIAEoDVIMbWF4UGVyTWludXRlImMKD0FsbG93bGlzdFBvbGljeRInCg9hbGxvd2VkX2RvbWFpbnMYASADKAlSDmFsbG93\
+    ZWREb21haW5zEicKD3B1YmxpY19zdWZmaXhlcxgCIAMoCVIOcHVibGljU3VmZml4ZXMiQAoMU2FmZXR5UG9saWN5EjAKFHJlcXVpcmVfYXBwcm92YWxfZm9y\
+    GAEgAygJUhJyZXF1aXJlQXBwcm92YWxGb3IipQEKDlJvbGVEZWZpbml0aW9uEhkKCHJvbGVfa2V5GAEgASgJUgdyb2xlS2V5EhoKCGNhdGVnb3J5GAIgASgJ\
+    UghjYXRlZ29yeRIUCgV0aXRsZRgDIAEoCVIFdGl0bGUSJwoPcGxhdGZvcm1fZ2xvYmFsGAQgASgIUg5wbGF0Zm9ybUdsb2JhbBIdCgptYXlfYXNzaXN0GAUg\
+    ASgIUgltYXlBc3Npc3QiaQoLQXBwcm92YWxSb3cSFQoGcm93X2lkGAEgASgJUgVyb3dJZBIUCgV0aXRsZRgCIAEoCVIFdGl0bGUSLQoScmVxdWlyZWRfYXBw\
+    cm92ZXJzGAMgAygJUhFyZXF1aXJlZEFwcHJvdmVycyLdAwoMQWNjZXNzUG9saWN5EigKEGFjY2Vzc19wb2xpY3lfaWQYASABKAlSDmFjY2Vzc1BvbGljeUlk\
+    EhQKBXRpdGxlGAIgASgJUgV0aXRsZRJOChBmaWVsZF9jYXRlZ29yaWVzGAMgAygLMiMuc3BhbndpcmUucmVnaXN0cnkudjEuRmllbGRDYXRlZ29yeVIPZmll\
+    bGRDYXRlZ29yaWVzEk8KEHByZWNlZGVuY2VfcnVsZXMYBCADKAsyJC5zcGFud2lyZS5yZWdpc3RyeS52MS5QcmVjZWRlbmNlUnVsZVIPcHJlY2VkZW5jZVJ1\
+    bGVzEjkKBmdyYW50cxgFIAMoCzIhLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLkFjY2Vzc0dyYW50UgZncmFudHMSPAoHZGVuaWFscxgGIAMoCzIiLnNwYW53aXJl\
+    LnJlZ2lzdHJ5LnYxLkFjY2Vzc0RlbmlhbFIHZGVuaWFscxI4Cgphc3Npc3RfdHRsGAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uUglhc3Npc3RU\
+    dGwSOQoLdmlld19hc190dGwYCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25SCXZpZXdBc1R0bCKeAQoNRmllbGRDYXRlZ29yeRIaCghjYXRlZ29y\
+    eRgBIAEoCVIIY2F0ZWdvcnkSHAoJc2Vuc2l0aXZlGAIgASgIUglzZW5zaXRpdmUSKwoRcmVxdWlyZXNfYXBwcm92YWwYAyABKAhSEHJlcXVpcmVzQXBwcm92\
+    YWwSJgoPYXBwcm92YWxfcm93X2lkGAQgASgJUg1hcHByb3ZhbFJvd0lkImMKDlByZWNlZGVuY2VSdWxlEhcKB3J1bGVfaWQYASABKAlSBnJ1bGVJZBIaCghw\
+    cmlvcml0eRgCIAEoDVIIcHJpb3JpdHkSHAoJY29uZGl0aW9uGAMgASgJUgljb25kaXRpb24iigEKC0FjY2Vzc0dyYW50EhkKCHJvbGVfa2V5GAEgASgJUgdy\
+    b2xlS2V5EikKEGZpZWxkX2NhdGVnb3JpZXMYAiADKAlSD2ZpZWxkQ2F0ZWdvcmllcxIYCgdhY3Rpb25zGAMgAygJUgdhY3Rpb25zEhsKCW9ubHlfc2VsZhgE\
+    IAEoCFIIb25seVNlbGYirwEKDEFjY2Vzc0RlbmlhbBIbCglkZW5pYWxfaWQYASABKAlSCGRlbmlhbElkEhkKCHJvbGVfa2V5GAIgASgJUgdyb2xlS2V5EikK\
+    EGZpZWxkX2NhdGVnb3JpZXMYAyADKAlSD2ZpZWxkQ2F0ZWdvcmllcxIYCgdhY3Rpb25zGAQgAygJUgdhY3Rpb25zEiIKDGVudmlyb25tZW50cxgFIAMoCVIM\
+    ZW52aXJvbm1lbnRzKp0ECg5EZWZpbml0aW9uS2luZBIfChtERUZJTklUSU9OX0tJTkRfVU5TUEVDSUZJRUQQABIaChZERUZJTklUSU9OX0tJTkRfTUFSS0VU\
+    EAESGwoXREVGSU5JVElPTl9LSU5EX1BST0RVQ1QQAhIjCh9ERUZJTklUSU9OX0tJTkRfUFJPRFVDVF9WRVJTSU9OEAMSGwoXREVGSU5JVElPTl9LSU5EX1BS\
+    T0ZJTEUQBBIkCiBERUZJTklUSU9OX0tJTkRfSk9VUk5FWV9ET0NVTUVOVBAFEiEKHURFRklOSVRJT05fS0lORF9TRVJWSUNFX1BPSU5UEAYSGQoVREVGSU5J\
+    VElPTl9LSU5EX1RPS0VOEAcSGgoWREVGSU5JVElPTl9LSU5EX1ZFTkRPUhAIEh4KGkRFRklOSVRJT05fS0lORF9FWFBFUklNRU5UEAkSGQoVREVGSU5JVElP\
+    Tl9LSU5EX0FHRU5UEAoSHwobREVGSU5JVElPTl9LSU5EX01PREVMX1JPVVRFEAsSGAoUREVGSU5JVElPTl9LSU5EX0ZMQUcQDBIaChZERUZJTklUSU9OX0tJ\
+    TkRfUE9MSUNZEA0SGAoUREVGSU5JVElPTl9LSU5EX1JPTEUQDhIgChxERUZJTklUSU9OX0tJTkRfQVBQUk9WQUxfUk9XEA8SIQodREVGSU5JVElPTl9LSU5E\
+    X0FDQ0VTU19QT0xJQ1kQECrMAQoMUm9sbG91dFN0YWdlEh0KGVJPTExPVVRfU1RBR0VfVU5TUEVDSUZJRUQQABIXChNST0xMT1VUX1NUQUdFX0RSQUZUEAES\
+    GgoWUk9MTE9VVF9TVEFHRV9JTlRFUk5BTBACEhcKE1JPTExPVVRfU1RBR0VfUElMT1QQAxIWChJST0xMT1VUX1NUQUdFX0ZVTEwQBBIYChRST0xMT1VUX1NU\
+    QUdFX1BBVVNFRBAFEh0KGVJPTExPVVRfU1RBR0VfUk9MTEVEX0JBQ0sQBkIDugIAYgZwcm90bzM=
     """,
   dependencies: { [googleProtobufDurationFile, googleProtobufStructFile, googleProtobufTimestampFile, spanwireCityV1LemFile, spanwireJourneysV1DocumentFile, spanwireMoneyV1MoneyFile] })
 
@@ -119,6 +132,7 @@ public enum DefinitionKind: MessageEnum, CaseIterable {
   case policy
   case role
   case approvalRow
+  case accessPolicy
   /// A number that this build has no name for.
   case unrecognized(Int32)
 
@@ -140,6 +154,7 @@ public enum DefinitionKind: MessageEnum, CaseIterable {
     case 13: self = .policy
     case 14: self = .role
     case 15: self = .approvalRow
+    case 16: self = .accessPolicy
     default: self = .unrecognized(rawValue)
     }
   }
@@ -162,12 +177,13 @@ public enum DefinitionKind: MessageEnum, CaseIterable {
     case .policy: 13
     case .role: 14
     case .approvalRow: 15
+    case .accessPolicy: 16
     case .unrecognized(let number): number
     }
   }
 
   /// Every value that has a name.
-  public static let allCases: [Self] = [.unspecified, .market, .product, .productVersion, .profile, .journeyDocument, .servicePoint, .token, .vendor, .experiment, .agent, .modelRoute, .flag, .policy, .role, .approvalRow]
+  public static let allCases: [Self] = [.unspecified, .market, .product, .productVersion, .profile, .journeyDocument, .servicePoint, .token, .vendor, .experiment, .agent, .modelRoute, .flag, .policy, .role, .approvalRow, .accessPolicy]
 }
 
 /// `spanwire.registry.v1.RolloutStage`
@@ -235,6 +251,8 @@ public struct Bundle: Message {
   public var approvalMatrix: [ApprovalRow]
   /// taken out of the registry
   public var removals: [DefinitionName]
+  /// at most one is the tenant's
+  public var accessPolicies: [AccessPolicy]
   public var unknownFields: UnknownFields
 
   public init() {
@@ -257,6 +275,7 @@ public struct Bundle: Message {
     self.roles = []
     self.approvalMatrix = []
     self.removals = []
+    self.accessPolicies = []
     self.unknownFields = UnknownFields()
   }
 
@@ -279,7 +298,8 @@ public struct Bundle: Message {
     policies: [PolicyDefinition] = [],
     roles: [RoleDefinition] = [],
     approvalMatrix: [ApprovalRow] = [],
-    removals: [DefinitionName] = []
+    removals: [DefinitionName] = [],
+    accessPolicies: [AccessPolicy] = []
   ) {
     self.bundleID = bundleID
     self.description = description
@@ -300,6 +320,7 @@ public struct Bundle: Message {
     self.roles = roles
     self.approvalMatrix = approvalMatrix
     self.removals = removals
+    self.accessPolicies = accessPolicies
     self.unknownFields = UnknownFields()
   }
 
@@ -323,6 +344,7 @@ public struct Bundle: Message {
       .message(17, RoleDefinition.table),
       .message(18, ApprovalRow.table),
       .message(19, DefinitionName.table),
+      .message(20, AccessPolicy.table),
     ]
   }
 
@@ -347,11 +369,13 @@ public struct Bundle: Message {
     self.roles = CField.messages(c.pointee.n_roles, c.pointee.roles)
     self.approvalMatrix = CField.messages(c.pointee.n_approval_matrix, c.pointee.approval_matrix)
     self.removals = CField.messages(c.pointee.n_removals, c.pointee.removals)
+    self.accessPolicies = CField.messages(c.pointee.n_access_policies, c.pointee.access_policies)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.message(20, repeated: self.accessPolicies)
     writer.message(19, repeated: self.removals)
     writer.message(18, repeated: self.approvalMatrix)
     writer.message(17, repeated: self.roles)
@@ -2090,6 +2114,308 @@ public struct ApprovalRow: Message {
     writer.string(3, repeated: self.requiredApprovers)
     writer.string(2, self.title)
     writer.string(1, self.rowID)
+  }
+}
+
+/// What people may see and do, by role and by category of fields: a tenant has one, or goes by the platform's.
+public struct AccessPolicy: Message {
+  public var accessPolicyID: String
+  public var title: String
+  public var fieldCategories: [FieldCategory]
+  /// eight; the first that matches, by priority, decides
+  public var precedenceRules: [PrecedenceRule]
+  public var grants: [AccessGrant]
+  public var denials: [AccessDenial]
+  /// how long an assist grant may still run; absent: eight hours
+  public var assistTtl: Google_Protobuf_Duration?
+  /// and a view-as grant; absent: an hour
+  public var viewAsTtl: Google_Protobuf_Duration?
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.accessPolicyID = ""
+    self.title = ""
+    self.fieldCategories = []
+    self.precedenceRules = []
+    self.grants = []
+    self.denials = []
+    self.assistTtl = nil
+    self.viewAsTtl = nil
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    accessPolicyID: String = "",
+    title: String = "",
+    fieldCategories: [FieldCategory] = [],
+    precedenceRules: [PrecedenceRule] = [],
+    grants: [AccessGrant] = [],
+    denials: [AccessDenial] = [],
+    assistTtl: Google_Protobuf_Duration? = nil,
+    viewAsTtl: Google_Protobuf_Duration? = nil
+  ) {
+    self.accessPolicyID = accessPolicyID
+    self.title = title
+    self.fieldCategories = fieldCategories
+    self.precedenceRules = precedenceRules
+    self.grants = grants
+    self.denials = denials
+    self.assistTtl = assistTtl
+    self.viewAsTtl = viewAsTtl
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.registry.v1.AccessPolicy"
+  public static var file: GeneratedFile { spanwireRegistryV1DefinitionsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__registry__v1__access_policy__table(), strings: [1, 2]) {
+    [
+      .message(3, FieldCategory.table),
+      .message(4, PrecedenceRule.table),
+      .message(5, AccessGrant.table),
+      .message(6, AccessDenial.table),
+      .message(7, Google_Protobuf_Duration.table),
+      .message(8, Google_Protobuf_Duration.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Registry__V1__AccessPolicy.self)
+    self.accessPolicyID = CField.string(c.pointee.access_policy_id)
+    self.title = CField.string(c.pointee.title)
+    self.fieldCategories = CField.messages(c.pointee.n_field_categories, c.pointee.field_categories)
+    self.precedenceRules = CField.messages(c.pointee.n_precedence_rules, c.pointee.precedence_rules)
+    self.grants = CField.messages(c.pointee.n_grants, c.pointee.grants)
+    self.denials = CField.messages(c.pointee.n_denials, c.pointee.denials)
+    self.assistTtl = CField.message(c.pointee.assist_ttl)
+    self.viewAsTtl = CField.message(c.pointee.view_as_ttl)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.message(8, optional: self.viewAsTtl)
+    writer.message(7, optional: self.assistTtl)
+    writer.message(6, repeated: self.denials)
+    writer.message(5, repeated: self.grants)
+    writer.message(4, repeated: self.precedenceRules)
+    writer.message(3, repeated: self.fieldCategories)
+    writer.string(2, self.title)
+    writer.string(1, self.accessPolicyID)
+  }
+}
+
+/// `spanwire.registry.v1.FieldCategory`
+public struct FieldCategory: Message {
+  public var category: String
+  public var sensitive: Bool
+  public var requiresApproval: Bool
+  /// of the approval matrix; empty: row-sensitive-override
+  public var approvalRowID: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.category = ""
+    self.sensitive = false
+    self.requiresApproval = false
+    self.approvalRowID = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    category: String = "",
+    sensitive: Bool = false,
+    requiresApproval: Bool = false,
+    approvalRowID: String = ""
+  ) {
+    self.category = category
+    self.sensitive = sensitive
+    self.requiresApproval = requiresApproval
+    self.approvalRowID = approvalRowID
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.registry.v1.FieldCategory"
+  public static var file: GeneratedFile { spanwireRegistryV1DefinitionsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__registry__v1__field_category__table(), strings: [1, 4])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Registry__V1__FieldCategory.self)
+    self.category = CField.string(c.pointee.category)
+    self.sensitive = c.pointee.sensitive != 0
+    self.requiresApproval = c.pointee.requires_approval != 0
+    self.approvalRowID = CField.string(c.pointee.approval_row_id)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(4, self.approvalRowID)
+    writer.bool(3, self.requiresApproval)
+    writer.bool(2, self.sensitive)
+    writer.string(1, self.category)
+  }
+}
+
+/// `spanwire.registry.v1.PrecedenceRule`
+public struct PrecedenceRule: Message {
+  /// "R3-cross-tenant", as decisions name it
+  public var ruleID: String
+  /// the lowest is asked first
+  public var priority: UInt32
+  /// unauthenticated, explicit_deny, cross_tenant, view_as_write and approval_missing deny; self_view and grant allow; always masks what
+  /// is read, and denies the rest.
+  public var condition: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.ruleID = ""
+    self.priority = 0
+    self.condition = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    ruleID: String = "",
+    priority: UInt32 = 0,
+    condition: String = ""
+  ) {
+    self.ruleID = ruleID
+    self.priority = priority
+    self.condition = condition
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.registry.v1.PrecedenceRule"
+  public static var file: GeneratedFile { spanwireRegistryV1DefinitionsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__registry__v1__precedence_rule__table(), strings: [1, 3])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Registry__V1__PrecedenceRule.self)
+    self.ruleID = CField.string(c.pointee.rule_id)
+    self.priority = c.pointee.priority
+    self.condition = CField.string(c.pointee.condition)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(3, self.condition)
+    writer.uint32(2, self.priority)
+    writer.string(1, self.ruleID)
+  }
+}
+
+/// `spanwire.registry.v1.AccessGrant`
+public struct AccessGrant: Message {
+  public var roleKey: String
+  /// "*" is all of them
+  public var fieldCategories: [String]
+  /// read, write, export
+  public var actions: [String]
+  /// where the actor is the target
+  public var onlySelf: Bool
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.roleKey = ""
+    self.fieldCategories = []
+    self.actions = []
+    self.onlySelf = false
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    roleKey: String = "",
+    fieldCategories: [String] = [],
+    actions: [String] = [],
+    onlySelf: Bool = false
+  ) {
+    self.roleKey = roleKey
+    self.fieldCategories = fieldCategories
+    self.actions = actions
+    self.onlySelf = onlySelf
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.registry.v1.AccessGrant"
+  public static var file: GeneratedFile { spanwireRegistryV1DefinitionsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__registry__v1__access_grant__table(), strings: [1, 2, 3])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Registry__V1__AccessGrant.self)
+    self.roleKey = CField.string(c.pointee.role_key)
+    self.fieldCategories = CField.strings(c.pointee.n_field_categories, c.pointee.field_categories)
+    self.actions = CField.strings(c.pointee.n_actions, c.pointee.actions)
+    self.onlySelf = c.pointee.only_self != 0
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.bool(4, self.onlySelf)
+    writer.string(3, repeated: self.actions)
+    writer.string(2, repeated: self.fieldCategories)
+    writer.string(1, self.roleKey)
+  }
+}
+
+/// An explicit no.
+public struct AccessDenial: Message {
+  public var denialID: String
+  /// "*" is every role
+  public var roleKey: String
+  /// "*" is all of them
+  public var fieldCategories: [String]
+  public var actions: [String]
+  /// prod, staging, dev; empty: all
+  public var environments: [String]
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.denialID = ""
+    self.roleKey = ""
+    self.fieldCategories = []
+    self.actions = []
+    self.environments = []
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    denialID: String = "",
+    roleKey: String = "",
+    fieldCategories: [String] = [],
+    actions: [String] = [],
+    environments: [String] = []
+  ) {
+    self.denialID = denialID
+    self.roleKey = roleKey
+    self.fieldCategories = fieldCategories
+    self.actions = actions
+    self.environments = environments
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.registry.v1.AccessDenial"
+  public static var file: GeneratedFile { spanwireRegistryV1DefinitionsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__registry__v1__access_denial__table(), strings: [1, 2, 3, 4, 5])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Registry__V1__AccessDenial.self)
+    self.denialID = CField.string(c.pointee.denial_id)
+    self.roleKey = CField.string(c.pointee.role_key)
+    self.fieldCategories = CField.strings(c.pointee.n_field_categories, c.pointee.field_categories)
+    self.actions = CField.strings(c.pointee.n_actions, c.pointee.actions)
+    self.environments = CField.strings(c.pointee.n_environments, c.pointee.environments)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(5, repeated: self.environments)
+    writer.string(4, repeated: self.actions)
+    writer.string(3, repeated: self.fieldCategories)
+    writer.string(2, self.roleKey)
+    writer.string(1, self.denialID)
   }
 }
 

@@ -9,7 +9,7 @@ import SpanwireServiceKit
 /// Access is decided by a pure evaluator: the same question, with the same approvals in the queue, gives the same bytes.
 public final class PolicyServer: PolicyService {
   let environment: ServiceEnvironment
-  let evaluator: AccessEvaluator
+  private let models: DefinitionCache<AccessEvaluator>
   let book: PolicyBook
   let rates = RateWindow()
 
@@ -18,37 +18,46 @@ public final class PolicyServer: PolicyService {
   /// The service's name in events, and under which its timers come back to it.
   public static let producer = "policy"
 
-  /// - Parameter registry: where the runtime policies are defined.
-  public init(environment: ServiceEnvironment, registry: RegistryClient, model: AccessModel = .standard) {
+  /// - Parameter registry: where roles, access policies, the approval matrix and the runtime policies are defined.
+  public init(environment: ServiceEnvironment, registry: RegistryClient) {
     self.environment = environment
-    evaluator = AccessEvaluator(model: model)
+    models = AccessDefinitions.cache(registry)
     book = PolicyBook(registry)
-    environment.database.observe(book)
+    environment.database.observe(models)
+    environment.database.observe(book.pages)
+  }
+
+  /// Decides by the model of a caller's tenant; a service that acts for itself goes by the platform's.
+  func evaluator(for context: ServerContext) async throws -> AccessEvaluator {
+    let tenant = context.principal.subject.tenant
+    return try await models.value(of: tenant.isEmpty ? Caller.platformTenant : tenant, now: environment.clock.now)
   }
 
   // MARK: Access
 
   public func checkAccess(_ request: CheckAccessRequest, context: ServerContext) async throws -> AccessDecision {
-    try await decide(request.context ?? AccessContext(), asSensitive: false)
+    try await decide(request.context ?? AccessContext(), asSensitive: false, by: try await evaluator(for: context))
   }
 
   public func checkSensitive(_ request: CheckAccessRequest, context: ServerContext) async throws -> AccessDecision {
-    try await decide(request.context ?? AccessContext(), asSensitive: true)
+    try await decide(request.context ?? AccessContext(), asSensitive: true, by: try await evaluator(for: context))
   }
 
   public func batchCheckAccess(_ request: BatchCheckAccessRequest, context: ServerContext) async throws -> BatchCheckAccessResponse {
     guard request.contexts.count <= PolicyLimits.batch else {
       throw RPCError.invalidField("contexts", "at most \(PolicyLimits.batch)")
     }
+    let evaluator = try await evaluator(for: context)
     var decisions: [AccessDecision] = []
     decisions.reserveCapacity(request.contexts.count)
     for (index, asked) in request.contexts.enumerated() {
-      decisions.append(try await decide(asked, asSensitive: request.asSensitive, at: "contexts[\(index)]"))
+      decisions.append(try await decide(asked, asSensitive: request.asSensitive, by: evaluator, at: "contexts[\(index)]"))
     }
     return BatchCheckAccessResponse(decisions: decisions)
   }
 
   public func explainAccess(_ request: CheckAccessRequest, context: ServerContext) async throws -> ExplainAccessResponse {
+    let evaluator = try await evaluator(for: context)
     let question = try await question(request.context ?? AccessContext())
     let outcome = evaluator.evaluate(question.request, now: question.now)
     let rules = evaluator.explain(question.request, now: question.now).map {
@@ -57,7 +66,9 @@ public final class PolicyServer: PolicyService {
     return ExplainAccessResponse(decision: outcome.contract, rules: rules)
   }
 
-  private func decide(_ context: AccessContext, asSensitive: Bool, at path: String = "context") async throws -> AccessDecision {
+  private func decide(
+    _ context: AccessContext, asSensitive: Bool, by evaluator: AccessEvaluator, at path: String = "context"
+  ) async throws -> AccessDecision {
     let question = try await question(context, at: path)
     return evaluator.evaluate(question.request, asSensitive: asSensitive, now: question.now).contract
   }

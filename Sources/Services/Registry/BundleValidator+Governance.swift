@@ -94,7 +94,11 @@ extension BundleValidator {
     text("title", role.title)
     let categories = ["platform", "operations", "business", "external"]
     if !categories.contains(role.category) { mistake("category", "must be one of \(categories.joined(separator: ", "))") }
-    if role.category == "external", role.platformGlobal { mistake("platform_global", "is not for roles from outside") }
+    if role.category == "external", role.platformGlobal {
+      mistake("platform_global", "is not for roles from outside")
+    } else if role.platformGlobal, ![Caller.platformTenant, ""].contains(content.tenant) {
+      mistake("platform_global", "who works across tenants is for tenant \(Caller.platformTenant) to say")
+    }
   }
 
   mutating func check(_ row: ApprovalRow) {

@@ -106,6 +106,7 @@ struct BundleValidator {
     case .policy(let value): check(value)
     case .role(let value): check(value)
     case .approvalRow(let value): check(value)
+    case .accessPolicy(let value): check(value)
     }
   }
 
@@ -138,6 +139,12 @@ struct BundleValidator {
       }
     }
     return found
+  }
+
+  /// The names of the tenant's own definitions of a kind, as they will be once the bundle is taken.
+  func definitions(_ kind: DefinitionKind) -> [String] {
+    let kept = content.own.keys.filter { !removed.contains($0) }
+    return Set(kept).union(brought.keys).filter { $0.kind == kind }.map(\.id).sorted()
   }
 
   func hasUnread(_ kind: DefinitionKind) -> Bool { bundle.unread.contains { $0.kind == kind } }

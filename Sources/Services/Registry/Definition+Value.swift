@@ -57,6 +57,7 @@ extension Definition.Value {
     case .policy(let value): DefinitionKey(.policy, value.policyID)
     case .role(let value): DefinitionKey(.role, value.roleKey)
     case .approvalRow(let value): DefinitionKey(.approvalRow, value.rowID)
+    case .accessPolicy(let value): DefinitionKey(.accessPolicy, value.accessPolicyID)
     }
   }
 
@@ -78,6 +79,7 @@ extension Definition.Value {
     case .policy(let value): value
     case .role(let value): value
     case .approvalRow(let value): value
+    case .accessPolicy(let value): value
     }
   }
 

@@ -31,6 +31,7 @@ extension Definition.Value {
     case .policy(let policy):
       policy.scope.hasPrefix("agent:") ? [DefinitionReference("scope", .agent, String(policy.scope.dropFirst(6)))] : []
     case .approvalRow(let row): list("required_approvers", .role, row.requiredApprovers)
+    case .accessPolicy(let policy): policy.references
     case .market, .token, .vendor, .agent, .role: []
     }
   }
@@ -46,6 +47,21 @@ extension ProductVersion {
       for (number, grant) in variant.grants.enumerated() {
         found.append(DefinitionReference("variants[\(index)].grants[\(number)].token_id", .token, grant.tokenID))
       }
+    }
+    return found
+  }
+}
+
+extension AccessPolicy {
+  fileprivate var references: [DefinitionReference] {
+    var found: [DefinitionReference] = []
+    for (index, category) in fieldCategories.enumerated() where category.sensitive || category.requiresApproval {
+      let row = category.approvalRowID.isEmpty ? "row-sensitive-override" : category.approvalRowID
+      found.append(DefinitionReference("field_categories[\(index)].approval_row_id", .approvalRow, row))
+    }
+    for (index, grant) in grants.enumerated() { found.append(DefinitionReference("grants[\(index)].role_key", .role, grant.roleKey)) }
+    for (index, denial) in denials.enumerated() where denial.roleKey != "*" {
+      found.append(DefinitionReference("denials[\(index)].role_key", .role, denial.roleKey))
     }
     return found
   }

@@ -50,6 +50,9 @@ struct DefinitionSection: Sendable {
     DefinitionSection(.policy, "policy", "policies", "policy_id") { .policy(try PolicyDefinition(jsonString: $0)) },
     DefinitionSection(.role, "role", "roles", "role_key") { .role(try RoleDefinition(jsonString: $0)) },
     DefinitionSection(.approvalRow, "approval_row", "approval_matrix", "row_id") { .approvalRow(try ApprovalRow(jsonString: $0)) },
+    DefinitionSection(.accessPolicy, "access_policy", "access_policies", "access_policy_id") {
+      .accessPolicy(try AccessPolicy(jsonString: $0))
+    },
   ]
 
   static func of(_ kind: DefinitionKind) -> DefinitionSection? { all.first { $0.kind == kind } }

@@ -25,6 +25,10 @@ enum RegistryLimits {
   static let reasonLetters = 500
   static let grantQuantity: Int64 = 10_000
   static let grantSeconds: Int64 = 10 * 366 * 86_400
+  /// How long an assist or view-as grant may be said to run: a working day with its night.
+  static let accessGrantSeconds: Int64 = 24 * 3_600
+  /// Categories, rules, grants and denials of an access policy, each: every pair of grants is compared.
+  static let accessEntries = 1_000
   static let dwellSeconds: Int64 = 24 * 3600
   /// Weights of an experiment's arms; their sum must stay far from overflow.
   static let armWeight: UInt32 = 1_000_000

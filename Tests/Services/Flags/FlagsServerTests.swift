@@ -36,15 +36,22 @@ struct FlagsServerTests {
         database: database, log: log, effects: EffectDispatcher(database: database, clock: clock), clock: clock,
         ids: IDGenerator(clock: clock))
       let nobody = InProcessChannel(ServerRouter([]), service: "registry")
-      let policy = ServerRouter([Policy.routes(PolicyServer(environment: environment, registry: RegistryClient(nobody)))])
-      let definitions = ServerRouter([
-        Registry.routes(
-          RegistryServer(
-            environment: environment, lem: LemClient(nobody), policy: PolicyClient(InProcessChannel(policy, service: "registry")),
-            checks: BundleChecks(
-              journeyDocument: { _ in [] }, openingHours: { _ in nil }, timeZone: { _ in true },
-              targeting: FlagsServer.problem(inTargeting:))))
-      ])
+      let environment = environment
+      func definitions(judgedBy policy: PolicyClient) -> ServerRouter {
+        ServerRouter([
+          Registry.routes(
+            RegistryServer(
+              environment: environment, lem: LemClient(nobody), policy: policy,
+              checks: BundleChecks(
+                journeyDocument: { _ in [] }, openingHours: { _ in nil }, timeZone: { _ in true },
+                targeting: FlagsServer.problem(inTargeting:))))
+        ])
+      }
+      // Policy reads the roles of this registry; who only reads is not judged.
+      let read = InProcessChannel(definitions(judgedBy: PolicyClient(nobody)), service: "policy")
+      let policy = PolicyServer(environment: environment, registry: RegistryClient(read))
+      let definitions = definitions(
+        judgedBy: PolicyClient(InProcessChannel(ServerRouter([Policy.routes(policy)]), service: "registry")))
       registry = RegistryClient(InProcessChannel(definitions))
       server = FlagsServer(
         environment: environment, registry: RegistryClient(InProcessChannel(definitions, service: "flags")),

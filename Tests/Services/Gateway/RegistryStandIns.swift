@@ -102,13 +102,15 @@ final class RegistryWorld: Sendable {
       database: database, log: EventLog(database: database),
       effects: EffectDispatcher(database: database, clock: clock, perform: { _ in SyncServicePointsResponse().encoded() }), clock: clock,
       ids: IDGenerator(clock: clock))
-    let policy = ServerRouter([
-      Policy.routes(PolicyServer(environment: environment, registry: RegistryClient(InProcessChannel(ServerRouter([])))))
-    ])
     let nobody = InProcessChannel(ServerRouter([]), service: "registry")
+    let checks = BundleChecks(journeyDocument: { _ in [] }, openingHours: { _ in nil }, timeZone: { _ in true }, targeting: { _ in nil })
+    // Policy reads the roles of this registry; who only reads is not judged.
+    let reading = RegistryServer(environment: environment, lem: LemClient(nobody), policy: PolicyClient(nobody), checks: checks)
+    let judge = PolicyServer(
+      environment: environment, registry: RegistryClient(InProcessChannel(ServerRouter([Registry.routes(reading)]), service: "policy")))
     let server = RegistryServer(
-      environment: environment, lem: LemClient(nobody), policy: PolicyClient(InProcessChannel(policy, service: "registry")),
-      checks: BundleChecks(journeyDocument: { _ in [] }, openingHours: { _ in nil }, timeZone: { _ in true }, targeting: { _ in nil }))
+      environment: environment, lem: LemClient(nobody),
+      policy: PolicyClient(InProcessChannel(ServerRouter([Policy.routes(judge)]), service: "registry")), checks: checks)
     let router = ServerRouter([Registry.routes(server)], interceptors: [ExposureInterceptor()])
     client = RegistryClient(InProcessChannel(router, service: "prg"))
     operators = RegistryClient(InProcessChannel(router))

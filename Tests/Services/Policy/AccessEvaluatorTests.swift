@@ -129,18 +129,6 @@ struct AccessEvaluatorTests {
     let outcome = AccessEvaluator().evaluate(request("vendor", "session_data") { $0.approvals = approvals }, asSensitive: true, now: 100)
     #expect(outcome.effect == .deny && outcome.approvalsSatisfy)
   }
-
-  @Test("The model has twelve roles in four categories, and refers to nothing that isn't there")
-  func model() {
-    let model = AccessModel.standard
-    #expect(model.roles.count == 12 && Set(model.roles.map(\.category)).count == 4 && Set(model.roles.map(\.key)).count == 12)
-    for grant in model.grants {
-      #expect(model.roles.contains { $0.key == grant.role })
-      #expect(grant.category == "*" || model.categories.contains { $0.key == grant.category })
-    }
-    for row in model.categories.map(\.approvalRow) where !row.isEmpty { #expect(model.approvalMatrix.contains { $0.id == row }) }
-    for row in model.approvalMatrix { #expect(row.requiredApprovers.allSatisfy { key in model.roles.contains { $0.key == key } }) }
-  }
 }
 
 @Suite("Actions")

@@ -40,14 +40,20 @@ final class TestPolicy: Sendable {
     let effects = EffectDispatcher(database: database, clock: clock)
     environment = ServiceEnvironment(database: database, log: log, effects: effects, clock: clock, ids: IDGenerator(clock: clock))
     let nobody = InProcessChannel(ServerRouter([]), service: "registry")
-    let judge = PolicyServer(environment: environment, registry: RegistryClient(nobody))
-    let definitions = ServerRouter([
-      Registry.routes(
-        RegistryServer(
-          environment: environment, lem: LemClient(nobody),
-          policy: PolicyClient(InProcessChannel(ServerRouter([Policy.routes(judge)]), service: "registry")),
-          checks: BundleChecks(journeyDocument: { _ in [] }, openingHours: { _ in nil }, timeZone: { _ in true }, targeting: { _ in nil })))
-    ])
+    let environment = environment
+    func definitions(judgedBy policy: PolicyClient) -> ServerRouter {
+      ServerRouter([
+        Registry.routes(
+          RegistryServer(
+            environment: environment, lem: LemClient(nobody), policy: policy,
+            checks: BundleChecks(journeyDocument: { _ in [] }, openingHours: { _ in nil }, timeZone: { _ in true }, targeting: { _ in nil })))
+      ])
+    }
+    // Who only reads definitions is not judged, so the judge's own registry needs none.
+    let read = InProcessChannel(definitions(judgedBy: PolicyClient(nobody)), service: "policy")
+    let judge = PolicyServer(environment: environment, registry: RegistryClient(read))
+    let definitions = definitions(
+      judgedBy: PolicyClient(InProcessChannel(ServerRouter([Policy.routes(judge)]), service: "registry")))
     registry = RegistryClient(InProcessChannel(definitions))
     server = PolicyServer(environment: environment, registry: RegistryClient(InProcessChannel(definitions, service: "policy")))
   }
@@ -65,7 +71,11 @@ final class TestPolicy: Sendable {
   /// Defines a policy in the registry, as an operator does.
   func set(_ id: String, _ scope: String, _ config: PolicyDefinition.Config, enabled: Bool = true, by who: Principal = olga) async throws {
     let bundle = Bundle(bundleID: "BND-\(id)", policies: [PolicyDefinition(policyID: id, scope: scope, enabled: enabled, config: config)])
-    let key = "set-\(id)-\(enabled)"
+    try await apply(bundle, key: "set-\(id)-\(enabled)", by: who)
+  }
+
+  /// Applies a bundle of definitions, as an operator does.
+  func apply(_ bundle: Bundle, key: String, by who: Principal = olga) async throws {
     _ = try await CallContext.with(principal: who, trace: nil) {
       try await registry.apply(ApplyRequest(idempotencyKey: key, source: .bundle(bundle), reason: "for the test"))
     }

@@ -20,6 +20,91 @@ struct BundleValidatorTests {
     #expect(validator.bundle.definitions.count { $0.key.kind == .modelRoute } == 6)
   }
 
+  @Test(
+    "each mistake in an access policy is told with its path",
+    arguments: [
+      Mutation(
+        find: "{category: event_feed}", replace: "{category: trace_data}",
+        paths: [
+          "access_policies[0].field_categories[5].category", "access_policies[0].grants[4].field_categories[3]",
+          "access_policies[0].grants[7].field_categories[3]",
+        ]),
+      Mutation(
+        find: "{category: audit_log, requires_approval: true,", replace: "{category: audit_log,",
+        paths: ["access_policies[0].field_categories[16].approval_row_id"]),
+      Mutation(
+        find: "{category: personal_data, sensitive: true}",
+        replace: "{category: personal_data, sensitive: true, approval_row_id: row-none}",
+        paths: ["access_policies[0].field_categories[17].approval_row_id"]),
+      Mutation(
+        find: "      - {category: admin_flag_access, sensitive: true, requires_approval: true}\n", replace: "",
+        paths: ["access_policies[0].field_categories"]),
+      Mutation(
+        find: "{rule_id: R3-cross-tenant, priority: 3,", replace: "{rule_id: R3-cross-tenant, priority: 2,",
+        paths: ["access_policies[0].precedence_rules[2].priority"]),
+      Mutation(
+        find: "priority: 4, condition: view_as_write", replace: "priority: 4, condition: cross_tenant",
+        paths: ["access_policies[0].precedence_rules[3]", "access_policies[0].precedence_rules"]),
+      Mutation(
+        find: "{rule_id: R8-masked-by-default, priority: 8", replace: "{rule_id: R8-masked-by-default, priority: 0",
+        paths: (0..<7).map { "access_policies[0].precedence_rules[\($0)]" }
+          + Array(repeating: "access_policies[0].precedence_rules", count: 7)),
+      Mutation(
+        find: "{rule_id: R5-approval, priority: 5", replace: "{rule_id: R5-approval, priority: 70",
+        paths: ["access_policies[0].precedence_rules[4]", "access_policies[0].precedence_rules"]),
+      Mutation(
+        find: "priority: 6, condition: self_view", replace: "priority: 6, condition: full_moon",
+        paths: ["access_policies[0].precedence_rules[5].condition", "access_policies[0].precedence_rules"]),
+      Mutation(
+        find: "{rule_id: R6-self-view, priority: 6", replace: "{rule_id: R6-self-view, priority: 0",
+        paths: (0..<5).map { "access_policies[0].precedence_rules[\($0)].priority" }),
+      Mutation(
+        find: "{role_key: platform_sre, field_categories: [\"*\"]", replace: "{role_key: platform_king, field_categories: [\"*\"]",
+        paths: ["access_policies[0].grants[1].role_key"]),
+      Mutation(
+        find: "field_categories: [incident_control, service_point_control], actions: [write]",
+        replace: "field_categories: [incident_control, weather], actions: [read]",
+        paths: [
+          "access_policies[0].grants[2].field_categories[1]", "access_policies[0].grants[2]", "access_policies[0].grants[2]",
+        ]),
+      Mutation(
+        find: "field_categories: [settlement_data], actions: [read, export]",
+        replace: "field_categories: [settlement_data], actions: [look]",
+        paths: ["access_policies[0].grants[13].actions[0]"]),
+      Mutation(
+        find: "{denial_id: DENY-AUDIT-WRITE, role_key: \"*\", field_categories: [audit_log], actions: [write]}",
+        replace: "{denial_id: DENY-AUDIT-WRITE, role_key: external_agent, field_categories: [audit_log], actions: [write]}",
+        paths: ["access_policies[0].denials[1]"]),
+      Mutation(
+        find: "environments: [prod]", replace: "environments: [moon]", paths: ["access_policies[0].denials[2].environments[0]"]),
+      Mutation(
+        find: "title: Masked by default", replace: "assist_ttl: 90000s", paths: ["access_policies[0].assist_ttl"]),
+      Mutation(
+        find: "access_policies:\n", replace: "access_policies:\n  - {access_policy_id: ACP-TWO}\n",
+        paths: [
+          "access_policies[0].access_policy_id", "access_policies[0].field_categories", "access_policies[0].field_categories",
+        ] + Array(repeating: "access_policies[0].precedence_rules", count: 8) + [
+          "access_policies[0].grants", "access_policies[1].access_policy_id",
+        ]),
+    ])
+  func accessMistakes(_ mutation: Mutation) throws {
+    let sample = try Fixture.platform
+    let range = try #require(sample.range(of: mutation.find))
+    let validator = Fixture.validated(sample.replacingCharacters(in: range, with: mutation.replace))
+    #expect(validator.problems.map(\.path) == mutation.paths, "\(validator.problems)")
+  }
+
+  @Test("who works across tenants is for the platform to say, and a policy in which nobody could change anything is refused")
+  func accessOfATenant() throws {
+    let role = "roles: [{role_key: boss, category: business, platform_global: true}]"
+    #expect(Fixture.validated(role, content: RegistryContent(tenant: "vienna")).problems.map(\.path) == ["roles[0].platform_global"])
+    #expect(Fixture.validated(role, content: RegistryContent(tenant: "platform")).problems.isEmpty)
+    let closed = try Fixture.platform.split(separator: "\n", omittingEmptySubsequences: false).filter {
+      !$0.contains("registry_definitions]") && !$0.contains("[registry_definitions,") && !$0.contains("role_key: platform_admin, field")
+    }.joined(separator: "\n")
+    #expect(Fixture.validated(closed).problems.map(\.path).contains("access_policies[0].grants"))
+  }
+
   /// A piece of YAML changed in the sample, and the paths of what is then wrong.
   struct Mutation: Sendable, CustomTestStringConvertible {
     var find: String
@@ -208,7 +293,7 @@ struct BundleValidatorTests {
       Addition(
         yaml: """
           roles:
-            - {role_key: security_auditor, category: platform, title: Auditor, platform_global: true}
+            - {role_key: security_auditor, category: platform, title: Auditor}
             - {role_key: guest, category: visitors}
             - {role_key: partner, category: external, platform_global: true}
           approval_matrix:

@@ -40,10 +40,12 @@ final class RegistryHarness: Sendable {
         }
       })
     environment = ServiceEnvironment(database: database, log: log, effects: effects, clock: clock, ids: IDGenerator(clock: clock))
-    let policy = PolicyClient(
-      InProcessChannel(
-        ServerRouter([Policy.routes(PolicyServer(environment: environment, registry: RegistryClient(InProcessChannel(ServerRouter([])))))]),
-        service: "registry"))
+    // Policy reads the roles of this registry; who only reads is not judged.
+    let nobody = PolicyClient(InProcessChannel(ServerRouter([])))
+    let reading = RegistryServer(environment: environment, lem: lem, policy: nobody, checks: Fixture.checks)
+    let judge = PolicyServer(
+      environment: environment, registry: RegistryClient(InProcessChannel(ServerRouter([Registry.routes(reading)]), service: "policy")))
+    let policy = PolicyClient(InProcessChannel(ServerRouter([Policy.routes(judge)]), service: "registry"))
     server = RegistryServer(environment: environment, lem: lem, policy: policy, checks: Fixture.checks)
     registry = RegistryClient(InProcessChannel(ServerRouter([Registry.routes(server)], interceptors: [ExposureInterceptor()])))
     self.city = city

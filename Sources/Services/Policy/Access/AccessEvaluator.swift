@@ -1,8 +1,6 @@
-/// Decides access by eight ordered rules; the first that matches decides.
+/// Decides access by the model's eight ordered rules; the first that matches decides.
 ///
-/// `R1-unauthenticated` · `R2-explicit-deny` · `R3-cross-tenant` · `R4-view-as-read-only` · `R5-approval` · `R6-self-view` ·
-/// `R7-grant` · `R8-masked-by-default`. Pure and deterministic: the same model, request and instant give the same decision, trace
-/// included.
+/// Pure and deterministic: the same model, request and instant give the same decision, trace included.
 public struct AccessEvaluator: Sendable {
   /// Who wants what of whom. Instants are nanoseconds since 1970.
   public struct Request: Sendable, Hashable {
@@ -114,7 +112,7 @@ public struct AccessEvaluator: Sendable {
   }
 
   /// Changes whenever a decision could.
-  public static let engineVersion = "access-1"
+  public static let engineVersion = "access-2"
 
   public var model: AccessModel
 
@@ -145,25 +143,6 @@ public struct AccessEvaluator: Sendable {
     public var wouldMatch: Bool
     public var text: String
   }
-}
-
-/// The eight rules in their order; the first that matches decides. Their raw values are their ids.
-enum AccessRule: String, CaseIterable {
-  case unauthenticated = "R1-unauthenticated"
-  case explicitDeny = "R2-explicit-deny"
-  case crossTenant = "R3-cross-tenant"
-  case viewAsReadOnly = "R4-view-as-read-only"
-  case approval = "R5-approval"
-  case selfView = "R6-self-view"
-  case grant = "R7-grant"
-  case maskedByDefault = "R8-masked-by-default"
-
-  // Lines of the trace, put together once rather than in every decision.
-  static let passedLines = allCases.map { "\($0.rawValue): passed" }
-  static let matchedLines = allCases.map { "\($0.rawValue): matched" }
-  private var index: Int { Self.allCases.firstIndex(of: self) ?? 0 }
-  var passedLine: String { Self.passedLines[index] }
-  var matchedLine: String { Self.matchedLines[index] }
 }
 
 /// One decision while it is made.
@@ -197,36 +176,30 @@ private struct Evaluation {
       { .unknown } else { .cross }
     // A user id means something only within its tenant.
     isSelfView = isOwn && !request.actorUserID.isEmpty && request.actorUserID == request.targetUserID
-    let category = model.category(request.category)
-    if asSensitive || category?.isSensitive == true || category?.requiresApproval == true {
-      let id = category.map(\.approvalRow).flatMap { $0.isEmpty ? nil : $0 } ?? AccessModel.sensitiveOverrideRow
-      approvalRow = id
-      missingApprovers = Self.missing(model.approvalRow(id), request, now)
-    } else {
-      approvalRow = nil
-      missingApprovers = []
-    }
+    approvalRow = model.row(of: request.category) ?? (asSensitive ? AccessModel.sensitiveOverrideRow : nil)
+    missingApprovers = approvalRow.map { Self.missing(model.approvers($0) ?? [$0], request, now) } ?? []
   }
 
   mutating func run() -> AccessEvaluator.Outcome {
     noteFacts()
-    for rule in AccessRule.allCases {
-      let verdict = verdict(of: rule)
+    for rule in model.rules {
+      let verdict = verdict(of: rule.condition)
       trace.append(verdict == nil ? rule.passedLine : rule.matchedLine)
-      if let verdict { return outcome(verdict, of: rule) }
+      if let verdict { return outcome(verdict, of: rule.id) }
     }
-    preconditionFailure("the last rule matches everything")
+    // A policy that the registry took has a rule that always matches.
+    return outcome(Verdict(effect: .deny, id: "no_rule", text: "no rule of the access policy decides"), of: "")
   }
 
   /// What every rule makes of the request, those behind the deciding one too.
   mutating func explain() -> [AccessEvaluator.RuleOutcome] {
     noteFacts()
     var isDecided = false
-    return AccessRule.allCases.map { rule in
-      let verdict = verdict(of: rule)
+    return model.rules.map { rule in
+      let verdict = verdict(of: rule.condition)
       defer { isDecided = isDecided || verdict != nil }
       return AccessEvaluator.RuleOutcome(
-        rule: rule.rawValue, outcome: isDecided ? .notReached : verdict == nil ? .passed : .matched, wouldMatch: verdict != nil,
+        rule: rule.id, outcome: isDecided ? .notReached : verdict == nil ? .passed : .matched, wouldMatch: verdict != nil,
         text: verdict?.text ?? "")
     }
   }
@@ -240,13 +213,13 @@ private struct Evaluation {
   private mutating func noteFacts() {
     trace.append("tenant_relation=\(relation.rawValue)")
     trace.append("self_view=\(isSelfView)")
-    assist = isValid(request.assist, "assist", limit: model.assistLimitNanoseconds)
-    viewAs = isValid(request.viewAs, "view_as", limit: model.viewAsLimitNanoseconds)
+    assist = isValid(request.assist, "assist", limit: model.assistLimit)
+    viewAs = isValid(request.viewAs, "view_as", limit: model.viewAsLimit)
   }
 
   /// What a rule decides; nil where it does not match.
-  private func verdict(of rule: AccessRule) -> Verdict? {
-    switch rule {
+  private func verdict(of condition: AccessCondition) -> Verdict? {
+    switch condition {
     case .unauthenticated:
       if request.isAnonymous || request.actorUserID.isEmpty {
         return Verdict(effect: .deny, id: "no_principal", text: "the caller is not authenticated")
@@ -254,8 +227,8 @@ private struct Evaluation {
       return role == nil ? Verdict(effect: .deny, id: "unknown_role", text: "the role '\(request.actorRole)' is not known") : nil
     case .explicitDeny:
       let denial = model.denials.first { denial in
-        (denial.role == request.actorRole || denial.role == "*") && (denial.category == request.category || denial.category == "*")
-          && denial.kinds.contains(request.kind) && (denial.environments.isEmpty || denial.environments.contains(request.environment))
+        (denial.role == nil || denial.role == request.actorRole) && denial.scope.contains(request.category, request.kind)
+          && (denial.environments.isEmpty || denial.environments.contains(request.environment))
       }
       return denial.map {
         Verdict(effect: .deny, id: $0.id, text: "\(request.kind.rawValue) of \(request.category) is denied to \(request.actorRole)")
@@ -265,10 +238,10 @@ private struct Evaluation {
       return Verdict(
         effect: .deny, id: "tenant_\(relation.rawValue)",
         text: relation == .cross ? "the target belongs to another tenant" : "the tenants of actor and target are not both known")
-    case .viewAsReadOnly:
+    case .viewAsWrite:
       guard request.viewAs != nil, request.kind != .read else { return nil }
       return Verdict(effect: .deny, id: "view_as_read_only", text: "under view-as nothing but reading is possible")
-    case .approval:
+    case .approvalMissing:
       guard !missingApprovers.isEmpty else { return nil }
       return Verdict(
         effect: .deny, id: "approval_missing", text: "\(request.category) needs approval by \(missingApprovers.joined(separator: ", "))")
@@ -276,26 +249,24 @@ private struct Evaluation {
       guard isSelfView, request.kind == .read else { return nil }
       return Verdict(effect: .allow, id: "self_view", text: "the actor reads what is their own")
     case .grant:
-      let grant = model.grants.first { grant in
-        grant.role == request.actorRole && (grant.category == request.category || grant.category == "*")
-          && grant.kinds.contains(request.kind) && (!grant.onlySelf || isSelfView)
+      let grant = model.grants(of: request.actorRole).first {
+        $0.scope.contains(request.category, request.kind) && (!$0.onlySelf || isSelfView)
       }
       if let grant {
         return Verdict(
-          effect: .allow, id: "grant",
-          text: "\(grant.role) may \(request.kind.rawValue) \(grant.category == "*" ? "everything" : grant.category)")
+          effect: .allow, id: "grant", text: "\(request.actorRole) may \(request.kind.rawValue) \(grant.scope.text(request.category))")
       }
       return assist ? Verdict(effect: .allow, id: "assist", text: "the assist grant \(request.assist?.id ?? "") is valid") : nil
-    case .maskedByDefault:
+    case .always:
       return Verdict(
         effect: request.kind == .read && !asSensitive ? .mask : .deny, id: "no_grant",
         text: "nothing grants \(request.kind.rawValue) of \(request.category) to \(request.actorRole)")
     }
   }
 
-  private func outcome(_ verdict: Verdict, of rule: AccessRule) -> AccessEvaluator.Outcome {
+  private func outcome(_ verdict: Verdict, of rule: String) -> AccessEvaluator.Outcome {
     AccessEvaluator.Outcome(
-      effect: verdict.effect, reasons: [AccessEvaluator.Reason(id: verdict.id, text: verdict.text, ruleRef: rule.rawValue)],
+      effect: verdict.effect, reasons: [AccessEvaluator.Reason(id: verdict.id, text: verdict.text, ruleRef: rule)],
       requiredApprovers: missingApprovers, approvalRow: approvalRow, approvalsSatisfy: missingApprovers.isEmpty, tenantRelation: relation,
       isSelfView: isSelfView, trace: trace + ["decision=\(verdict.effect.rawValue)"])
   }
@@ -318,10 +289,11 @@ private struct Evaluation {
   }
 
   /// The required roles for which no approval stands. One person approves for one role; nobody approves their own request.
-  private static func missing(_ row: AccessModel.ApprovalRow?, _ request: AccessEvaluator.Request, _ now: Int64) -> [String] {
-    guard let row else { return [AccessModel.sensitiveOverrideRow] }  // a row that isn't there can't be satisfied
+  ///
+  /// A row that isn't there comes as its own name, which is no role, and so can't be satisfied.
+  private static func missing(_ approvers: [String], _ request: AccessEvaluator.Request, _ now: Int64) -> [String] {
     var people: Set<String> = [request.actorUserID]
-    return row.requiredApprovers.filter { role in
+    return approvers.filter { role in
       let approval = request.approvals.first { approval in
         approval.approverRole == role && approval.requestedBy == request.actorUserID && approval.category == request.category
           && !people.contains(approval.approverUserID)

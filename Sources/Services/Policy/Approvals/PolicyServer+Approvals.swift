@@ -8,11 +8,13 @@ import SpanwireServiceKit
 extension PolicyServer {
   public func requestApproval(_ request: RequestApprovalRequest, context: ServerContext) async throws -> Approval {
     let step = try step(context)
-    let row = evaluator.model.approvalRow(forCategory: request.category)
+    let model = try await evaluator(for: context).model
+    let row = model.row(of: request.category)
+    let approvers = row.flatMap(model.approvers)
     var fields = Validation()
     fields.idempotencyKey(request.idempotencyKey)
     fields.id(request.category, "category")
-    fields.check(request.category.isEmpty || row != nil, "category", "nothing of this category needs an approval")
+    fields.check(request.category.isEmpty || approvers != nil, "category", "nothing of this category needs an approval")
     fields.optionalID(request.target, "target")
     fields.optionalID(request.targetTenantID, "target_tenant_id")
     fields.text(request.reason, "reason", max: PolicyLimits.reasonLetters)
@@ -22,7 +24,7 @@ extension PolicyServer {
     let approval = StoredApproval(
       id: environment.ids.next(.approval), state: .pending, category: request.category, target: request.target,
       targetTenant: request.targetTenantID.isEmpty ? step.tenant : request.targetTenantID, requestedBy: step.caller.id,
-      reason: request.reason, row: row?.id ?? "", requiredApprovers: row?.requiredApprovers ?? [], createdAt: step.now,
+      reason: request.reason, row: row ?? "", requiredApprovers: approvers ?? [], createdAt: step.now,
       expiresAt: step.now + ttl.nanoseconds)
     let key = IdempotencyKey(request.idempotencyKey, request, context)
     return try await environment.database.transaction("policy.request_approval") { tx in

@@ -1465,7 +1465,232 @@ void   spanwire__registry__v1__approval_row__free_unpacked
   assert(message->base.descriptor == &spanwire__registry__v1__approval_row__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor spanwire__registry__v1__bundle__field_descriptors[19] =
+void   spanwire__registry__v1__access_policy__init
+                     (Spanwire__Registry__V1__AccessPolicy         *message)
+{
+  static const Spanwire__Registry__V1__AccessPolicy init_value = SPANWIRE__REGISTRY__V1__ACCESS_POLICY__INIT;
+  *message = init_value;
+}
+size_t spanwire__registry__v1__access_policy__get_packed_size
+                     (const Spanwire__Registry__V1__AccessPolicy *message)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__access_policy__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__registry__v1__access_policy__pack
+                     (const Spanwire__Registry__V1__AccessPolicy *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__access_policy__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__registry__v1__access_policy__pack_to_buffer
+                     (const Spanwire__Registry__V1__AccessPolicy *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__access_policy__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Registry__V1__AccessPolicy *
+       spanwire__registry__v1__access_policy__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Registry__V1__AccessPolicy *)
+     protobuf_c_message_unpack (&spanwire__registry__v1__access_policy__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__registry__v1__access_policy__free_unpacked
+                     (Spanwire__Registry__V1__AccessPolicy *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__registry__v1__access_policy__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__registry__v1__field_category__init
+                     (Spanwire__Registry__V1__FieldCategory         *message)
+{
+  static const Spanwire__Registry__V1__FieldCategory init_value = SPANWIRE__REGISTRY__V1__FIELD_CATEGORY__INIT;
+  *message = init_value;
+}
+size_t spanwire__registry__v1__field_category__get_packed_size
+                     (const Spanwire__Registry__V1__FieldCategory *message)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__field_category__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__registry__v1__field_category__pack
+                     (const Spanwire__Registry__V1__FieldCategory *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__field_category__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__registry__v1__field_category__pack_to_buffer
+                     (const Spanwire__Registry__V1__FieldCategory *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__field_category__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Registry__V1__FieldCategory *
+       spanwire__registry__v1__field_category__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Registry__V1__FieldCategory *)
+     protobuf_c_message_unpack (&spanwire__registry__v1__field_category__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__registry__v1__field_category__free_unpacked
+                     (Spanwire__Registry__V1__FieldCategory *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__registry__v1__field_category__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__registry__v1__precedence_rule__init
+                     (Spanwire__Registry__V1__PrecedenceRule         *message)
+{
+  static const Spanwire__Registry__V1__PrecedenceRule init_value = SPANWIRE__REGISTRY__V1__PRECEDENCE_RULE__INIT;
+  *message = init_value;
+}
+size_t spanwire__registry__v1__precedence_rule__get_packed_size
+                     (const Spanwire__Registry__V1__PrecedenceRule *message)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__precedence_rule__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__registry__v1__precedence_rule__pack
+                     (const Spanwire__Registry__V1__PrecedenceRule *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__precedence_rule__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__registry__v1__precedence_rule__pack_to_buffer
+                     (const Spanwire__Registry__V1__PrecedenceRule *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__precedence_rule__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Registry__V1__PrecedenceRule *
+       spanwire__registry__v1__precedence_rule__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Registry__V1__PrecedenceRule *)
+     protobuf_c_message_unpack (&spanwire__registry__v1__precedence_rule__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__registry__v1__precedence_rule__free_unpacked
+                     (Spanwire__Registry__V1__PrecedenceRule *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__registry__v1__precedence_rule__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__registry__v1__access_grant__init
+                     (Spanwire__Registry__V1__AccessGrant         *message)
+{
+  static const Spanwire__Registry__V1__AccessGrant init_value = SPANWIRE__REGISTRY__V1__ACCESS_GRANT__INIT;
+  *message = init_value;
+}
+size_t spanwire__registry__v1__access_grant__get_packed_size
+                     (const Spanwire__Registry__V1__AccessGrant *message)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__access_grant__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__registry__v1__access_grant__pack
+                     (const Spanwire__Registry__V1__AccessGrant *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__access_grant__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__registry__v1__access_grant__pack_to_buffer
+                     (const Spanwire__Registry__V1__AccessGrant *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__access_grant__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Registry__V1__AccessGrant *
+       spanwire__registry__v1__access_grant__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Registry__V1__AccessGrant *)
+     protobuf_c_message_unpack (&spanwire__registry__v1__access_grant__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__registry__v1__access_grant__free_unpacked
+                     (Spanwire__Registry__V1__AccessGrant *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__registry__v1__access_grant__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__registry__v1__access_denial__init
+                     (Spanwire__Registry__V1__AccessDenial         *message)
+{
+  static const Spanwire__Registry__V1__AccessDenial init_value = SPANWIRE__REGISTRY__V1__ACCESS_DENIAL__INIT;
+  *message = init_value;
+}
+size_t spanwire__registry__v1__access_denial__get_packed_size
+                     (const Spanwire__Registry__V1__AccessDenial *message)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__access_denial__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__registry__v1__access_denial__pack
+                     (const Spanwire__Registry__V1__AccessDenial *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__access_denial__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__registry__v1__access_denial__pack_to_buffer
+                     (const Spanwire__Registry__V1__AccessDenial *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__access_denial__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Registry__V1__AccessDenial *
+       spanwire__registry__v1__access_denial__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Registry__V1__AccessDenial *)
+     protobuf_c_message_unpack (&spanwire__registry__v1__access_denial__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__registry__v1__access_denial__free_unpacked
+                     (Spanwire__Registry__V1__AccessDenial *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__registry__v1__access_denial__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+static const ProtobufCFieldDescriptor spanwire__registry__v1__bundle__field_descriptors[20] =
 {
   {
     "bundle_id",
@@ -1695,8 +1920,21 @@ static const ProtobufCFieldDescriptor spanwire__registry__v1__bundle__field_desc
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "access_policies",
+    20,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Registry__V1__Bundle, n_access_policies),
+    offsetof(Spanwire__Registry__V1__Bundle, access_policies),
+    &spanwire__registry__v1__access_policy__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__registry__v1__bundle__field_indices_by_name[] = {
+  19,   /* field[19] = access_policies */
   12,   /* field[12] = agents */
   17,   /* field[17] = approval_matrix */
   2,   /* field[2] = attributions */
@@ -1720,7 +1958,7 @@ static const unsigned spanwire__registry__v1__bundle__field_indices_by_name[] = 
 static const ProtobufCIntRange spanwire__registry__v1__bundle__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 19 }
+  { 0, 20 }
 };
 const ProtobufCMessageDescriptor spanwire__registry__v1__bundle__descriptor =
 {
@@ -1730,7 +1968,7 @@ const ProtobufCMessageDescriptor spanwire__registry__v1__bundle__descriptor =
   "Spanwire__Registry__V1__Bundle",
   "spanwire.registry.v1",
   sizeof(Spanwire__Registry__V1__Bundle),
-  19,
+  20,
   spanwire__registry__v1__bundle__field_descriptors,
   spanwire__registry__v1__bundle__field_indices_by_name,
   1,  spanwire__registry__v1__bundle__number_ranges,
@@ -4342,7 +4580,444 @@ const ProtobufCMessageDescriptor spanwire__registry__v1__approval_row__descripto
   (ProtobufCMessageInit) spanwire__registry__v1__approval_row__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCEnumValue spanwire__registry__v1__definition_kind__enum_values_by_number[16] =
+static const ProtobufCFieldDescriptor spanwire__registry__v1__access_policy__field_descriptors[8] =
+{
+  {
+    "access_policy_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__AccessPolicy, access_policy_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "title",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__AccessPolicy, title),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "field_categories",
+    3,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Registry__V1__AccessPolicy, n_field_categories),
+    offsetof(Spanwire__Registry__V1__AccessPolicy, field_categories),
+    &spanwire__registry__v1__field_category__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "precedence_rules",
+    4,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Registry__V1__AccessPolicy, n_precedence_rules),
+    offsetof(Spanwire__Registry__V1__AccessPolicy, precedence_rules),
+    &spanwire__registry__v1__precedence_rule__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "grants",
+    5,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Registry__V1__AccessPolicy, n_grants),
+    offsetof(Spanwire__Registry__V1__AccessPolicy, grants),
+    &spanwire__registry__v1__access_grant__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "denials",
+    6,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Registry__V1__AccessPolicy, n_denials),
+    offsetof(Spanwire__Registry__V1__AccessPolicy, denials),
+    &spanwire__registry__v1__access_denial__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "assist_ttl",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__AccessPolicy, assist_ttl),
+    &google__protobuf__duration__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "view_as_ttl",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__AccessPolicy, view_as_ttl),
+    &google__protobuf__duration__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__registry__v1__access_policy__field_indices_by_name[] = {
+  0,   /* field[0] = access_policy_id */
+  6,   /* field[6] = assist_ttl */
+  5,   /* field[5] = denials */
+  2,   /* field[2] = field_categories */
+  4,   /* field[4] = grants */
+  3,   /* field[3] = precedence_rules */
+  1,   /* field[1] = title */
+  7,   /* field[7] = view_as_ttl */
+};
+static const ProtobufCIntRange spanwire__registry__v1__access_policy__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 8 }
+};
+const ProtobufCMessageDescriptor spanwire__registry__v1__access_policy__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.registry.v1.AccessPolicy",
+  "AccessPolicy",
+  "Spanwire__Registry__V1__AccessPolicy",
+  "spanwire.registry.v1",
+  sizeof(Spanwire__Registry__V1__AccessPolicy),
+  8,
+  spanwire__registry__v1__access_policy__field_descriptors,
+  spanwire__registry__v1__access_policy__field_indices_by_name,
+  1,  spanwire__registry__v1__access_policy__number_ranges,
+  (ProtobufCMessageInit) spanwire__registry__v1__access_policy__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__registry__v1__field_category__field_descriptors[4] =
+{
+  {
+    "category",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__FieldCategory, category),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "sensitive",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__FieldCategory, sensitive),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "requires_approval",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__FieldCategory, requires_approval),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "approval_row_id",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__FieldCategory, approval_row_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__registry__v1__field_category__field_indices_by_name[] = {
+  3,   /* field[3] = approval_row_id */
+  0,   /* field[0] = category */
+  2,   /* field[2] = requires_approval */
+  1,   /* field[1] = sensitive */
+};
+static const ProtobufCIntRange spanwire__registry__v1__field_category__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor spanwire__registry__v1__field_category__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.registry.v1.FieldCategory",
+  "FieldCategory",
+  "Spanwire__Registry__V1__FieldCategory",
+  "spanwire.registry.v1",
+  sizeof(Spanwire__Registry__V1__FieldCategory),
+  4,
+  spanwire__registry__v1__field_category__field_descriptors,
+  spanwire__registry__v1__field_category__field_indices_by_name,
+  1,  spanwire__registry__v1__field_category__number_ranges,
+  (ProtobufCMessageInit) spanwire__registry__v1__field_category__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__registry__v1__precedence_rule__field_descriptors[3] =
+{
+  {
+    "rule_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__PrecedenceRule, rule_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "priority",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__PrecedenceRule, priority),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "condition",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__PrecedenceRule, condition),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__registry__v1__precedence_rule__field_indices_by_name[] = {
+  2,   /* field[2] = condition */
+  1,   /* field[1] = priority */
+  0,   /* field[0] = rule_id */
+};
+static const ProtobufCIntRange spanwire__registry__v1__precedence_rule__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor spanwire__registry__v1__precedence_rule__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.registry.v1.PrecedenceRule",
+  "PrecedenceRule",
+  "Spanwire__Registry__V1__PrecedenceRule",
+  "spanwire.registry.v1",
+  sizeof(Spanwire__Registry__V1__PrecedenceRule),
+  3,
+  spanwire__registry__v1__precedence_rule__field_descriptors,
+  spanwire__registry__v1__precedence_rule__field_indices_by_name,
+  1,  spanwire__registry__v1__precedence_rule__number_ranges,
+  (ProtobufCMessageInit) spanwire__registry__v1__precedence_rule__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__registry__v1__access_grant__field_descriptors[4] =
+{
+  {
+    "role_key",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__AccessGrant, role_key),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "field_categories",
+    2,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__Registry__V1__AccessGrant, n_field_categories),
+    offsetof(Spanwire__Registry__V1__AccessGrant, field_categories),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "actions",
+    3,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__Registry__V1__AccessGrant, n_actions),
+    offsetof(Spanwire__Registry__V1__AccessGrant, actions),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "only_self",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__AccessGrant, only_self),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__registry__v1__access_grant__field_indices_by_name[] = {
+  2,   /* field[2] = actions */
+  1,   /* field[1] = field_categories */
+  3,   /* field[3] = only_self */
+  0,   /* field[0] = role_key */
+};
+static const ProtobufCIntRange spanwire__registry__v1__access_grant__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor spanwire__registry__v1__access_grant__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.registry.v1.AccessGrant",
+  "AccessGrant",
+  "Spanwire__Registry__V1__AccessGrant",
+  "spanwire.registry.v1",
+  sizeof(Spanwire__Registry__V1__AccessGrant),
+  4,
+  spanwire__registry__v1__access_grant__field_descriptors,
+  spanwire__registry__v1__access_grant__field_indices_by_name,
+  1,  spanwire__registry__v1__access_grant__number_ranges,
+  (ProtobufCMessageInit) spanwire__registry__v1__access_grant__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__registry__v1__access_denial__field_descriptors[5] =
+{
+  {
+    "denial_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__AccessDenial, denial_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "role_key",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__AccessDenial, role_key),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "field_categories",
+    3,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__Registry__V1__AccessDenial, n_field_categories),
+    offsetof(Spanwire__Registry__V1__AccessDenial, field_categories),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "actions",
+    4,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__Registry__V1__AccessDenial, n_actions),
+    offsetof(Spanwire__Registry__V1__AccessDenial, actions),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "environments",
+    5,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__Registry__V1__AccessDenial, n_environments),
+    offsetof(Spanwire__Registry__V1__AccessDenial, environments),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__registry__v1__access_denial__field_indices_by_name[] = {
+  3,   /* field[3] = actions */
+  0,   /* field[0] = denial_id */
+  4,   /* field[4] = environments */
+  2,   /* field[2] = field_categories */
+  1,   /* field[1] = role_key */
+};
+static const ProtobufCIntRange spanwire__registry__v1__access_denial__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 5 }
+};
+const ProtobufCMessageDescriptor spanwire__registry__v1__access_denial__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.registry.v1.AccessDenial",
+  "AccessDenial",
+  "Spanwire__Registry__V1__AccessDenial",
+  "spanwire.registry.v1",
+  sizeof(Spanwire__Registry__V1__AccessDenial),
+  5,
+  spanwire__registry__v1__access_denial__field_descriptors,
+  spanwire__registry__v1__access_denial__field_indices_by_name,
+  1,  spanwire__registry__v1__access_denial__number_ranges,
+  (ProtobufCMessageInit) spanwire__registry__v1__access_denial__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCEnumValue spanwire__registry__v1__definition_kind__enum_values_by_number[17] =
 {
   { "DEFINITION_KIND_UNSPECIFIED", "SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_UNSPECIFIED", 0 },
   { "DEFINITION_KIND_MARKET", "SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_MARKET", 1 },
@@ -4360,12 +5035,14 @@ static const ProtobufCEnumValue spanwire__registry__v1__definition_kind__enum_va
   { "DEFINITION_KIND_POLICY", "SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_POLICY", 13 },
   { "DEFINITION_KIND_ROLE", "SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_ROLE", 14 },
   { "DEFINITION_KIND_APPROVAL_ROW", "SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_APPROVAL_ROW", 15 },
+  { "DEFINITION_KIND_ACCESS_POLICY", "SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_ACCESS_POLICY", 16 },
 };
 static const ProtobufCIntRange spanwire__registry__v1__definition_kind__value_ranges[] = {
-{0, 0},{0, 16}
+{0, 0},{0, 17}
 };
-static const ProtobufCEnumValueIndex spanwire__registry__v1__definition_kind__enum_values_by_name[16] =
+static const ProtobufCEnumValueIndex spanwire__registry__v1__definition_kind__enum_values_by_name[17] =
 {
+  { "DEFINITION_KIND_ACCESS_POLICY", 16 },
   { "DEFINITION_KIND_AGENT", 10 },
   { "DEFINITION_KIND_APPROVAL_ROW", 15 },
   { "DEFINITION_KIND_EXPERIMENT", 9 },
@@ -4390,9 +5067,9 @@ const ProtobufCEnumDescriptor spanwire__registry__v1__definition_kind__descripto
   "DefinitionKind",
   "Spanwire__Registry__V1__DefinitionKind",
   "spanwire.registry.v1",
-  16,
+  17,
   spanwire__registry__v1__definition_kind__enum_values_by_number,
-  16,
+  17,
   spanwire__registry__v1__definition_kind__enum_values_by_name,
   1,
   spanwire__registry__v1__definition_kind__value_ranges,

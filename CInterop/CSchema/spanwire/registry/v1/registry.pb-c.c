@@ -823,7 +823,7 @@ void   spanwire__registry__v1__registry_change__free_unpacked
   assert(message->base.descriptor == &spanwire__registry__v1__registry_change__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor spanwire__registry__v1__definition__field_descriptors[20] =
+static const ProtobufCFieldDescriptor spanwire__registry__v1__definition__field_descriptors[21] =
 {
   {
     "kind",
@@ -1065,8 +1065,21 @@ static const ProtobufCFieldDescriptor spanwire__registry__v1__definition__field_
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "access_policy",
+    25,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Registry__V1__Definition, value_case),
+    offsetof(Spanwire__Registry__V1__Definition, access_policy),
+    &spanwire__registry__v1__access_policy__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__registry__v1__definition__field_indices_by_name[] = {
+  20,   /* field[20] = access_policy */
   14,   /* field[14] = agent */
   19,   /* field[19] = approval_row */
   3,   /* field[3] = content_hash */
@@ -1092,7 +1105,7 @@ static const ProtobufCIntRange spanwire__registry__v1__definition__number_ranges
 {
   { 1, 0 },
   { 10, 5 },
-  { 0, 20 }
+  { 0, 21 }
 };
 const ProtobufCMessageDescriptor spanwire__registry__v1__definition__descriptor =
 {
@@ -1102,7 +1115,7 @@ const ProtobufCMessageDescriptor spanwire__registry__v1__definition__descriptor 
   "Spanwire__Registry__V1__Definition",
   "spanwire.registry.v1",
   sizeof(Spanwire__Registry__V1__Definition),
-  20,
+  21,
   spanwire__registry__v1__definition__field_descriptors,
   spanwire__registry__v1__definition__field_indices_by_name,
   2,  spanwire__registry__v1__definition__number_ranges,

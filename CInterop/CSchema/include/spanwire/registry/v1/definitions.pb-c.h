@@ -56,6 +56,11 @@ typedef struct Spanwire__Registry__V1__AllowlistPolicy Spanwire__Registry__V1__A
 typedef struct Spanwire__Registry__V1__SafetyPolicy Spanwire__Registry__V1__SafetyPolicy;
 typedef struct Spanwire__Registry__V1__RoleDefinition Spanwire__Registry__V1__RoleDefinition;
 typedef struct Spanwire__Registry__V1__ApprovalRow Spanwire__Registry__V1__ApprovalRow;
+typedef struct Spanwire__Registry__V1__AccessPolicy Spanwire__Registry__V1__AccessPolicy;
+typedef struct Spanwire__Registry__V1__FieldCategory Spanwire__Registry__V1__FieldCategory;
+typedef struct Spanwire__Registry__V1__PrecedenceRule Spanwire__Registry__V1__PrecedenceRule;
+typedef struct Spanwire__Registry__V1__AccessGrant Spanwire__Registry__V1__AccessGrant;
+typedef struct Spanwire__Registry__V1__AccessDenial Spanwire__Registry__V1__AccessDenial;
 
 
 /* --- enums --- */
@@ -76,7 +81,8 @@ typedef enum _Spanwire__Registry__V1__DefinitionKind {
   SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_FLAG = 12,
   SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_POLICY = 13,
   SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_ROLE = 14,
-  SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_APPROVAL_ROW = 15
+  SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_APPROVAL_ROW = 15,
+  SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_ACCESS_POLICY = 16
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__REGISTRY__V1__DEFINITION_KIND)
 } Spanwire__Registry__V1__DefinitionKind;
 typedef enum _Spanwire__Registry__V1__RolloutStage {
@@ -131,10 +137,12 @@ struct  Spanwire__Registry__V1__Bundle
   Spanwire__Registry__V1__ApprovalRow **approval_matrix;
   size_t n_removals;
   Spanwire__Registry__V1__DefinitionName **removals;
+  size_t n_access_policies;
+  Spanwire__Registry__V1__AccessPolicy **access_policies;
 };
 #define SPANWIRE__REGISTRY__V1__BUNDLE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__bundle__descriptor) \
-    , {0,NULL}, {0,NULL}, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL }
+    , {0,NULL}, {0,NULL}, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL }
 
 
 struct  Spanwire__Registry__V1__DefinitionName
@@ -658,6 +666,84 @@ struct  Spanwire__Registry__V1__ApprovalRow
 #define SPANWIRE__REGISTRY__V1__APPROVAL_ROW__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__approval_row__descriptor) \
     , {0,NULL}, {0,NULL}, 0,NULL }
+
+
+struct  Spanwire__Registry__V1__AccessPolicy
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData access_policy_id;
+  ProtobufCBinaryData title;
+  size_t n_field_categories;
+  Spanwire__Registry__V1__FieldCategory **field_categories;
+  size_t n_precedence_rules;
+  Spanwire__Registry__V1__PrecedenceRule **precedence_rules;
+  size_t n_grants;
+  Spanwire__Registry__V1__AccessGrant **grants;
+  size_t n_denials;
+  Spanwire__Registry__V1__AccessDenial **denials;
+  Google__Protobuf__Duration *assist_ttl;
+  Google__Protobuf__Duration *view_as_ttl;
+};
+#define SPANWIRE__REGISTRY__V1__ACCESS_POLICY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__access_policy__descriptor) \
+    , {0,NULL}, {0,NULL}, 0,NULL, 0,NULL, 0,NULL, 0,NULL, NULL, NULL }
+
+
+struct  Spanwire__Registry__V1__FieldCategory
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData category;
+  protobuf_c_boolean sensitive;
+  protobuf_c_boolean requires_approval;
+  ProtobufCBinaryData approval_row_id;
+};
+#define SPANWIRE__REGISTRY__V1__FIELD_CATEGORY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__field_category__descriptor) \
+    , {0,NULL}, 0, 0, {0,NULL} }
+
+
+struct  Spanwire__Registry__V1__PrecedenceRule
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData rule_id;
+  uint32_t priority;
+  ProtobufCBinaryData condition;
+};
+#define SPANWIRE__REGISTRY__V1__PRECEDENCE_RULE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__precedence_rule__descriptor) \
+    , {0,NULL}, 0, {0,NULL} }
+
+
+struct  Spanwire__Registry__V1__AccessGrant
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData role_key;
+  size_t n_field_categories;
+  ProtobufCBinaryData *field_categories;
+  size_t n_actions;
+  ProtobufCBinaryData *actions;
+  protobuf_c_boolean only_self;
+};
+#define SPANWIRE__REGISTRY__V1__ACCESS_GRANT__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__access_grant__descriptor) \
+    , {0,NULL}, 0,NULL, 0,NULL, 0 }
+
+
+struct  Spanwire__Registry__V1__AccessDenial
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData denial_id;
+  ProtobufCBinaryData role_key;
+  size_t n_field_categories;
+  ProtobufCBinaryData *field_categories;
+  size_t n_actions;
+  ProtobufCBinaryData *actions;
+  size_t n_environments;
+  ProtobufCBinaryData *environments;
+};
+#define SPANWIRE__REGISTRY__V1__ACCESS_DENIAL__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__access_denial__descriptor) \
+    , {0,NULL}, {0,NULL}, 0,NULL, 0,NULL, 0,NULL }
 
 
 /* Spanwire__Registry__V1__Bundle methods */
@@ -1277,6 +1363,101 @@ Spanwire__Registry__V1__ApprovalRow *
 void   spanwire__registry__v1__approval_row__free_unpacked
                      (Spanwire__Registry__V1__ApprovalRow *message,
                       ProtobufCAllocator *allocator);
+/* Spanwire__Registry__V1__AccessPolicy methods */
+void   spanwire__registry__v1__access_policy__init
+                     (Spanwire__Registry__V1__AccessPolicy         *message);
+size_t spanwire__registry__v1__access_policy__get_packed_size
+                     (const Spanwire__Registry__V1__AccessPolicy   *message);
+size_t spanwire__registry__v1__access_policy__pack
+                     (const Spanwire__Registry__V1__AccessPolicy   *message,
+                      uint8_t             *out);
+size_t spanwire__registry__v1__access_policy__pack_to_buffer
+                     (const Spanwire__Registry__V1__AccessPolicy   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Registry__V1__AccessPolicy *
+       spanwire__registry__v1__access_policy__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__registry__v1__access_policy__free_unpacked
+                     (Spanwire__Registry__V1__AccessPolicy *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Registry__V1__FieldCategory methods */
+void   spanwire__registry__v1__field_category__init
+                     (Spanwire__Registry__V1__FieldCategory         *message);
+size_t spanwire__registry__v1__field_category__get_packed_size
+                     (const Spanwire__Registry__V1__FieldCategory   *message);
+size_t spanwire__registry__v1__field_category__pack
+                     (const Spanwire__Registry__V1__FieldCategory   *message,
+                      uint8_t             *out);
+size_t spanwire__registry__v1__field_category__pack_to_buffer
+                     (const Spanwire__Registry__V1__FieldCategory   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Registry__V1__FieldCategory *
+       spanwire__registry__v1__field_category__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__registry__v1__field_category__free_unpacked
+                     (Spanwire__Registry__V1__FieldCategory *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Registry__V1__PrecedenceRule methods */
+void   spanwire__registry__v1__precedence_rule__init
+                     (Spanwire__Registry__V1__PrecedenceRule         *message);
+size_t spanwire__registry__v1__precedence_rule__get_packed_size
+                     (const Spanwire__Registry__V1__PrecedenceRule   *message);
+size_t spanwire__registry__v1__precedence_rule__pack
+                     (const Spanwire__Registry__V1__PrecedenceRule   *message,
+                      uint8_t             *out);
+size_t spanwire__registry__v1__precedence_rule__pack_to_buffer
+                     (const Spanwire__Registry__V1__PrecedenceRule   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Registry__V1__PrecedenceRule *
+       spanwire__registry__v1__precedence_rule__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__registry__v1__precedence_rule__free_unpacked
+                     (Spanwire__Registry__V1__PrecedenceRule *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Registry__V1__AccessGrant methods */
+void   spanwire__registry__v1__access_grant__init
+                     (Spanwire__Registry__V1__AccessGrant         *message);
+size_t spanwire__registry__v1__access_grant__get_packed_size
+                     (const Spanwire__Registry__V1__AccessGrant   *message);
+size_t spanwire__registry__v1__access_grant__pack
+                     (const Spanwire__Registry__V1__AccessGrant   *message,
+                      uint8_t             *out);
+size_t spanwire__registry__v1__access_grant__pack_to_buffer
+                     (const Spanwire__Registry__V1__AccessGrant   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Registry__V1__AccessGrant *
+       spanwire__registry__v1__access_grant__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__registry__v1__access_grant__free_unpacked
+                     (Spanwire__Registry__V1__AccessGrant *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Registry__V1__AccessDenial methods */
+void   spanwire__registry__v1__access_denial__init
+                     (Spanwire__Registry__V1__AccessDenial         *message);
+size_t spanwire__registry__v1__access_denial__get_packed_size
+                     (const Spanwire__Registry__V1__AccessDenial   *message);
+size_t spanwire__registry__v1__access_denial__pack
+                     (const Spanwire__Registry__V1__AccessDenial   *message,
+                      uint8_t             *out);
+size_t spanwire__registry__v1__access_denial__pack_to_buffer
+                     (const Spanwire__Registry__V1__AccessDenial   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Registry__V1__AccessDenial *
+       spanwire__registry__v1__access_denial__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__registry__v1__access_denial__free_unpacked
+                     (Spanwire__Registry__V1__AccessDenial *message,
+                      ProtobufCAllocator *allocator);
 /* --- per-message closures --- */
 
 typedef void (*Spanwire__Registry__V1__Bundle_Closure)
@@ -1384,6 +1565,21 @@ typedef void (*Spanwire__Registry__V1__RoleDefinition_Closure)
 typedef void (*Spanwire__Registry__V1__ApprovalRow_Closure)
                  (const Spanwire__Registry__V1__ApprovalRow *message,
                   void *closure_data);
+typedef void (*Spanwire__Registry__V1__AccessPolicy_Closure)
+                 (const Spanwire__Registry__V1__AccessPolicy *message,
+                  void *closure_data);
+typedef void (*Spanwire__Registry__V1__FieldCategory_Closure)
+                 (const Spanwire__Registry__V1__FieldCategory *message,
+                  void *closure_data);
+typedef void (*Spanwire__Registry__V1__PrecedenceRule_Closure)
+                 (const Spanwire__Registry__V1__PrecedenceRule *message,
+                  void *closure_data);
+typedef void (*Spanwire__Registry__V1__AccessGrant_Closure)
+                 (const Spanwire__Registry__V1__AccessGrant *message,
+                  void *closure_data);
+typedef void (*Spanwire__Registry__V1__AccessDenial_Closure)
+                 (const Spanwire__Registry__V1__AccessDenial *message,
+                  void *closure_data);
 
 /* --- services --- */
 
@@ -1427,6 +1623,11 @@ extern const ProtobufCMessageDescriptor spanwire__registry__v1__allowlist_policy
 extern const ProtobufCMessageDescriptor spanwire__registry__v1__safety_policy__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__registry__v1__role_definition__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__registry__v1__approval_row__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__registry__v1__access_policy__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__registry__v1__field_category__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__registry__v1__precedence_rule__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__registry__v1__access_grant__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__registry__v1__access_denial__descriptor;
 
 PROTOBUF_C__END_DECLS
 

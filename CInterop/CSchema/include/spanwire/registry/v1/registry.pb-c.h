@@ -69,7 +69,8 @@ typedef enum {
   SPANWIRE__REGISTRY__V1__DEFINITION__VALUE_FLAG = 21,
   SPANWIRE__REGISTRY__V1__DEFINITION__VALUE_POLICY = 22,
   SPANWIRE__REGISTRY__V1__DEFINITION__VALUE_ROLE = 23,
-  SPANWIRE__REGISTRY__V1__DEFINITION__VALUE_APPROVAL_ROW = 24
+  SPANWIRE__REGISTRY__V1__DEFINITION__VALUE_APPROVAL_ROW = 24,
+  SPANWIRE__REGISTRY__V1__DEFINITION__VALUE_ACCESS_POLICY = 25
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__REGISTRY__V1__DEFINITION__VALUE__CASE)
 } Spanwire__Registry__V1__Definition__ValueCase;
 
@@ -98,6 +99,7 @@ struct  Spanwire__Registry__V1__Definition
     Spanwire__Registry__V1__PolicyDefinition *policy;
     Spanwire__Registry__V1__RoleDefinition *role;
     Spanwire__Registry__V1__ApprovalRow *approval_row;
+    Spanwire__Registry__V1__AccessPolicy *access_policy;
   };
 };
 #define SPANWIRE__REGISTRY__V1__DEFINITION__INIT \
