@@ -13,7 +13,8 @@ private func sample(_ name: String) throws -> String {
   return try String(contentsOf: root.appending(path: "Samples/\(name)"), encoding: .utf8)
 }
 
-private let anything = BundleChecks(journeyDocument: { _ in [] }, openingHours: { _ in nil }, timeZone: { _ in true }, targeting: { _ in nil })
+private let anything = BundleChecks(
+  journeyDocument: { _ in [] }, openingHours: { _ in nil }, timeZone: { _ in true }, targeting: { _ in nil })
 
 @Suite("Access models")
 struct AccessModelTests {

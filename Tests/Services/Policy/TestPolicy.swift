@@ -46,7 +46,8 @@ final class TestPolicy: Sendable {
         Registry.routes(
           RegistryServer(
             environment: environment, lem: LemClient(nobody), policy: policy,
-            checks: BundleChecks(journeyDocument: { _ in [] }, openingHours: { _ in nil }, timeZone: { _ in true }, targeting: { _ in nil })))
+            checks: BundleChecks(journeyDocument: { _ in [] }, openingHours: { _ in nil }, timeZone: { _ in true }, targeting: { _ in nil })
+          ))
       ])
     }
     // Who only reads definitions is not judged, so the judge's own registry needs none.
