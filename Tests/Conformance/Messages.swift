@@ -110,7 +110,7 @@ extension Checklist {
         options: limited, .error(.resourceExhausted)),
       .client(
         14, "the second answer of a stream is over the limit",
-        script: { _ in [.leading([]), .data(Frames.text(text(ofSize: 1000)) + [0, 0, 0, 3, 0xE9])] }
+        script: { _ in [.awaitEnd, .leading([]), .data(Frames.text(text(ofSize: 1000)) + [0, 0, 0, 3, 0xE9])] }
       ) { scripted in
         let responses = try await scripted.echo.expand(Text(), options: limited)
         #expect(try await responses.next()?.value.count == 997)
@@ -202,7 +202,7 @@ extension Checklist {
     .client(16, "an end inside the prefix of an answer", [.leading([]), .data([0, 0, 0]), .ok], .error(.internal)),
     .client(
       16, "an end inside a later answer comes after those that are whole",
-      script: { _ in [.leading([]), .data(RawClient.frame([]) + [0, 0, 0]), .ok] }
+      script: { _ in [.awaitEnd, .leading([]), .data(RawClient.frame([]) + [0, 0, 0]), .ok] }
     ) { scripted in
       let responses = try await scripted.echo.expand(Text())
       #expect(try await responses.next()?.value == "")

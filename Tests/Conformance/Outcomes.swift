@@ -117,8 +117,11 @@ extension Checklist {
     ]
     .map { (number: UInt32, code: RPCError.Code) in .client(24, "reset with \(number) is \(code)", [.reset(number)], .error(code)) }
     + [
-      .client(24, "a reset after messages ends a stream that has read them", script: { _ in [.leading([]), .hello, .raw([]), .reset(2)] }) {
-        (scripted) async throws in
+      .client(
+        24, "a reset after messages ends a stream that has read them",
+        // The request's end first: a caller that is still writing would learn of the reset there.
+        script: { _ in [.awaitEnd, .leading([]), .hello, .raw([]), .reset(2)] }
+      ) { (scripted) async throws in
         let responses = try await scripted.echo.expand(Text())
         await scripted.server.log.wait(for: "0 closed 2")
         var error: RPCError?

@@ -72,7 +72,7 @@ extension Checklist {
         .error(.failedPrecondition)),
       .client(
         17, "leading and trailing metadata are told apart",
-        script: { _ in [.leading([("x-a", "1"), ("x-a", "2")]), .trailers([("grpc-status", "9"), ("t-a", "3"), ("t-a", "4")])] }
+        script: { _ in [.awaitEnd, .leading([("x-a", "1"), ("x-a", "2")]), .trailers([("grpc-status", "9"), ("t-a", "3"), ("t-a", "4")])] }
       ) {
         (scripted) async throws in
         let responses = try await scripted.echo.expand(Text())
@@ -102,8 +102,9 @@ extension Checklist {
       .client(18, "no status in trailers", [.leading([]), .hello, .trailers([("grpc-message", "error")])], .error([.unknown, .internal])),
       .client(18, "no trailers", [.leading([]), .hello, .trailers([])], .error([.unknown, .internal])),
       .client(18, "neither body nor trailers", [.leading([], ends: true)], .error([.unknown, .internal])),
-      .client(18, "messages of a stream without a status are read first", script: { _ in [.leading([]), .hello, .trailers([])] }) {
-        (scripted) async throws in
+      .client(
+        18, "messages of a stream without a status are read first", script: { _ in [.awaitEnd, .leading([]), .hello, .trailers([])] }
+      ) { (scripted) async throws in
         let responses = try await scripted.echo.expand(Text())
         #expect(try await responses.next()?.value == "hello")
         let code = await failure { try await responses.next() }?.code
