@@ -100,7 +100,7 @@ public final class InProcessChannel: Channel {
     let handler = Task.immediate(executorPreference: context.executor) {
       end.settle(await router.serve(route, call))
     }
-    context.onCancel {
+    let token = context.onCancel {
       end.settle(RPCError(context.cancellationCode ?? .cancelled))
       handler.cancel()
     }
@@ -110,6 +110,8 @@ public final class InProcessChannel: Channel {
       context.cancel()
     }
     timer.stop()
+    // The action holds the context that holds it.
+    context.forget(token)
     return outcome
   }
 

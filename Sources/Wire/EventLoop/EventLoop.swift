@@ -48,6 +48,8 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     var jobs: [UnownedJob] = []
     var closures: [@Sendable () -> Void] = []
     var isArmed = false
+    /// The loop takes nothing more: what would stay here might hold the loop itself.
+    var isClosed = false
   }
 
   /// Events fetched at a time; more wait in the kernel.
@@ -95,29 +97,28 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
       jobs.append(job)
       return
     }
-    if state.load(ordering: .acquiring) == State.stopped {
-      // Too late for this loop: elsewhere is better than never.
-      globalConcurrentExecutor.enqueue(job)
-      return
-    }
-    let wake = remote.withLock { remote in
+    let wake = remote.withLock { remote -> Bool? in
+      if remote.isClosed { return nil }
       remote.jobs.append(job)
       defer { remote.isArmed = true }
       return !remote.isArmed
     }
+    // Too late for this loop: elsewhere is better than never.
+    guard let wake else { return globalConcurrentExecutor.enqueue(job) }
     if wake { self.wake() }
   }
 
   /// The loop as tasks refer to it.
   public func asUnownedTaskExecutor() -> UnownedTaskExecutor { UnownedTaskExecutor(ordinary: self) }
 
-  /// Runs a closure on the loop, soon; from any thread. Nothing happens on a loop that has stopped.
+  /// Runs a closure on the loop, soon; from any thread. Nothing happens on a loop that has stopped, and the closure is let go.
   public func execute(_ body: @escaping @Sendable () -> Void) {
     if isCurrent {
       closures.append(body)
       return
     }
     let wake = remote.withLock { remote in
+      if remote.isClosed { return false }
       remote.closures.append(body)
       defer { remote.isArmed = true }
       return !remote.isArmed
@@ -229,12 +230,17 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     locals = []
     roundHooks = []
     state.store(State.stopped, ordering: .releasing)
-    let late = remote.withLock { remote in
-      defer { remote.jobs = [] }
-      return remote.jobs
-    }
-    for job in late { globalConcurrentExecutor.enqueue(job) }
+    // From here on the thread is not the loop's: what objects queue as they go is refused like everybody else's.
     pthread_setspecific(currentLoopKey, nil)
+    let late = remote.withLock { remote in
+      defer { remote = Remote(isClosed: true) }
+      return remote
+    }
+    for job in late.jobs { globalConcurrentExecutor.enqueue(job) }
+    while !jobs.isEmpty { globalConcurrentExecutor.enqueue(jobs.removeFirst()) }
+    closures = []
+    roundEnd = []
+    retired = []
   }
 
   // MARK: By hand

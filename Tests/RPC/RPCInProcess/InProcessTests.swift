@@ -11,17 +11,26 @@ import Testing
     service: String? = nil, crossing: InProcessChannel.Crossing = .values, limits: MessageLimits = .default
   ) -> (echo: EchoClient, log: Log) {
     let log = Log()
-    let loopback = Loopback()
+    let loopback = Loopback(crossing)
     let router = ServerRouter(
       [Echo.routes(ObedientEcho(log: log) { loopback.client })], interceptors: interceptors, observer: observer, limits: limits)
     let echo = EchoClient(InProcessChannel(router, service: service, observer: clientObserver, crossing: crossing))
-    loopback.state.withLock { $0 = EchoClient(InProcessChannel(router, service: "inner", crossing: crossing)) }
+    loopback.router.withLock { $0.router = router }
     return (echo, log)
   }
 
+  /// The echo's way to itself. Weak, since the router holds the echo.
   final class Loopback: Sendable {
-    let state = Mutex<EchoClient?>(nil)
-    var client: EchoClient? { state.withLock { $0 } }
+    struct Reference { weak var router: ServerRouter? }
+
+    let router = Mutex(Reference())
+    let crossing: InProcessChannel.Crossing
+
+    init(_ crossing: InProcessChannel.Crossing) { self.crossing = crossing }
+
+    var client: EchoClient? {
+      router.withLock { $0.router }.map { EchoClient(InProcessChannel($0, service: "inner", crossing: crossing)) }
+    }
   }
 
   @Test("keeps the contract of every channel, handing over values", arguments: ChannelContract.all)
@@ -118,6 +127,19 @@ import Testing
       #expect(inner.trace?.traceID == outer.trace?.traceID)
       #expect(inner.trace?.parentSpanID == outer.trace?.spanID)
     }
+  }
+
+  @Test("calls with a deadline of their own leave nothing, however they end", arguments: ["hello", "fail ABORTED x", "nested remaining"])
+  func nothingStays(text: String) async throws {
+    weak var held: Log?
+    do {
+      let (echo, log) = Self.serve()
+      held = log
+      _ = try? await echo.get(Text(value: text), options: .timeout(.seconds(1000)))
+      for try await _ in try await echo.expand(Text(value: "3"), options: .timeout(.seconds(1000))) {}
+    }
+    // The tasks of the calls end in their own time; the suite's limit ends a wait in vain.
+    while held != nil { await Task.yield() }
   }
 
   @Test("a call made by work that is no longer wanted is refused")

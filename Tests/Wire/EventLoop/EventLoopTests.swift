@@ -103,6 +103,27 @@ private func stop(_ loop: EventLoop) async {
     }
   }
 
+  @Test("a loop that has stopped lets go of what is given to it, and of itself")
+  func afterwards() async throws {
+    weak var held: Collected?
+    weak var ended: EventLoop?
+    do {
+      let loop = EventLoop(name: "test")
+      ended = loop
+      loop.start()
+      await stop(loop)
+      let seen = Collected()
+      held = seen
+      loop.execute { [loop] in seen.append(loop.isCurrent ? 1 : 0) }
+      // A task is worth more than its place.
+      #expect(await Task(executorPreference: loop) { loop.isCurrent }.value == false)
+      #expect(seen.values == [])
+    }
+    #expect(held == nil)
+    // The task's last reference may outlive its value by a moment.
+    while ended != nil { await Task.yield() }
+  }
+
   @Test("end-of-round work runs after the tasks of the round, hooks after it")
   func roundEnd() async throws {
     final class Sender: RoundEndTarget {

@@ -43,7 +43,8 @@ final class ClientConnection: ReadinessHandler, ConnectionOwner, @unchecked Send
     do {
       registration = try loop.register(socket.descriptor, .writable, self)
     } catch {
-      socket.close()
+      phase = .closed
+      connection.close(error)  // lets go of this object, which it keeps
       throw error
     }
     let timer = LoopTimer(on: loop) { [unowned self] in fail(ConnectionError.timeout("connecting")) }
@@ -106,14 +107,10 @@ final class ClientConnection: ReadinessHandler, ConnectionOwner, @unchecked Send
 
   /// Ends the connection with all calls on it.
   func fail(_ error: any Error) {
-    if phase == .connecting {
-      registration?.close()
-      registration = nil
-      socket.close()
-      ended(error)
-    } else if phase != .closed {
-      connection.close(error)
-    }
+    if phase == .closed { return }
+    registration?.close()
+    registration = nil
+    connection.close(error)
   }
 
   func connectionWasClosed(_ connection: Connection, error: (any Error)?) { ended(error) }

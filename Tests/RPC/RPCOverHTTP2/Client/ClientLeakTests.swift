@@ -146,6 +146,49 @@ import Testing
     _ = await task.result
   }
 
+  @Test("a channel that is let go after its loops have stopped leaves nothing, and neither do they")
+  func afterTheLoops() async throws {
+    let server = try await EchoServer.start()
+    weak var held: CountingObserver?
+    weak var loop: EventLoop?
+    do {
+      let observer = CountingObserver()
+      let group = EventLoopGroup(loops: 1)
+      (held, loop) = (observer, group.loops[0])
+      let port = server.server.addresses[0].port!
+      let channel = try HTTP2Channel(.host("127.0.0.1", port: port), observer: observer, group: group)
+      #expect(try await EchoClient(channel).get(Text(value: "hello")).value == "hello")
+      await channel.close()
+      group.stop()
+    }
+    while held != nil || loop != nil { await Task.yield() }
+    await server.stop()
+  }
+
+  @Test("attempts that never reach a server leave nothing")
+  func unreached() async throws {
+    // The port was somebody's a moment ago and is nobody's now.
+    let server = try await EchoServer.start()
+    let port = server.server.addresses[0].port!
+    await server.stop()
+    let group = EventLoopGroup(loops: 1)
+    weak var attempt: ClientConnection?
+    do {
+      var options = HTTP2ChannelOptions()
+      options.backoff = ChannelBackoff(initial: .seconds(1000), maximum: .seconds(1000))
+      let channel = try HTTP2Channel(.host("127.0.0.1", port: port), options: options, group: group)
+      let pool = channel.inspectedPools[0]
+      attempt = await Task(executorPreference: group.loops[0]) { () -> ClientConnection? in
+        pool.connect()
+        return pool.inspectedSubchannels.first?.connection
+      }.value
+      #expect(await failure { try await EchoClient(channel).get(Text()) }?.code == .unavailable)
+      await channel.close()
+    }
+    while attempt != nil { await Task.yield() }
+    group.stop()
+  }
+
   @Test("what nobody read any more does not narrow the connection's window")
   func window() async throws {
     let server = try await EchoServer.start()
