@@ -41,6 +41,7 @@ package final class Connection: ReadinessHandler, RoundEndTarget, HTTP2SessionDe
 
   private var registration: Registration?
   private let buffers: ConnectionBuffers
+  private var pace: ReadPace
   /// What the kernel did not take yet, without TLS; with it, the TLS connection keeps it.
   private var pending = PendingBytes()
   private var isQueued = false
@@ -57,9 +58,6 @@ package final class Connection: ReadinessHandler, RoundEndTarget, HTTP2SessionDe
 
   /// How long a closing connection waits for its peer to have read the last bytes.
   private static let lingerTime = Duration.seconds(1)
-  /// Reads before others get their turn.
-  private static let readsPerRound = 8
-
   package init(
     _ role: HTTP2Session.Role, _ socket: Socket, on loop: EventLoop, tls: TLSConnection?, limits: HTTP2Limits,
     headerTimeout: Duration? = nil, owner: any ConnectionOwner
@@ -72,6 +70,7 @@ package final class Connection: ReadinessHandler, RoundEndTarget, HTTP2SessionDe
     self.owner = owner
     lastReceived = loop.now
     buffers = loop.local(ConnectionBuffers.place) { ConnectionBuffers() }
+    pace = role == .server ? ReadPace(most: buffers.received.count) : ReadPace(always: buffers.received.count)
     session = HTTP2Session(role, limits: limits, memory: buffers.memory, delegate: self)
   }
 
@@ -147,11 +146,12 @@ package final class Connection: ReadinessHandler, RoundEndTarget, HTTP2SessionDe
 
   private func readAll() {
     lastReceived = loop.now
-    for _ in 0..<Self.readsPerRound {
+    for _ in 0..<pace.reads {
       if isClosed { return }
+      let room = pace.bytes
       let count: Int?
       do {
-        count = try socket.receive(into: buffers.received)
+        count = try socket.receive(into: UnsafeMutableRawBufferPointer(rebasing: buffers.received[..<room]))
       } catch {
         close(error)
         return
@@ -162,7 +162,8 @@ package final class Connection: ReadinessHandler, RoundEndTarget, HTTP2SessionDe
         return
       }
       if lingering == nil { accept(UnsafeRawBufferPointer(rebasing: buffers.received[..<count])) }
-      if count < buffers.received.count { return }  // level-triggered: what comes later will say so
+      pace.hasRead(count, isStrained: session.isStrained)
+      if count < room || pace.bytes < room { return }  // level-triggered: what comes later will say so
     }
   }
 

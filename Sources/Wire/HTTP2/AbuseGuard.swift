@@ -29,6 +29,10 @@ struct AbuseGuard {
     return overflow ? .max : product.addingReportingOverflow(UInt64(max(0, attoseconds) / 1_000_000_000)).partialValue
   }
 
+  /// Whether some of what the peer may do at once is used up: an eighth, which few honest ones ever use.
+  @inline(__always)
+  var isStrained: Bool { resets.isTouched(at: now) || idleFrames.isTouched(at: now) }
+
   /// The peer reset a stream.
   mutating func allowsReset() -> Bool { resets.take(at: now) }
 

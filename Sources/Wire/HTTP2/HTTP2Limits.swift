@@ -49,6 +49,8 @@ public struct HTTP2Limits: Sendable {
 /// Counts what a peer may do so often in a burst and so often in the long run.
 struct TokenBucket {
   private let rate: HTTP2Limits.Rate
+  /// With less left the bucket counts as touched.
+  private let mark: UInt64
   /// Tokens left, in nanoseconds of refilling.
   private var credit: UInt64
   private var last: UInt64 = 0
@@ -56,7 +58,12 @@ struct TokenBucket {
   init(_ rate: HTTP2Limits.Rate) {
     self.rate = rate
     credit = UInt64(rate.burst) * Self.cost(rate)
+    mark = credit - credit / 8
   }
+
+  /// Whether more than an eighth of the burst was taken and has not come back since.
+  @inline(__always)
+  func isTouched(at now: UInt64) -> Bool { credit < mark && credit + (now > last ? now - last : 0) < mark }
 
   /// Takes one; false when none is left.
   mutating func take(at now: UInt64) -> Bool {

@@ -47,6 +47,9 @@ public final class HTTP2Session {
   /// Whether a header block of the peer's has begun and not ended.
   @exclusivity(unchecked) public internal(set) var isInsideHeaders = false
 
+  /// Whether the peer has lately made us do so much without using us that others should not wait for it any longer than they must.
+  public var isStrained: Bool { guardian.isStrained }
+
   /// Whether the connection was ended with an error: what still comes is not looked at.
   @exclusivity(unchecked) private(set) var isCondemned = false
 

@@ -122,6 +122,32 @@ import Testing
     if kind == "settings" { #expect(server.session.isOver) } else { #expect(client.goAway?.code == .enhanceYourCalm) }
   }
 
+  @Test("who has used some of what it may do at once strains the server, until it has been calm for a while", arguments: [true, false])
+  func strain(resets: Bool) throws {
+    var limits = HTTP2Limits()
+    limits.resets = .init(burst: 80, perSecond: 10)
+    limits.idleFrames = .init(burst: 80, perSecond: 10)
+    let (client, server) = try ready(limits)
+    let second: UInt64 = 1_000_000_000
+    for number in 1...20 {
+      if resets {
+        let call = RecordingStream()
+        try client.session.submitRequest(call, request(), hasBody: true)
+        try server.give(client.take(), now: second)
+        call.reset(.cancel)
+        try server.give(client.take(), now: second)
+      } else {
+        try server.give(frame(2, stream: 3, [0, 0, 0, 0, 1]), now: second)
+      }
+      #expect(server.session.isStrained == (number > 10), "\(number)")
+    }
+    for (moment, isStrained) in [(2 * second - 1, true), (2 * second, false)] {
+      try server.give([], now: moment)
+      #expect(server.session.isStrained == isStrained)
+    }
+    #expect(client.goAway == nil)
+  }
+
   @Test("pings that come too often get too_many_pings after two strikes, unless something was sent in between")
   func pings() throws {
     for sends in [false, true] {
