@@ -19,7 +19,8 @@ import sys
 import tempfile
 
 from measure import Server, frame, varint
-from platform_server import Platform, on_processor, processor_seconds, resident_mib
+from platform_server import Platform
+from processes import on_processor, processor_seconds, resident_mib
 
 
 def fan_out(server, load, options, stalled):

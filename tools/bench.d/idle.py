@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 
+from processes import resident_mib
 from serving import await_serving, free_port
 from wire import Connection, request, window
 
@@ -24,11 +25,6 @@ SLOWDOWN = 5
 CALLS = 400
 STREAMS_EACH = 100
 MESSAGES = 5_000_000
-
-
-def resident(pid):
-    with open(f"/proc/{pid}/status") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("VmRSS")) / 1024
 
 
 def varint(number):
@@ -74,7 +70,7 @@ def main():
         if not await_serving(port, server):
             sys.exit("idle: the server does not serve")
         median(port)
-        calm, base = median(port), resident(server.pid)
+        calm, base = median(port), resident_mib(server.pid)
         print(f"calm: a fresh call takes {calm:.0f} us at the median, {base:.1f} MiB resident")
 
         idle = []
@@ -82,7 +78,7 @@ def main():
             connection = Connection(port)
             connection.settle()
             idle.append(connection)
-        after = resident(server.pid)
+        after = resident_mib(server.pid)
         each = (after - base) * 1024 / max(1, options.connections)
         print(f"{options.connections} idle connections: {after:.1f} MiB resident, {each:.1f} KiB each")
         if after > IDLE_MIB * options.connections / 10_000 + base * (options.connections < 10_000):
@@ -102,7 +98,7 @@ def main():
             while time.monotonic() < quiet:
                 read_some(slow)
             if round > 5:  # every queue has gone round once
-                sizes.append(resident(server.pid))
+                sizes.append(resident_mib(server.pid))
             for connection in slow:
                 connection.socket.setblocking(True)
                 connection.send(b"".join(window(2 * number + 1, 20_000) for number in range(STREAMS_EACH)))
@@ -123,7 +119,7 @@ def main():
         deadline = time.monotonic() + 20
         while len(os.listdir(f"/proc/{server.pid}/fd")) > 64 and time.monotonic() < deadline:
             time.sleep(0.1)
-        print(f"all gone: {resident(server.pid):.1f} MiB resident, {len(os.listdir(f'/proc/{server.pid}/fd'))} descriptors")
+        print(f"all gone: {resident_mib(server.pid):.1f} MiB resident, {len(os.listdir(f'/proc/{server.pid}/fd'))} descriptors")
     finally:
         server.terminate()
         if server.wait(20) != 0:

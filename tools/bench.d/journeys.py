@@ -9,7 +9,6 @@ one does not, or fires twice, or when waiting takes processor time.
 
 import argparse
 import collections
-import glob
 import os
 import signal
 import subprocess
@@ -19,6 +18,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
+import processes
 
 # Tuesday: before the journeys, and when their timers have come due.
 MORNING, NOON = "2026-05-19T09:00:00+02:00", "2026-05-19T12:00:00+02:00"
@@ -60,18 +60,10 @@ class Server:
             env=dict(os.environ, SPANWIRE_TOKEN=OPERATOR))
 
     def processor_seconds(self):
-        total = 0
-        for path in glob.glob(f"/proc/{self.process.pid}/task/*/schedstat"):
-            try:
-                with open(path) as file:
-                    total += int(file.read().split()[0])
-            except OSError:
-                pass  # the thread has just ended
-        return total / 1e9
+        return processes.processor_seconds(self.process.pid)
 
     def resident_mib(self):
-        with open(f"/proc/{self.process.pid}/status") as file:
-            return next(int(line.split()[1]) for line in file if line.startswith("VmRSS")) / 1024
+        return processes.resident_mib(self.process.pid)
 
     def kill(self):
         self.process.send_signal(signal.SIGKILL)

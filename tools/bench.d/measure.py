@@ -5,8 +5,6 @@ repetitions the cheapest counts. Loads are named connections x streams on each. 
 """
 
 import argparse
-import contextlib
-import glob
 import json
 import os
 import re
@@ -16,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 
+from processes import on_processor, processor_seconds, resident_mib
 from serving import await_serving, free_port
 
 HEADERS = [
@@ -64,24 +63,6 @@ def varint(number):
         out += bytes([byte | (0x80 if number else 0)])
         if not number:
             return out
-
-
-def processor_seconds(pid):
-    """The kernel's count, in nanoseconds, over all threads."""
-    total = 0
-    for path in glob.glob(f"/proc/{pid}/task/*/schedstat"):
-        with contextlib.suppress(OSError), open(path) as file:
-            total += int(file.read().split()[0])
-    return total / 1e9
-
-
-def resident_mib(pid):
-    with open(f"/proc/{pid}/status") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("VmRSS")) / 1024
-
-
-def on_processor(number):
-    return ["taskset", "-c", str(min(number, os.cpu_count() - 1))]
 
 
 class Server:

@@ -16,7 +16,8 @@ import subprocess
 import sys
 import time
 
-from platform_server import Platform, folder_mib, processor_seconds, resident_mib
+from platform_server import Platform, folder_mib
+from processes import processor_seconds, resident_mib
 
 LIMIT_MS = 50
 

@@ -1,7 +1,5 @@
 """A server of the platform with a data folder of its own, for measurements."""
 
-import contextlib
-import glob
 import os
 import signal
 import subprocess
@@ -9,26 +7,8 @@ import sys
 import tempfile
 
 
-def processor_seconds(pid):
-    """The kernel's count, over all threads."""
-    total = 0
-    for path in glob.glob(f"/proc/{pid}/task/*/schedstat"):
-        with contextlib.suppress(OSError), open(path) as file:
-            total += int(file.read().split()[0])
-    return total / 1e9
-
-
-def resident_mib(pid):
-    with open(f"/proc/{pid}/status") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("VmRSS")) / 1024
-
-
 def folder_mib(path):
     return sum(entry.stat().st_size for entry in os.scandir(path) if entry.is_file()) / (1 << 20)
-
-
-def on_processor(number):
-    return ["taskset", "-c", str(min(number, os.cpu_count() - 1))]
 
 
 class Platform:

@@ -1,13 +1,13 @@
 """A release server on a data folder, for what drives it from outside: its processor time, its fsyncs, its death."""
 
-import contextlib
-import glob
 import mmap
 import os
 import signal
 import struct
 import subprocess
 import time
+
+import processes
 
 # A Tuesday morning: the sample's cafés are open.
 CLOCK = "2026-05-19T09:00:00+02:00"
@@ -60,12 +60,7 @@ class Server:
         return run.stdout
 
     def processor_seconds(self):
-        """The kernel's count, in nanoseconds, over all threads that there are."""
-        total = 0
-        for path in glob.glob(f"/proc/{self.process.pid}/task/*/schedstat"):
-            with contextlib.suppress(OSError), open(path) as file:
-                total += int(file.read().split()[0])
-        return total / 1e9
+        return processes.processor_seconds(self.process.pid)
 
     def kill(self):
         self.process.send_signal(signal.SIGKILL)
