@@ -5,11 +5,14 @@ import Testing
 
 /// The generated code of Protos/tricky compiles, keeps every value, and says on the wire what PyPI protobuf understands.
 @Suite struct TrickyTests {
-  static let kinds: [Choices.OneOf_Target?] = [
-    nil, .message(Choices_Target(name: "m")), .kind(.default), .kind(.unrecognized(99)), .text(""), .data([0, 255]),
-    .again(Choices(target: .flag(false), other: .init_p(-0.0))), .json(Google_Protobuf_Value(kind: .nullValue(.nullValue))),
-    .long(.min), .flag(true), .nothing(Tricky_V1_Empty()),
-  ]
+  /// Made anew for whoever asks: LeakSanitizer does not see objects of a static whose cases stand in the spare bits of their pointers.
+  static var kinds: [Choices.OneOf_Target?] {
+    [
+      nil, .message(Choices_Target(name: "m")), .kind(.default), .kind(.unrecognized(99)), .text(""), .data([0, 255]),
+      .again(Choices(target: .flag(false), other: .init_p(-0.0))), .json(Google_Protobuf_Value(kind: .nullValue(.nullValue))),
+      .long(.min), .flag(true), .nothing(Tricky_V1_Empty()),
+    ]
+  }
 
   @Test("Words of Swift and C are usable as fields")
   func words() throws {
