@@ -1,11 +1,27 @@
 import Glibc
 import Synchronization
 
-/// A flag between threads.
-final class Flag: Sendable {
+/// A flag between threads, which can be waited for.
+final class Flag: @unchecked Sendable {
+  // Sendable: an atomic, and a POSIX semaphore.
   private let value = Atomic<Bool>(false)
+  private let semaphore = UnsafeMutablePointer<sem_t>.allocate(capacity: 1)
+
+  init() { sem_init(semaphore, 0, 0) }
+  deinit { semaphore.deallocate() }
+
   var isSet: Bool { value.load(ordering: .relaxed) }
-  func set() { value.store(true, ordering: .relaxed) }
+
+  func set() {
+    value.store(true, ordering: .relaxed)
+    sem_post(semaphore)
+  }
+
+  /// Returns once it is set.
+  func wait() {
+    while sem_wait(semaphore) != 0 {}
+    sem_post(semaphore)  // for the next who waits
+  }
 }
 
 /// A thread of the lowest priority.

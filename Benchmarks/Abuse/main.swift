@@ -48,7 +48,7 @@ func effect(of attack: Attack) throws -> Effect {
         var connections: [RawConnection] = []
         while !stop.isSet {
           if connections.count < held / attackers, let connection = try? attack.open(port: port) { connections.append(connection) }
-          if connections.count == held / attackers { usleep(10_000) }
+          if connections.count == held / attackers { stop.wait() }
         }
       } else {
         while !stop.isSet { _ = try? attack.run(port: port, until: { stop.isSet }) }

@@ -41,7 +41,7 @@ struct FanOut {
     let perWrite = try await eventsOfOneWrite(gateway, session, target.operations(writing))
     let expected = writes * perWrite
     let watch = Stopwatch(writes: writes, perWrite: perWrite)
-    let ready = Tally()
+    let (live, isLive) = AsyncStream<Void>.makeStream()
     let loops = EventLoopGroup.shared.loops
     try await withThrowingTaskGroup(of: [UInt32].self) { group in
       for number in 0..<subscribers {
@@ -50,7 +50,7 @@ struct FanOut {
           let call = try await subscribe(target.operations(channel))
           // Its first message is the heartbeat that says that it is live.
           _ = try await call.receive(Google_Protobuf_Empty.self)
-          ready.next()
+          isLive.yield()
           var took: [UInt32] = []
           took.reserveCapacity(expected)
           while took.count < expected, try await call.receive(Google_Protobuf_Empty.self) != nil {
@@ -60,7 +60,7 @@ struct FanOut {
           return took
         }
       }
-      while ready.count < subscribers { try await Task.sleep(for: .milliseconds(10)) }
+      for await _ in live.prefix(subscribers) {}
       say("begin")
       let begin = ContinuousClock.now
       for number in 0..<writes {
