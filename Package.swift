@@ -181,7 +181,9 @@ let platform: [Target] = [
     linkerSettings: [.unsafeFlags(["-Xlinker", "--export-dynamic-symbol=clock_gettime"])]),
   .testTarget(
     name: "EndToEndTests",
-    dependencies: ["spanwire", "SpanwireRPCOverHTTP2", "SpanwireRPCServices", "SpanwireSchema", "SpanwireTestCertificates"],
+    dependencies: [
+      "spanwire", "SpanwireRPCOverHTTP2", "SpanwireRPCServices", "SpanwireSchema", "SpanwireTestCertificates", "SpanwireRPCTestSupport",
+    ],
     path: "Tests/EndToEnd", exclude: ["bad_input.py", "budget_race.py", "flags.py", "surface.py"]),
 ]
 

@@ -1,4 +1,5 @@
 import Foundation
+import SpanwireRPCTestSupport
 
 /// The checkout, and the binaries that were built beside the tests.
 enum Checkout {
@@ -24,7 +25,8 @@ enum Checkout {
 final class ServerProcess: @unchecked Sendable {
   // Sendable: a test starts and stops it from one thread; `kill` only sends a signal.
   let data: URL
-  private(set) var address = ""
+  /// Before the first start, some free port.
+  private(set) var address = loopbackAddressOfItsOwn() + ":0"
   private var process = Process()
   private var output = Pipe()
 
@@ -60,7 +62,7 @@ final class ServerProcess: @unchecked Sendable {
     process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
     process.arguments =
       (disk?.enter ?? []) + [
-        Checkout.spanwire.path, "serve", "--dev", "--data", data.path, "--listen", listen ?? (address.isEmpty ? "127.0.0.1:0" : address),
+        Checkout.spanwire.path, "serve", "--dev", "--data", data.path, "--listen", listen ?? address,
         "--clock", Self.clock,
       ] + options
     var environment = ProcessInfo.processInfo.environment

@@ -1,6 +1,7 @@
 """An obedient echo (see ObedientEcho.swift) on stock grpcio, for our client to talk to.
 
-Usage: echo_server.py [--certificate FILE --key FILE] [--streams N] [--port N] [--unavailable N] [--grace SECONDS]
+Usage: echo_server.py [--certificate FILE --key FILE] [--streams N] [--host ADDRESS] [--port N] [--unavailable N]
+                      [--grace SECONDS]
 Prints `port N` once it listens, then what its handlers notice, a line each; ends when its standard input does, and lets calls end for as
 long as it has grace. The first calls of Get, as many as it is told, find it unavailable.
 """
@@ -132,6 +133,7 @@ async def main():
     arguments.add_argument("--certificate")
     arguments.add_argument("--key")
     arguments.add_argument("--streams", type=int, default=100)
+    arguments.add_argument("--host", default="127.0.0.1")
     arguments.add_argument("--port", type=int, default=0)
     arguments.add_argument("--unavailable", type=int, default=0)
     arguments.add_argument("--grace", type=float)
@@ -151,11 +153,11 @@ async def main():
         with open(options.certificate, "rb") as certificate, open(options.key, "rb") as key:
             pair = (key.read(), certificate.read())
         credentials = grpc.ssl_server_credentials([pair])
-        port = server.add_secure_port(f"127.0.0.1:{options.port}", credentials)
+        port = server.add_secure_port(f"{options.host}:{options.port}", credentials)
         channel = grpc.aio.secure_channel(f"localhost:{port}", grpc.ssl_channel_credentials(pair[1]))
     else:
-        port = server.add_insecure_port(f"127.0.0.1:{options.port}")
-        channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
+        port = server.add_insecure_port(f"{options.host}:{options.port}")
+        channel = grpc.aio.insecure_channel(f"{options.host}:{port}")
     echo.loopback = channel.unary_unary(
         "/spanwire.test.Echo/Get", request_serializer=Text.SerializeToString, response_deserializer=Text.FromString)
     await server.start()

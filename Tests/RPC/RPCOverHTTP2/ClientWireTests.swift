@@ -159,8 +159,7 @@ import Testing
 
   @Test("a server that is not there is UNAVAILABLE, unless the caller would rather wait")
   func refused() async throws {
-    // An address of its own, where no other test's server listens.
-    let (host, port) = ("127.0.77.1", UInt16(50_077))
+    let (host, port) = (loopbackAddressOfItsOwn(), UInt16(50_077))
     let channel = try HTTP2Channel(.host(host, port: port), options: Self.quick)
     let echo = EchoClient(channel)
     for _ in 0..<3 { #expect(await failure { try await echo.get(Text()) }?.code == .unavailable) }

@@ -8,11 +8,14 @@ import Testing
   /// An obedient echo in Python.
   final class Server: Sendable {
     let process: ForeignProcess
+    let host: String
     let port: UInt16
-    var peer: String { "ipv4:127.0.0.1:\(port)" }
+    var address: String { "\(host):\(port)" }
+    var peer: String { "ipv4:\(address)" }
 
-    init(_ arguments: [String] = []) async throws {
-      process = try ForeignProcess("echo_server.py", arguments)
+    init(_ arguments: [String] = [], inPlaceOf gone: Server? = nil) async throws {
+      host = gone?.host ?? loopbackAddressOfItsOwn()
+      process = try ForeignProcess("echo_server.py", arguments + ["--host", host, "--port", "\(gone?.port ?? 0)"])
       port = try await process.port()
     }
   }
@@ -28,7 +31,7 @@ import Testing
         {"methodConfig": [{"name": [{}], "retryPolicy": {"maxAttempts": 4, "initialBackoff": "0.001s", "maxBackoff": "0.002s",
           "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"]}}]}
         """)
-    let target = try #require(ChannelTarget("ipv4:" + servers.map { "127.0.0.1:\($0.port)" }.joined(separator: ",")))
+    let target = try #require(ChannelTarget("ipv4:" + servers.map(\.address).joined(separator: ",")))
     return try HTTP2Channel(target, options: options, observer: observer)
   }
 
@@ -73,7 +76,7 @@ import Testing
     servers[0].process.kill()
     #expect(servers[0].process.status != 0)
     try await Self.reach([servers[1]], channel, observer)
-    let returned = try await Server(["--port", "\(servers[0].port)"])
+    let returned = try await Server(inPlaceOf: servers[0])
     try await Self.reach([returned, servers[1]], channel, observer)
     await channel.close()
   }

@@ -12,6 +12,7 @@ import Testing
 final class EchoFleet: Sendable {
   let servers: [HTTP2Server]
   let health: [HealthService]
+  let host = loopbackAddressOfItsOwn()
   let addresses: [SocketAddress]
   let clock = ManualLoopClock(Deadline.now().nanoseconds)
   let group: EventLoopGroup
@@ -23,7 +24,7 @@ final class EchoFleet: Sendable {
     var servers: [HTTP2Server] = [], health: [HealthService] = [], addresses: [SocketAddress] = []
     for _ in 0..<count {
       let service = HealthService(services: [Echo.descriptor])
-      var configuration = ServerConfiguration([.ip("127.0.0.1", port: 0)])
+      var configuration = ServerConfiguration([.ip(host, port: 0)])
       configure(&configuration)
       let server = try HTTP2Server(ServerRouter([Echo.routes(ObedientEcho(log: log)), service.routes]), configuration)
       addresses.append(try await server.start()[0])
@@ -215,7 +216,7 @@ extension HTTP2Channel {
     await channel.reached(.transientFailure)
     for _ in 0..<3 { #expect(await failure { try await EchoClient(channel).get(Text()) }?.code == .unavailable) }
     // In pauses of 1 and 1.6 seconds.
-    let server = try HTTP2Server(ServerRouter([Echo.routes(ObedientEcho())]), ServerConfiguration(host: "127.0.0.1", port: port))
+    let server = try HTTP2Server(ServerRouter([Echo.routes(ObedientEcho())]), ServerConfiguration(host: fleet.host, port: port))
     fleet.advance(.milliseconds(900))
     await fleet.settle()
     #expect(channel.connectivity == .transientFailure)
