@@ -148,7 +148,8 @@ package final class Connection: ReadinessHandler, RoundEndTarget, HTTP2SessionDe
     lastReceived = loop.now
     for _ in 0..<pace.reads {
       if isClosed { return }
-      let room = pace.bytes
+      // What still comes of somebody who was sent away is dropped, as much as fits.
+      let room = lingering == nil ? pace.bytes : buffers.received.count
       let count: Int?
       do {
         count = try socket.receive(into: UnsafeMutableRawBufferPointer(rebasing: buffers.received[..<room]))
