@@ -125,6 +125,9 @@ let platform: [Target] = [
   system("CSQLite"),
   structs("CSchema", ["CWellKnown"]),
   room("RPC/Schema", ["SpanwireProtobuf", "SpanwireWellKnown", "SpanwireRPC", "CSchema"]),
+  room("RPC/Worker", ["SpanwireSchema", "SpanwireRPC"]),
+  .executableTarget(
+    name: "spanwire-example-analyst", dependencies: ["SpanwireWorker", "SpanwireRPCOverHTTP2"], path: "Examples/Agents/Analyst"),
 
   // Store: state, events and effects in one transaction
   room("Store/Database", ["CSQLite", "SpanwireEventLoop"]),
@@ -202,7 +205,12 @@ let package = Package(
         "SpanwireRPC", "SpanwireRPCInProcess", "SpanwireRPCOverHTTP2", "SpanwireRPCServices", "SpanwireTLS", "SpanwireEventLoop",
       ]),
     .executable(name: "protoc-gen-spanwire", targets: ["protoc-gen-spanwire"]),
-  ] + (whole ? [.executable(name: "spanwire", targets: ["spanwire"])] : []),
+  ]
+    + (whole
+      ? [
+        .executable(name: "spanwire", targets: ["spanwire"]),
+        .library(name: "SpanwireWorker", targets: ["SpanwireWorker", "SpanwireSchema"]),
+      ] : []),
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
     .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),

@@ -14,6 +14,7 @@
 #include "spanwire/city/v1/lem.pb-c.h"
 #include "spanwire/events/v1/events.pb-c.h"
 #include "spanwire/agents/v1/agents.pb-c.h"
+#include "spanwire/agents/v1/worker.pb-c.h"
 #include "spanwire/money/v1/money.pb-c.h"
 #include "spanwire/journeys/v1/document.pb-c.h"
 #include "spanwire/registry/v1/definitions.pb-c.h"
@@ -382,6 +383,9 @@ static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__run_task_r
 static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__proposal__table(void) {
   return &spanwire__agents__v1__proposal__descriptor;
 }
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__proposal_decision__table(void) {
+  return &spanwire__agents__v1__proposal_decision__descriptor;
+}
 static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__route_proposal__table(void) {
   return &spanwire__agents__v1__route_proposal__descriptor;
 }
@@ -399,6 +403,9 @@ static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__requested_
 }
 static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__agent_task__table(void) {
   return &spanwire__agents__v1__agent_task__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__task_attempt__table(void) {
+  return &spanwire__agents__v1__task_attempt__descriptor;
 }
 static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__agent_task_update__table(void) {
   return &spanwire__agents__v1__agent_task_update__descriptor;
@@ -429,6 +436,102 @@ static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__get_propos
 }
 static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__record_proposal_decision_request__table(void) {
   return &spanwire__agents__v1__record_proposal_decision_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__dead_letter__table(void) {
+  return &spanwire__agents__v1__dead_letter__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__list_dead_letters_request__table(void) {
+  return &spanwire__agents__v1__list_dead_letters_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__list_dead_letters_response__table(void) {
+  return &spanwire__agents__v1__list_dead_letters_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__get_dead_letter_request__table(void) {
+  return &spanwire__agents__v1__get_dead_letter_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__review_dead_letter_request__table(void) {
+  return &spanwire__agents__v1__review_dead_letter_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__redrive_dead_letters_request__table(void) {
+  return &spanwire__agents__v1__redrive_dead_letters_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__redrive_dead_letters_response__table(void) {
+  return &spanwire__agents__v1__redrive_dead_letters_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__redriven__table(void) {
+  return &spanwire__agents__v1__redriven__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__breaker_config__table(void) {
+  return &spanwire__agents__v1__breaker_config__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__breaker__table(void) {
+  return &spanwire__agents__v1__breaker__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__list_breakers_request__table(void) {
+  return &spanwire__agents__v1__list_breakers_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__list_breakers_response__table(void) {
+  return &spanwire__agents__v1__list_breakers_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__set_breaker_request__table(void) {
+  return &spanwire__agents__v1__set_breaker_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__attach_request__table(void) {
+  return &spanwire__agents__v1__attach_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__worker_registration__table(void) {
+  return &spanwire__agents__v1__worker_registration__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__worker_heartbeat__table(void) {
+  return &spanwire__agents__v1__worker_heartbeat__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__work_claim__table(void) {
+  return &spanwire__agents__v1__work_claim__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__work_progress__table(void) {
+  return &spanwire__agents__v1__work_progress__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__work_partial__table(void) {
+  return &spanwire__agents__v1__work_partial__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__work_result__table(void) {
+  return &spanwire__agents__v1__work_result__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__work_failure__table(void) {
+  return &spanwire__agents__v1__work_failure__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__worker_draining__table(void) {
+  return &spanwire__agents__v1__worker_draining__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__attach_response__table(void) {
+  return &spanwire__agents__v1__attach_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__worker_registered__table(void) {
+  return &spanwire__agents__v1__worker_registered__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__work__table(void) {
+  return &spanwire__agents__v1__work__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__cancel_work__table(void) {
+  return &spanwire__agents__v1__cancel_work__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__answer_refused__table(void) {
+  return &spanwire__agents__v1__answer_refused__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__drain_requested__table(void) {
+  return &spanwire__agents__v1__drain_requested__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__worker_info__table(void) {
+  return &spanwire__agents__v1__worker_info__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__list_workers_request__table(void) {
+  return &spanwire__agents__v1__list_workers_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__list_workers_response__table(void) {
+  return &spanwire__agents__v1__list_workers_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__drain_worker_request__table(void) {
+  return &spanwire__agents__v1__drain_worker_request__descriptor;
 }
 static inline const ProtobufCMessageDescriptor *spanwire__money__v1__money__table(void) {
   return &spanwire__money__v1__money__descriptor;

@@ -50,7 +50,7 @@ public final class Platform: Sendable {
     let services = try await PlatformServices(
       database: database, spans: spans, files: [("spanwire.db", database), ("spans.db", spans)], folder: options.dataFolder,
       clock: options.clock, retention: options.retention, isSandbox: options.isSandbox,
-      flagsTenant: options.flagsTenant)
+      flagsTenant: options.flagsTenant, tenantWeights: options.tenantWeights)
 
     let served = services.routes.map(\.descriptor)
     let health = HealthService(services: served)

@@ -25,12 +25,14 @@ public struct PlatformOptions: Sendable {
   public var clock: any WallClock
   /// The tenant whose flags callers without a credential see, as stock clients of OpenFeature are; nil: none's.
   public var flagsTenant: String?
+  /// How many turns a tenant gets when others get one, while they compete for agents; 1 for those not named.
+  public var tenantWeights: [String: UInt32]
 
   public init(
     dataFolder: String, listen: String, certificateFile: String? = nil, keyFile: String? = nil, clientAuthoritiesFile: String? = nil,
     requiresClientCertificate: Bool = false, callsPerSecond: Double? = nil, isDevelopment: Bool = false,
     isSandbox: Bool = false, retention: RetentionPeriods = RetentionPeriods(), clock: any WallClock = SystemClock(),
-    flagsTenant: String? = nil
+    flagsTenant: String? = nil, tenantWeights: [String: UInt32] = [:]
   ) {
     self.dataFolder = dataFolder
     self.listen = listen
@@ -44,6 +46,7 @@ public struct PlatformOptions: Sendable {
     self.retention = retention
     self.clock = clock
     self.flagsTenant = flagsTenant
+    self.tenantWeights = tenantWeights
   }
 }
 

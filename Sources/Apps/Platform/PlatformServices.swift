@@ -51,7 +51,8 @@ package final class PlatformServices: Sendable {
   package init(
     database: any Database, spans: any Database, files: [(name: String, database: any FileDatabase)] = [], folder: String = "",
     clock: any WallClock, retention: RetentionPeriods = RetentionPeriods(), isSandbox: Bool = false, loops: EventLoopGroup = .shared,
-    random: @escaping @Sendable () -> UInt64 = { UInt64.random(in: .min ... .max) }, flagsTenant: String? = nil
+    random: @escaping @Sendable () -> UInt64 = { UInt64.random(in: .min ... .max) }, flagsTenant: String? = nil,
+    tenantWeights: [String: UInt32] = [:]
   ) async throws {
     self.retention = retention
     let local = local
@@ -92,7 +93,7 @@ package final class PlatformServices: Sendable {
         city: LemClient(tjm)))
     orchestrator = OrchestratorServer(
       environment: environment, registry: RegistryClient(ao), lem: LemClient(ao), trutta: TruttaClient(ao),
-      journeys: JourneyRuntimeClient(ao), policy: PolicyClient(ao))
+      journeys: JourneyRuntimeClient(ao), policy: PolicyClient(ao), weights: tenantWeights)
     entitlements = EntitlementsServer(environment: environment, registry: RegistryClient(trutta))
     city = CityGraphServer(environment: environment)
     let flags = FlagsServer(
@@ -122,6 +123,7 @@ package final class PlatformServices: Sendable {
       Policy.routes(policy),
       JourneyRuntime.routes(journeys),
       AgentOrchestrator.routes(orchestrator),
+      AgentWorker.routes(orchestrator.workers),
       Trutta.routes(entitlements),
       Lem.routes(city),
       Flags.routes(flags),

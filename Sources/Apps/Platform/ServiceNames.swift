@@ -21,6 +21,7 @@ enum ServiceNames {
     Policy.descriptor.fullName: policy,
     JourneyRuntime.descriptor.fullName: tjm,
     AgentOrchestrator.descriptor.fullName: ao,
+    AgentWorker.descriptor.fullName: ao,
     Trutta.descriptor.fullName: trutta,
     Lem.descriptor.fullName: lem,
     Flags.descriptor.fullName: flags,

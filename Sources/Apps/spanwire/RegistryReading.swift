@@ -4,26 +4,6 @@ import SpanwireRPC
 import SpanwireSchema
 import SpanwireServiceKit
 
-extension DefinitionKind: ExpressibleByArgument {
-  /// As bundles and events call it: `product_version`.
-  var word: String { snakeCase("\(self)") }
-
-  public init?(argument: String) {
-    guard let kind = Self.allCases.first(where: { $0 != .unspecified && $0.word == argument.lowercased() }) else { return nil }
-    self = kind
-  }
-
-  public static var allValueStrings: [String] { allCases.filter { $0 != .unspecified }.map(\.word) }
-}
-
-/// `productVersion` as `product_version`.
-func snakeCase(_ name: String) -> String {
-  name.reduce(into: "") { text, letter in
-    if letter.isUppercase { text += "_" }
-    text += letter.lowercased()
-  }
-}
-
 struct RegistryGet: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "get", abstract: "Print definitions as JSON: one by kind and id, or all of a kind.",

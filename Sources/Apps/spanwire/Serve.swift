@@ -24,6 +24,10 @@ struct Serve: AsyncParsableCommand {
   @Option(name: .customLong("rate-limit"), help: "Calls a second that one caller may make in the long run; twice as many at once.")
   var callsPerSecond: Double?
   @Option(help: "The tenant whose flags callers without a credential see, as flagd's stock clients are.") var flagsTenant: String?
+  @Option(
+    name: .customLong("tenant-weight"),
+    help: "TENANT=N: while tenants compete for agents, this one gets N turns where others get one. May be repeated.")
+  var tenantWeights: [String] = []
   @Flag(help: "Admit development tokens; listens on loopback only.") var dev = false
   @Flag(help: "A place for analysis and simulation: events may be replayed here.") var sandbox = false
   @Option(name: .customLong("keep-operational"), help: "Days that operational events are kept; business events are kept for ever.")
@@ -38,8 +42,19 @@ struct Serve: AsyncParsableCommand {
     return OffsetClock(startingAt: start)
   }
 
+  func chosenWeights() throws -> [String: UInt32] {
+    try tenantWeights.reduce(into: [:]) { weights, text in
+      let parts = text.split(separator: "=", omittingEmptySubsequences: false)
+      guard parts.count == 2, Identifier.isValid(String(parts[0])), let weight = UInt32(parts[1]), (1...100).contains(weight) else {
+        throw ValidationError("--tenant-weight is TENANT=N, with N from 1 to 100, not '\(text)'")
+      }
+      weights[String(parts[0])] = weight
+    }
+  }
+
   mutating func validate() throws {
     _ = try chosenClock()
+    _ = try chosenWeights()
     if (tlsCertificate == nil) != (tlsKey == nil) { throw ValidationError("--tls-cert and --tls-key go together") }
     if tlsClientAuthorities != nil, tlsCertificate == nil { throw ValidationError("--tls-client-ca needs --tls-cert") }
     if tlsRequiresClientCertificate, tlsClientAuthorities == nil {
@@ -69,7 +84,7 @@ struct Serve: AsyncParsableCommand {
           dataFolder: data, listen: listen, certificateFile: tlsCertificate, keyFile: tlsKey, clientAuthoritiesFile: tlsClientAuthorities,
           requiresClientCertificate: tlsRequiresClientCertificate, callsPerSecond: callsPerSecond, isDevelopment: dev,
           isSandbox: sandbox, retention: RetentionPeriods(operational: days(keepOperational), transient: days(keepTransient)),
-          clock: try chosenClock(), flagsTenant: flagsTenant))
+          clock: try chosenClock(), flagsTenant: flagsTenant, tenantWeights: try chosenWeights()))
       let watch = CertificateWatch([tlsCertificate, tlsKey, tlsClientAuthorities].compactMap { $0 }) { try platform.reloadCertificates() }
       catchTermination()  // whoever reads the next line may send it
       print("listening on \(platform.address)\(dev ? " (development tokens are admitted)" : "")")

@@ -16,18 +16,6 @@ struct SessionsCommand: AsyncParsableCommand {
     ], defaultSubcommand: SessionsList.self)
 }
 
-extension SessionState: ExpressibleByArgument {
-  /// As events call it: `post_journey`.
-  var word: String { snakeCase("\(self)") }
-
-  public init?(argument: String) {
-    guard let state = Self.allCases.first(where: { $0 != .unspecified && $0.word == argument.lowercased() }) else { return nil }
-    self = state
-  }
-
-  public static var allValueStrings: [String] { allCases.filter { $0 != .unspecified }.map(\.word) }
-}
-
 /// Which sessions are meant.
 struct SessionFilter: ParsableArguments {
   @Option(help: "Only sessions of this user.") var user: String = ""

@@ -16,6 +16,7 @@ public enum SpanwireSchemaFiles {
     spanwireCityV1LemFile,
     spanwireEventsV1EventsFile,
     spanwireAgentsV1AgentsFile,
+    spanwireAgentsV1WorkerFile,
     spanwireMoneyV1MoneyFile,
     spanwireJourneysV1DocumentFile,
     spanwireRegistryV1DefinitionsFile,

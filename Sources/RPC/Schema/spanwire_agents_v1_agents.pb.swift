@@ -26,7 +26,7 @@ public let spanwireAgentsV1AgentsFile: GeneratedFile = GeneratedFile(
     dHJhaW50c1ILY29uc3RyYWludHMSGAoHbWVzc2FnZRgEIAEoCVIHbWVzc2FnZRIdCgpzdWJqZWN0X2lkGAUgASgJUglzdWJqZWN0SWQihwIKDlJ1blRhc2tS\
     ZXF1ZXN0EicKD2lkZW1wb3RlbmN5X2tleRgBIAEoCVIOaWRlbXBvdGVuY3lLZXkSIgoNYWdlbnRfdGFza19pZBgCIAEoCVILYWdlbnRUYXNrSWQSGwoJdGVu\
     YW50X2lkGAMgASgJUgh0ZW5hbnRJZBIYCgdpbnZva2VyGAQgASgJUgdpbnZva2VyEjoKB2NvbnRleHQYBSABKAsyIC5zcGFud2lyZS5hZ2VudHMudjEuQWdl\
-    bnRDb250ZXh0Ugdjb250ZXh0EjUKBHRhc2sYBiABKAsyIS5zcGFud2lyZS5hZ2VudHMudjEuQWdlbnRUYXNrU3BlY1IEdGFzayLkBQoIUHJvcG9zYWwSHwoL\
+    bnRDb250ZXh0Ugdjb250ZXh0EjUKBHRhc2sYBiABKAsyIS5zcGFud2lyZS5hZ2VudHMudjEuQWdlbnRUYXNrU3BlY1IEdGFzayKoBgoIUHJvcG9zYWwSHwoL\
     cHJvcG9zYWxfaWQYASABKAlSCnByb3Bvc2FsSWQSIgoNYWdlbnRfdGFza19pZBgCIAEoCVILYWdlbnRUYXNrSWQSNwoFc3RhdGUYAyABKA4yIS5zcGFud2ly\
     ZS5hZ2VudHMudjEuUHJvcG9zYWxTdGF0ZVIFc3RhdGUSGAoHc3VtbWFyeRgEIAEoCVIHc3VtbWFyeRIcCglyYXRpb25hbGUYBSABKAlSCXJhdGlvbmFsZRIe\
     Cgpjb25maWRlbmNlGAYgASgBUgpjb25maWRlbmNlEjkKBXJvdXRlGAogASgLMiEuc3BhbndpcmUuYWdlbnRzLnYxLlJvdXRlUHJvcG9zYWxIAFIFcm91dGUS\
@@ -34,47 +34,93 @@ public let spanwireAgentsV1AgentsFile: GeneratedFile = GeneratedFile(
     LnNwYW53aXJlLmFnZW50cy52MS5SZWNvbW1lbmRhdGlvbkgAUg5yZWNvbW1lbmRhdGlvbhJDCgtleHBsYW5hdGlvbhgNIAEoCzIfLnNwYW53aXJlLmFnZW50\
     cy52MS5FeHBsYW5hdGlvbkgAUgtleHBsYW5hdGlvbhJQChByZXF1ZXN0ZWRfYWN0aW9uGA4gASgLMiMuc3BhbndpcmUuYWdlbnRzLnYxLlJlcXVlc3RlZEFj\
     dGlvbkgAUg9yZXF1ZXN0ZWRBY3Rpb24SOQoKZXhwaXJlc19hdBgUIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSCWV4cGlyZXNBdBI7Chpwcm9k\
-    dWN0X3J1bnRpbWVfc2Vzc2lvbl9pZBgVIAEoCVIXcHJvZHVjdFJ1bnRpbWVTZXNzaW9uSWQSIQoMcmVmdXNlZF9ydWxlGBYgASgJUgtyZWZ1c2VkUnVsZUIG\
-    CgRraW5kInkKDVJvdXRlUHJvcG9zYWwSKgoRc2VydmljZV9wb2ludF9pZHMYASADKAlSD3NlcnZpY2VQb2ludElkcxI8CgVyb3V0ZRgCIAEoCzImLnNwYW53\
-    aXJlLmNpdHkudjEuQ29tcHV0ZVJvdXRlUmVzcG9uc2VSBXJvdXRlIk8KD1Byb2R1Y3RQcm9wb3NhbBIdCgpwcm9kdWN0X2lkGAEgASgJUglwcm9kdWN0SWQS\
-    HQoKdmFyaWFudF9pZBgCIAEoCVIJdmFyaWFudElkIoMBCg5SZWNvbW1lbmRhdGlvbhIoChBzZXJ2aWNlX3BvaW50X2lkGAEgASgJUg5zZXJ2aWNlUG9pbnRJ\
-    ZBIqCgJhdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSAmF0EhsKCXZlbmRvcl9pZBgDIAEoCVIIdmVuZG9ySWQiIQoLRXhwbGFuYXRpb24S\
-    EgoEdGV4dBgBIAEoCVIEdGV4dCJBCg9SZXF1ZXN0ZWRBY3Rpb24SFgoGYWN0aW9uGAEgASgJUgZhY3Rpb24SFgoGdGFyZ2V0GAIgASgJUgZ0YXJnZXQikAQK\
-    CUFnZW50VGFzaxIiCg1hZ2VudF90YXNrX2lkGAEgASgJUgthZ2VudFRhc2tJZBIbCgl0ZW5hbnRfaWQYAiABKAlSCHRlbmFudElkEhgKB2ludm9rZXIYAyAB\
-    KAlSB2ludm9rZXISOgoHY29udGV4dBgEIAEoCzIgLnNwYW53aXJlLmFnZW50cy52MS5BZ2VudENvbnRleHRSB2NvbnRleHQSNQoEdGFzaxgFIAEoCzIhLnNw\
-    YW53aXJlLmFnZW50cy52MS5BZ2VudFRhc2tTcGVjUgR0YXNrEjgKBXN0YXRlGAYgASgOMiIuc3BhbndpcmUuYWdlbnRzLnYxLkFnZW50VGFza1N0YXRlUgVz\
-    dGF0ZRIdCgphZ2VudF9zbHVnGAcgASgJUglhZ2VudFNsdWcSEgoEdGV4dBgIIAEoCVIEdGV4dBI6Cglwcm9wb3NhbHMYCSADKAsyHC5zcGFud2lyZS5hZ2Vu\
-    dHMudjEuUHJvcG9zYWxSCXByb3Bvc2FscxIYCgdmYWlsdXJlGAogASgJUgdmYWlsdXJlEjsKC3JlY2VpdmVkX2F0GAsgASgLMhouZ29vZ2xlLnByb3RvYnVm\
-    LlRpbWVzdGFtcFIKcmVjZWl2ZWRBdBI1CghlbmRlZF9hdBgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSB2VuZGVkQXQi9wIKD0FnZW50VGFz\
-    a1VwZGF0ZRI3CgVldmVudBgBIAEoCzIhLnNwYW53aXJlLmV2ZW50cy52MS5FdmVudEVudmVsb3BlUgVldmVudBI3CgdyZWNlaXB0GAIgASgLMhsuc3Bhbndp\
-    cmUuYWdlbnRzLnYxLlJlY2VpcHRIAFIHcmVjZWlwdBI6Cghwcm9ncmVzcxgDIAEoCzIcLnNwYW53aXJlLmFnZW50cy52MS5Qcm9ncmVzc0gAUghwcm9ncmVz\
-    cxI3CgdwYXJ0aWFsGAQgASgLMhsuc3BhbndpcmUuYWdlbnRzLnYxLlBhcnRpYWxIAFIHcGFydGlhbBI6Cghwcm9wb3NhbBgFIAEoCzIcLnNwYW53aXJlLmFn\
-    ZW50cy52MS5Qcm9wb3NhbEgAUghwcm9wb3NhbBI3CgZyZXN1bHQYBiABKAsyHS5zcGFud2lyZS5hZ2VudHMudjEuQWdlbnRUYXNrSABSBnJlc3VsdEIICgZ1\
-    cGRhdGUiTAoHUmVjZWlwdBIiCg1hZ2VudF90YXNrX2lkGAEgASgJUgthZ2VudFRhc2tJZBIdCgphZ2VudF9zbHVnGAIgASgJUglhZ2VudFNsdWciVAoIUHJv\
-    Z3Jlc3MSFAoFc3RhZ2UYASABKAlSBXN0YWdlEhgKB3BlcmNlbnQYAiABKA1SB3BlcmNlbnQSGAoHbWVzc2FnZRgDIAEoCVIHbWVzc2FnZSIdCgdQYXJ0aWFs\
-    EhIKBHRleHQYASABKAlSBHRleHQiNAoOR2V0VGFza1JlcXVlc3QSIgoNYWdlbnRfdGFza19pZBgBIAEoCVILYWdlbnRUYXNrSWQixQEKEExpc3RUYXNrc1Jl\
-    cXVlc3QSOwoacHJvZHVjdF9ydW50aW1lX3Nlc3Npb25faWQYASABKAlSF3Byb2R1Y3RSdW50aW1lU2Vzc2lvbklkEjgKBXN0YXRlGAIgASgOMiIuc3Bhbndp\
-    cmUuYWdlbnRzLnYxLkFnZW50VGFza1N0YXRlUgVzdGF0ZRIbCglwYWdlX3NpemUYAyABKA1SCHBhZ2VTaXplEh0KCnBhZ2VfdG9rZW4YBCABKAlSCXBhZ2VU\
-    b2tlbiJwChFMaXN0VGFza3NSZXNwb25zZRIzCgV0YXNrcxgBIAMoCzIdLnNwYW53aXJlLmFnZW50cy52MS5BZ2VudFRhc2tSBXRhc2tzEiYKD25leHRfcGFn\
-    ZV90b2tlbhgCIAEoCVINbmV4dFBhZ2VUb2tlbiJ4ChFDYW5jZWxUYXNrUmVxdWVzdBInCg9pZGVtcG90ZW5jeV9rZXkYASABKAlSDmlkZW1wb3RlbmN5S2V5\
-    EiIKDWFnZW50X3Rhc2tfaWQYAiABKAlSC2FnZW50VGFza0lkEhYKBnJlYXNvbhgDIAEoCVIGcmVhc29uIjUKEkdldFByb3Bvc2FsUmVxdWVzdBIfCgtwcm9w\
-    b3NhbF9pZBgBIAEoCVIKcHJvcG9zYWxJZCLoAQodUmVjb3JkUHJvcG9zYWxEZWNpc2lvblJlcXVlc3QSJwoPaWRlbXBvdGVuY3lfa2V5GAEgASgJUg5pZGVt\
-    cG90ZW5jeUtleRIfCgtwcm9wb3NhbF9pZBgCIAEoCVIKcHJvcG9zYWxJZBI3CgVzdGF0ZRgDIAEoDjIhLnNwYW53aXJlLmFnZW50cy52MS5Qcm9wb3NhbFN0\
-    YXRlUgVzdGF0ZRIUCgVhY3RvchgEIAEoCVIFYWN0b3ISFgoGcmVhc29uGAUgASgJUgZyZWFzb24SFgoGY2hhbmdlGAYgASgJUgZjaGFuZ2Uq7AEKDkFnZW50\
-    VGFza1N0YXRlEiAKHEFHRU5UX1RBU0tfU1RBVEVfVU5TUEVDSUZJRUQQABIdChlBR0VOVF9UQVNLX1NUQVRFX1JFQ0VJVkVEEAESHAoYQUdFTlRfVEFTS19T\
-    VEFURV9SVU5OSU5HEAISHgoaQUdFTlRfVEFTS19TVEFURV9DT01QTEVURUQQAxIbChdBR0VOVF9UQVNLX1NUQVRFX0ZBSUxFRBAEEh4KGkFHRU5UX1RBU0tf\
-    U1RBVEVfQ0FOQ0VMTEVEEAUSHgoaQUdFTlRfVEFTS19TVEFURV9USU1FRF9PVVQQBiq6AQoNUHJvcG9zYWxTdGF0ZRIeChpQUk9QT1NBTF9TVEFURV9VTlNQ\
-    RUNJRklFRBAAEhcKE1BST1BPU0FMX1NUQVRFX09QRU4QARIbChdQUk9QT1NBTF9TVEFURV9BQ0NFUFRFRBACEhsKF1BST1BPU0FMX1NUQVRFX1JFSkVDVEVE\
-    EAMSGgoWUFJPUE9TQUxfU1RBVEVfQVBQTElFRBAEEhoKFlBST1BPU0FMX1NUQVRFX1JFRlVTRUQQBTKHBgoRQWdlbnRPcmNoZXN0cmF0b3ISbAoHUnVuVGFz\
-    axIiLnNwYW53aXJlLmFnZW50cy52MS5SdW5UYXNrUmVxdWVzdBojLnNwYW53aXJlLmFnZW50cy52MS5BZ2VudFRhc2tVcGRhdGUiFqq7GBIKAgIEEgIFBhoD\
-    cHJnGgN0am0wARJnCgpTdWJtaXRUYXNrEiIuc3BhbndpcmUuYWdlbnRzLnYxLlJ1blRhc2tSZXF1ZXN0Gh0uc3BhbndpcmUuYWdlbnRzLnYxLkFnZW50VGFz\
-    ayIWqrsYEgoCAgQSAgUGGgNwcmcaA3RqbRJdCgdHZXRUYXNrEiIuc3BhbndpcmUuYWdlbnRzLnYxLkdldFRhc2tSZXF1ZXN0Gh0uc3BhbndpcmUuYWdlbnRz\
-    LnYxLkFnZW50VGFzayIPkAIBqrsYCAoCAgQSAgUGEmkKCUxpc3RUYXNrcxIkLnNwYW53aXJlLmFnZW50cy52MS5MaXN0VGFza3NSZXF1ZXN0GiUuc3Bhbndp\
-    cmUuYWdlbnRzLnYxLkxpc3RUYXNrc1Jlc3BvbnNlIg+QAgGquxgICgICBBICBQYSagoKQ2FuY2VsVGFzaxIlLnNwYW53aXJlLmFnZW50cy52MS5DYW5jZWxU\
-    YXNrUmVxdWVzdBodLnNwYW53aXJlLmFnZW50cy52MS5BZ2VudFRhc2siFqq7GBIKAgIEEgIFBhoDcHJnGgN0am0SZAoLR2V0UHJvcG9zYWwSJi5zcGFud2ly\
-    ZS5hZ2VudHMudjEuR2V0UHJvcG9zYWxSZXF1ZXN0Ghwuc3BhbndpcmUuYWdlbnRzLnYxLlByb3Bvc2FsIg+QAgGquxgICgICBBICBQYSfwoWUmVjb3JkUHJv\
-    cG9zYWxEZWNpc2lvbhIxLnNwYW53aXJlLmFnZW50cy52MS5SZWNvcmRQcm9wb3NhbERlY2lzaW9uUmVxdWVzdBocLnNwYW53aXJlLmFnZW50cy52MS5Qcm9w\
-    b3NhbCIUqrsYEAoBBBIBBhoDcHJnGgN0am1CA7oCAGIGcHJvdG8z
+    dWN0X3J1bnRpbWVfc2Vzc2lvbl9pZBgVIAEoCVIXcHJvZHVjdFJ1bnRpbWVTZXNzaW9uSWQSIQoMcmVmdXNlZF9ydWxlGBYgASgJUgtyZWZ1c2VkUnVsZRJC\
+    CglkZWNpc2lvbnMYFyADKAsyJC5zcGFud2lyZS5hZ2VudHMudjEuUHJvcG9zYWxEZWNpc2lvblIJZGVjaXNpb25zQgYKBGtpbmQizAEKEFByb3Bvc2FsRGVj\
+    aXNpb24SNwoFc3RhdGUYASABKA4yIS5zcGFud2lyZS5hZ2VudHMudjEuUHJvcG9zYWxTdGF0ZVIFc3RhdGUSFAoFYWN0b3IYAiABKAlSBWFjdG9yEhYKBnJl\
+    YXNvbhgDIAEoCVIGcmVhc29uEhYKBmNoYW5nZRgEIAEoCVIGY2hhbmdlEjkKCmRlY2lkZWRfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1w\
+    UglkZWNpZGVkQXQieQoNUm91dGVQcm9wb3NhbBIqChFzZXJ2aWNlX3BvaW50X2lkcxgBIAMoCVIPc2VydmljZVBvaW50SWRzEjwKBXJvdXRlGAIgASgLMiYu\
+    c3BhbndpcmUuY2l0eS52MS5Db21wdXRlUm91dGVSZXNwb25zZVIFcm91dGUiTwoPUHJvZHVjdFByb3Bvc2FsEh0KCnByb2R1Y3RfaWQYASABKAlSCXByb2R1\
+    Y3RJZBIdCgp2YXJpYW50X2lkGAIgASgJUgl2YXJpYW50SWQigwEKDlJlY29tbWVuZGF0aW9uEigKEHNlcnZpY2VfcG9pbnRfaWQYASABKAlSDnNlcnZpY2VQ\
+    b2ludElkEioKAmF0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFICYXQSGwoJdmVuZG9yX2lkGAMgASgJUgh2ZW5kb3JJZCIhCgtFeHBsYW5h\
+    dGlvbhISCgR0ZXh0GAEgASgJUgR0ZXh0IkEKD1JlcXVlc3RlZEFjdGlvbhIWCgZhY3Rpb24YASABKAlSBmFjdGlvbhIWCgZ0YXJnZXQYAiABKAlSBnRhcmdl\
+    dCLyBAoJQWdlbnRUYXNrEiIKDWFnZW50X3Rhc2tfaWQYASABKAlSC2FnZW50VGFza0lkEhsKCXRlbmFudF9pZBgCIAEoCVIIdGVuYW50SWQSGAoHaW52b2tl\
+    chgDIAEoCVIHaW52b2tlchI6Cgdjb250ZXh0GAQgASgLMiAuc3BhbndpcmUuYWdlbnRzLnYxLkFnZW50Q29udGV4dFIHY29udGV4dBI1CgR0YXNrGAUgASgL\
+    MiEuc3BhbndpcmUuYWdlbnRzLnYxLkFnZW50VGFza1NwZWNSBHRhc2sSOAoFc3RhdGUYBiABKA4yIi5zcGFud2lyZS5hZ2VudHMudjEuQWdlbnRUYXNrU3Rh\
+    dGVSBXN0YXRlEh0KCmFnZW50X3NsdWcYByABKAlSCWFnZW50U2x1ZxISCgR0ZXh0GAggASgJUgR0ZXh0EjoKCXByb3Bvc2FscxgJIAMoCzIcLnNwYW53aXJl\
+    LmFnZW50cy52MS5Qcm9wb3NhbFIJcHJvcG9zYWxzEhgKB2ZhaWx1cmUYCiABKAlSB2ZhaWx1cmUSOwoLcmVjZWl2ZWRfYXQYCyABKAsyGi5nb29nbGUucHJv\
+    dG9idWYuVGltZXN0YW1wUgpyZWNlaXZlZEF0EjUKCGVuZGVkX2F0GAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIHZW5kZWRBdBI7CghhdHRl\
+    bXB0cxgNIAMoCzIfLnNwYW53aXJlLmFnZW50cy52MS5UYXNrQXR0ZW1wdFIIYXR0ZW1wdHMSIwoNcmVkcml2ZW5fZnJvbRgOIAEoCVIMcmVkcml2ZW5Gcm9t\
+    IuoBCgtUYXNrQXR0ZW1wdBIfCgtsZWFzZV9lcG9jaBgBIAEoBFIKbGVhc2VFcG9jaBIcCglwZXJmb3JtZXIYAiABKAlSCXBlcmZvcm1lchI1CghiZWd1bl9h\
+    dBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSB2JlZ3VuQXQSNQoIZW5kZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1w\
+    UgdlbmRlZEF0EhgKB291dGNvbWUYBSABKAlSB291dGNvbWUSFAoFZXJyb3IYBiABKAlSBWVycm9yIvcCCg9BZ2VudFRhc2tVcGRhdGUSNwoFZXZlbnQYASAB\
+    KAsyIS5zcGFud2lyZS5ldmVudHMudjEuRXZlbnRFbnZlbG9wZVIFZXZlbnQSNwoHcmVjZWlwdBgCIAEoCzIbLnNwYW53aXJlLmFnZW50cy52MS5SZWNlaXB0\
+    SABSB3JlY2VpcHQSOgoIcHJvZ3Jlc3MYAyABKAsyHC5zcGFud2lyZS5hZ2VudHMudjEuUHJvZ3Jlc3NIAFIIcHJvZ3Jlc3MSNwoHcGFydGlhbBgEIAEoCzIb\
+    LnNwYW53aXJlLmFnZW50cy52MS5QYXJ0aWFsSABSB3BhcnRpYWwSOgoIcHJvcG9zYWwYBSABKAsyHC5zcGFud2lyZS5hZ2VudHMudjEuUHJvcG9zYWxIAFII\
+    cHJvcG9zYWwSNwoGcmVzdWx0GAYgASgLMh0uc3BhbndpcmUuYWdlbnRzLnYxLkFnZW50VGFza0gAUgZyZXN1bHRCCAoGdXBkYXRlIkwKB1JlY2VpcHQSIgoN\
+    YWdlbnRfdGFza19pZBgBIAEoCVILYWdlbnRUYXNrSWQSHQoKYWdlbnRfc2x1ZxgCIAEoCVIJYWdlbnRTbHVnIlQKCFByb2dyZXNzEhQKBXN0YWdlGAEgASgJ\
+    UgVzdGFnZRIYCgdwZXJjZW50GAIgASgNUgdwZXJjZW50EhgKB21lc3NhZ2UYAyABKAlSB21lc3NhZ2UiHQoHUGFydGlhbBISCgR0ZXh0GAEgASgJUgR0ZXh0\
+    IjQKDkdldFRhc2tSZXF1ZXN0EiIKDWFnZW50X3Rhc2tfaWQYASABKAlSC2FnZW50VGFza0lkIuQBChBMaXN0VGFza3NSZXF1ZXN0EjsKGnByb2R1Y3RfcnVu\
+    dGltZV9zZXNzaW9uX2lkGAEgASgJUhdwcm9kdWN0UnVudGltZVNlc3Npb25JZBI4CgVzdGF0ZRgCIAEoDjIiLnNwYW53aXJlLmFnZW50cy52MS5BZ2VudFRh\
+    c2tTdGF0ZVIFc3RhdGUSGwoJcGFnZV9zaXplGAMgASgNUghwYWdlU2l6ZRIdCgpwYWdlX3Rva2VuGAQgASgJUglwYWdlVG9rZW4SHQoKYWdlbnRfc2x1ZxgF\
+    IAEoCVIJYWdlbnRTbHVnInAKEUxpc3RUYXNrc1Jlc3BvbnNlEjMKBXRhc2tzGAEgAygLMh0uc3BhbndpcmUuYWdlbnRzLnYxLkFnZW50VGFza1IFdGFza3MS\
+    JgoPbmV4dF9wYWdlX3Rva2VuGAIgASgJUg1uZXh0UGFnZVRva2VuIngKEUNhbmNlbFRhc2tSZXF1ZXN0EicKD2lkZW1wb3RlbmN5X2tleRgBIAEoCVIOaWRl\
+    bXBvdGVuY3lLZXkSIgoNYWdlbnRfdGFza19pZBgCIAEoCVILYWdlbnRUYXNrSWQSFgoGcmVhc29uGAMgASgJUgZyZWFzb24iNQoSR2V0UHJvcG9zYWxSZXF1\
+    ZXN0Eh8KC3Byb3Bvc2FsX2lkGAEgASgJUgpwcm9wb3NhbElkIugBCh1SZWNvcmRQcm9wb3NhbERlY2lzaW9uUmVxdWVzdBInCg9pZGVtcG90ZW5jeV9rZXkY\
+    ASABKAlSDmlkZW1wb3RlbmN5S2V5Eh8KC3Byb3Bvc2FsX2lkGAIgASgJUgpwcm9wb3NhbElkEjcKBXN0YXRlGAMgASgOMiEuc3BhbndpcmUuYWdlbnRzLnYx\
+    LlByb3Bvc2FsU3RhdGVSBXN0YXRlEhQKBWFjdG9yGAQgASgJUgVhY3RvchIWCgZyZWFzb24YBSABKAlSBnJlYXNvbhIWCgZjaGFuZ2UYBiABKAlSBmNoYW5n\
+    ZSLMBAoKRGVhZExldHRlchIXCgdpdGVtX2lkGAEgASgJUgZpdGVtSWQSMQoEdGFzaxgCIAEoCzIdLnNwYW53aXJlLmFnZW50cy52MS5BZ2VudFRhc2tSBHRh\
+    c2sSJQoOZmFpbHVyZV9yZWFzb24YAyABKAlSDWZhaWx1cmVSZWFzb24SHwoLcmV0cnlfY291bnQYBCABKA1SCnJldHJ5Q291bnQSOwoLZW5xdWV1ZWRfYXQY\
+    BSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgplbnF1ZXVlZEF0Eh8KC3Jldmlld2VkX2J5GAYgASgJUgpyZXZpZXdlZEJ5EjsKC3Jldmlld2Vk\
+    X2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIKcmV2aWV3ZWRBdBJJCgpyZXNvbHV0aW9uGAggASgOMikuc3BhbndpcmUuYWdlbnRzLnYx\
+    LkRlYWRMZXR0ZXIuUmVzb2x1dGlvblIKcmVzb2x1dGlvbhISCgRub3RlGAkgASgJUgRub3RlEh8KC3JlcGxheWVkX2FzGAogASgJUgpyZXBsYXllZEFzIo4B\
+    CgpSZXNvbHV0aW9uEhoKFlJFU09MVVRJT05fVU5TUEVDSUZJRUQQABIWChJSRVNPTFVUSU9OX1BFTkRJTkcQARIXChNSRVNPTFVUSU9OX1JFUExBWUVEEAIS\
+    GAoUUkVTT0xVVElPTl9ESVNDQVJERUQQAxIZChVSRVNPTFVUSU9OX01BTlVBTF9GSVgQBCK+AQoWTGlzdERlYWRMZXR0ZXJzUmVxdWVzdBJJCgpyZXNvbHV0\
+    aW9uGAEgASgOMikuc3BhbndpcmUuYWdlbnRzLnYxLkRlYWRMZXR0ZXIuUmVzb2x1dGlvblIKcmVzb2x1dGlvbhIdCgphZ2VudF9zbHVnGAIgASgJUglhZ2Vu\
+    dFNsdWcSGwoJcGFnZV9zaXplGAMgASgNUghwYWdlU2l6ZRIdCgpwYWdlX3Rva2VuGAQgASgJUglwYWdlVG9rZW4idwoXTGlzdERlYWRMZXR0ZXJzUmVzcG9u\
+    c2USNAoFaXRlbXMYASADKAsyHi5zcGFud2lyZS5hZ2VudHMudjEuRGVhZExldHRlclIFaXRlbXMSJgoPbmV4dF9wYWdlX3Rva2VuGAIgASgJUg1uZXh0UGFn\
+    ZVRva2VuIi8KFEdldERlYWRMZXR0ZXJSZXF1ZXN0EhcKB2l0ZW1faWQYASABKAlSBml0ZW1JZCK+AQoXUmV2aWV3RGVhZExldHRlclJlcXVlc3QSJwoPaWRl\
+    bXBvdGVuY3lfa2V5GAEgASgJUg5pZGVtcG90ZW5jeUtleRIXCgdpdGVtX2lkGAIgASgJUgZpdGVtSWQSSQoKcmVzb2x1dGlvbhgDIAEoDjIpLnNwYW53aXJl\
+    LmFnZW50cy52MS5EZWFkTGV0dGVyLlJlc29sdXRpb25SCnJlc29sdXRpb24SFgoGcmVhc29uGAQgASgJUgZyZWFzb24irAEKGVJlZHJpdmVEZWFkTGV0dGVy\
+    c1JlcXVlc3QSJwoPaWRlbXBvdGVuY3lfa2V5GAEgASgJUg5pZGVtcG90ZW5jeUtleRIZCghpdGVtX2lkcxgCIAMoCVIHaXRlbUlkcxIdCgphZ2VudF9zbHVn\
+    GAMgASgJUglhZ2VudFNsdWcSFAoFbGltaXQYBCABKA1SBWxpbWl0EhYKBnJlYXNvbhgFIAEoCVIGcmVhc29uInAKGlJlZHJpdmVEZWFkTGV0dGVyc1Jlc3Bv\
+    bnNlEjgKCHJlZHJpdmVuGAEgAygLMhwuc3BhbndpcmUuYWdlbnRzLnYxLlJlZHJpdmVuUghyZWRyaXZlbhIYCgdwZW5kaW5nGAIgASgNUgdwZW5kaW5nIkcK\
+    CFJlZHJpdmVuEhcKB2l0ZW1faWQYASABKAlSBml0ZW1JZBIiCg1hZ2VudF90YXNrX2lkGAIgASgJUgthZ2VudFRhc2tJZCLFAgoNQnJlYWtlckNvbmZpZxIr\
+    ChFmYWlsdXJlX3RocmVzaG9sZBgBIAEoDVIQZmFpbHVyZVRocmVzaG9sZBIlCg53aW5kb3dfc2Vjb25kcxgCIAEoDVINd2luZG93U2Vjb25kcxI0ChZyZWNv\
+    dmVyeV9wcm9iZV9zZWNvbmRzGAMgASgNUhRyZWNvdmVyeVByb2JlU2Vjb25kcxIaCghmYWxsYmFjaxgEIAEoCVIIZmFsbGJhY2sSIQoMZmFpbHVyZV9yYXRl\
+    GAUgASgBUgtmYWlsdXJlUmF0ZRIkCg5zbG93X2NhbGxfcmF0ZRgGIAEoAVIMc2xvd0NhbGxSYXRlEiAKDHNsb3dfY2FsbF9tcxgHIAEoDVIKc2xvd0NhbGxN\
+    cxIjCg1taW5pbXVtX2NhbGxzGAggASgNUgxtaW5pbXVtQ2FsbHMi7wIKB0JyZWFrZXISGAoHY2lyY3VpdBgBIAEoCVIHY2lyY3VpdBI2CgVzdGF0ZRgCIAEo\
+    DjIgLnNwYW53aXJlLmFnZW50cy52MS5CcmVha2VyU3RhdGVSBXN0YXRlEjMKBG1vZGUYAyABKA4yHy5zcGFud2lyZS5hZ2VudHMudjEuQnJlYWtlck1vZGVS\
+    BG1vZGUSOQoGY29uZmlnGAQgASgLMiEuc3BhbndpcmUuYWdlbnRzLnYxLkJyZWFrZXJDb25maWdSBmNvbmZpZxIUCgVjYWxscxgFIAEoDVIFY2FsbHMSGgoI\
+    ZmFpbHVyZXMYBiABKA1SCGZhaWx1cmVzEh0KCnNsb3dfY2FsbHMYByABKA1SCXNsb3dDYWxscxI5CgpjaGFuZ2VkX2F0GAggASgLMhouZ29vZ2xlLnByb3Rv\
+    YnVmLlRpbWVzdGFtcFIJY2hhbmdlZEF0EhYKBnJlYXNvbhgJIAEoCVIGcmVhc29uIhUKE0xpc3RCcmVha2Vyc1JlcXVlc3QiTwoUTGlzdEJyZWFrZXJzUmVz\
+    cG9uc2USNwoIYnJlYWtlcnMYASADKAsyGy5zcGFud2lyZS5hZ2VudHMudjEuQnJlYWtlclIIYnJlYWtlcnMi3gEKEVNldEJyZWFrZXJSZXF1ZXN0EicKD2lk\
+    ZW1wb3RlbmN5X2tleRgBIAEoCVIOaWRlbXBvdGVuY3lLZXkSGAoHY2lyY3VpdBgCIAEoCVIHY2lyY3VpdBIzCgRtb2RlGAMgASgOMh8uc3BhbndpcmUuYWdl\
+    bnRzLnYxLkJyZWFrZXJNb2RlUgRtb2RlEjkKBmNvbmZpZxgEIAEoCzIhLnNwYW53aXJlLmFnZW50cy52MS5CcmVha2VyQ29uZmlnUgZjb25maWcSFgoGcmVh\
+    c29uGAUgASgJUgZyZWFzb24q7AEKDkFnZW50VGFza1N0YXRlEiAKHEFHRU5UX1RBU0tfU1RBVEVfVU5TUEVDSUZJRUQQABIdChlBR0VOVF9UQVNLX1NUQVRF\
+    X1JFQ0VJVkVEEAESHAoYQUdFTlRfVEFTS19TVEFURV9SVU5OSU5HEAISHgoaQUdFTlRfVEFTS19TVEFURV9DT01QTEVURUQQAxIbChdBR0VOVF9UQVNLX1NU\
+    QVRFX0ZBSUxFRBAEEh4KGkFHRU5UX1RBU0tfU1RBVEVfQ0FOQ0VMTEVEEAUSHgoaQUdFTlRfVEFTS19TVEFURV9USU1FRF9PVVQQBiq6AQoNUHJvcG9zYWxT\
+    dGF0ZRIeChpQUk9QT1NBTF9TVEFURV9VTlNQRUNJRklFRBAAEhcKE1BST1BPU0FMX1NUQVRFX09QRU4QARIbChdQUk9QT1NBTF9TVEFURV9BQ0NFUFRFRBAC\
+    EhsKF1BST1BPU0FMX1NUQVRFX1JFSkVDVEVEEAMSGgoWUFJPUE9TQUxfU1RBVEVfQVBQTElFRBAEEhoKFlBST1BPU0FMX1NUQVRFX1JFRlVTRUQQBSp8CgxC\
+    cmVha2VyU3RhdGUSHQoZQlJFQUtFUl9TVEFURV9VTlNQRUNJRklFRBAAEhgKFEJSRUFLRVJfU1RBVEVfQ0xPU0VEEAESFgoSQlJFQUtFUl9TVEFURV9PUEVO\
+    EAISGwoXQlJFQUtFUl9TVEFURV9IQUxGX09QRU4QAyqAAQoLQnJlYWtlck1vZGUSHAoYQlJFQUtFUl9NT0RFX1VOU1BFQ0lGSUVEEAASGgoWQlJFQUtFUl9N\
+    T0RFX0FVVE9NQVRJQxABEhwKGEJSRUFLRVJfTU9ERV9GT1JDRURfT1BFThACEhkKFUJSRUFLRVJfTU9ERV9ESVNBQkxFRBADMqoLChFBZ2VudE9yY2hlc3Ry\
+    YXRvchJsCgdSdW5UYXNrEiIuc3BhbndpcmUuYWdlbnRzLnYxLlJ1blRhc2tSZXF1ZXN0GiMuc3BhbndpcmUuYWdlbnRzLnYxLkFnZW50VGFza1VwZGF0ZSIW\
+    qrsYEgoCAgQSAgUGGgNwcmcaA3RqbTABEmcKClN1Ym1pdFRhc2sSIi5zcGFud2lyZS5hZ2VudHMudjEuUnVuVGFza1JlcXVlc3QaHS5zcGFud2lyZS5hZ2Vu\
+    dHMudjEuQWdlbnRUYXNrIhaquxgSCgICBBICBQYaA3ByZxoDdGptEl0KB0dldFRhc2sSIi5zcGFud2lyZS5hZ2VudHMudjEuR2V0VGFza1JlcXVlc3QaHS5z\
+    cGFud2lyZS5hZ2VudHMudjEuQWdlbnRUYXNrIg+QAgGquxgICgICBBICBQYSaQoJTGlzdFRhc2tzEiQuc3BhbndpcmUuYWdlbnRzLnYxLkxpc3RUYXNrc1Jl\
+    cXVlc3QaJS5zcGFud2lyZS5hZ2VudHMudjEuTGlzdFRhc2tzUmVzcG9uc2UiD5ACAaq7GAgKAgIEEgIFBhJqCgpDYW5jZWxUYXNrEiUuc3BhbndpcmUuYWdl\
+    bnRzLnYxLkNhbmNlbFRhc2tSZXF1ZXN0Gh0uc3BhbndpcmUuYWdlbnRzLnYxLkFnZW50VGFzayIWqrsYEgoCAgQSAgUGGgNwcmcaA3RqbRJkCgtHZXRQcm9w\
+    b3NhbBImLnNwYW53aXJlLmFnZW50cy52MS5HZXRQcm9wb3NhbFJlcXVlc3QaHC5zcGFud2lyZS5hZ2VudHMudjEuUHJvcG9zYWwiD5ACAaq7GAgKAgIEEgIF\
+    BhJ/ChZSZWNvcmRQcm9wb3NhbERlY2lzaW9uEjEuc3BhbndpcmUuYWdlbnRzLnYxLlJlY29yZFByb3Bvc2FsRGVjaXNpb25SZXF1ZXN0Ghwuc3BhbndpcmUu\
+    YWdlbnRzLnYxLlByb3Bvc2FsIhSquxgQCgEEEgEGGgNwcmcaA3RqbRJ5Cg9MaXN0RGVhZExldHRlcnMSKi5zcGFud2lyZS5hZ2VudHMudjEuTGlzdERlYWRM\
+    ZXR0ZXJzUmVxdWVzdBorLnNwYW53aXJlLmFnZW50cy52MS5MaXN0RGVhZExldHRlcnNSZXNwb25zZSINkAIBqrsYBgoBAhIBBRJoCg1HZXREZWFkTGV0dGVy\
+    Eiguc3BhbndpcmUuYWdlbnRzLnYxLkdldERlYWRMZXR0ZXJSZXF1ZXN0Gh4uc3BhbndpcmUuYWdlbnRzLnYxLkRlYWRMZXR0ZXIiDZACAaq7GAYKAQISAQUS\
+    awoQUmV2aWV3RGVhZExldHRlchIrLnNwYW53aXJlLmFnZW50cy52MS5SZXZpZXdEZWFkTGV0dGVyUmVxdWVzdBoeLnNwYW53aXJlLmFnZW50cy52MS5EZWFk\
+    TGV0dGVyIgqquxgGCgECEgEFEn8KElJlZHJpdmVEZWFkTGV0dGVycxItLnNwYW53aXJlLmFnZW50cy52MS5SZWRyaXZlRGVhZExldHRlcnNSZXF1ZXN0Gi4u\
+    c3BhbndpcmUuYWdlbnRzLnYxLlJlZHJpdmVEZWFkTGV0dGVyc1Jlc3BvbnNlIgqquxgGCgECEgEFEnAKDExpc3RCcmVha2VycxInLnNwYW53aXJlLmFnZW50\
+    cy52MS5MaXN0QnJlYWtlcnNSZXF1ZXN0Giguc3BhbndpcmUuYWdlbnRzLnYxLkxpc3RCcmVha2Vyc1Jlc3BvbnNlIg2QAgGquxgGCgECEgEFElwKClNldEJy\
+    ZWFrZXISJS5zcGFud2lyZS5hZ2VudHMudjEuU2V0QnJlYWtlclJlcXVlc3QaGy5zcGFud2lyZS5hZ2VudHMudjEuQnJlYWtlciIKqrsYBgoBAhIBBUIDugIA\
+    YgZwcm90bzM=
     """,
   dependencies: { [googleProtobufTimestampFile, spanwireCityV1LemFile, spanwireEventsV1EventsFile, spanwireOptionsV1OptionsFile] })
 
@@ -157,6 +203,72 @@ public enum ProposalState: MessageEnum, CaseIterable {
 
   /// Every value that has a name.
   public static let allCases: [Self] = [.unspecified, .open, .accepted, .rejected, .applied, .refused]
+}
+
+/// `spanwire.agents.v1.BreakerState`
+public enum BreakerState: MessageEnum, CaseIterable {
+  case unspecified
+  case closed
+  case open
+  case halfOpen
+  /// A number that this build has no name for.
+  case unrecognized(Int32)
+
+  public init(rawValue: Int32) {
+    switch rawValue {
+    case 0: self = .unspecified
+    case 1: self = .closed
+    case 2: self = .open
+    case 3: self = .halfOpen
+    default: self = .unrecognized(rawValue)
+    }
+  }
+
+  public var rawValue: Int32 {
+    switch self {
+    case .unspecified: 0
+    case .closed: 1
+    case .open: 2
+    case .halfOpen: 3
+    case .unrecognized(let number): number
+    }
+  }
+
+  /// Every value that has a name.
+  public static let allCases: [Self] = [.unspecified, .closed, .open, .halfOpen]
+}
+
+/// `spanwire.agents.v1.BreakerMode`
+public enum BreakerMode: MessageEnum, CaseIterable {
+  case unspecified
+  case automatic
+  case forcedOpen
+  case disabled
+  /// A number that this build has no name for.
+  case unrecognized(Int32)
+
+  public init(rawValue: Int32) {
+    switch rawValue {
+    case 0: self = .unspecified
+    case 1: self = .automatic
+    case 2: self = .forcedOpen
+    case 3: self = .disabled
+    default: self = .unrecognized(rawValue)
+    }
+  }
+
+  public var rawValue: Int32 {
+    switch self {
+    case .unspecified: 0
+    case .automatic: 1
+    case .forcedOpen: 2
+    case .disabled: 3
+    case .unrecognized(let number): number
+    }
+  }
+
+  /// Every value that has a name.
+  public static let allCases: [Self] = [.unspecified, .automatic, .forcedOpen, .disabled]
 }
 
 /// `spanwire.agents.v1.AgentProfiles`
@@ -525,6 +637,8 @@ public struct Proposal: Message {
   public var expiresAt: Google_Protobuf_Timestamp?
   public var productRuntimeSessionID: String
   public var refusedRule: String
+  /// what became of it, the first decision first
+  public var decisions: [ProposalDecision]
   public var unknownFields: UnknownFields
 
   public enum Kind: Hashable, Sendable {
@@ -546,6 +660,7 @@ public struct Proposal: Message {
     self.expiresAt = nil
     self.productRuntimeSessionID = ""
     self.refusedRule = ""
+    self.decisions = []
     self.unknownFields = UnknownFields()
   }
 
@@ -559,7 +674,8 @@ public struct Proposal: Message {
     kind: Kind? = nil,
     expiresAt: Google_Protobuf_Timestamp? = nil,
     productRuntimeSessionID: String = "",
-    refusedRule: String = ""
+    refusedRule: String = "",
+    decisions: [ProposalDecision] = []
   ) {
     self.proposalID = proposalID
     self.agentTaskID = agentTaskID
@@ -571,6 +687,7 @@ public struct Proposal: Message {
     self.expiresAt = expiresAt
     self.productRuntimeSessionID = productRuntimeSessionID
     self.refusedRule = refusedRule
+    self.decisions = decisions
     self.unknownFields = UnknownFields()
   }
 
@@ -584,6 +701,7 @@ public struct Proposal: Message {
       .message(13, Explanation.table),
       .message(14, RequestedAction.table),
       .message(20, Google_Protobuf_Timestamp.table),
+      .message(23, ProposalDecision.table),
     ]
   }
 
@@ -606,11 +724,13 @@ public struct Proposal: Message {
     self.expiresAt = CField.message(c.pointee.expires_at)
     self.productRuntimeSessionID = CField.string(c.pointee.product_runtime_session_id)
     self.refusedRule = CField.string(c.pointee.refused_rule)
+    self.decisions = CField.messages(c.pointee.n_decisions, c.pointee.decisions)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.message(23, repeated: self.decisions)
     writer.string(22, self.refusedRule)
     writer.string(21, self.productRuntimeSessionID)
     writer.message(20, optional: self.expiresAt)
@@ -628,6 +748,67 @@ public struct Proposal: Message {
     writer.enumeration(3, self.state)
     writer.string(2, self.agentTaskID)
     writer.string(1, self.proposalID)
+  }
+}
+
+/// What somebody decided about a proposal, and what it changed.
+public struct ProposalDecision: Message {
+  public var state: ProposalState
+  public var `actor`: String
+  public var reason: String
+  public var change: String
+  public var decidedAt: Google_Protobuf_Timestamp?
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.state = .unspecified
+    self.`actor` = ""
+    self.reason = ""
+    self.change = ""
+    self.decidedAt = nil
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    state: ProposalState = .unspecified,
+    `actor`: String = "",
+    reason: String = "",
+    change: String = "",
+    decidedAt: Google_Protobuf_Timestamp? = nil
+  ) {
+    self.state = state
+    self.`actor` = `actor`
+    self.reason = reason
+    self.change = change
+    self.decidedAt = decidedAt
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.agents.v1.ProposalDecision"
+  public static var file: GeneratedFile { spanwireAgentsV1AgentsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__proposal_decision__table(), strings: [2, 3, 4]) {
+    [
+      .message(5, Google_Protobuf_Timestamp.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Agents__V1__ProposalDecision.self)
+    self.state = CField.enumeration(c.pointee.state)
+    self.`actor` = CField.string(c.pointee.actor)
+    self.reason = CField.string(c.pointee.reason)
+    self.change = CField.string(c.pointee.change)
+    self.decidedAt = CField.message(c.pointee.decided_at)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.message(5, optional: self.decidedAt)
+    writer.string(4, self.change)
+    writer.string(3, self.reason)
+    writer.string(2, self.`actor`)
+    writer.enumeration(1, self.state)
   }
 }
 
@@ -849,6 +1030,10 @@ public struct AgentTask: Message {
   public var failure: String
   public var receivedAt: Google_Protobuf_Timestamp?
   public var endedAt: Google_Protobuf_Timestamp?
+  /// only where one task is asked for
+  public var attempts: [TaskAttempt]
+  /// the dead letter that this task does again
+  public var redrivenFrom: String
   public var unknownFields: UnknownFields
 
   public init() {
@@ -864,6 +1049,8 @@ public struct AgentTask: Message {
     self.failure = ""
     self.receivedAt = nil
     self.endedAt = nil
+    self.attempts = []
+    self.redrivenFrom = ""
     self.unknownFields = UnknownFields()
   }
 
@@ -879,7 +1066,9 @@ public struct AgentTask: Message {
     proposals: [Proposal] = [],
     failure: String = "",
     receivedAt: Google_Protobuf_Timestamp? = nil,
-    endedAt: Google_Protobuf_Timestamp? = nil
+    endedAt: Google_Protobuf_Timestamp? = nil,
+    attempts: [TaskAttempt] = [],
+    redrivenFrom: String = ""
   ) {
     self.agentTaskID = agentTaskID
     self.tenantID = tenantID
@@ -893,18 +1082,21 @@ public struct AgentTask: Message {
     self.failure = failure
     self.receivedAt = receivedAt
     self.endedAt = endedAt
+    self.attempts = attempts
+    self.redrivenFrom = redrivenFrom
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.agents.v1.AgentTask"
   public static var file: GeneratedFile { spanwireAgentsV1AgentsFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__agent_task__table(), strings: [1, 2, 3, 7, 8, 10]) {
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__agent_task__table(), strings: [1, 2, 3, 7, 8, 10, 14]) {
     [
       .message(4, AgentContext.table),
       .message(5, AgentTaskSpec.table),
       .message(9, Proposal.table),
       .message(11, Google_Protobuf_Timestamp.table),
       .message(12, Google_Protobuf_Timestamp.table),
+      .message(13, TaskAttempt.table),
     ]
   }
 
@@ -922,11 +1114,15 @@ public struct AgentTask: Message {
     self.failure = CField.string(c.pointee.failure)
     self.receivedAt = CField.message(c.pointee.received_at)
     self.endedAt = CField.message(c.pointee.ended_at)
+    self.attempts = CField.messages(c.pointee.n_attempts, c.pointee.attempts)
+    self.redrivenFrom = CField.string(c.pointee.redriven_from)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.string(14, self.redrivenFrom)
+    writer.message(13, repeated: self.attempts)
     writer.message(12, optional: self.endedAt)
     writer.message(11, optional: self.receivedAt)
     writer.string(10, self.failure)
@@ -939,6 +1135,76 @@ public struct AgentTask: Message {
     writer.string(3, self.invoker)
     writer.string(2, self.tenantID)
     writer.string(1, self.agentTaskID)
+  }
+}
+
+/// One run of a task. Its number is the lease epoch under which it may answer.
+public struct TaskAttempt: Message {
+  public var leaseEpoch: UInt64
+  /// worker:<worker_id>, or built_in
+  public var performer: String
+  public var begunAt: Google_Protobuf_Timestamp?
+  public var endedAt: Google_Protobuf_Timestamp?
+  /// completed, failed, lost, timed_out or cancelled
+  public var outcome: String
+  public var error: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.leaseEpoch = 0
+    self.performer = ""
+    self.begunAt = nil
+    self.endedAt = nil
+    self.outcome = ""
+    self.error = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    leaseEpoch: UInt64 = 0,
+    performer: String = "",
+    begunAt: Google_Protobuf_Timestamp? = nil,
+    endedAt: Google_Protobuf_Timestamp? = nil,
+    outcome: String = "",
+    error: String = ""
+  ) {
+    self.leaseEpoch = leaseEpoch
+    self.performer = performer
+    self.begunAt = begunAt
+    self.endedAt = endedAt
+    self.outcome = outcome
+    self.error = error
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.agents.v1.TaskAttempt"
+  public static var file: GeneratedFile { spanwireAgentsV1AgentsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__task_attempt__table(), strings: [2, 5, 6]) {
+    [
+      .message(3, Google_Protobuf_Timestamp.table),
+      .message(4, Google_Protobuf_Timestamp.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Agents__V1__TaskAttempt.self)
+    self.leaseEpoch = c.pointee.lease_epoch
+    self.performer = CField.string(c.pointee.performer)
+    self.begunAt = CField.message(c.pointee.begun_at)
+    self.endedAt = CField.message(c.pointee.ended_at)
+    self.outcome = CField.string(c.pointee.outcome)
+    self.error = CField.string(c.pointee.error)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(6, self.error)
+    writer.string(5, self.outcome)
+    writer.message(4, optional: self.endedAt)
+    writer.message(3, optional: self.begunAt)
+    writer.string(2, self.performer)
+    writer.uint64(1, self.leaseEpoch)
   }
 }
 
@@ -1168,6 +1434,7 @@ public struct ListTasksRequest: Message {
   public var state: AgentTaskState
   public var pageSize: UInt32
   public var pageToken: String
+  public var agentSlug: String
   public var unknownFields: UnknownFields
 
   public init() {
@@ -1175,6 +1442,7 @@ public struct ListTasksRequest: Message {
     self.state = .unspecified
     self.pageSize = 0
     self.pageToken = ""
+    self.agentSlug = ""
     self.unknownFields = UnknownFields()
   }
 
@@ -1182,18 +1450,20 @@ public struct ListTasksRequest: Message {
     productRuntimeSessionID: String = "",
     state: AgentTaskState = .unspecified,
     pageSize: UInt32 = 0,
-    pageToken: String = ""
+    pageToken: String = "",
+    agentSlug: String = ""
   ) {
     self.productRuntimeSessionID = productRuntimeSessionID
     self.state = state
     self.pageSize = pageSize
     self.pageToken = pageToken
+    self.agentSlug = agentSlug
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.agents.v1.ListTasksRequest"
   public static var file: GeneratedFile { spanwireAgentsV1AgentsFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__list_tasks_request__table(), strings: [1, 4])
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__list_tasks_request__table(), strings: [1, 4, 5])
 
   public init(cStruct: UnsafeRawPointer) {
     let c = cStruct.assumingMemoryBound(to: Spanwire__Agents__V1__ListTasksRequest.self)
@@ -1201,11 +1471,13 @@ public struct ListTasksRequest: Message {
     self.state = CField.enumeration(c.pointee.state)
     self.pageSize = c.pointee.page_size
     self.pageToken = CField.string(c.pointee.page_token)
+    self.agentSlug = CField.string(c.pointee.agent_slug)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.string(5, self.agentSlug)
     writer.string(4, self.pageToken)
     writer.uint32(3, self.pageSize)
     writer.enumeration(2, self.state)
@@ -1399,13 +1671,759 @@ public struct RecordProposalDecisionRequest: Message {
   }
 }
 
+/// A task that ended without an answer: it waits for somebody to look at it.
+public struct DeadLetter: Message {
+  /// DLQ-…
+  public var itemID: String
+  /// with every attempt
+  public var task: AgentTask?
+  public var failureReason: String
+  public var retryCount: UInt32
+  public var enqueuedAt: Google_Protobuf_Timestamp?
+  public var reviewedBy: String
+  public var reviewedAt: Google_Protobuf_Timestamp?
+  public var resolution: DeadLetter.Resolution
+  public var note: String
+  /// the task that does it again
+  public var replayedAs: String
+  public var unknownFields: UnknownFields
+
+  /// `spanwire.agents.v1.DeadLetter.Resolution`
+  public enum Resolution: MessageEnum, CaseIterable {
+    case unspecified
+    case pending
+    case replayed
+    case discarded
+    case manualFix
+    /// A number that this build has no name for.
+    case unrecognized(Int32)
+
+    public init(rawValue: Int32) {
+      switch rawValue {
+      case 0: self = .unspecified
+      case 1: self = .pending
+      case 2: self = .replayed
+      case 3: self = .discarded
+      case 4: self = .manualFix
+      default: self = .unrecognized(rawValue)
+      }
+    }
+
+    public var rawValue: Int32 {
+      switch self {
+      case .unspecified: 0
+      case .pending: 1
+      case .replayed: 2
+      case .discarded: 3
+      case .manualFix: 4
+      case .unrecognized(let number): number
+      }
+    }
+
+    /// Every value that has a name.
+    public static let allCases: [Self] = [.unspecified, .pending, .replayed, .discarded, .manualFix]
+  }
+
+  public init() {
+    self.itemID = ""
+    self.task = nil
+    self.failureReason = ""
+    self.retryCount = 0
+    self.enqueuedAt = nil
+    self.reviewedBy = ""
+    self.reviewedAt = nil
+    self.resolution = .unspecified
+    self.note = ""
+    self.replayedAs = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    itemID: String = "",
+    task: AgentTask? = nil,
+    failureReason: String = "",
+    retryCount: UInt32 = 0,
+    enqueuedAt: Google_Protobuf_Timestamp? = nil,
+    reviewedBy: String = "",
+    reviewedAt: Google_Protobuf_Timestamp? = nil,
+    resolution: DeadLetter.Resolution = .unspecified,
+    note: String = "",
+    replayedAs: String = ""
+  ) {
+    self.itemID = itemID
+    self.task = task
+    self.failureReason = failureReason
+    self.retryCount = retryCount
+    self.enqueuedAt = enqueuedAt
+    self.reviewedBy = reviewedBy
+    self.reviewedAt = reviewedAt
+    self.resolution = resolution
+    self.note = note
+    self.replayedAs = replayedAs
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.agents.v1.DeadLetter"
+  public static var file: GeneratedFile { spanwireAgentsV1AgentsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__dead_letter__table(), strings: [1, 3, 6, 9, 10]) {
+    [
+      .message(2, AgentTask.table),
+      .message(5, Google_Protobuf_Timestamp.table),
+      .message(7, Google_Protobuf_Timestamp.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Agents__V1__DeadLetter.self)
+    self.itemID = CField.string(c.pointee.item_id)
+    self.task = CField.message(c.pointee.task)
+    self.failureReason = CField.string(c.pointee.failure_reason)
+    self.retryCount = c.pointee.retry_count
+    self.enqueuedAt = CField.message(c.pointee.enqueued_at)
+    self.reviewedBy = CField.string(c.pointee.reviewed_by)
+    self.reviewedAt = CField.message(c.pointee.reviewed_at)
+    self.resolution = CField.enumeration(c.pointee.resolution)
+    self.note = CField.string(c.pointee.note)
+    self.replayedAs = CField.string(c.pointee.replayed_as)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(10, self.replayedAs)
+    writer.string(9, self.note)
+    writer.enumeration(8, self.resolution)
+    writer.message(7, optional: self.reviewedAt)
+    writer.string(6, self.reviewedBy)
+    writer.message(5, optional: self.enqueuedAt)
+    writer.uint32(4, self.retryCount)
+    writer.string(3, self.failureReason)
+    writer.message(2, optional: self.task)
+    writer.string(1, self.itemID)
+  }
+}
+
+/// `spanwire.agents.v1.ListDeadLettersRequest`
+public struct ListDeadLettersRequest: Message {
+  /// unspecified: any
+  public var resolution: DeadLetter.Resolution
+  public var agentSlug: String
+  public var pageSize: UInt32
+  public var pageToken: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.resolution = .unspecified
+    self.agentSlug = ""
+    self.pageSize = 0
+    self.pageToken = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    resolution: DeadLetter.Resolution = .unspecified,
+    agentSlug: String = "",
+    pageSize: UInt32 = 0,
+    pageToken: String = ""
+  ) {
+    self.resolution = resolution
+    self.agentSlug = agentSlug
+    self.pageSize = pageSize
+    self.pageToken = pageToken
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.agents.v1.ListDeadLettersRequest"
+  public static var file: GeneratedFile { spanwireAgentsV1AgentsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__list_dead_letters_request__table(), strings: [2, 4])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Agents__V1__ListDeadLettersRequest.self)
+    self.resolution = CField.enumeration(c.pointee.resolution)
+    self.agentSlug = CField.string(c.pointee.agent_slug)
+    self.pageSize = c.pointee.page_size
+    self.pageToken = CField.string(c.pointee.page_token)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(4, self.pageToken)
+    writer.uint32(3, self.pageSize)
+    writer.string(2, self.agentSlug)
+    writer.enumeration(1, self.resolution)
+  }
+}
+
+/// `spanwire.agents.v1.ListDeadLettersResponse`
+public struct ListDeadLettersResponse: Message {
+  public var items: [DeadLetter]
+  public var nextPageToken: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.items = []
+    self.nextPageToken = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    items: [DeadLetter] = [],
+    nextPageToken: String = ""
+  ) {
+    self.items = items
+    self.nextPageToken = nextPageToken
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.agents.v1.ListDeadLettersResponse"
+  public static var file: GeneratedFile { spanwireAgentsV1AgentsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__list_dead_letters_response__table(), strings: [2]) {
+    [
+      .message(1, DeadLetter.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Agents__V1__ListDeadLettersResponse.self)
+    self.items = CField.messages(c.pointee.n_items, c.pointee.items)
+    self.nextPageToken = CField.string(c.pointee.next_page_token)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(2, self.nextPageToken)
+    writer.message(1, repeated: self.items)
+  }
+}
+
+/// `spanwire.agents.v1.GetDeadLetterRequest`
+public struct GetDeadLetterRequest: Message {
+  public var itemID: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.itemID = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    itemID: String = ""
+  ) {
+    self.itemID = itemID
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.agents.v1.GetDeadLetterRequest"
+  public static var file: GeneratedFile { spanwireAgentsV1AgentsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__get_dead_letter_request__table(), strings: [1])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Agents__V1__GetDeadLetterRequest.self)
+    self.itemID = CField.string(c.pointee.item_id)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(1, self.itemID)
+  }
+}
+
+/// `spanwire.agents.v1.ReviewDeadLetterRequest`
+public struct ReviewDeadLetterRequest: Message {
+  public var idempotencyKey: String
+  public var itemID: String
+  /// discarded or manual_fix
+  public var resolution: DeadLetter.Resolution
+  public var reason: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.idempotencyKey = ""
+    self.itemID = ""
+    self.resolution = .unspecified
+    self.reason = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    idempotencyKey: String = "",
+    itemID: String = "",
+    resolution: DeadLetter.Resolution = .unspecified,
+    reason: String = ""
+  ) {
+    self.idempotencyKey = idempotencyKey
+    self.itemID = itemID
+    self.resolution = resolution
+    self.reason = reason
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.agents.v1.ReviewDeadLetterRequest"
+  public static var file: GeneratedFile { spanwireAgentsV1AgentsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__review_dead_letter_request__table(), strings: [1, 2, 4])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Agents__V1__ReviewDeadLetterRequest.self)
+    self.idempotencyKey = CField.string(c.pointee.idempotency_key)
+    self.itemID = CField.string(c.pointee.item_id)
+    self.resolution = CField.enumeration(c.pointee.resolution)
+    self.reason = CField.string(c.pointee.reason)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(4, self.reason)
+    writer.enumeration(3, self.resolution)
+    writer.string(2, self.itemID)
+    writer.string(1, self.idempotencyKey)
+  }
+}
+
+/// Does dead letters again, each as a task of its own: those named, or the oldest pending ones.
+public struct RedriveDeadLettersRequest: Message {
+  public var idempotencyKey: String
+  public var itemIds: [String]
+  /// of the pending ones, those of this agent
+  public var agentSlug: String
+  /// of the pending ones, at most so many; 0 reads as 100
+  public var limit: UInt32
+  public var reason: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.idempotencyKey = ""
+    self.itemIds = []
+    self.agentSlug = ""
+    self.limit = 0
+    self.reason = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    idempotencyKey: String = "",
+    itemIds: [String] = [],
+    agentSlug: String = "",
+    limit: UInt32 = 0,
+    reason: String = ""
+  ) {
+    self.idempotencyKey = idempotencyKey
+    self.itemIds = itemIds
+    self.agentSlug = agentSlug
+    self.limit = limit
+    self.reason = reason
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.agents.v1.RedriveDeadLettersRequest"
+  public static var file: GeneratedFile { spanwireAgentsV1AgentsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__redrive_dead_letters_request__table(), strings: [1, 2, 3, 5])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Agents__V1__RedriveDeadLettersRequest.self)
+    self.idempotencyKey = CField.string(c.pointee.idempotency_key)
+    self.itemIds = CField.strings(c.pointee.n_item_ids, c.pointee.item_ids)
+    self.agentSlug = CField.string(c.pointee.agent_slug)
+    self.limit = c.pointee.limit
+    self.reason = CField.string(c.pointee.reason)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(5, self.reason)
+    writer.uint32(4, self.limit)
+    writer.string(3, self.agentSlug)
+    writer.string(2, repeated: self.itemIds)
+    writer.string(1, self.idempotencyKey)
+  }
+}
+
+/// `spanwire.agents.v1.RedriveDeadLettersResponse`
+public struct RedriveDeadLettersResponse: Message {
+  public var redriven: [Redriven]
+  /// that there was no room for; ask again
+  public var pending: UInt32
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.redriven = []
+    self.pending = 0
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    redriven: [Redriven] = [],
+    pending: UInt32 = 0
+  ) {
+    self.redriven = redriven
+    self.pending = pending
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.agents.v1.RedriveDeadLettersResponse"
+  public static var file: GeneratedFile { spanwireAgentsV1AgentsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__redrive_dead_letters_response__table()) {
+    [
+      .message(1, Redriven.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Agents__V1__RedriveDeadLettersResponse.self)
+    self.redriven = CField.messages(c.pointee.n_redriven, c.pointee.redriven)
+    self.pending = c.pointee.pending
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.uint32(2, self.pending)
+    writer.message(1, repeated: self.redriven)
+  }
+}
+
+/// `spanwire.agents.v1.Redriven`
+public struct Redriven: Message {
+  public var itemID: String
+  public var agentTaskID: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.itemID = ""
+    self.agentTaskID = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    itemID: String = "",
+    agentTaskID: String = ""
+  ) {
+    self.itemID = itemID
+    self.agentTaskID = agentTaskID
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.agents.v1.Redriven"
+  public static var file: GeneratedFile { spanwireAgentsV1AgentsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__redriven__table(), strings: [1, 2])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Agents__V1__Redriven.self)
+    self.itemID = CField.string(c.pointee.item_id)
+    self.agentTaskID = CField.string(c.pointee.agent_task_id)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(2, self.agentTaskID)
+    writer.string(1, self.itemID)
+  }
+}
+
+/// `spanwire.agents.v1.BreakerConfig`
+public struct BreakerConfig: Message {
+  /// opens after so many failures in the window; 0 reads as 5
+  public var failureThreshold: UInt32
+  /// 0 reads as 60
+  public var windowSeconds: UInt32
+  /// one call is tried after so long; 0 reads as 30
+  public var recoveryProbeSeconds: UInt32
+  /// built_in: the platform's own agent does the work meanwhile; empty: nobody does
+  public var fallback: String
+  /// opens when so many of the window's calls failed, 0 to 1; 0: not judged
+  public var failureRate: Double
+  /// opens when so many were slow, 0 to 1; 0: not judged
+  public var slowCallRate: Double
+  /// what is slow; 0 reads as 5000
+  public var slowCallMs: UInt32
+  /// the rates are judged from so many calls on; 0 reads as 10
+  public var minimumCalls: UInt32
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.failureThreshold = 0
+    self.windowSeconds = 0
+    self.recoveryProbeSeconds = 0
+    self.fallback = ""
+    self.failureRate = 0
+    self.slowCallRate = 0
+    self.slowCallMs = 0
+    self.minimumCalls = 0
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    failureThreshold: UInt32 = 0,
+    windowSeconds: UInt32 = 0,
+    recoveryProbeSeconds: UInt32 = 0,
+    fallback: String = "",
+    failureRate: Double = 0,
+    slowCallRate: Double = 0,
+    slowCallMs: UInt32 = 0,
+    minimumCalls: UInt32 = 0
+  ) {
+    self.failureThreshold = failureThreshold
+    self.windowSeconds = windowSeconds
+    self.recoveryProbeSeconds = recoveryProbeSeconds
+    self.fallback = fallback
+    self.failureRate = failureRate
+    self.slowCallRate = slowCallRate
+    self.slowCallMs = slowCallMs
+    self.minimumCalls = minimumCalls
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.agents.v1.BreakerConfig"
+  public static var file: GeneratedFile { spanwireAgentsV1AgentsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__breaker_config__table(), strings: [4])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Agents__V1__BreakerConfig.self)
+    self.failureThreshold = c.pointee.failure_threshold
+    self.windowSeconds = c.pointee.window_seconds
+    self.recoveryProbeSeconds = c.pointee.recovery_probe_seconds
+    self.fallback = CField.string(c.pointee.fallback)
+    self.failureRate = c.pointee.failure_rate
+    self.slowCallRate = c.pointee.slow_call_rate
+    self.slowCallMs = c.pointee.slow_call_ms
+    self.minimumCalls = c.pointee.minimum_calls
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.uint32(8, self.minimumCalls)
+    writer.uint32(7, self.slowCallMs)
+    writer.double(6, self.slowCallRate)
+    writer.double(5, self.failureRate)
+    writer.string(4, self.fallback)
+    writer.uint32(3, self.recoveryProbeSeconds)
+    writer.uint32(2, self.windowSeconds)
+    writer.uint32(1, self.failureThreshold)
+  }
+}
+
+/// `spanwire.agents.v1.Breaker`
+public struct Breaker: Message {
+  /// agent:<slug>, or tool:<name>
+  public var circuit: String
+  public var state: BreakerState
+  public var mode: BreakerMode
+  public var config: BreakerConfig?
+  /// in the window, as are the next two
+  public var calls: UInt32
+  public var failures: UInt32
+  public var slowCalls: UInt32
+  public var changedAt: Google_Protobuf_Timestamp?
+  public var reason: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.circuit = ""
+    self.state = .unspecified
+    self.mode = .unspecified
+    self.config = nil
+    self.calls = 0
+    self.failures = 0
+    self.slowCalls = 0
+    self.changedAt = nil
+    self.reason = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    circuit: String = "",
+    state: BreakerState = .unspecified,
+    mode: BreakerMode = .unspecified,
+    config: BreakerConfig? = nil,
+    calls: UInt32 = 0,
+    failures: UInt32 = 0,
+    slowCalls: UInt32 = 0,
+    changedAt: Google_Protobuf_Timestamp? = nil,
+    reason: String = ""
+  ) {
+    self.circuit = circuit
+    self.state = state
+    self.mode = mode
+    self.config = config
+    self.calls = calls
+    self.failures = failures
+    self.slowCalls = slowCalls
+    self.changedAt = changedAt
+    self.reason = reason
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.agents.v1.Breaker"
+  public static var file: GeneratedFile { spanwireAgentsV1AgentsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__breaker__table(), strings: [1, 9]) {
+    [
+      .message(4, BreakerConfig.table),
+      .message(8, Google_Protobuf_Timestamp.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Agents__V1__Breaker.self)
+    self.circuit = CField.string(c.pointee.circuit)
+    self.state = CField.enumeration(c.pointee.state)
+    self.mode = CField.enumeration(c.pointee.mode)
+    self.config = CField.message(c.pointee.config)
+    self.calls = c.pointee.calls
+    self.failures = c.pointee.failures
+    self.slowCalls = c.pointee.slow_calls
+    self.changedAt = CField.message(c.pointee.changed_at)
+    self.reason = CField.string(c.pointee.reason)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(9, self.reason)
+    writer.message(8, optional: self.changedAt)
+    writer.uint32(7, self.slowCalls)
+    writer.uint32(6, self.failures)
+    writer.uint32(5, self.calls)
+    writer.message(4, optional: self.config)
+    writer.enumeration(3, self.mode)
+    writer.enumeration(2, self.state)
+    writer.string(1, self.circuit)
+  }
+}
+
+/// `spanwire.agents.v1.ListBreakersRequest`
+public struct ListBreakersRequest: Message {
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.agents.v1.ListBreakersRequest"
+  public static var file: GeneratedFile { spanwireAgentsV1AgentsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__list_breakers_request__table())
+
+  public init(cStruct: UnsafeRawPointer) {
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+  }
+}
+
+/// `spanwire.agents.v1.ListBreakersResponse`
+public struct ListBreakersResponse: Message {
+  public var breakers: [Breaker]
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.breakers = []
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    breakers: [Breaker] = []
+  ) {
+    self.breakers = breakers
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.agents.v1.ListBreakersResponse"
+  public static var file: GeneratedFile { spanwireAgentsV1AgentsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__list_breakers_response__table()) {
+    [
+      .message(1, Breaker.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Agents__V1__ListBreakersResponse.self)
+    self.breakers = CField.messages(c.pointee.n_breakers, c.pointee.breakers)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.message(1, repeated: self.breakers)
+  }
+}
+
+/// `spanwire.agents.v1.SetBreakerRequest`
+public struct SetBreakerRequest: Message {
+  public var idempotencyKey: String
+  public var circuit: String
+  /// unspecified: as it is
+  public var mode: BreakerMode
+  /// absent: as it is
+  public var config: BreakerConfig?
+  public var reason: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.idempotencyKey = ""
+    self.circuit = ""
+    self.mode = .unspecified
+    self.config = nil
+    self.reason = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    idempotencyKey: String = "",
+    circuit: String = "",
+    mode: BreakerMode = .unspecified,
+    config: BreakerConfig? = nil,
+    reason: String = ""
+  ) {
+    self.idempotencyKey = idempotencyKey
+    self.circuit = circuit
+    self.mode = mode
+    self.config = config
+    self.reason = reason
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.agents.v1.SetBreakerRequest"
+  public static var file: GeneratedFile { spanwireAgentsV1AgentsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__set_breaker_request__table(), strings: [1, 2, 5]) {
+    [
+      .message(4, BreakerConfig.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Agents__V1__SetBreakerRequest.self)
+    self.idempotencyKey = CField.string(c.pointee.idempotency_key)
+    self.circuit = CField.string(c.pointee.circuit)
+    self.mode = CField.enumeration(c.pointee.mode)
+    self.config = CField.message(c.pointee.config)
+    self.reason = CField.string(c.pointee.reason)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(5, self.reason)
+    writer.message(4, optional: self.config)
+    writer.enumeration(3, self.mode)
+    writer.string(2, self.circuit)
+    writer.string(1, self.idempotencyKey)
+  }
+}
+
 /// `spanwire.agents.v1.AgentOrchestrator`
 public enum AgentOrchestrator {
   /// The file that declares the service, for reflection.
   public static var file: GeneratedFile { spanwireAgentsV1AgentsFile }
   public static let descriptor = ServiceDescriptor(
     fullName: "spanwire.agents.v1.AgentOrchestrator",
-    methods: [Methods.runTask, Methods.submitTask, Methods.getTask, Methods.listTasks, Methods.cancelTask, Methods.getProposal, Methods.recordProposalDecision])
+    methods: [Methods.runTask, Methods.submitTask, Methods.getTask, Methods.listTasks, Methods.cancelTask, Methods.getProposal, Methods.recordProposalDecision, Methods.listDeadLetters, Methods.getDeadLetter, Methods.reviewDeadLetter, Methods.redriveDeadLetters, Methods.listBreakers, Methods.setBreaker])
 
   public enum Methods {
     public static let runTask = MethodDescriptor(
@@ -1436,6 +2454,30 @@ public enum AgentOrchestrator {
       service: "spanwire.agents.v1.AgentOrchestrator", name: "RecordProposalDecision", kind: .unary,
       inputType: "spanwire.agents.v1.RecordProposalDecisionRequest", outputType: "spanwire.agents.v1.Proposal",
       exposure: MethodExposure(surfaces: [.internal], principals: [.service], services: ["prg", "tjm"]))
+    public static let listDeadLetters = MethodDescriptor(
+      service: "spanwire.agents.v1.AgentOrchestrator", name: "ListDeadLetters", kind: .unary,
+      inputType: "spanwire.agents.v1.ListDeadLettersRequest", outputType: "spanwire.agents.v1.ListDeadLettersResponse",
+      exposure: MethodExposure(surfaces: [.ops], principals: [.ops]), noSideEffects: true)
+    public static let getDeadLetter = MethodDescriptor(
+      service: "spanwire.agents.v1.AgentOrchestrator", name: "GetDeadLetter", kind: .unary,
+      inputType: "spanwire.agents.v1.GetDeadLetterRequest", outputType: "spanwire.agents.v1.DeadLetter",
+      exposure: MethodExposure(surfaces: [.ops], principals: [.ops]), noSideEffects: true)
+    public static let reviewDeadLetter = MethodDescriptor(
+      service: "spanwire.agents.v1.AgentOrchestrator", name: "ReviewDeadLetter", kind: .unary,
+      inputType: "spanwire.agents.v1.ReviewDeadLetterRequest", outputType: "spanwire.agents.v1.DeadLetter",
+      exposure: MethodExposure(surfaces: [.ops], principals: [.ops]))
+    public static let redriveDeadLetters = MethodDescriptor(
+      service: "spanwire.agents.v1.AgentOrchestrator", name: "RedriveDeadLetters", kind: .unary,
+      inputType: "spanwire.agents.v1.RedriveDeadLettersRequest", outputType: "spanwire.agents.v1.RedriveDeadLettersResponse",
+      exposure: MethodExposure(surfaces: [.ops], principals: [.ops]))
+    public static let listBreakers = MethodDescriptor(
+      service: "spanwire.agents.v1.AgentOrchestrator", name: "ListBreakers", kind: .unary,
+      inputType: "spanwire.agents.v1.ListBreakersRequest", outputType: "spanwire.agents.v1.ListBreakersResponse",
+      exposure: MethodExposure(surfaces: [.ops], principals: [.ops]), noSideEffects: true)
+    public static let setBreaker = MethodDescriptor(
+      service: "spanwire.agents.v1.AgentOrchestrator", name: "SetBreaker", kind: .unary,
+      inputType: "spanwire.agents.v1.SetBreakerRequest", outputType: "spanwire.agents.v1.Breaker",
+      exposure: MethodExposure(surfaces: [.ops], principals: [.ops]))
   }
 
   /// The implementation, ready for a server or for calls in process.
@@ -1448,6 +2490,12 @@ public enum AgentOrchestrator {
       MethodRoute(Methods.cancelTask) { try $0.respond(await implementation.cancelTask($0.request(), context: $0.context)) },
       MethodRoute(Methods.getProposal) { try $0.respond(await implementation.getProposal($0.request(), context: $0.context)) },
       MethodRoute(Methods.recordProposalDecision) { try $0.respond(await implementation.recordProposalDecision($0.request(), context: $0.context)) },
+      MethodRoute(Methods.listDeadLetters) { try $0.respond(await implementation.listDeadLetters($0.request(), context: $0.context)) },
+      MethodRoute(Methods.getDeadLetter) { try $0.respond(await implementation.getDeadLetter($0.request(), context: $0.context)) },
+      MethodRoute(Methods.reviewDeadLetter) { try $0.respond(await implementation.reviewDeadLetter($0.request(), context: $0.context)) },
+      MethodRoute(Methods.redriveDeadLetters) { try $0.respond(await implementation.redriveDeadLetters($0.request(), context: $0.context)) },
+      MethodRoute(Methods.listBreakers) { try $0.respond(await implementation.listBreakers($0.request(), context: $0.context)) },
+      MethodRoute(Methods.setBreaker) { try $0.respond(await implementation.setBreaker($0.request(), context: $0.context)) },
     ])
   }
 }
@@ -1463,6 +2511,14 @@ public protocol AgentOrchestratorService: Sendable {
   nonisolated(nonsending) func cancelTask(_ request: CancelTaskRequest, context: ServerContext) async throws -> AgentTask
   nonisolated(nonsending) func getProposal(_ request: GetProposalRequest, context: ServerContext) async throws -> Proposal
   nonisolated(nonsending) func recordProposalDecision(_ request: RecordProposalDecisionRequest, context: ServerContext) async throws -> Proposal
+  /// What ended without an answer, the oldest first.
+  nonisolated(nonsending) func listDeadLetters(_ request: ListDeadLettersRequest, context: ServerContext) async throws -> ListDeadLettersResponse
+  nonisolated(nonsending) func getDeadLetter(_ request: GetDeadLetterRequest, context: ServerContext) async throws -> DeadLetter
+  nonisolated(nonsending) func reviewDeadLetter(_ request: ReviewDeadLetterRequest, context: ServerContext) async throws -> DeadLetter
+  nonisolated(nonsending) func redriveDeadLetters(_ request: RedriveDeadLettersRequest, context: ServerContext) async throws -> RedriveDeadLettersResponse
+  /// The circuits that were ever used or set.
+  nonisolated(nonsending) func listBreakers(_ request: ListBreakersRequest, context: ServerContext) async throws -> ListBreakersResponse
+  nonisolated(nonsending) func setBreaker(_ request: SetBreakerRequest, context: ServerContext) async throws -> Breaker
 }
 
 /// Calls `spanwire.agents.v1.AgentOrchestrator` over a channel.
@@ -1499,6 +2555,32 @@ public struct AgentOrchestratorClient: Sendable {
 
   public nonisolated(nonsending) func recordProposalDecision(_ request: RecordProposalDecisionRequest, options: CallOptions = CallOptions()) async throws -> Proposal {
     try await channel.unary(request, AgentOrchestrator.Methods.recordProposalDecision, options)
+  }
+
+  /// What ended without an answer, the oldest first.
+  public nonisolated(nonsending) func listDeadLetters(_ request: ListDeadLettersRequest, options: CallOptions = CallOptions()) async throws -> ListDeadLettersResponse {
+    try await channel.unary(request, AgentOrchestrator.Methods.listDeadLetters, options)
+  }
+
+  public nonisolated(nonsending) func getDeadLetter(_ request: GetDeadLetterRequest, options: CallOptions = CallOptions()) async throws -> DeadLetter {
+    try await channel.unary(request, AgentOrchestrator.Methods.getDeadLetter, options)
+  }
+
+  public nonisolated(nonsending) func reviewDeadLetter(_ request: ReviewDeadLetterRequest, options: CallOptions = CallOptions()) async throws -> DeadLetter {
+    try await channel.unary(request, AgentOrchestrator.Methods.reviewDeadLetter, options)
+  }
+
+  public nonisolated(nonsending) func redriveDeadLetters(_ request: RedriveDeadLettersRequest, options: CallOptions = CallOptions()) async throws -> RedriveDeadLettersResponse {
+    try await channel.unary(request, AgentOrchestrator.Methods.redriveDeadLetters, options)
+  }
+
+  /// The circuits that were ever used or set.
+  public nonisolated(nonsending) func listBreakers(_ request: ListBreakersRequest, options: CallOptions = CallOptions()) async throws -> ListBreakersResponse {
+    try await channel.unary(request, AgentOrchestrator.Methods.listBreakers, options)
+  }
+
+  public nonisolated(nonsending) func setBreaker(_ request: SetBreakerRequest, options: CallOptions = CallOptions()) async throws -> Breaker {
+    try await channel.unary(request, AgentOrchestrator.Methods.setBreaker, options)
   }
 }
 

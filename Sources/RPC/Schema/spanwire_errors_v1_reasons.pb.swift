@@ -6,7 +6,7 @@ import SpanwireProtobuf
 public let spanwireErrorsV1ReasonsFile: GeneratedFile = GeneratedFile(
   name: "spanwire/errors/v1/reasons.proto",
   base64: """
-    CiBzcGFud2lyZS9lcnJvcnMvdjEvcmVhc29ucy5wcm90bxISc3BhbndpcmUuZXJyb3JzLnYxKpkOCgZSZWFzb24SFgoSUkVBU09OX1VOU1BFQ0lGSUVEEAAS\
+    CiBzcGFud2lyZS9lcnJvcnMvdjEvcmVhc29ucy5wcm90bxISc3BhbndpcmUuZXJyb3JzLnYxKswPCgZSZWFzb24SFgoSUkVBU09OX1VOU1BFQ0lGSUVEEAAS\
     GgoWUkVBU09OX1VOQVVUSEVOVElDQVRFRBABEh0KGVJFQVNPTl9NRVRIT0RfTk9UX0VYUE9TRUQQAhIaChZSRUFTT05fQUdFTlRfRk9SQklEREVOEAMSGAoU\
     UkVBU09OX1BPTElDWV9ERU5JRUQQBBIaChZSRUFTT05fVEVOQU5UX01JU01BVENIEAUSGQoVUkVBU09OX0lOVkFMSURfRklFTERTEBQSIQodUkVBU09OX0lE\
     RU1QT1RFTkNZX0tFWV9SRVVTRUQQFRIdChlSRUFTT05fUEFHRV9UT0tFTl9JTlZBTElEEBYSGQoVUkVBU09OX0NVUlNPUl9UT09fT0xEEBcSFQoRUkVBU09O\
@@ -22,11 +22,13 @@ public let spanwireErrorsV1ReasonsFile: GeneratedFile = GeneratedFile(
     Tl9TRVJWSUNFX1BPSU5UX05PVF9GT1VORBB4EhYKElJFQVNPTl9OT1RfQ09WRVJFRBB5EhMKD1JFQVNPTl9OT19ST1VURRB6EhwKGFJFQVNPTl9DQVBBQ0lU\
     WV9FWENFRURFRBB7EiAKHFJFQVNPTl9SRVNFUlZBVElPTl9OT1RfRk9VTkQQfBIbChdSRUFTT05fTUFSS0VUX05PVF9GT1VORBB9EhoKFVJFQVNPTl9GTEFH\
     X05PVF9GT1VORBC0ARIeChlSRUFTT05fRkxBR19UWVBFX01JU01BVENIELUBEh0KGFJFQVNPTl9GTEFHX1JVTEVfSU5WQUxJRBC2ARIgChtSRUFTT05fQUdF\
-    TlRfVEFTS19OT1RfRk9VTkQQjAESGQoUUkVBU09OX0FHRU5UX1VOS05PV04QjQESIAobUkVBU09OX0FHRU5UX0lOVEVOVF9VTktOT1dOEI4BEhoKFVJFQVNP\
-    Tl9FVkVOVF9SRUpFQ1RFRBCgARIbChZSRUFTT05fVFJBQ0VfTk9UX0ZPVU5EEKEBEiIKHVJFQVNPTl9SRVBMQVlfT1VUU0lERV9TQU5EQk9YEKIBEhsKFlJF\
-    QVNPTl9FRkZFQ1RfR0lWRU5fVVAQowESHAoXUkVBU09OX0VGRkVDVF9OT1RfRk9VTkQQpAESGwoWUkVBU09OX0NIQU5ORUxfVU5IRUFSRBClARIoCiNSRUFT\
-    T05fQlVER0VUX1JFU0VSVkFUSU9OX05PVF9GT1VORBDIARIkCh9SRUFTT05fQlVER0VUX1JFU0VSVkFUSU9OX0VOREVEEMkBEh4KGVJFQVNPTl9BUFBST1ZB\
-    TF9OT1RfRk9VTkQQygESGgoVUkVBU09OX0FQUFJPVkFMX0VOREVEEMsBEh4KGVJFQVNPTl9BUFBST1ZBTF9OT1RfWU9VUlMQzAFCA7oCAGIGcHJvdG8z
+    TlRfVEFTS19OT1RfRk9VTkQQjAESGQoUUkVBU09OX0FHRU5UX1VOS05PV04QjQESIAobUkVBU09OX0FHRU5UX0lOVEVOVF9VTktOT1dOEI4BEhwKF1JFQVNP\
+    Tl9XT1JLRVJfTk9UX0ZPVU5EEI8BEiEKHFJFQVNPTl9ERUFEX0xFVFRFUl9OT1RfRk9VTkQQkAESIAobUkVBU09OX0RFQURfTEVUVEVSX1JFVklFV0VEEJEB\
+    EhgKE1JFQVNPTl9DSVJDVUlUX09QRU4QkgESGwoWUkVBU09OX1dPUktFUl9SRVBMQUNFRBCTARIXChJSRUFTT05fV09SS0VSX0RFQUQQlAESGgoVUkVBU09O\
+    X0VWRU5UX1JFSkVDVEVEEKABEhsKFlJFQVNPTl9UUkFDRV9OT1RfRk9VTkQQoQESIgodUkVBU09OX1JFUExBWV9PVVRTSURFX1NBTkRCT1gQogESGwoWUkVB\
+    U09OX0VGRkVDVF9HSVZFTl9VUBCjARIcChdSRUFTT05fRUZGRUNUX05PVF9GT1VORBCkARIbChZSRUFTT05fQ0hBTk5FTF9VTkhFQVJEEKUBEigKI1JFQVNP\
+    Tl9CVURHRVRfUkVTRVJWQVRJT05fTk9UX0ZPVU5EEMgBEiQKH1JFQVNPTl9CVURHRVRfUkVTRVJWQVRJT05fRU5ERUQQyQESHgoZUkVBU09OX0FQUFJPVkFM\
+    X05PVF9GT1VORBDKARIaChVSRUFTT05fQVBQUk9WQUxfRU5ERUQQywESHgoZUkVBU09OX0FQUFJPVkFMX05PVF9ZT1VSUxDMAUIDugIAYgZwcm90bzM=
     """)
 
 /// Why a service refused, sent as google.rpc.ErrorInfo: reason is the value's name without its prefix, domain is "spanwire".
@@ -89,6 +91,12 @@ public enum Reason: MessageEnum, CaseIterable {
   case agentTaskNotFound
   case agentUnknown
   case agentIntentUnknown
+  case workerNotFound
+  case deadLetterNotFound
+  case deadLetterReviewed
+  case circuitOpen
+  case workerReplaced
+  case workerDead
   /// Events and traces
   case eventRejected
   case traceNotFound
@@ -155,6 +163,12 @@ public enum Reason: MessageEnum, CaseIterable {
     case 140: self = .agentTaskNotFound
     case 141: self = .agentUnknown
     case 142: self = .agentIntentUnknown
+    case 143: self = .workerNotFound
+    case 144: self = .deadLetterNotFound
+    case 145: self = .deadLetterReviewed
+    case 146: self = .circuitOpen
+    case 147: self = .workerReplaced
+    case 148: self = .workerDead
     case 160: self = .eventRejected
     case 161: self = .traceNotFound
     case 162: self = .replayOutsideSandbox
@@ -220,6 +234,12 @@ public enum Reason: MessageEnum, CaseIterable {
     case .agentTaskNotFound: 140
     case .agentUnknown: 141
     case .agentIntentUnknown: 142
+    case .workerNotFound: 143
+    case .deadLetterNotFound: 144
+    case .deadLetterReviewed: 145
+    case .circuitOpen: 146
+    case .workerReplaced: 147
+    case .workerDead: 148
     case .eventRejected: 160
     case .traceNotFound: 161
     case .replayOutsideSandbox: 162
@@ -236,6 +256,6 @@ public enum Reason: MessageEnum, CaseIterable {
   }
 
   /// Every value that has a name.
-  public static let allCases: [Self] = [.unspecified, .unauthenticated, .methodNotExposed, .agentForbidden, .policyDenied, .tenantMismatch, .invalidFields, .idempotencyKeyReused, .pageTokenInvalid, .cursorTooOld, .queueFull, .outcomeUnknown, .sessionNotFound, .sessionTransitionInvalid, .preflightFailed, .proposalNotFound, .proposalExpired, .proposalAlreadyDecided, .proposalInvalid, .entitlementMissing, .definitionNotFound, .bundleInvalid, .versionImmutable, .snapshotNotFound, .marketNotAdmitted, .journeyNotFound, .journeyTransitionInvalid, .nodeNotFound, .nodeTransitionInvalid, .servicePointBlocked, .entitlementNotFound, .balanceInsufficient, .entitlementExpired, .tokenUnknown, .settlementNotFound, .vendorUnknown, .servicePointNotFound, .notCovered, .noRoute, .capacityExceeded, .reservationNotFound, .marketNotFound, .flagNotFound, .flagTypeMismatch, .flagRuleInvalid, .agentTaskNotFound, .agentUnknown, .agentIntentUnknown, .eventRejected, .traceNotFound, .replayOutsideSandbox, .effectGivenUp, .effectNotFound, .channelUnheard, .budgetReservationNotFound, .budgetReservationEnded, .approvalNotFound, .approvalEnded, .approvalNotYours]
+  public static let allCases: [Self] = [.unspecified, .unauthenticated, .methodNotExposed, .agentForbidden, .policyDenied, .tenantMismatch, .invalidFields, .idempotencyKeyReused, .pageTokenInvalid, .cursorTooOld, .queueFull, .outcomeUnknown, .sessionNotFound, .sessionTransitionInvalid, .preflightFailed, .proposalNotFound, .proposalExpired, .proposalAlreadyDecided, .proposalInvalid, .entitlementMissing, .definitionNotFound, .bundleInvalid, .versionImmutable, .snapshotNotFound, .marketNotAdmitted, .journeyNotFound, .journeyTransitionInvalid, .nodeNotFound, .nodeTransitionInvalid, .servicePointBlocked, .entitlementNotFound, .balanceInsufficient, .entitlementExpired, .tokenUnknown, .settlementNotFound, .vendorUnknown, .servicePointNotFound, .notCovered, .noRoute, .capacityExceeded, .reservationNotFound, .marketNotFound, .flagNotFound, .flagTypeMismatch, .flagRuleInvalid, .agentTaskNotFound, .agentUnknown, .agentIntentUnknown, .workerNotFound, .deadLetterNotFound, .deadLetterReviewed, .circuitOpen, .workerReplaced, .workerDead, .eventRejected, .traceNotFound, .replayOutsideSandbox, .effectGivenUp, .effectNotFound, .channelUnheard, .budgetReservationNotFound, .budgetReservationEnded, .approvalNotFound, .approvalEnded, .approvalNotYours]
 }
 

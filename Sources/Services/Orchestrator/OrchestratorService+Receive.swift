@@ -17,16 +17,22 @@ extension OrchestratorServer {
     if case .done(let earlier) = try await environment.database.read({ try $0.recall(once, at: now) }) {
       return try await resumed(AgentTaskKey(tenant: tenant, id: try AgentTask(decoding: earlier).agentTaskID), caller, context.trace)
     }
-    let slug = try await agentSlug(for: request.task ?? AgentTaskSpec())
+    let agent = try await agent(for: request.task ?? AgentTaskSpec())
+    if agent.byWorkers, let refusal = breakers.refusal(TaskRunner.circuit(of: agent.slug), of: tenant), refusal.fallback.isEmpty {
+      throw TaskRunner.circuitOpen(agent.slug, refusal)
+    }
     let id = request.agentTaskID.isEmpty ? environment.ids.next(.agentTask) : request.agentTaskID
     let key = AgentTaskKey(tenant: tenant, id: id)
     let task = AgentTask(
       agentTaskID: id, tenantID: tenant, invoker: request.invoker, context: request.context, task: request.task, state: .received,
-      agentSlug: slug, receivedAt: .init(nanosecondsSinceEpoch: now))
-    let row = OrchestratorStore.TaskRow(task: task, attempt: 0, caller: CallerRecord(principal: caller.subject, trace: context.trace).text)
+      agentSlug: agent.slug, receivedAt: .init(nanosecondsSinceEpoch: now))
+    let row = OrchestratorStore.TaskRow(
+      task: task, attempt: 0, caller: CallerRecord(principal: caller.subject, trace: context.trace).text, byWorkers: agent.byWorkers)
     guard runner.reserve(key) else {
+      // One that is under way already is no matter of room: its key was used for another request, or its id is taken.
+      if runner.isRunning(key) { throw RPCError.alreadyExists("there is an agent task \(id) already") }
       throw RPCError.later(
-        .resourceExhausted, .queueFull, "too many agent tasks run",
+        .resourceExhausted, .queueFull, "as many agent tasks are open as may be",
         after: .milliseconds(OrchestratorLimits.retryAfterMilliseconds))
     }
     do {
@@ -40,7 +46,7 @@ extension OrchestratorServer {
       runner.release(key)
       throw error
     }
-    runner.start(key, for: caller, trace: context.trace?.child())
+    runner.start(row, for: caller, trace: context.trace?.child())
     return row
   }
 
@@ -53,10 +59,7 @@ extension OrchestratorServer {
         guard try OrchestratorStore.insert(row, transaction) else {
           throw RPCError.alreadyExists("there is an agent task \(row.task.agentTaskID) already")
         }
-        let received = AgentTaskReceived(
-          agentType: request.task?.agentType ?? "", intent: request.task?.intent ?? "", invoker: request.invoker)
-        let receipt = Receipt(agentTaskID: row.task.agentTaskID, agentSlug: row.task.agentSlug)
-        try journal.tell(.receipt(receipt), received, row.task, at: stamp, transaction)
+        try journal.tellReceipt(row, at: stamp, transaction)
         return row.task
       }
     }.value
@@ -66,14 +69,14 @@ extension OrchestratorServer {
   private func resumed(_ key: AgentTaskKey, _ caller: Principal, _ trace: TraceContext?) async throws -> OrchestratorStore.TaskRow {
     guard let row = try await environment.database.read({ try OrchestratorStore.task($0, key) }) else { throw Self.unknownTask(key.id) }
     if !AgentTaskStateMachine.isTerminal(row.task.state), runner.reserve(key) {
-      runner.start(key, for: caller, trace: trace?.child())
+      runner.start(row, for: caller, trace: trace?.child())
     }
     return row
   }
 
   /// The agent that does this kind of work: of the tenant's registry, else of those that tenant platform shares; of several, the first
   /// by its slug. A tenant's own definition of a slug hides the shared one, and a disabled agent takes no work.
-  private func agentSlug(for task: AgentTaskSpec) async throws -> String {
+  private func agent(for task: AgentTaskSpec) async throws -> (slug: String, byWorkers: Bool) {
     var types = false
     var seen: Set<String> = []
     for isShared in [false, true] {
@@ -84,7 +87,7 @@ extension OrchestratorServer {
           guard case .agent(let agent)? = definition.value, seen.insert(agent.agentSlug).inserted, agent.enabled ?? true,
             agent.agentType == task.agentType
           else { continue }
-          if agent.intents.contains(task.intent) { return agent.agentSlug }
+          if agent.intents.contains(task.intent) { return (agent.agentSlug, agent.byWorkers) }
           types = true
         }
         request.pageToken = page.nextPageToken
@@ -95,7 +98,7 @@ extension OrchestratorServer {
     }
     // Operators need their analyst also where nobody has defined one.
     if BuiltInAgents.operatorTypes.contains(task.agentType), task.intent == "explain_incident" || task.intent == "suggest_mitigation" {
-      return "ops-analyst"
+      return ("ops-analyst", false)
     }
     throw RPCError.precondition(.agentUnknown, "this tenant's registry defines no \(task.agentType) agent")
   }

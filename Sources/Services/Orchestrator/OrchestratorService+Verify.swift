@@ -9,14 +9,20 @@ extension OrchestratorServer {
     let begun = environment.clock.now
     var tasks = Verification("ao.tasks are in the states that the log tells of")
     var proposals = Verification("ao.proposals are those of the log")
+    var letters = Verification("ao.dead letters are those of the log, with what became of them")
+    var verdicts: [AgentTaskKey: String] = [:]
     var states: [AgentTaskKey: AgentTaskState] = [:]
     var told: [(tenant: String, id: String, isRefused: Bool)] = []
-    try await environment.log.replay(LogFilter(types: ["agent.task.*", "agent.recommendation.*"], tenant: nil)) { event in
+    try await environment.log.replay(LogFilter(types: ["agent.task.*", "agent.recommendation.*", "dlq.*"], tenant: nil)) { event in
       let envelope = try event.decoded()
       if let state = Self.state(after: event.header.type) {
         states[AgentTaskKey(tenant: envelope.tenantID, id: envelope.agentTaskID)] = state
       } else if let created = try event.payload(RecommendationCreated.self) {
         told.append((envelope.tenantID, created.proposalID, false))
+      } else if let enqueued = try event.payload(DLQEnqueued.self) {
+        verdicts[AgentTaskKey(tenant: envelope.tenantID, id: enqueued.itemID)] = DeadLetter.Resolution.pending.word
+      } else if let reviewed = try event.payload(DLQReviewed.self) {
+        verdicts[AgentTaskKey(tenant: envelope.tenantID, id: reviewed.itemID)] = reviewed.verdict
       } else if let refused = try event.payload(RecommendationRefused.self), event.header.producer == Self.producer {
         told.append((envelope.tenantID, refused.proposalID, true))
       }
@@ -31,7 +37,20 @@ extension OrchestratorServer {
       }
       if (proposal.state == .refused) != isRefused { proposals.found("\(tenant): \(id) is \(proposal.state.word)") }
     }
-    return [tasks, proposals]
+    for (key, verdict) in verdicts {
+      letters.examine()
+      guard let item = try await environment.database.scan({ try DeadLetterStore.item($0, tenant: key.tenant, id: key.id) }) else {
+        letters.found("\(key.tenant): \(key.id) is missing")
+        continue
+      }
+      // Rows are read after the log: one that was pending there may have been reviewed since.
+      if item.resolution.word != verdict,
+        verdict != DeadLetter.Resolution.pending.word || (item.reviewedAt?.nanosecondsSinceEpoch ?? 0) < begun
+      {
+        letters.found("\(key.tenant): \(key.id) is \(item.resolution.word), not \(verdict)")
+      }
+    }
+    return [tasks, proposals, letters]
   }
 
   private func verifyTasks(_ states: inout [AgentTaskKey: AgentTaskState], begun: Int64, _ verification: inout Verification) async throws {

@@ -13,6 +13,10 @@ public final class OrchestratorServer: AgentOrchestratorService {
   let journal: TaskJournal
   let runner: TaskRunner
   let registry: RegistryClient
+  let breakers: CircuitBreakers
+  /// The side that workers attach to.
+  public let workers: AgentWorkerServer
+  let places: TaskPlaces
   private let wakes = UpdateWakes()
 
   public static let migrations = OrchestratorStore.migrations
@@ -20,29 +24,47 @@ public final class OrchestratorServer: AgentOrchestratorService {
   public static let producer = "ao"
 
   /// The clients are bound to AO's own service identity; it acts for whoever asked.
-  public init(
+  ///
+  /// - Parameter weights: how many turns a tenant gets when others get one, while they compete; 1 for those not named.
+  public convenience init(
     environment: ServiceEnvironment, registry: RegistryClient, lem: LemClient, trutta: TruttaClient, journeys: JourneyRuntimeClient,
-    policy: PolicyClient
+    policy: PolicyClient, weights: [String: UInt32] = [:]
+  ) {
+    self.init(
+      environment: environment, registry: registry, lem: lem, trutta: trutta, journeys: journeys, policy: policy,
+      queue: FairQueue(weights: weights))
+  }
+
+  init(
+    environment: ServiceEnvironment, registry: RegistryClient, lem: LemClient, trutta: TruttaClient, journeys: JourneyRuntimeClient,
+    policy: PolicyClient, queue: FairQueue, retries: RetryPolicy = RetryPolicy(), supervision: Duration = OrchestratorLimits.supervision
   ) {
     self.environment = environment
     self.registry = registry
     journal = TaskJournal(environment: environment, wakes: wakes)
+    places = TaskPlaces(queue: queue)
+    let pool = WorkerPool(places: places)
+    breakers = CircuitBreakers(journal: journal)
+    workers = AgentWorkerServer(environment: environment, journal: journal, pool: pool, places: places, supervision: supervision)
     runner = TaskRunner(
       journal: journal, sources: AgentSources(registry: registry, lem: lem, trutta: trutta, journeys: journeys, log: environment.log),
-      policy: policy)
+      policy: policy, places: places, pool: pool, breakers: breakers, retries: retries)
   }
 
   /// Takes up the tasks that the last process left unfinished.
   public func start() async throws {
-    let rows = try await environment.database.scan { try OrchestratorStore.unfinished($0, limit: OrchestratorLimits.runningTasks) }
+    try await breakers.start()
+    _ = try await environment.database.transaction("ao.start") { try WorkerStore.detachAll($0) }
+    let rows = try await environment.database.scan { try OrchestratorStore.unfinished($0, limit: OrchestratorLimits.openTasks) }
     for row in rows {
       guard runner.reserve(row.key), let caller = CallerRecord(text: row.caller) else { continue }
-      runner.start(row.key, for: caller.principal, trace: caller.trace?.child())
+      runner.start(row, for: caller.principal, trace: caller.trace?.child())
     }
   }
 
   public func stop() async {
     await runner.stop()
+    workers.pool.stop()
     wakes.close()
   }
 
@@ -69,13 +91,15 @@ public final class OrchestratorServer: AgentOrchestratorService {
     let tenant = try Caller(context).tenant
     var validation = Validation()
     validation.optionalID(request.productRuntimeSessionID, "product_runtime_session_id")
+    validation.optionalID(request.agentSlug, "agent_slug")
     validation.known(request.state, "state")
     let size = validation.pageSize(request.pageSize, default: OrchestratorLimits.defaultPageSize, max: OrchestratorLimits.maxPageSize)
     try validation.finish()
     let after = try PageToken.decode(request.pageToken)
     let page = try await environment.database.scan { snapshot in
       var tasks = try OrchestratorStore.tasks(
-        snapshot, tenant: tenant, session: request.productRuntimeSessionID, state: request.state, after: after, limit: size + 1)
+        snapshot, tenant: tenant, session: request.productRuntimeSessionID, slug: request.agentSlug, state: request.state, after: after,
+        limit: size + 1)
       for index in tasks.indices {
         tasks[index].proposals = try OrchestratorStore.proposals(snapshot, of: AgentTaskKey(tenant: tenant, id: tasks[index].agentTaskID))
       }
@@ -138,6 +162,9 @@ public final class OrchestratorServer: AgentOrchestratorService {
     try validation.finish()
     let tenant = try Caller(context).tenant
     let (once, now) = (IdempotencyKey(request.idempotencyKey, request, context), environment.clock.now)
+    let decision = ProposalDecision(
+      state: request.state, actor: request.actor, reason: request.reason, change: request.change,
+      decidedAt: .init(nanosecondsSinceEpoch: now))
     return try await environment.database.transaction("ao.decision") { transaction -> Proposal in
       try transaction.once(once, at: now) {
         guard var proposal = try OrchestratorStore.proposal(transaction, tenant: tenant, id: request.proposalID) else {
@@ -150,6 +177,7 @@ public final class OrchestratorServer: AgentOrchestratorService {
             .proposalAlreadyDecided, "the proposal is \(proposal.state.word) and cannot become \(request.state.word)")
         }
         proposal.state = request.state
+        proposal.decisions.append(decision)
         try OrchestratorStore.update(proposal, tenant: tenant, transaction)
         return proposal
       }
@@ -164,6 +192,7 @@ public final class OrchestratorServer: AgentOrchestratorService {
     let task = try await environment.database.read { snapshot -> AgentTask? in
       guard var task = try OrchestratorStore.task(snapshot, key)?.task else { return nil }
       task.proposals = try OrchestratorStore.proposals(snapshot, of: key)
+      task.attempts = try AttemptStore.attempts(snapshot, of: key)
       return task
     }
     guard let task else { throw Self.unknownTask(key.id) }

@@ -40,17 +40,61 @@ enum OrchestratorStore {
             PRIMARY KEY (tenant_id, proposal_id)
           ) STRICT, WITHOUT ROWID;
           CREATE INDEX ao_proposal_by_task ON ao_proposal (tenant_id, agent_task_id, proposal_id);
-          """)
+          """),
+      Migrations.Step(
+        "who does a task, its attempts, dead letters, workers, circuits",
+        sqlite: """
+          ALTER TABLE ao_task ADD COLUMN agent_slug TEXT NOT NULL DEFAULT '';
+          ALTER TABLE ao_task ADD COLUMN by_workers INTEGER NOT NULL DEFAULT 0;
+          CREATE TABLE ao_attempt (
+            tenant_id TEXT NOT NULL,
+            agent_task_id TEXT NOT NULL,
+            lease_epoch INTEGER NOT NULL,
+            performer TEXT NOT NULL,
+            begun_at INTEGER NOT NULL,
+            ended_at INTEGER NOT NULL DEFAULT 0,
+            outcome TEXT NOT NULL DEFAULT '',
+            error TEXT NOT NULL DEFAULT '',
+            PRIMARY KEY (tenant_id, agent_task_id, lease_epoch)
+          ) STRICT, WITHOUT ROWID;
+          CREATE TABLE actp_dlq (
+            tenant_id TEXT NOT NULL,
+            item_id TEXT NOT NULL,
+            agent_task_id TEXT NOT NULL,
+            agent_slug TEXT NOT NULL,
+            resolution INTEGER NOT NULL,
+            item BLOB NOT NULL,
+            PRIMARY KEY (tenant_id, item_id)
+          ) STRICT, WITHOUT ROWID;
+          CREATE INDEX actp_dlq_pending ON actp_dlq (tenant_id, item_id) WHERE resolution = 1;
+          CREATE TABLE actp_worker_registrations (
+            tenant_id TEXT NOT NULL,
+            worker_id TEXT NOT NULL,
+            state INTEGER NOT NULL,
+            worker BLOB NOT NULL,
+            PRIMARY KEY (tenant_id, worker_id)
+          ) STRICT, WITHOUT ROWID;
+          CREATE TABLE actp_circuit_states (
+            tenant_id TEXT NOT NULL,
+            circuit TEXT NOT NULL,
+            version INTEGER NOT NULL,
+            breaker BLOB NOT NULL,
+            probe_at INTEGER NOT NULL,
+            PRIMARY KEY (tenant_id, circuit)
+          ) STRICT, WITHOUT ROWID;
+          """),
     ])
 
   /// A task as its row has it.
   struct TaskRow: Sendable {
     /// Without its proposals, which have rows of their own.
     var task: AgentTask
-    /// Runs begun so far.
-    var attempt: UInt32
+    /// Runs begun so far, and the lease epoch of the last: an answer counts only under it.
+    var attempt: UInt64
     /// Who asked, and in which trace: a run after a restart acts for the same.
     var caller: String
+    /// Whether attached workers do it, or the platform's own agent.
+    var byWorkers: Bool
 
     var key: AgentTaskKey { AgentTaskKey(tenant: task.tenantID, id: task.agentTaskID) }
   }
@@ -62,10 +106,11 @@ enum OrchestratorStore {
     let task = row.task
     return try transaction.executeCounting(
       """
-      INSERT INTO ao_task (tenant_id, agent_task_id, product_runtime_session_id, state, attempt, received_at, task, caller)
-      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING
+      INSERT INTO ao_task (
+        tenant_id, agent_task_id, product_runtime_session_id, state, attempt, received_at, task, caller, agent_slug, by_workers)
+      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING
       """, task.tenantID, task.agentTaskID, task.context?.productRuntimeSessionID ?? "", task.state.rawValue, row.attempt,
-      task.receivedAt?.nanosecondsSinceEpoch ?? 0, task.encoded(), row.caller) == 1
+      task.receivedAt?.nanosecondsSinceEpoch ?? 0, task.encoded(), row.caller, task.agentSlug, row.byWorkers) == 1
   }
 
   static func update(_ row: TaskRow, _ transaction: borrowing Transaction) throws {
@@ -76,31 +121,33 @@ enum OrchestratorStore {
 
   static func task(_ reader: borrowing some Reader & ~Copyable, _ key: AgentTaskKey) throws -> TaskRow? {
     try reader.first(
-      "SELECT task, attempt, caller FROM ao_task WHERE tenant_id = ?1 AND agent_task_id = ?2", key.tenant, key.id, row: Self.taskRow)
+      "SELECT task, attempt, caller, by_workers FROM ao_task WHERE tenant_id = ?1 AND agent_task_id = ?2", key.tenant, key.id,
+      row: Self.taskRow)
   }
 
-  /// A page of a tenant's tasks in the order of their ids, of one session or of all, in one state or in any.
+  /// A page of a tenant's tasks in the order of their ids, of one session or of all, in one state or in any, of one agent or of any.
   static func tasks(
-    _ reader: borrowing some Reader & ~Copyable, tenant: String, session: String, state: AgentTaskState, after id: String, limit: Int
+    _ reader: borrowing some Reader & ~Copyable, tenant: String, session: String, slug: String, state: AgentTaskState, after id: String,
+    limit: Int
   ) throws -> [AgentTask] {
     if session.isEmpty {
       return try reader.query(
         """
         SELECT task FROM ao_task WHERE tenant_id = ?1 AND agent_task_id > ?2 AND (?3 = 0 OR state = ?3)
-        ORDER BY agent_task_id LIMIT ?4
-        """, tenant, id, state.rawValue, limit, row: { try AgentTask(decoding: $0.get(0, as: [UInt8].self)) })
+        AND (?4 = '' OR agent_slug = ?4) ORDER BY agent_task_id LIMIT ?5
+        """, tenant, id, state.rawValue, slug, limit, row: { try AgentTask(decoding: $0.get(0, as: [UInt8].self)) })
     }
     return try reader.query(
       """
       SELECT task FROM ao_task WHERE tenant_id = ?1 AND product_runtime_session_id = ?2 AND agent_task_id > ?3 AND (?4 = 0 OR state = ?4)
-      ORDER BY agent_task_id LIMIT ?5
-      """, tenant, session, id, state.rawValue, limit, row: { try AgentTask(decoding: $0.get(0, as: [UInt8].self)) })
+      AND (?5 = '' OR agent_slug = ?5) ORDER BY agent_task_id LIMIT ?6
+      """, tenant, session, id, state.rawValue, slug, limit, row: { try AgentTask(decoding: $0.get(0, as: [UInt8].self)) })
   }
 
   /// Tasks of all tenants that no process works on after a start.
   static func unfinished(_ reader: borrowing some Reader & ~Copyable, limit: Int) throws -> [TaskRow] {
     try reader.query(
-      "SELECT task, attempt, caller FROM ao_task WHERE state IN (1, 2) ORDER BY tenant_id, agent_task_id LIMIT ?1", limit,
+      "SELECT task, attempt, caller, by_workers FROM ao_task WHERE state IN (1, 2) ORDER BY tenant_id, agent_task_id LIMIT ?1", limit,
       row: Self.taskRow)
   }
 
@@ -113,7 +160,7 @@ enum OrchestratorStore {
   }
 
   private static func taskRow(_ row: Row) throws -> TaskRow {
-    TaskRow(task: try AgentTask(decoding: row.get(0, as: [UInt8].self)), attempt: row[1], caller: row[2])
+    TaskRow(task: try AgentTask(decoding: row.get(0, as: [UInt8].self)), attempt: row[1], caller: row[2], byWorkers: row[3])
   }
 
   // MARK: Updates

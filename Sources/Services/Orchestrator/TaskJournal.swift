@@ -10,10 +10,13 @@ import SpanwireServiceKit
 struct TaskStamp: Sendable {
   let now: Int64
   let trace: TraceContext?
+  /// Of the dead letter, should the task end as one.
+  let deadLetter: ULID
 
   init(_ environment: ServiceEnvironment) {
     now = environment.clock.now
     trace = CallContext.current?.trace
+    deadLetter = environment.ids.ulid()
   }
 }
 
@@ -30,66 +33,95 @@ struct TaskJournal: Sendable {
     case ended
   }
 
-  /// Begins a run: the first, or a further one after a restart.
-  func begin(_ key: AgentTaskKey) async throws -> Begin {
+  /// Tells of a task that came in.
+  func tellReceipt(_ row: OrchestratorStore.TaskRow, at stamp: TaskStamp, _ transaction: borrowing Transaction) throws {
+    let task = row.task
+    let received = AgentTaskReceived(agentType: task.task?.agentType ?? "", intent: task.task?.intent ?? "", invoker: task.invoker)
+    try tell(.receipt(Receipt(agentTaskID: task.agentTaskID, agentSlug: task.agentSlug)), received, row, at: stamp, transaction)
+  }
+
+  /// Begins a run: the first, or a further one after one that failed or that the process's end cut short. From now on answers count
+  /// under its epoch alone.
+  ///
+  /// - Parameter worker: who does it; nil for the platform's own agent.
+  func begin(_ key: AgentTaskKey, by worker: String?) async throws -> Begin {
     let stamp = TaskStamp(environment)
     let begin = try await environment.database.transaction("ao.begin") { transaction -> Begin in
       guard var row = try OrchestratorStore.task(transaction, key), AgentTaskStateMachine.allows(row.task.state, to: .running) else {
         return .ended
       }
+      if row.attempt > 0 { try AttemptStore.end(key, row.attempt, "lost", "its process ended", stamp.now, transaction) }
       row.task.state = .running
       row.attempt += 1
       try OrchestratorStore.update(row, transaction)
-      let started = AgentTaskStarted(agentSlug: row.task.agentSlug, attempt: row.attempt)
+      try AttemptStore.begin(key, row.attempt, worker.map { "worker:\($0)" } ?? "built_in", stamp.now, transaction)
+      let started = AgentTaskStarted(agentSlug: row.task.agentSlug, attempt: UInt32(clamping: row.attempt))
       let progress = Progress(stage: "started", percent: 0, message: row.attempt > 1 ? "Begins again" : "")
-      try tell(.progress(progress), started, row.task, at: stamp, transaction)
+      try tell(.progress(progress), started, row, at: stamp, transaction)
+      if let worker {
+        let claimed = RunClaimed(runID: key.id, workerID: worker, leaseEpoch: row.attempt)
+        try append(claimed, row.task, epoch: row.attempt, at: stamp, transaction)
+      }
       return .run(row)
     }.value
     wakes.wake(key)
     return begin
   }
 
-  /// Tells of progress, or sends a piece of the answer ahead. Throws `CancellationError` when the task has ended meanwhile.
-  func tell(_ update: AgentTaskUpdate.Update, of key: AgentTaskKey) async throws {
+  /// Tells of progress, or sends a piece of the answer ahead. Throws `CancellationError` when that attempt is not the task's present one,
+  /// or the task has ended.
+  func tell(_ update: AgentTaskUpdate.Update, of key: AgentTaskKey, under epoch: UInt64) async throws {
     let stamp = TaskStamp(environment)
     _ = try await environment.database.transaction("ao.tell") { transaction in
-      guard let row = try OrchestratorStore.task(transaction, key), row.task.state == .running else { throw CancellationError() }
+      guard let row = try OrchestratorStore.task(transaction, key), row.task.state == .running, row.attempt == epoch else {
+        throw CancellationError()
+      }
       switch update {
       case .progress(let progress):
         let payload = AgentTaskProgress(stage: progress.stage, percent: progress.percent, message: progress.message)
-        try tell(update, payload, row.task, at: stamp, transaction)
-      case .partial(let partial): try tell(update, AgentTaskPartial(text: partial.text), row.task, at: stamp, transaction)
+        try tell(update, payload, row, at: stamp, transaction)
+      case .partial(let partial): try tell(update, AgentTaskPartial(text: partial.text), row, at: stamp, transaction)
       default: preconditionFailure("only progress and parts are told on the way")
       }
     }
     wakes.wake(key)
   }
 
-  /// Ends a task with an answer: its proposals, those refused among them, and its result, all at once.
-  func complete(_ key: AgentTaskKey, text: String, proposals: [Proposal]) async throws {
+  /// Ends an attempt that will be followed by another, so that its epoch's late answer finds it over.
+  func lose(_ key: AgentTaskKey, under epoch: UInt64, _ outcome: String, _ error: String) async throws {
+    let now = environment.clock.now
+    _ = try await environment.database.transaction("ao.lose") { transaction in
+      try AttemptStore.end(key, epoch, outcome, error, now, transaction)
+    }
+  }
+
+  /// Ends a task with an answer: its proposals, those refused among them, and its result, all at once. Nothing happens if the task has
+  /// ended, or another attempt has begun.
+  func complete(_ key: AgentTaskKey, under epoch: UInt64, text: String, proposals: [Proposal]) async throws {
     let stamp = TaskStamp(environment)
     _ = try await environment.database.transaction("ao.complete") { transaction in
-      guard var row = try OrchestratorStore.task(transaction, key), AgentTaskStateMachine.allows(row.task.state, to: .completed) else {
-        return
-      }
+      guard var row = try OrchestratorStore.task(transaction, key), AgentTaskStateMachine.allows(row.task.state, to: .completed),
+        row.attempt == epoch
+      else { return }
       for proposal in proposals {
         try OrchestratorStore.insert(proposal, tenant: key.tenant, transaction)
         if proposal.state == .refused {
-          try tellRefusal(of: proposal, row.task, at: stamp, transaction)
+          try tellRefusal(of: proposal, row, at: stamp, transaction)
         } else {
           let created = RecommendationCreated(proposalID: proposal.proposalID, kind: proposal.kind?.word ?? "", summary: proposal.summary)
-          try tell(.proposal(proposal), created, row.task, at: stamp, transaction)
+          try tell(.proposal(proposal), created, row, at: stamp, transaction)
         }
       }
       row.task.state = .completed
       row.task.text = text
       row.task.endedAt = .init(nanosecondsSinceEpoch: stamp.now)
       try OrchestratorStore.update(row, transaction)
+      try AttemptStore.end(key, epoch, "completed", "", stamp.now, transaction)
       let result = AgentTaskResult(
         text: text, proposalIds: proposals.map(\.proposalID), refused: UInt32(proposals.count { $0.state == .refused }))
       var task = row.task
       task.proposals = proposals
-      try tell(.result(task), result, row.task, at: stamp, transaction)
+      try tell(.result(task), result, row, at: stamp, transaction)
     }
     wakes.wake(key)
   }
@@ -105,6 +137,15 @@ struct TaskJournal: Sendable {
       case .failed: .failed
       case .timedOut: .timedOut
       case .cancelled: .cancelled
+      }
+    }
+
+    /// The outcome of the attempt that it ends.
+    var outcome: String {
+      switch self {
+      case .failed: "failed"
+      case .timedOut: "timed_out"
+      case .cancelled: "cancelled"
       }
     }
 
@@ -127,7 +168,7 @@ struct TaskJournal: Sendable {
     wakes.wake(key)
   }
 
-  /// The same inside a transaction that does more.
+  /// The same inside a transaction that does more. What nobody cancelled goes to the dead letters.
   func end(
     _ row: OrchestratorStore.TaskRow, _ ending: Ending, at stamp: TaskStamp, _ transaction: borrowing Transaction
   ) throws -> AgentTask {
@@ -136,47 +177,70 @@ struct TaskJournal: Sendable {
     row.task.failure = ending.text
     row.task.endedAt = .init(nanosecondsSinceEpoch: stamp.now)
     try OrchestratorStore.update(row, transaction)
+    let key = row.key
+    if row.attempt > 0 { try AttemptStore.end(key, row.attempt, ending.outcome, ending.text, stamp.now, transaction) }
     let result = AgentTaskUpdate.Update.result(row.task)
     switch ending {
     case .failed(let reason, let message):
-      try tell(result, AgentTaskFailed(reason: reason, message: message), row.task, at: stamp, transaction)
-    case .timedOut(let milliseconds): try tell(result, AgentTaskTimedOut(timeoutMs: milliseconds), row.task, at: stamp, transaction)
-    case .cancelled(let reason): try tell(result, AgentTaskCancelled(reason: reason), row.task, at: stamp, transaction)
+      try tell(result, AgentTaskFailed(reason: reason, message: message), row, at: stamp, transaction)
+    case .timedOut(let milliseconds): try tell(result, AgentTaskTimedOut(timeoutMs: milliseconds), row, at: stamp, transaction)
+    case .cancelled(let reason): try tell(result, AgentTaskCancelled(reason: reason), row, at: stamp, transaction)
     }
+    if case .cancelled = ending { return row.task }
+    try bury(row, at: stamp, transaction)
     return row.task
+  }
+
+  private func bury(_ row: OrchestratorStore.TaskRow, at stamp: TaskStamp, _ transaction: borrowing Transaction) throws {
+    let item = DeadLetter(
+      itemID: stamp.deadLetter.text(.deadLetter), task: row.task, failureReason: row.task.failure,
+      retryCount: UInt32(clamping: max(row.attempt, 1) - 1), enqueuedAt: .init(nanosecondsSinceEpoch: stamp.now), resolution: .pending)
+    try DeadLetterStore.insert(item, transaction)
+    let enqueued = DLQEnqueued(itemID: item.itemID, reason: item.failureReason, attempts: UInt32(clamping: row.attempt))
+    try append(enqueued, row.task, epoch: row.attempt, at: stamp, transaction)
   }
 
   // MARK: Events
 
   /// Appends an event of a task and adds the update that it stands for.
   func tell(
-    _ update: AgentTaskUpdate.Update, _ payload: some Message, _ task: AgentTask, at stamp: TaskStamp, _ transaction: borrowing Transaction
+    _ update: AgentTaskUpdate.Update, _ payload: some Message, _ row: OrchestratorStore.TaskRow, at stamp: TaskStamp,
+    _ transaction: borrowing Transaction
   ) throws {
-    let event = try append(payload, task, at: stamp, transaction)
-    let key = AgentTaskKey(tenant: task.tenantID, id: task.agentTaskID)
-    try OrchestratorStore.add(AgentTaskUpdate(update: update), event, to: key, transaction)
+    let event = try append(payload, row.task, epoch: row.attempt, at: stamp, transaction)
+    try OrchestratorStore.add(AgentTaskUpdate(update: update), event, to: row.key, transaction)
   }
 
+  /// Appends an event of a task that is no part of its answer.
   @discardableResult
-  private func append(
-    _ payload: some Message, _ task: AgentTask, at stamp: TaskStamp, _ transaction: borrowing Transaction
+  func append(
+    _ payload: some Message, _ task: AgentTask, epoch: UInt64, at stamp: TaskStamp, _ transaction: borrowing Transaction
   ) throws -> LogEvent {
     try transaction.append(
       EventDraft(
         payload, producer: OrchestratorServer.producer, tenant: task.tenantID, session: task.context?.productRuntimeSessionID ?? "",
         journey: task.context?.journeyInstanceID ?? "", productVersion: task.context?.productVersionID ?? "",
-        market: task.context?.marketCode ?? "", agentTask: task.agentTaskID, occurredAt: stamp.now, trace: stamp.trace), environment)
+        market: task.context?.marketCode ?? "", agentTask: task.agentTaskID, occurredAt: stamp.now, trace: stamp.trace,
+        leaseEpoch: epoch), environment)
   }
 
-  private func tellRefusal(of proposal: Proposal, _ task: AgentTask, at stamp: TaskStamp, _ transaction: borrowing Transaction) throws {
+  /// Appends an event that belongs to no task.
+  func append(_ payload: some Message, tenant: String, at stamp: TaskStamp, _ transaction: borrowing Transaction) throws {
+    try transaction.append(
+      EventDraft(payload, producer: OrchestratorServer.producer, tenant: tenant, occurredAt: stamp.now, trace: stamp.trace), environment)
+  }
+
+  private func tellRefusal(
+    of proposal: Proposal, _ row: OrchestratorStore.TaskRow, at stamp: TaskStamp, _ transaction: borrowing Transaction
+  ) throws {
     guard case .requestedAction(let wish)? = proposal.kind else { preconditionFailure("only requested actions are refused") }
     let refused = RecommendationRefused(
       proposalID: proposal.proposalID, action: wish.action, rule: proposal.refusedRule, reason: proposal.rationale)
-    try tell(.proposal(proposal), refused, task, at: stamp, transaction)
+    try tell(.proposal(proposal), refused, row, at: stamp, transaction)
     let audit = AuditRecorded(
-      action: wish.action, target: wish.target, actor: task.agentSlug, actorKind: "agent", decision: "deny", rule: proposal.refusedRule,
-      reason: proposal.rationale, method: AgentOrchestrator.Methods.runTask.path)
-    try append(audit, task, at: stamp, transaction)
+      action: wish.action, target: wish.target, actor: row.task.agentSlug, actorKind: "agent", decision: "deny",
+      rule: proposal.refusedRule, reason: proposal.rationale, method: AgentOrchestrator.Methods.runTask.path)
+    try append(audit, row.task, epoch: row.attempt, at: stamp, transaction)
   }
 }
 

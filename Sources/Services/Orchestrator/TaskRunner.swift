@@ -3,58 +3,82 @@ import SpanwireSchema
 import SpanwireServiceKit
 import Synchronization
 
-/// Runs tasks in the background: each in a Swift task of its own, under its own deadline, for the one who asked.
+/// Runs tasks in the background: each in a Swift task of its own, under its own deadline, for the one who asked, attempt after attempt
+/// until one answers, its time is over, or another would not help.
 ///
-/// What it knows is in the rows; here are only the handles of what runs, bounded by tenant and in all.
+/// What it knows is in the rows; here are only the handles of what is under way, as many as `TaskPlaces` admits.
 final class TaskRunner: Sendable {
   private struct State {
     var running: [AgentTaskKey: Task<Void, Never>?] = [:]
-    var perTenant: [String: Int] = [:]
     var isStopping = false
+  }
+
+  /// What a task's attempts go by.
+  private struct Ticket: Sendable {
+    var key: AgentTaskKey
+    var agentSlug: String
+    var session: String
+    var byWorkers: Bool
+    var timeout: UInt32
+
+    init(_ row: OrchestratorStore.TaskRow) {
+      key = row.key
+      agentSlug = row.task.agentSlug
+      session = row.task.context?.productRuntimeSessionID ?? ""
+      byWorkers = row.byWorkers
+      let asked = row.task.task?.constraints?.timeoutMs ?? 0
+      timeout = asked == 0 ? OrchestratorLimits.defaultTimeoutMilliseconds : asked
+    }
   }
 
   private let journal: TaskJournal
   private let sources: AgentSources
   private let policy: PolicyClient
+  private let places: TaskPlaces
+  private let pool: WorkerPool
+  private let breakers: CircuitBreakers
+  private let retries: RetryPolicy
   private let state = Mutex(State())
 
-  init(journal: TaskJournal, sources: AgentSources, policy: PolicyClient) {
+  init(
+    journal: TaskJournal, sources: AgentSources, policy: PolicyClient, places: TaskPlaces, pool: WorkerPool, breakers: CircuitBreakers,
+    retries: RetryPolicy
+  ) {
     self.journal = journal
     self.sources = sources
     self.policy = policy
+    self.places = places
+    self.pool = pool
+    self.breakers = breakers
+    self.retries = retries
   }
 
-  /// Takes a place for a task before it is stored; false when there is none. It is given back by `release`, or by the task's end.
+  /// Admits a task before it is stored; false when there is no room. It is counted out by `release`, or by the task's end.
   func reserve(_ key: AgentTaskKey) -> Bool {
     state.withLock { state in
-      guard !state.isStopping, state.running.count < OrchestratorLimits.runningTasks,
-        state.perTenant[key.tenant, default: 0] < OrchestratorLimits.runningTasksPerTenant, state.running[key] == nil
-      else { return false }
+      guard !state.isStopping, state.running[key] == nil, places.admit(key.tenant) else { return false }
       state.running[key] = .some(nil)
-      state.perTenant[key.tenant, default: 0] += 1
       return true
     }
   }
 
   func release(_ key: AgentTaskKey) {
-    state.withLock { state in
-      guard state.running.removeValue(forKey: key) != nil else { return }
-      let left = (state.perTenant[key.tenant] ?? 1) - 1
-      state.perTenant[key.tenant] = left > 0 ? left : nil
-    }
+    guard state.withLock({ $0.running.removeValue(forKey: key) }) != nil else { return }
+    places.dismiss(key.tenant)
   }
 
-  /// Whether this process works on a task.
+  /// Whether this process has a task in hand.
   func isRunning(_ key: AgentTaskKey) -> Bool { state.withLock { $0.running[key] != nil } }
 
-  /// Starts a task that has its place.
-  func start(_ key: AgentTaskKey, for caller: Principal, trace: TraceContext?) {
+  /// Starts a task that was admitted.
+  func start(_ row: OrchestratorStore.TaskRow, for caller: Principal, trace: TraceContext?) {
+    let ticket = Ticket(row)
     // The lock is held until the handle is stored, so that the task cannot end before it was known.
     state.withLock { state in
-      guard state.running[key] != nil else { return }
-      state.running[key] = Task.detached { [self] in
-        await CallContext.with(principal: caller, trace: trace) { await run(key, caller, trace) }
-        release(key)
+      guard state.running[ticket.key] != nil else { return }
+      state.running[ticket.key] = Task.detached { [self] in
+        await CallContext.with(principal: caller, trace: trace) { await run(ticket, caller, trace) }
+        release(ticket.key)
       }
     }
   }
@@ -70,46 +94,33 @@ final class TaskRunner: Sendable {
       state.isStopping = true
       return state.running.values.compactMap { $0 }
     }
+    places.stop()
     for task in tasks { task.cancel() }
     for task in tasks { await task.value }
   }
 
   private var isStopping: Bool { state.withLock { $0.isStopping } }
 
-  private func run(_ key: AgentTaskKey, _ caller: Principal, _ trace: TraceContext?) async {
+  private func run(_ ticket: Ticket, _ caller: Principal, _ trace: TraceContext?) async {
+    let deadline = Deadline.after(.milliseconds(Int64(ticket.timeout)))
     do {
-      guard case .run(let row) = try await journal.begin(key) else { return }
-      guard row.attempt <= OrchestratorLimits.attempts else {
-        return try await journal.end(key, .failed(reason: "ABANDONED", message: "given up after \(OrchestratorLimits.attempts) runs"))
-      }
-      let asked = row.task.task?.constraints?.timeoutMs ?? 0
-      let timeout = asked == 0 ? OrchestratorLimits.defaultTimeoutMilliseconds : asked
-      let deadline = Deadline.after(.milliseconds(Int64(timeout)))
-      do {
-        try await CallContext.with(deadline: deadline, principal: caller, trace: trace) {
-          try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { [self] in
-              let answer = try await answer(row)
-              let proposals = try await proposals(answer.drafts, row.task)
-              try Task.checkCancellation()
-              try await journal.complete(key, text: answer.text, proposals: proposals)
-            }
-            // Calls inside the process have no timer of their own: this one cancels whatever the agent waits for.
-            group.addTask {
-              try await Task.sleep(for: .milliseconds(Int64(timeout)))
-              throw RPCError.deadlineExceeded()
-            }
-            defer { group.cancelAll() }
-            try await group.next()
+      try await CallContext.with(deadline: deadline, principal: caller, trace: trace) {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+          group.addTask { [self] in try await attempts(ticket, deadline) }
+          // Calls inside the process have no timer of their own: this one cancels whatever the agent waits for.
+          group.addTask {
+            try await Task.sleep(for: .milliseconds(Int64(ticket.timeout)))
+            throw RPCError.deadlineExceeded()
           }
+          defer { group.cancelAll() }
+          try await group.next()
         }
-      } catch {
-        // A run that the process's end stopped stays as it is and begins again; one that CancelTask stopped has its end already.
-        if isStopping || Task.isCancelled { return }
-        try await journal.end(key, Self.ending(of: error, timeout: timeout, passed: deadline.hasPassed))
       }
     } catch {
-      // The store refused even to record it: the task stays unfinished in its row and is taken up at the next start.
+      // A run that the process's end stopped stays as it is and begins again; one that CancelTask stopped has its end already.
+      if isStopping || Task.isCancelled { return }
+      // When the store refuses even to record it, the task stays unfinished in its row and is taken up at the next start.
+      try? await journal.end(ticket.key, Self.ending(of: error, timeout: ticket.timeout, passed: deadline.hasPassed))
     }
   }
 
@@ -117,23 +128,141 @@ final class TaskRunner: Sendable {
     if passed { return .timedOut(milliseconds: Int64(timeout)) }
     switch error {
     case let error as RPCError where error.code == .deadlineExceeded: return .timedOut(milliseconds: Int64(timeout))
-    case let error as RPCError: return .failed(reason: error.code.name, message: error.message)
+    case let error as RPCError: return .failed(reason: error.reason?.wireName ?? error.code.name, message: error.message)
+    case let error as AttemptLost: return .failed(reason: error.reason, message: error.message)
     case is CancellationError: return .cancelled(reason: "")
     default: return .failed(reason: "INTERNAL", message: "the agent failed")
     }
   }
 
-  private func answer(_ row: OrchestratorStore.TaskRow) async throws -> AgentAnswer {
-    let (journal, key) = (journal, row.key)
+  // MARK: Attempts
+
+  /// Attempt after attempt, with pauses, until one answers. Throws what the last one failed with.
+  private func attempts(_ ticket: Ticket, _ deadline: Deadline) async throws {
+    var count: UInt64 = 0
+    while true {
+      count += 1
+      let turn = try await turn(for: ticket)
+      var epoch: UInt64 = 0
+      do {
+        defer { places.give(back: turn.taken) }
+        guard case .run(let row) = try await journal.begin(ticket.key, by: turn.worker) else { return await report(turn, .neutral) }
+        epoch = row.attempt
+        guard epoch <= OrchestratorLimits.runs else {
+          throw RPCError.aborted("given up after \(OrchestratorLimits.runs) runs, some of which its process did not survive")
+        }
+        let answer = try await attempt(row, turn.taken.place, deadline)
+        let proposals = try await proposals(answer.drafts, row.task)
+        try Task.checkCancellation()
+        try await journal.complete(ticket.key, under: epoch, text: answer.text, proposals: proposals)
+        return await report(turn, .success)
+      } catch {
+        await report(turn, Self.outcome(of: error, deadline))
+        guard !Task.isCancelled, !deadline.hasPassed, epoch <= OrchestratorLimits.runs, let loss = Self.loss(error),
+          let pause = retries.pause(after: count, chance: chance)
+        else { throw error }
+        try await journal.lose(ticket.key, under: epoch, loss.outcome, loss.text)
+        try await Task.sleep(for: pause)
+      }
+    }
+  }
+
+  /// From 0 up to 1, of the same source as ids: a simulation's seed decides it.
+  private var chance: Double { Double(journal.environment.ids.ulid().low >> 11) / Double(1 << 53) }
+
+  /// One attempt, by whoever has the place: what must hold around an agent's work goes around here.
+  private func attempt(_ row: OrchestratorStore.TaskRow, _ place: TaskPlace, _ deadline: Deadline) async throws -> AgentAnswer {
+    let (journal, key, epoch) = (journal, row.key, row.attempt)
     let run = AgentRun(
       tenant: key.tenant, task: row.task.task ?? AgentTaskSpec(), context: row.task.context ?? AgentContext(),
       agentSlug: row.task.agentSlug,
       now: journal.environment.clock.now, sources: sources,
       progress: { stage, percent, message in
-        try await journal.tell(.progress(Progress(stage: stage, percent: percent, message: message)), of: key)
+        try await journal.tell(.progress(Progress(stage: stage, percent: percent, message: message)), of: key, under: epoch)
       },
-      partial: { text in try await journal.tell(.partial(Partial(text: text)), of: key) })
-    return try await BuiltInAgents.answer(run)
+      partial: { text in try await journal.tell(.partial(Partial(text: text)), of: key, under: epoch) })
+    switch place {
+    case .builtIn: return try await BuiltInAgents.answer(run)
+    case .worker(let id):
+      let left = (deadline.remaining ?? .zero).nanoseconds / 1_000_000
+      let work = Work(
+        claim: WorkClaim(tenantID: key.tenant, agentTaskID: key.id, leaseEpoch: epoch), agentSlug: row.task.agentSlug,
+        context: row.task.context, task: row.task.task, timeoutMs: UInt32(clamping: left),
+        traceparent: CallContext.current?.trace?.traceparent ?? "")
+      let answer = try await pool.perform(work, on: id, at: run.now)
+      guard answer.drafts.count <= run.maxSuggestions else {
+        let message = "\(answer.drafts.count) proposals, where \(run.maxSuggestions) were asked for"
+        throw AttemptLost(outcome: "failed", reason: "INVALID_ANSWER", message: message)
+      }
+      return answer.cut(to: run.textLetters)
+    }
+  }
+
+  // MARK: Turns
+
+  /// A task's turn for one attempt: its place, and for a worker's the permit of the agent's circuit.
+  private struct Turn: Sendable {
+    var taken: TaskPlaces.Taken
+    var worker: String?
+    var permit: CircuitBreakers.Permit?
+  }
+
+  private func turn(for ticket: Ticket) async throws -> Turn {
+    guard ticket.byWorkers else { return Turn(taken: try await take(for: ticket, byWorkers: false)) }
+    let (circuit, tenant) = (Self.circuit(of: ticket.agentSlug), ticket.key.tenant)
+    // Nobody waits for a worker who would then not be asked.
+    if let refusal = breakers.refusal(circuit, of: tenant) { return try await divert(ticket, refusal) }
+    let taken = try await take(for: ticket, byWorkers: true)
+    switch await breakers.admit(circuit, of: tenant) {
+    case .go(let permit):
+      guard case .worker(let id) = taken.place else { preconditionFailure("a worker was asked for") }
+      return Turn(taken: taken, worker: pool.name(of: id) ?? "", permit: permit)
+    case .refused(let refusal):
+      places.give(back: taken)
+      return try await divert(ticket, refusal)
+    }
+  }
+
+  /// Has the fallback do what an open circuit does not let through.
+  private func divert(_ ticket: Ticket, _ refusal: CircuitBreakers.Refusal) async throws -> Turn {
+    guard refusal.fallback == CircuitBreakers.builtIn else { throw Self.circuitOpen(ticket.agentSlug, refusal) }
+    return Turn(taken: try await take(for: ticket, byWorkers: false))
+  }
+
+  static func circuitOpen(_ agentSlug: String, _ refusal: CircuitBreakers.Refusal) -> RPCError {
+    .later(.unavailable, .circuitOpen, "the circuit of \(agentSlug) is open", after: refusal.retryAfter)
+  }
+
+  private func take(for ticket: Ticket, byWorkers: Bool) async throws -> TaskPlaces.Taken {
+    try await places.take(tenant: ticket.key.tenant, agentSlug: ticket.agentSlug, session: ticket.session, byWorkers: byWorkers)
+  }
+
+  /// The circuit of an agent's workers.
+  static func circuit(of agentSlug: String) -> String { "agent:\(agentSlug)" }
+
+  private func report(_ turn: Turn, _ outcome: CircuitBreaker.Outcome) async {
+    if let permit = turn.permit { await breakers.report(permit, outcome) }
+  }
+
+  /// What a failure says of whoever was asked.
+  private static func outcome(of error: any Error, _ deadline: Deadline) -> CircuitBreaker.Outcome {
+    switch error {
+    case is AttemptLost: .failure
+    case let error as RPCError where error.isVerdict: .neutral
+    case is CancellationError: deadline.hasPassed ? .failure : .neutral
+    default: .failure
+    }
+  }
+
+  /// A failure after which another attempt may do better; nil for a verdict, which would only be given again.
+  private static func loss(_ error: any Error) -> AttemptLost? {
+    switch error {
+    case let error as AttemptLost: error
+    case let error as RPCError where !error.isVerdict && error.code != .cancelled && error.reason != .circuitOpen:
+      AttemptLost(outcome: "failed", reason: error.code.name, message: error.message)
+    case let error as any RPCErrorConvertible: loss(error.rpcError)
+    default: nil
+    }
   }
 
   /// Makes proposals of an agent's drafts. A requested action is put to policy at once, and refused whatever policy says: if no rule

@@ -20,6 +20,7 @@ public struct IDPrefix: Sendable, Hashable, ExpressibleByStringLiteral {
   public static let artifact: IDPrefix = "ART"
   public static let snapshot: IDPrefix = "SNAP"
   public static let incident: IDPrefix = "INC"
+  public static let deadLetter: IDPrefix = "DLQ"
 }
 
 /// 128 bits, 48 of them milliseconds since 1970: ids that sort by the time they were made.

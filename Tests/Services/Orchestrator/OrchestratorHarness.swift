@@ -16,20 +16,22 @@ final class OrchestratorHarness: Sendable {
   let folder: URL
   let database: SQLiteDatabase
   let loops: EventLoopGroup
+  let clock: ManualClock
   let environment: ServiceEnvironment
   let town: SmallTown
   let others: InProcessChannel
   let server: OrchestratorServer
   let agents: AgentOrchestratorClient
+  let workers: AgentWorkerClient
 
-  init(town: SmallTown = SmallTown(), start: Bool = true) async throws {
+  init(town: SmallTown = SmallTown(), start: Bool = true, queue: FairQueue = FairQueue()) async throws {
     folder = FileManager.default.temporaryDirectory.appending(path: "spanwire-orchestrator-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     database = try await SQLiteDatabase.open(
       path: folder.appending(path: "test.db").path, durability: .off,
       migrations: ServiceEnvironment.migrations + [OrchestratorServer.migrations])
     loops = EventLoopGroup(loops: 1)
-    let clock = ManualClock(SmallTown.noon)
+    clock = ManualClock(SmallTown.noon)
     let log = EventLog(database: database, loops: loops)
     let effects = EffectDispatcher(database: database, clock: clock)
     environment = ServiceEnvironment(database: database, log: log, effects: effects, clock: clock, ids: IDGenerator(clock: clock))
@@ -39,9 +41,11 @@ final class OrchestratorHarness: Sendable {
         Policy.routes(PolicyServer(environment: environment, registry: RegistryClient(InProcessChannel(ServerRouter([]))))),
       ]), service: "ao")
     self.town = town
-    server = Self.server(environment, others)
-    agents = AgentOrchestratorClient(
-      InProcessChannel(ServerRouter([AgentOrchestrator.routes(server)], interceptors: [ExposureInterceptor()])))
+    server = Self.server(environment, others, queue)
+    let channel = InProcessChannel(
+      ServerRouter([AgentOrchestrator.routes(server), AgentWorker.routes(server.workers)], interceptors: [ExposureInterceptor()]))
+    agents = AgentOrchestratorClient(channel)
+    workers = AgentWorkerClient(channel)
     try await log.start()
     effects.start()
     if start { try await server.start() }
@@ -49,14 +53,16 @@ final class OrchestratorHarness: Sendable {
 
   /// Another orchestrator on the same rows, as after a restart.
   func again() -> (OrchestratorServer, AgentOrchestratorClient) {
-    let server = Self.server(environment, others)
+    let server = Self.server(environment, others, FairQueue())
     return (server, AgentOrchestratorClient(InProcessChannel(ServerRouter([AgentOrchestrator.routes(server)]))))
   }
 
-  private static func server(_ environment: ServiceEnvironment, _ others: InProcessChannel) -> OrchestratorServer {
+  private static func server(_ environment: ServiceEnvironment, _ others: InProcessChannel, _ queue: FairQueue) -> OrchestratorServer {
     OrchestratorServer(
       environment: environment, registry: RegistryClient(others), lem: LemClient(others), trutta: TruttaClient(others),
-      journeys: JourneyRuntimeClient(others), policy: PolicyClient(others))
+      journeys: JourneyRuntimeClient(others), policy: PolicyClient(others), queue: queue,
+      // A test looks after its workers itself, and waits for nothing.
+      retries: RetryPolicy(firstPause: .microseconds(100)), supervision: .seconds(3_600))
   }
 
   func end() async {
@@ -118,6 +124,8 @@ final class SmallTown: RegistryService, LemService, TruttaService, JourneyRuntim
     /// Calls that ask for places wait until they are cancelled.
     var isSlow = false
     var routesAsked = 0
+    /// Agents whose tasks attached workers do.
+    var byWorkers: Set<String> = []
   }
 
   let state = Mutex(State())
@@ -160,9 +168,11 @@ final class SmallTown: RegistryService, LemService, TruttaService, JourneyRuntim
       ("vienna-journey-guide", "journey_guide", ["suggest_next_stop", "explain_limits"]),
       ("vienna-support", "support", ["explain_limits"]), ("vienna-pricing", "pricing", ["offer_upsell"]),
     ]
+    let byWorkers = state.withLock { $0.byWorkers }
     return ListDefinitionsResponse(
-      definitions: agents.map {
-        Definition(kind: .agent, id: $0.0, value: .agent(AgentDefinition(agentSlug: $0.0, agentType: $0.1, intents: $0.2)))
+      definitions: agents.map { slug, type, intents in
+        let agent = AgentDefinition(agentSlug: slug, agentType: type, intents: intents, byWorkers: byWorkers.contains(slug))
+        return Definition(kind: .agent, id: slug, value: .agent(agent))
       })
   }
 

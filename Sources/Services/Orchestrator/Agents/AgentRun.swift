@@ -89,6 +89,14 @@ struct AgentAnswer: Sendable {
 
   var text: String
   var drafts: [Draft] = []
+
+  /// The same with its text cut to what a token budget pays for.
+  func cut(to letters: Int) -> AgentAnswer {
+    guard text.count > letters else { return self }
+    var answer = self
+    answer.text = text.prefix(max(1, letters - 1)) + "…"
+    return answer
+  }
 }
 
 /// The agents that need no model: honest computations over what the platform knows.
@@ -116,8 +124,7 @@ enum BuiltInAgents {
       answer.drafts.insert(RequestedWish.draft(wish, run), at: 0)
       answer.text = RequestedWish.text(wish) + (answer.text.isEmpty ? "" : " " + answer.text)
     }
-    if answer.text.count > run.textLetters { answer.text = answer.text.prefix(max(1, run.textLetters - 1)) + "…" }
-    return answer
+    return answer.cut(to: run.textLetters)
   }
 }
 

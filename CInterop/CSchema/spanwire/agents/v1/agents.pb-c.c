@@ -277,6 +277,51 @@ void   spanwire__agents__v1__proposal__free_unpacked
   assert(message->base.descriptor == &spanwire__agents__v1__proposal__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   spanwire__agents__v1__proposal_decision__init
+                     (Spanwire__Agents__V1__ProposalDecision         *message)
+{
+  static const Spanwire__Agents__V1__ProposalDecision init_value = SPANWIRE__AGENTS__V1__PROPOSAL_DECISION__INIT;
+  *message = init_value;
+}
+size_t spanwire__agents__v1__proposal_decision__get_packed_size
+                     (const Spanwire__Agents__V1__ProposalDecision *message)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__proposal_decision__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__agents__v1__proposal_decision__pack
+                     (const Spanwire__Agents__V1__ProposalDecision *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__proposal_decision__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__agents__v1__proposal_decision__pack_to_buffer
+                     (const Spanwire__Agents__V1__ProposalDecision *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__proposal_decision__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Agents__V1__ProposalDecision *
+       spanwire__agents__v1__proposal_decision__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Agents__V1__ProposalDecision *)
+     protobuf_c_message_unpack (&spanwire__agents__v1__proposal_decision__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__agents__v1__proposal_decision__free_unpacked
+                     (Spanwire__Agents__V1__ProposalDecision *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__agents__v1__proposal_decision__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   spanwire__agents__v1__route_proposal__init
                      (Spanwire__Agents__V1__RouteProposal         *message)
 {
@@ -545,6 +590,51 @@ void   spanwire__agents__v1__agent_task__free_unpacked
   if(!message)
     return;
   assert(message->base.descriptor == &spanwire__agents__v1__agent_task__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__agents__v1__task_attempt__init
+                     (Spanwire__Agents__V1__TaskAttempt         *message)
+{
+  static const Spanwire__Agents__V1__TaskAttempt init_value = SPANWIRE__AGENTS__V1__TASK_ATTEMPT__INIT;
+  *message = init_value;
+}
+size_t spanwire__agents__v1__task_attempt__get_packed_size
+                     (const Spanwire__Agents__V1__TaskAttempt *message)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__task_attempt__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__agents__v1__task_attempt__pack
+                     (const Spanwire__Agents__V1__TaskAttempt *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__task_attempt__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__agents__v1__task_attempt__pack_to_buffer
+                     (const Spanwire__Agents__V1__TaskAttempt *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__task_attempt__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Agents__V1__TaskAttempt *
+       spanwire__agents__v1__task_attempt__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Agents__V1__TaskAttempt *)
+     protobuf_c_message_unpack (&spanwire__agents__v1__task_attempt__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__agents__v1__task_attempt__free_unpacked
+                     (Spanwire__Agents__V1__TaskAttempt *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__agents__v1__task_attempt__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
 void   spanwire__agents__v1__agent_task_update__init
@@ -995,6 +1085,591 @@ void   spanwire__agents__v1__record_proposal_decision_request__free_unpacked
   if(!message)
     return;
   assert(message->base.descriptor == &spanwire__agents__v1__record_proposal_decision_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__agents__v1__dead_letter__init
+                     (Spanwire__Agents__V1__DeadLetter         *message)
+{
+  static const Spanwire__Agents__V1__DeadLetter init_value = SPANWIRE__AGENTS__V1__DEAD_LETTER__INIT;
+  *message = init_value;
+}
+size_t spanwire__agents__v1__dead_letter__get_packed_size
+                     (const Spanwire__Agents__V1__DeadLetter *message)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__dead_letter__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__agents__v1__dead_letter__pack
+                     (const Spanwire__Agents__V1__DeadLetter *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__dead_letter__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__agents__v1__dead_letter__pack_to_buffer
+                     (const Spanwire__Agents__V1__DeadLetter *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__dead_letter__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Agents__V1__DeadLetter *
+       spanwire__agents__v1__dead_letter__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Agents__V1__DeadLetter *)
+     protobuf_c_message_unpack (&spanwire__agents__v1__dead_letter__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__agents__v1__dead_letter__free_unpacked
+                     (Spanwire__Agents__V1__DeadLetter *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__agents__v1__dead_letter__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__agents__v1__list_dead_letters_request__init
+                     (Spanwire__Agents__V1__ListDeadLettersRequest         *message)
+{
+  static const Spanwire__Agents__V1__ListDeadLettersRequest init_value = SPANWIRE__AGENTS__V1__LIST_DEAD_LETTERS_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__agents__v1__list_dead_letters_request__get_packed_size
+                     (const Spanwire__Agents__V1__ListDeadLettersRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__list_dead_letters_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__agents__v1__list_dead_letters_request__pack
+                     (const Spanwire__Agents__V1__ListDeadLettersRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__list_dead_letters_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__agents__v1__list_dead_letters_request__pack_to_buffer
+                     (const Spanwire__Agents__V1__ListDeadLettersRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__list_dead_letters_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Agents__V1__ListDeadLettersRequest *
+       spanwire__agents__v1__list_dead_letters_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Agents__V1__ListDeadLettersRequest *)
+     protobuf_c_message_unpack (&spanwire__agents__v1__list_dead_letters_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__agents__v1__list_dead_letters_request__free_unpacked
+                     (Spanwire__Agents__V1__ListDeadLettersRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__agents__v1__list_dead_letters_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__agents__v1__list_dead_letters_response__init
+                     (Spanwire__Agents__V1__ListDeadLettersResponse         *message)
+{
+  static const Spanwire__Agents__V1__ListDeadLettersResponse init_value = SPANWIRE__AGENTS__V1__LIST_DEAD_LETTERS_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t spanwire__agents__v1__list_dead_letters_response__get_packed_size
+                     (const Spanwire__Agents__V1__ListDeadLettersResponse *message)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__list_dead_letters_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__agents__v1__list_dead_letters_response__pack
+                     (const Spanwire__Agents__V1__ListDeadLettersResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__list_dead_letters_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__agents__v1__list_dead_letters_response__pack_to_buffer
+                     (const Spanwire__Agents__V1__ListDeadLettersResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__list_dead_letters_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Agents__V1__ListDeadLettersResponse *
+       spanwire__agents__v1__list_dead_letters_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Agents__V1__ListDeadLettersResponse *)
+     protobuf_c_message_unpack (&spanwire__agents__v1__list_dead_letters_response__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__agents__v1__list_dead_letters_response__free_unpacked
+                     (Spanwire__Agents__V1__ListDeadLettersResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__agents__v1__list_dead_letters_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__agents__v1__get_dead_letter_request__init
+                     (Spanwire__Agents__V1__GetDeadLetterRequest         *message)
+{
+  static const Spanwire__Agents__V1__GetDeadLetterRequest init_value = SPANWIRE__AGENTS__V1__GET_DEAD_LETTER_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__agents__v1__get_dead_letter_request__get_packed_size
+                     (const Spanwire__Agents__V1__GetDeadLetterRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__get_dead_letter_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__agents__v1__get_dead_letter_request__pack
+                     (const Spanwire__Agents__V1__GetDeadLetterRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__get_dead_letter_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__agents__v1__get_dead_letter_request__pack_to_buffer
+                     (const Spanwire__Agents__V1__GetDeadLetterRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__get_dead_letter_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Agents__V1__GetDeadLetterRequest *
+       spanwire__agents__v1__get_dead_letter_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Agents__V1__GetDeadLetterRequest *)
+     protobuf_c_message_unpack (&spanwire__agents__v1__get_dead_letter_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__agents__v1__get_dead_letter_request__free_unpacked
+                     (Spanwire__Agents__V1__GetDeadLetterRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__agents__v1__get_dead_letter_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__agents__v1__review_dead_letter_request__init
+                     (Spanwire__Agents__V1__ReviewDeadLetterRequest         *message)
+{
+  static const Spanwire__Agents__V1__ReviewDeadLetterRequest init_value = SPANWIRE__AGENTS__V1__REVIEW_DEAD_LETTER_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__agents__v1__review_dead_letter_request__get_packed_size
+                     (const Spanwire__Agents__V1__ReviewDeadLetterRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__review_dead_letter_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__agents__v1__review_dead_letter_request__pack
+                     (const Spanwire__Agents__V1__ReviewDeadLetterRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__review_dead_letter_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__agents__v1__review_dead_letter_request__pack_to_buffer
+                     (const Spanwire__Agents__V1__ReviewDeadLetterRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__review_dead_letter_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Agents__V1__ReviewDeadLetterRequest *
+       spanwire__agents__v1__review_dead_letter_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Agents__V1__ReviewDeadLetterRequest *)
+     protobuf_c_message_unpack (&spanwire__agents__v1__review_dead_letter_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__agents__v1__review_dead_letter_request__free_unpacked
+                     (Spanwire__Agents__V1__ReviewDeadLetterRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__agents__v1__review_dead_letter_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__agents__v1__redrive_dead_letters_request__init
+                     (Spanwire__Agents__V1__RedriveDeadLettersRequest         *message)
+{
+  static const Spanwire__Agents__V1__RedriveDeadLettersRequest init_value = SPANWIRE__AGENTS__V1__REDRIVE_DEAD_LETTERS_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__agents__v1__redrive_dead_letters_request__get_packed_size
+                     (const Spanwire__Agents__V1__RedriveDeadLettersRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__redrive_dead_letters_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__agents__v1__redrive_dead_letters_request__pack
+                     (const Spanwire__Agents__V1__RedriveDeadLettersRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__redrive_dead_letters_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__agents__v1__redrive_dead_letters_request__pack_to_buffer
+                     (const Spanwire__Agents__V1__RedriveDeadLettersRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__redrive_dead_letters_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Agents__V1__RedriveDeadLettersRequest *
+       spanwire__agents__v1__redrive_dead_letters_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Agents__V1__RedriveDeadLettersRequest *)
+     protobuf_c_message_unpack (&spanwire__agents__v1__redrive_dead_letters_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__agents__v1__redrive_dead_letters_request__free_unpacked
+                     (Spanwire__Agents__V1__RedriveDeadLettersRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__agents__v1__redrive_dead_letters_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__agents__v1__redrive_dead_letters_response__init
+                     (Spanwire__Agents__V1__RedriveDeadLettersResponse         *message)
+{
+  static const Spanwire__Agents__V1__RedriveDeadLettersResponse init_value = SPANWIRE__AGENTS__V1__REDRIVE_DEAD_LETTERS_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t spanwire__agents__v1__redrive_dead_letters_response__get_packed_size
+                     (const Spanwire__Agents__V1__RedriveDeadLettersResponse *message)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__redrive_dead_letters_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__agents__v1__redrive_dead_letters_response__pack
+                     (const Spanwire__Agents__V1__RedriveDeadLettersResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__redrive_dead_letters_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__agents__v1__redrive_dead_letters_response__pack_to_buffer
+                     (const Spanwire__Agents__V1__RedriveDeadLettersResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__redrive_dead_letters_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Agents__V1__RedriveDeadLettersResponse *
+       spanwire__agents__v1__redrive_dead_letters_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Agents__V1__RedriveDeadLettersResponse *)
+     protobuf_c_message_unpack (&spanwire__agents__v1__redrive_dead_letters_response__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__agents__v1__redrive_dead_letters_response__free_unpacked
+                     (Spanwire__Agents__V1__RedriveDeadLettersResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__agents__v1__redrive_dead_letters_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__agents__v1__redriven__init
+                     (Spanwire__Agents__V1__Redriven         *message)
+{
+  static const Spanwire__Agents__V1__Redriven init_value = SPANWIRE__AGENTS__V1__REDRIVEN__INIT;
+  *message = init_value;
+}
+size_t spanwire__agents__v1__redriven__get_packed_size
+                     (const Spanwire__Agents__V1__Redriven *message)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__redriven__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__agents__v1__redriven__pack
+                     (const Spanwire__Agents__V1__Redriven *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__redriven__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__agents__v1__redriven__pack_to_buffer
+                     (const Spanwire__Agents__V1__Redriven *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__redriven__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Agents__V1__Redriven *
+       spanwire__agents__v1__redriven__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Agents__V1__Redriven *)
+     protobuf_c_message_unpack (&spanwire__agents__v1__redriven__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__agents__v1__redriven__free_unpacked
+                     (Spanwire__Agents__V1__Redriven *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__agents__v1__redriven__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__agents__v1__breaker_config__init
+                     (Spanwire__Agents__V1__BreakerConfig         *message)
+{
+  static const Spanwire__Agents__V1__BreakerConfig init_value = SPANWIRE__AGENTS__V1__BREAKER_CONFIG__INIT;
+  *message = init_value;
+}
+size_t spanwire__agents__v1__breaker_config__get_packed_size
+                     (const Spanwire__Agents__V1__BreakerConfig *message)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__breaker_config__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__agents__v1__breaker_config__pack
+                     (const Spanwire__Agents__V1__BreakerConfig *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__breaker_config__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__agents__v1__breaker_config__pack_to_buffer
+                     (const Spanwire__Agents__V1__BreakerConfig *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__breaker_config__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Agents__V1__BreakerConfig *
+       spanwire__agents__v1__breaker_config__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Agents__V1__BreakerConfig *)
+     protobuf_c_message_unpack (&spanwire__agents__v1__breaker_config__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__agents__v1__breaker_config__free_unpacked
+                     (Spanwire__Agents__V1__BreakerConfig *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__agents__v1__breaker_config__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__agents__v1__breaker__init
+                     (Spanwire__Agents__V1__Breaker         *message)
+{
+  static const Spanwire__Agents__V1__Breaker init_value = SPANWIRE__AGENTS__V1__BREAKER__INIT;
+  *message = init_value;
+}
+size_t spanwire__agents__v1__breaker__get_packed_size
+                     (const Spanwire__Agents__V1__Breaker *message)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__breaker__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__agents__v1__breaker__pack
+                     (const Spanwire__Agents__V1__Breaker *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__breaker__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__agents__v1__breaker__pack_to_buffer
+                     (const Spanwire__Agents__V1__Breaker *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__breaker__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Agents__V1__Breaker *
+       spanwire__agents__v1__breaker__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Agents__V1__Breaker *)
+     protobuf_c_message_unpack (&spanwire__agents__v1__breaker__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__agents__v1__breaker__free_unpacked
+                     (Spanwire__Agents__V1__Breaker *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__agents__v1__breaker__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__agents__v1__list_breakers_request__init
+                     (Spanwire__Agents__V1__ListBreakersRequest         *message)
+{
+  static const Spanwire__Agents__V1__ListBreakersRequest init_value = SPANWIRE__AGENTS__V1__LIST_BREAKERS_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__agents__v1__list_breakers_request__get_packed_size
+                     (const Spanwire__Agents__V1__ListBreakersRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__list_breakers_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__agents__v1__list_breakers_request__pack
+                     (const Spanwire__Agents__V1__ListBreakersRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__list_breakers_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__agents__v1__list_breakers_request__pack_to_buffer
+                     (const Spanwire__Agents__V1__ListBreakersRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__list_breakers_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Agents__V1__ListBreakersRequest *
+       spanwire__agents__v1__list_breakers_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Agents__V1__ListBreakersRequest *)
+     protobuf_c_message_unpack (&spanwire__agents__v1__list_breakers_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__agents__v1__list_breakers_request__free_unpacked
+                     (Spanwire__Agents__V1__ListBreakersRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__agents__v1__list_breakers_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__agents__v1__list_breakers_response__init
+                     (Spanwire__Agents__V1__ListBreakersResponse         *message)
+{
+  static const Spanwire__Agents__V1__ListBreakersResponse init_value = SPANWIRE__AGENTS__V1__LIST_BREAKERS_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t spanwire__agents__v1__list_breakers_response__get_packed_size
+                     (const Spanwire__Agents__V1__ListBreakersResponse *message)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__list_breakers_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__agents__v1__list_breakers_response__pack
+                     (const Spanwire__Agents__V1__ListBreakersResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__list_breakers_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__agents__v1__list_breakers_response__pack_to_buffer
+                     (const Spanwire__Agents__V1__ListBreakersResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__list_breakers_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Agents__V1__ListBreakersResponse *
+       spanwire__agents__v1__list_breakers_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Agents__V1__ListBreakersResponse *)
+     protobuf_c_message_unpack (&spanwire__agents__v1__list_breakers_response__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__agents__v1__list_breakers_response__free_unpacked
+                     (Spanwire__Agents__V1__ListBreakersResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__agents__v1__list_breakers_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__agents__v1__set_breaker_request__init
+                     (Spanwire__Agents__V1__SetBreakerRequest         *message)
+{
+  static const Spanwire__Agents__V1__SetBreakerRequest init_value = SPANWIRE__AGENTS__V1__SET_BREAKER_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__agents__v1__set_breaker_request__get_packed_size
+                     (const Spanwire__Agents__V1__SetBreakerRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__set_breaker_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__agents__v1__set_breaker_request__pack
+                     (const Spanwire__Agents__V1__SetBreakerRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__set_breaker_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__agents__v1__set_breaker_request__pack_to_buffer
+                     (const Spanwire__Agents__V1__SetBreakerRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__set_breaker_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Agents__V1__SetBreakerRequest *
+       spanwire__agents__v1__set_breaker_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Agents__V1__SetBreakerRequest *)
+     protobuf_c_message_unpack (&spanwire__agents__v1__set_breaker_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__agents__v1__set_breaker_request__free_unpacked
+                     (Spanwire__Agents__V1__SetBreakerRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__agents__v1__set_breaker_request__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
 static const ProtobufCFieldDescriptor spanwire__agents__v1__agent_profiles__field_descriptors[7] =
@@ -1538,7 +2213,7 @@ const ProtobufCMessageDescriptor spanwire__agents__v1__run_task_request__descrip
   (ProtobufCMessageInit) spanwire__agents__v1__run_task_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__agents__v1__proposal__field_descriptors[14] =
+static const ProtobufCFieldDescriptor spanwire__agents__v1__proposal__field_descriptors[15] =
 {
   {
     "proposal_id",
@@ -1708,10 +2383,23 @@ static const ProtobufCFieldDescriptor spanwire__agents__v1__proposal__field_desc
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "decisions",
+    23,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Agents__V1__Proposal, n_decisions),
+    offsetof(Spanwire__Agents__V1__Proposal, decisions),
+    &spanwire__agents__v1__proposal_decision__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__agents__v1__proposal__field_indices_by_name[] = {
   1,   /* field[1] = agent_task_id */
   5,   /* field[5] = confidence */
+  14,   /* field[14] = decisions */
   11,   /* field[11] = expires_at */
   9,   /* field[9] = explanation */
   7,   /* field[7] = product */
@@ -1730,7 +2418,7 @@ static const ProtobufCIntRange spanwire__agents__v1__proposal__number_ranges[3 +
   { 1, 0 },
   { 10, 6 },
   { 20, 11 },
-  { 0, 14 }
+  { 0, 15 }
 };
 const ProtobufCMessageDescriptor spanwire__agents__v1__proposal__descriptor =
 {
@@ -1740,11 +2428,101 @@ const ProtobufCMessageDescriptor spanwire__agents__v1__proposal__descriptor =
   "Spanwire__Agents__V1__Proposal",
   "spanwire.agents.v1",
   sizeof(Spanwire__Agents__V1__Proposal),
-  14,
+  15,
   spanwire__agents__v1__proposal__field_descriptors,
   spanwire__agents__v1__proposal__field_indices_by_name,
   3,  spanwire__agents__v1__proposal__number_ranges,
   (ProtobufCMessageInit) spanwire__agents__v1__proposal__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__agents__v1__proposal_decision__field_descriptors[5] =
+{
+  {
+    "state",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__ProposalDecision, state),
+    &spanwire__agents__v1__proposal_state__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "actor",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__ProposalDecision, actor),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reason",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__ProposalDecision, reason),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "change",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__ProposalDecision, change),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "decided_at",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__ProposalDecision, decided_at),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__agents__v1__proposal_decision__field_indices_by_name[] = {
+  1,   /* field[1] = actor */
+  3,   /* field[3] = change */
+  4,   /* field[4] = decided_at */
+  2,   /* field[2] = reason */
+  0,   /* field[0] = state */
+};
+static const ProtobufCIntRange spanwire__agents__v1__proposal_decision__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 5 }
+};
+const ProtobufCMessageDescriptor spanwire__agents__v1__proposal_decision__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.agents.v1.ProposalDecision",
+  "ProposalDecision",
+  "Spanwire__Agents__V1__ProposalDecision",
+  "spanwire.agents.v1",
+  sizeof(Spanwire__Agents__V1__ProposalDecision),
+  5,
+  spanwire__agents__v1__proposal_decision__field_descriptors,
+  spanwire__agents__v1__proposal_decision__field_indices_by_name,
+  1,  spanwire__agents__v1__proposal_decision__number_ranges,
+  (ProtobufCMessageInit) spanwire__agents__v1__proposal_decision__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor spanwire__agents__v1__route_proposal__field_descriptors[2] =
@@ -2002,7 +2780,7 @@ const ProtobufCMessageDescriptor spanwire__agents__v1__requested_action__descrip
   (ProtobufCMessageInit) spanwire__agents__v1__requested_action__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__agents__v1__agent_task__field_descriptors[12] =
+static const ProtobufCFieldDescriptor spanwire__agents__v1__agent_task__field_descriptors[14] =
 {
   {
     "agent_task_id",
@@ -2148,16 +2926,42 @@ static const ProtobufCFieldDescriptor spanwire__agents__v1__agent_task__field_de
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "attempts",
+    13,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Agents__V1__AgentTask, n_attempts),
+    offsetof(Spanwire__Agents__V1__AgentTask, attempts),
+    &spanwire__agents__v1__task_attempt__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "redriven_from",
+    14,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__AgentTask, redriven_from),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__agents__v1__agent_task__field_indices_by_name[] = {
   6,   /* field[6] = agent_slug */
   0,   /* field[0] = agent_task_id */
+  12,   /* field[12] = attempts */
   3,   /* field[3] = context */
   11,   /* field[11] = ended_at */
   9,   /* field[9] = failure */
   2,   /* field[2] = invoker */
   8,   /* field[8] = proposals */
   10,   /* field[10] = received_at */
+  13,   /* field[13] = redriven_from */
   5,   /* field[5] = state */
   4,   /* field[4] = task */
   1,   /* field[1] = tenant_id */
@@ -2166,7 +2970,7 @@ static const unsigned spanwire__agents__v1__agent_task__field_indices_by_name[] 
 static const ProtobufCIntRange spanwire__agents__v1__agent_task__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 12 }
+  { 0, 14 }
 };
 const ProtobufCMessageDescriptor spanwire__agents__v1__agent_task__descriptor =
 {
@@ -2176,11 +2980,114 @@ const ProtobufCMessageDescriptor spanwire__agents__v1__agent_task__descriptor =
   "Spanwire__Agents__V1__AgentTask",
   "spanwire.agents.v1",
   sizeof(Spanwire__Agents__V1__AgentTask),
-  12,
+  14,
   spanwire__agents__v1__agent_task__field_descriptors,
   spanwire__agents__v1__agent_task__field_indices_by_name,
   1,  spanwire__agents__v1__agent_task__number_ranges,
   (ProtobufCMessageInit) spanwire__agents__v1__agent_task__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__agents__v1__task_attempt__field_descriptors[6] =
+{
+  {
+    "lease_epoch",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__TaskAttempt, lease_epoch),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "performer",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__TaskAttempt, performer),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "begun_at",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__TaskAttempt, begun_at),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "ended_at",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__TaskAttempt, ended_at),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "outcome",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__TaskAttempt, outcome),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "error",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__TaskAttempt, error),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__agents__v1__task_attempt__field_indices_by_name[] = {
+  2,   /* field[2] = begun_at */
+  3,   /* field[3] = ended_at */
+  5,   /* field[5] = error */
+  0,   /* field[0] = lease_epoch */
+  4,   /* field[4] = outcome */
+  1,   /* field[1] = performer */
+};
+static const ProtobufCIntRange spanwire__agents__v1__task_attempt__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 6 }
+};
+const ProtobufCMessageDescriptor spanwire__agents__v1__task_attempt__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.agents.v1.TaskAttempt",
+  "TaskAttempt",
+  "Spanwire__Agents__V1__TaskAttempt",
+  "spanwire.agents.v1",
+  sizeof(Spanwire__Agents__V1__TaskAttempt),
+  6,
+  spanwire__agents__v1__task_attempt__field_descriptors,
+  spanwire__agents__v1__task_attempt__field_indices_by_name,
+  1,  spanwire__agents__v1__task_attempt__number_ranges,
+  (ProtobufCMessageInit) spanwire__agents__v1__task_attempt__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor spanwire__agents__v1__agent_task_update__field_descriptors[6] =
@@ -2477,7 +3384,7 @@ const ProtobufCMessageDescriptor spanwire__agents__v1__get_task_request__descrip
   (ProtobufCMessageInit) spanwire__agents__v1__get_task_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__agents__v1__list_tasks_request__field_descriptors[4] =
+static const ProtobufCFieldDescriptor spanwire__agents__v1__list_tasks_request__field_descriptors[5] =
 {
   {
     "product_runtime_session_id",
@@ -2527,8 +3434,21 @@ static const ProtobufCFieldDescriptor spanwire__agents__v1__list_tasks_request__
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "agent_slug",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__ListTasksRequest, agent_slug),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__agents__v1__list_tasks_request__field_indices_by_name[] = {
+  4,   /* field[4] = agent_slug */
   2,   /* field[2] = page_size */
   3,   /* field[3] = page_token */
   0,   /* field[0] = product_runtime_session_id */
@@ -2537,7 +3457,7 @@ static const unsigned spanwire__agents__v1__list_tasks_request__field_indices_by
 static const ProtobufCIntRange spanwire__agents__v1__list_tasks_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 0, 5 }
 };
 const ProtobufCMessageDescriptor spanwire__agents__v1__list_tasks_request__descriptor =
 {
@@ -2547,7 +3467,7 @@ const ProtobufCMessageDescriptor spanwire__agents__v1__list_tasks_request__descr
   "Spanwire__Agents__V1__ListTasksRequest",
   "spanwire.agents.v1",
   sizeof(Spanwire__Agents__V1__ListTasksRequest),
-  4,
+  5,
   spanwire__agents__v1__list_tasks_request__field_descriptors,
   spanwire__agents__v1__list_tasks_request__field_indices_by_name,
   1,  spanwire__agents__v1__list_tasks_request__number_ranges,
@@ -2810,6 +3730,1047 @@ const ProtobufCMessageDescriptor spanwire__agents__v1__record_proposal_decision_
   (ProtobufCMessageInit) spanwire__agents__v1__record_proposal_decision_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
+static const ProtobufCEnumValue spanwire__agents__v1__dead_letter__resolution__enum_values_by_number[5] =
+{
+  { "RESOLUTION_UNSPECIFIED", "SPANWIRE__AGENTS__V1__DEAD_LETTER__RESOLUTION__RESOLUTION_UNSPECIFIED", 0 },
+  { "RESOLUTION_PENDING", "SPANWIRE__AGENTS__V1__DEAD_LETTER__RESOLUTION__RESOLUTION_PENDING", 1 },
+  { "RESOLUTION_REPLAYED", "SPANWIRE__AGENTS__V1__DEAD_LETTER__RESOLUTION__RESOLUTION_REPLAYED", 2 },
+  { "RESOLUTION_DISCARDED", "SPANWIRE__AGENTS__V1__DEAD_LETTER__RESOLUTION__RESOLUTION_DISCARDED", 3 },
+  { "RESOLUTION_MANUAL_FIX", "SPANWIRE__AGENTS__V1__DEAD_LETTER__RESOLUTION__RESOLUTION_MANUAL_FIX", 4 },
+};
+static const ProtobufCIntRange spanwire__agents__v1__dead_letter__resolution__value_ranges[] = {
+{0, 0},{0, 5}
+};
+static const ProtobufCEnumValueIndex spanwire__agents__v1__dead_letter__resolution__enum_values_by_name[5] =
+{
+  { "RESOLUTION_DISCARDED", 3 },
+  { "RESOLUTION_MANUAL_FIX", 4 },
+  { "RESOLUTION_PENDING", 1 },
+  { "RESOLUTION_REPLAYED", 2 },
+  { "RESOLUTION_UNSPECIFIED", 0 },
+};
+const ProtobufCEnumDescriptor spanwire__agents__v1__dead_letter__resolution__descriptor =
+{
+  PROTOBUF_C__ENUM_DESCRIPTOR_MAGIC,
+  "spanwire.agents.v1.DeadLetter.Resolution",
+  "Resolution",
+  "Spanwire__Agents__V1__DeadLetter__Resolution",
+  "spanwire.agents.v1",
+  5,
+  spanwire__agents__v1__dead_letter__resolution__enum_values_by_number,
+  5,
+  spanwire__agents__v1__dead_letter__resolution__enum_values_by_name,
+  1,
+  spanwire__agents__v1__dead_letter__resolution__value_ranges,
+  NULL,NULL,NULL,NULL   /* reserved[1234] */
+};
+static const ProtobufCFieldDescriptor spanwire__agents__v1__dead_letter__field_descriptors[10] =
+{
+  {
+    "item_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__DeadLetter, item_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "task",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__DeadLetter, task),
+    &spanwire__agents__v1__agent_task__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "failure_reason",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__DeadLetter, failure_reason),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "retry_count",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__DeadLetter, retry_count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "enqueued_at",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__DeadLetter, enqueued_at),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reviewed_by",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__DeadLetter, reviewed_by),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reviewed_at",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__DeadLetter, reviewed_at),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "resolution",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__DeadLetter, resolution),
+    &spanwire__agents__v1__dead_letter__resolution__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "note",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__DeadLetter, note),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "replayed_as",
+    10,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__DeadLetter, replayed_as),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__agents__v1__dead_letter__field_indices_by_name[] = {
+  4,   /* field[4] = enqueued_at */
+  2,   /* field[2] = failure_reason */
+  0,   /* field[0] = item_id */
+  8,   /* field[8] = note */
+  9,   /* field[9] = replayed_as */
+  7,   /* field[7] = resolution */
+  3,   /* field[3] = retry_count */
+  6,   /* field[6] = reviewed_at */
+  5,   /* field[5] = reviewed_by */
+  1,   /* field[1] = task */
+};
+static const ProtobufCIntRange spanwire__agents__v1__dead_letter__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 10 }
+};
+const ProtobufCMessageDescriptor spanwire__agents__v1__dead_letter__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.agents.v1.DeadLetter",
+  "DeadLetter",
+  "Spanwire__Agents__V1__DeadLetter",
+  "spanwire.agents.v1",
+  sizeof(Spanwire__Agents__V1__DeadLetter),
+  10,
+  spanwire__agents__v1__dead_letter__field_descriptors,
+  spanwire__agents__v1__dead_letter__field_indices_by_name,
+  1,  spanwire__agents__v1__dead_letter__number_ranges,
+  (ProtobufCMessageInit) spanwire__agents__v1__dead_letter__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__agents__v1__list_dead_letters_request__field_descriptors[4] =
+{
+  {
+    "resolution",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__ListDeadLettersRequest, resolution),
+    &spanwire__agents__v1__dead_letter__resolution__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "agent_slug",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__ListDeadLettersRequest, agent_slug),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "page_size",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__ListDeadLettersRequest, page_size),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "page_token",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__ListDeadLettersRequest, page_token),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__agents__v1__list_dead_letters_request__field_indices_by_name[] = {
+  1,   /* field[1] = agent_slug */
+  2,   /* field[2] = page_size */
+  3,   /* field[3] = page_token */
+  0,   /* field[0] = resolution */
+};
+static const ProtobufCIntRange spanwire__agents__v1__list_dead_letters_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor spanwire__agents__v1__list_dead_letters_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.agents.v1.ListDeadLettersRequest",
+  "ListDeadLettersRequest",
+  "Spanwire__Agents__V1__ListDeadLettersRequest",
+  "spanwire.agents.v1",
+  sizeof(Spanwire__Agents__V1__ListDeadLettersRequest),
+  4,
+  spanwire__agents__v1__list_dead_letters_request__field_descriptors,
+  spanwire__agents__v1__list_dead_letters_request__field_indices_by_name,
+  1,  spanwire__agents__v1__list_dead_letters_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__agents__v1__list_dead_letters_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__agents__v1__list_dead_letters_response__field_descriptors[2] =
+{
+  {
+    "items",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Agents__V1__ListDeadLettersResponse, n_items),
+    offsetof(Spanwire__Agents__V1__ListDeadLettersResponse, items),
+    &spanwire__agents__v1__dead_letter__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "next_page_token",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__ListDeadLettersResponse, next_page_token),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__agents__v1__list_dead_letters_response__field_indices_by_name[] = {
+  0,   /* field[0] = items */
+  1,   /* field[1] = next_page_token */
+};
+static const ProtobufCIntRange spanwire__agents__v1__list_dead_letters_response__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__agents__v1__list_dead_letters_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.agents.v1.ListDeadLettersResponse",
+  "ListDeadLettersResponse",
+  "Spanwire__Agents__V1__ListDeadLettersResponse",
+  "spanwire.agents.v1",
+  sizeof(Spanwire__Agents__V1__ListDeadLettersResponse),
+  2,
+  spanwire__agents__v1__list_dead_letters_response__field_descriptors,
+  spanwire__agents__v1__list_dead_letters_response__field_indices_by_name,
+  1,  spanwire__agents__v1__list_dead_letters_response__number_ranges,
+  (ProtobufCMessageInit) spanwire__agents__v1__list_dead_letters_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__agents__v1__get_dead_letter_request__field_descriptors[1] =
+{
+  {
+    "item_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__GetDeadLetterRequest, item_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__agents__v1__get_dead_letter_request__field_indices_by_name[] = {
+  0,   /* field[0] = item_id */
+};
+static const ProtobufCIntRange spanwire__agents__v1__get_dead_letter_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor spanwire__agents__v1__get_dead_letter_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.agents.v1.GetDeadLetterRequest",
+  "GetDeadLetterRequest",
+  "Spanwire__Agents__V1__GetDeadLetterRequest",
+  "spanwire.agents.v1",
+  sizeof(Spanwire__Agents__V1__GetDeadLetterRequest),
+  1,
+  spanwire__agents__v1__get_dead_letter_request__field_descriptors,
+  spanwire__agents__v1__get_dead_letter_request__field_indices_by_name,
+  1,  spanwire__agents__v1__get_dead_letter_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__agents__v1__get_dead_letter_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__agents__v1__review_dead_letter_request__field_descriptors[4] =
+{
+  {
+    "idempotency_key",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__ReviewDeadLetterRequest, idempotency_key),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "item_id",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__ReviewDeadLetterRequest, item_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "resolution",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__ReviewDeadLetterRequest, resolution),
+    &spanwire__agents__v1__dead_letter__resolution__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reason",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__ReviewDeadLetterRequest, reason),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__agents__v1__review_dead_letter_request__field_indices_by_name[] = {
+  0,   /* field[0] = idempotency_key */
+  1,   /* field[1] = item_id */
+  3,   /* field[3] = reason */
+  2,   /* field[2] = resolution */
+};
+static const ProtobufCIntRange spanwire__agents__v1__review_dead_letter_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor spanwire__agents__v1__review_dead_letter_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.agents.v1.ReviewDeadLetterRequest",
+  "ReviewDeadLetterRequest",
+  "Spanwire__Agents__V1__ReviewDeadLetterRequest",
+  "spanwire.agents.v1",
+  sizeof(Spanwire__Agents__V1__ReviewDeadLetterRequest),
+  4,
+  spanwire__agents__v1__review_dead_letter_request__field_descriptors,
+  spanwire__agents__v1__review_dead_letter_request__field_indices_by_name,
+  1,  spanwire__agents__v1__review_dead_letter_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__agents__v1__review_dead_letter_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__agents__v1__redrive_dead_letters_request__field_descriptors[5] =
+{
+  {
+    "idempotency_key",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__RedriveDeadLettersRequest, idempotency_key),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "item_ids",
+    2,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__Agents__V1__RedriveDeadLettersRequest, n_item_ids),
+    offsetof(Spanwire__Agents__V1__RedriveDeadLettersRequest, item_ids),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "agent_slug",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__RedriveDeadLettersRequest, agent_slug),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "limit",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__RedriveDeadLettersRequest, limit),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reason",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__RedriveDeadLettersRequest, reason),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__agents__v1__redrive_dead_letters_request__field_indices_by_name[] = {
+  2,   /* field[2] = agent_slug */
+  0,   /* field[0] = idempotency_key */
+  1,   /* field[1] = item_ids */
+  3,   /* field[3] = limit */
+  4,   /* field[4] = reason */
+};
+static const ProtobufCIntRange spanwire__agents__v1__redrive_dead_letters_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 5 }
+};
+const ProtobufCMessageDescriptor spanwire__agents__v1__redrive_dead_letters_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.agents.v1.RedriveDeadLettersRequest",
+  "RedriveDeadLettersRequest",
+  "Spanwire__Agents__V1__RedriveDeadLettersRequest",
+  "spanwire.agents.v1",
+  sizeof(Spanwire__Agents__V1__RedriveDeadLettersRequest),
+  5,
+  spanwire__agents__v1__redrive_dead_letters_request__field_descriptors,
+  spanwire__agents__v1__redrive_dead_letters_request__field_indices_by_name,
+  1,  spanwire__agents__v1__redrive_dead_letters_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__agents__v1__redrive_dead_letters_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__agents__v1__redrive_dead_letters_response__field_descriptors[2] =
+{
+  {
+    "redriven",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Agents__V1__RedriveDeadLettersResponse, n_redriven),
+    offsetof(Spanwire__Agents__V1__RedriveDeadLettersResponse, redriven),
+    &spanwire__agents__v1__redriven__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "pending",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__RedriveDeadLettersResponse, pending),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__agents__v1__redrive_dead_letters_response__field_indices_by_name[] = {
+  1,   /* field[1] = pending */
+  0,   /* field[0] = redriven */
+};
+static const ProtobufCIntRange spanwire__agents__v1__redrive_dead_letters_response__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__agents__v1__redrive_dead_letters_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.agents.v1.RedriveDeadLettersResponse",
+  "RedriveDeadLettersResponse",
+  "Spanwire__Agents__V1__RedriveDeadLettersResponse",
+  "spanwire.agents.v1",
+  sizeof(Spanwire__Agents__V1__RedriveDeadLettersResponse),
+  2,
+  spanwire__agents__v1__redrive_dead_letters_response__field_descriptors,
+  spanwire__agents__v1__redrive_dead_letters_response__field_indices_by_name,
+  1,  spanwire__agents__v1__redrive_dead_letters_response__number_ranges,
+  (ProtobufCMessageInit) spanwire__agents__v1__redrive_dead_letters_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__agents__v1__redriven__field_descriptors[2] =
+{
+  {
+    "item_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__Redriven, item_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "agent_task_id",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__Redriven, agent_task_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__agents__v1__redriven__field_indices_by_name[] = {
+  1,   /* field[1] = agent_task_id */
+  0,   /* field[0] = item_id */
+};
+static const ProtobufCIntRange spanwire__agents__v1__redriven__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__agents__v1__redriven__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.agents.v1.Redriven",
+  "Redriven",
+  "Spanwire__Agents__V1__Redriven",
+  "spanwire.agents.v1",
+  sizeof(Spanwire__Agents__V1__Redriven),
+  2,
+  spanwire__agents__v1__redriven__field_descriptors,
+  spanwire__agents__v1__redriven__field_indices_by_name,
+  1,  spanwire__agents__v1__redriven__number_ranges,
+  (ProtobufCMessageInit) spanwire__agents__v1__redriven__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__agents__v1__breaker_config__field_descriptors[8] =
+{
+  {
+    "failure_threshold",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__BreakerConfig, failure_threshold),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "window_seconds",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__BreakerConfig, window_seconds),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "recovery_probe_seconds",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__BreakerConfig, recovery_probe_seconds),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "fallback",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__BreakerConfig, fallback),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "failure_rate",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__BreakerConfig, failure_rate),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "slow_call_rate",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__BreakerConfig, slow_call_rate),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "slow_call_ms",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__BreakerConfig, slow_call_ms),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "minimum_calls",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__BreakerConfig, minimum_calls),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__agents__v1__breaker_config__field_indices_by_name[] = {
+  4,   /* field[4] = failure_rate */
+  0,   /* field[0] = failure_threshold */
+  3,   /* field[3] = fallback */
+  7,   /* field[7] = minimum_calls */
+  2,   /* field[2] = recovery_probe_seconds */
+  6,   /* field[6] = slow_call_ms */
+  5,   /* field[5] = slow_call_rate */
+  1,   /* field[1] = window_seconds */
+};
+static const ProtobufCIntRange spanwire__agents__v1__breaker_config__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 8 }
+};
+const ProtobufCMessageDescriptor spanwire__agents__v1__breaker_config__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.agents.v1.BreakerConfig",
+  "BreakerConfig",
+  "Spanwire__Agents__V1__BreakerConfig",
+  "spanwire.agents.v1",
+  sizeof(Spanwire__Agents__V1__BreakerConfig),
+  8,
+  spanwire__agents__v1__breaker_config__field_descriptors,
+  spanwire__agents__v1__breaker_config__field_indices_by_name,
+  1,  spanwire__agents__v1__breaker_config__number_ranges,
+  (ProtobufCMessageInit) spanwire__agents__v1__breaker_config__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__agents__v1__breaker__field_descriptors[9] =
+{
+  {
+    "circuit",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__Breaker, circuit),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "state",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__Breaker, state),
+    &spanwire__agents__v1__breaker_state__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "mode",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__Breaker, mode),
+    &spanwire__agents__v1__breaker_mode__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "config",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__Breaker, config),
+    &spanwire__agents__v1__breaker_config__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "calls",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__Breaker, calls),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "failures",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__Breaker, failures),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "slow_calls",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__Breaker, slow_calls),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "changed_at",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__Breaker, changed_at),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reason",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__Breaker, reason),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__agents__v1__breaker__field_indices_by_name[] = {
+  4,   /* field[4] = calls */
+  7,   /* field[7] = changed_at */
+  0,   /* field[0] = circuit */
+  3,   /* field[3] = config */
+  5,   /* field[5] = failures */
+  2,   /* field[2] = mode */
+  8,   /* field[8] = reason */
+  6,   /* field[6] = slow_calls */
+  1,   /* field[1] = state */
+};
+static const ProtobufCIntRange spanwire__agents__v1__breaker__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 9 }
+};
+const ProtobufCMessageDescriptor spanwire__agents__v1__breaker__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.agents.v1.Breaker",
+  "Breaker",
+  "Spanwire__Agents__V1__Breaker",
+  "spanwire.agents.v1",
+  sizeof(Spanwire__Agents__V1__Breaker),
+  9,
+  spanwire__agents__v1__breaker__field_descriptors,
+  spanwire__agents__v1__breaker__field_indices_by_name,
+  1,  spanwire__agents__v1__breaker__number_ranges,
+  (ProtobufCMessageInit) spanwire__agents__v1__breaker__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+#define spanwire__agents__v1__list_breakers_request__field_descriptors NULL
+#define spanwire__agents__v1__list_breakers_request__field_indices_by_name NULL
+#define spanwire__agents__v1__list_breakers_request__number_ranges NULL
+const ProtobufCMessageDescriptor spanwire__agents__v1__list_breakers_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.agents.v1.ListBreakersRequest",
+  "ListBreakersRequest",
+  "Spanwire__Agents__V1__ListBreakersRequest",
+  "spanwire.agents.v1",
+  sizeof(Spanwire__Agents__V1__ListBreakersRequest),
+  0,
+  spanwire__agents__v1__list_breakers_request__field_descriptors,
+  spanwire__agents__v1__list_breakers_request__field_indices_by_name,
+  0,  spanwire__agents__v1__list_breakers_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__agents__v1__list_breakers_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__agents__v1__list_breakers_response__field_descriptors[1] =
+{
+  {
+    "breakers",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Agents__V1__ListBreakersResponse, n_breakers),
+    offsetof(Spanwire__Agents__V1__ListBreakersResponse, breakers),
+    &spanwire__agents__v1__breaker__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__agents__v1__list_breakers_response__field_indices_by_name[] = {
+  0,   /* field[0] = breakers */
+};
+static const ProtobufCIntRange spanwire__agents__v1__list_breakers_response__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor spanwire__agents__v1__list_breakers_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.agents.v1.ListBreakersResponse",
+  "ListBreakersResponse",
+  "Spanwire__Agents__V1__ListBreakersResponse",
+  "spanwire.agents.v1",
+  sizeof(Spanwire__Agents__V1__ListBreakersResponse),
+  1,
+  spanwire__agents__v1__list_breakers_response__field_descriptors,
+  spanwire__agents__v1__list_breakers_response__field_indices_by_name,
+  1,  spanwire__agents__v1__list_breakers_response__number_ranges,
+  (ProtobufCMessageInit) spanwire__agents__v1__list_breakers_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__agents__v1__set_breaker_request__field_descriptors[5] =
+{
+  {
+    "idempotency_key",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__SetBreakerRequest, idempotency_key),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "circuit",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__SetBreakerRequest, circuit),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "mode",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__SetBreakerRequest, mode),
+    &spanwire__agents__v1__breaker_mode__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "config",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__SetBreakerRequest, config),
+    &spanwire__agents__v1__breaker_config__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reason",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__SetBreakerRequest, reason),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__agents__v1__set_breaker_request__field_indices_by_name[] = {
+  1,   /* field[1] = circuit */
+  3,   /* field[3] = config */
+  0,   /* field[0] = idempotency_key */
+  2,   /* field[2] = mode */
+  4,   /* field[4] = reason */
+};
+static const ProtobufCIntRange spanwire__agents__v1__set_breaker_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 5 }
+};
+const ProtobufCMessageDescriptor spanwire__agents__v1__set_breaker_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.agents.v1.SetBreakerRequest",
+  "SetBreakerRequest",
+  "Spanwire__Agents__V1__SetBreakerRequest",
+  "spanwire.agents.v1",
+  sizeof(Spanwire__Agents__V1__SetBreakerRequest),
+  5,
+  spanwire__agents__v1__set_breaker_request__field_descriptors,
+  spanwire__agents__v1__set_breaker_request__field_indices_by_name,
+  1,  spanwire__agents__v1__set_breaker_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__agents__v1__set_breaker_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
 static const ProtobufCEnumValue spanwire__agents__v1__agent_task_state__enum_values_by_number[7] =
 {
   { "AGENT_TASK_STATE_UNSPECIFIED", "SPANWIRE__AGENTS__V1__AGENT_TASK_STATE__AGENT_TASK_STATE_UNSPECIFIED", 0 },
@@ -2882,5 +4843,69 @@ const ProtobufCEnumDescriptor spanwire__agents__v1__proposal_state__descriptor =
   spanwire__agents__v1__proposal_state__enum_values_by_name,
   1,
   spanwire__agents__v1__proposal_state__value_ranges,
+  NULL,NULL,NULL,NULL   /* reserved[1234] */
+};
+static const ProtobufCEnumValue spanwire__agents__v1__breaker_state__enum_values_by_number[4] =
+{
+  { "BREAKER_STATE_UNSPECIFIED", "SPANWIRE__AGENTS__V1__BREAKER_STATE__BREAKER_STATE_UNSPECIFIED", 0 },
+  { "BREAKER_STATE_CLOSED", "SPANWIRE__AGENTS__V1__BREAKER_STATE__BREAKER_STATE_CLOSED", 1 },
+  { "BREAKER_STATE_OPEN", "SPANWIRE__AGENTS__V1__BREAKER_STATE__BREAKER_STATE_OPEN", 2 },
+  { "BREAKER_STATE_HALF_OPEN", "SPANWIRE__AGENTS__V1__BREAKER_STATE__BREAKER_STATE_HALF_OPEN", 3 },
+};
+static const ProtobufCIntRange spanwire__agents__v1__breaker_state__value_ranges[] = {
+{0, 0},{0, 4}
+};
+static const ProtobufCEnumValueIndex spanwire__agents__v1__breaker_state__enum_values_by_name[4] =
+{
+  { "BREAKER_STATE_CLOSED", 1 },
+  { "BREAKER_STATE_HALF_OPEN", 3 },
+  { "BREAKER_STATE_OPEN", 2 },
+  { "BREAKER_STATE_UNSPECIFIED", 0 },
+};
+const ProtobufCEnumDescriptor spanwire__agents__v1__breaker_state__descriptor =
+{
+  PROTOBUF_C__ENUM_DESCRIPTOR_MAGIC,
+  "spanwire.agents.v1.BreakerState",
+  "BreakerState",
+  "Spanwire__Agents__V1__BreakerState",
+  "spanwire.agents.v1",
+  4,
+  spanwire__agents__v1__breaker_state__enum_values_by_number,
+  4,
+  spanwire__agents__v1__breaker_state__enum_values_by_name,
+  1,
+  spanwire__agents__v1__breaker_state__value_ranges,
+  NULL,NULL,NULL,NULL   /* reserved[1234] */
+};
+static const ProtobufCEnumValue spanwire__agents__v1__breaker_mode__enum_values_by_number[4] =
+{
+  { "BREAKER_MODE_UNSPECIFIED", "SPANWIRE__AGENTS__V1__BREAKER_MODE__BREAKER_MODE_UNSPECIFIED", 0 },
+  { "BREAKER_MODE_AUTOMATIC", "SPANWIRE__AGENTS__V1__BREAKER_MODE__BREAKER_MODE_AUTOMATIC", 1 },
+  { "BREAKER_MODE_FORCED_OPEN", "SPANWIRE__AGENTS__V1__BREAKER_MODE__BREAKER_MODE_FORCED_OPEN", 2 },
+  { "BREAKER_MODE_DISABLED", "SPANWIRE__AGENTS__V1__BREAKER_MODE__BREAKER_MODE_DISABLED", 3 },
+};
+static const ProtobufCIntRange spanwire__agents__v1__breaker_mode__value_ranges[] = {
+{0, 0},{0, 4}
+};
+static const ProtobufCEnumValueIndex spanwire__agents__v1__breaker_mode__enum_values_by_name[4] =
+{
+  { "BREAKER_MODE_AUTOMATIC", 1 },
+  { "BREAKER_MODE_DISABLED", 3 },
+  { "BREAKER_MODE_FORCED_OPEN", 2 },
+  { "BREAKER_MODE_UNSPECIFIED", 0 },
+};
+const ProtobufCEnumDescriptor spanwire__agents__v1__breaker_mode__descriptor =
+{
+  PROTOBUF_C__ENUM_DESCRIPTOR_MAGIC,
+  "spanwire.agents.v1.BreakerMode",
+  "BreakerMode",
+  "Spanwire__Agents__V1__BreakerMode",
+  "spanwire.agents.v1",
+  4,
+  spanwire__agents__v1__breaker_mode__enum_values_by_number,
+  4,
+  spanwire__agents__v1__breaker_mode__enum_values_by_name,
+  1,
+  spanwire__agents__v1__breaker_mode__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };

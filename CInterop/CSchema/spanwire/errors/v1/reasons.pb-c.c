@@ -7,7 +7,7 @@
 #endif
 
 #include "spanwire/errors/v1/reasons.pb-c.h"
-static const ProtobufCEnumValue spanwire__errors__v1__reason__enum_values_by_number[59] =
+static const ProtobufCEnumValue spanwire__errors__v1__reason__enum_values_by_number[65] =
 {
   { "REASON_UNSPECIFIED", "SPANWIRE__ERRORS__V1__REASON__REASON_UNSPECIFIED", 0 },
   { "REASON_UNAUTHENTICATED", "SPANWIRE__ERRORS__V1__REASON__REASON_UNAUTHENTICATED", 1 },
@@ -54,6 +54,12 @@ static const ProtobufCEnumValue spanwire__errors__v1__reason__enum_values_by_num
   { "REASON_AGENT_TASK_NOT_FOUND", "SPANWIRE__ERRORS__V1__REASON__REASON_AGENT_TASK_NOT_FOUND", 140 },
   { "REASON_AGENT_UNKNOWN", "SPANWIRE__ERRORS__V1__REASON__REASON_AGENT_UNKNOWN", 141 },
   { "REASON_AGENT_INTENT_UNKNOWN", "SPANWIRE__ERRORS__V1__REASON__REASON_AGENT_INTENT_UNKNOWN", 142 },
+  { "REASON_WORKER_NOT_FOUND", "SPANWIRE__ERRORS__V1__REASON__REASON_WORKER_NOT_FOUND", 143 },
+  { "REASON_DEAD_LETTER_NOT_FOUND", "SPANWIRE__ERRORS__V1__REASON__REASON_DEAD_LETTER_NOT_FOUND", 144 },
+  { "REASON_DEAD_LETTER_REVIEWED", "SPANWIRE__ERRORS__V1__REASON__REASON_DEAD_LETTER_REVIEWED", 145 },
+  { "REASON_CIRCUIT_OPEN", "SPANWIRE__ERRORS__V1__REASON__REASON_CIRCUIT_OPEN", 146 },
+  { "REASON_WORKER_REPLACED", "SPANWIRE__ERRORS__V1__REASON__REASON_WORKER_REPLACED", 147 },
+  { "REASON_WORKER_DEAD", "SPANWIRE__ERRORS__V1__REASON__REASON_WORKER_DEAD", 148 },
   { "REASON_EVENT_REJECTED", "SPANWIRE__ERRORS__V1__REASON__REASON_EVENT_REJECTED", 160 },
   { "REASON_TRACE_NOT_FOUND", "SPANWIRE__ERRORS__V1__REASON__REASON_TRACE_NOT_FOUND", 161 },
   { "REASON_REPLAY_OUTSIDE_SANDBOX", "SPANWIRE__ERRORS__V1__REASON__REASON_REPLAY_OUTSIDE_SANDBOX", 162 },
@@ -70,34 +76,37 @@ static const ProtobufCEnumValue spanwire__errors__v1__reason__enum_values_by_num
   { "REASON_APPROVAL_NOT_YOURS", "SPANWIRE__ERRORS__V1__REASON__REASON_APPROVAL_NOT_YOURS", 204 },
 };
 static const ProtobufCIntRange spanwire__errors__v1__reason__value_ranges[] = {
-{0, 0},{20, 6},{40, 12},{60, 20},{80, 25},{100, 30},{120, 36},{140, 42},{160, 45},{180, 51},{200, 54},{0, 59}
+{0, 0},{20, 6},{40, 12},{60, 20},{80, 25},{100, 30},{120, 36},{140, 42},{160, 51},{180, 57},{200, 60},{0, 65}
 };
-static const ProtobufCEnumValueIndex spanwire__errors__v1__reason__enum_values_by_name[59] =
+static const ProtobufCEnumValueIndex spanwire__errors__v1__reason__enum_values_by_name[65] =
 {
   { "REASON_AGENT_FORBIDDEN", 3 },
   { "REASON_AGENT_INTENT_UNKNOWN", 44 },
   { "REASON_AGENT_TASK_NOT_FOUND", 42 },
   { "REASON_AGENT_UNKNOWN", 43 },
-  { "REASON_APPROVAL_ENDED", 57 },
-  { "REASON_APPROVAL_NOT_FOUND", 56 },
-  { "REASON_APPROVAL_NOT_YOURS", 58 },
+  { "REASON_APPROVAL_ENDED", 63 },
+  { "REASON_APPROVAL_NOT_FOUND", 62 },
+  { "REASON_APPROVAL_NOT_YOURS", 64 },
   { "REASON_BALANCE_INSUFFICIENT", 31 },
-  { "REASON_BUDGET_RESERVATION_ENDED", 55 },
-  { "REASON_BUDGET_RESERVATION_NOT_FOUND", 54 },
+  { "REASON_BUDGET_RESERVATION_ENDED", 61 },
+  { "REASON_BUDGET_RESERVATION_NOT_FOUND", 60 },
   { "REASON_BUNDLE_INVALID", 21 },
   { "REASON_CAPACITY_EXCEEDED", 39 },
-  { "REASON_CHANNEL_UNHEARD", 50 },
+  { "REASON_CHANNEL_UNHEARD", 56 },
+  { "REASON_CIRCUIT_OPEN", 48 },
   { "REASON_CURSOR_TOO_OLD", 9 },
+  { "REASON_DEAD_LETTER_NOT_FOUND", 46 },
+  { "REASON_DEAD_LETTER_REVIEWED", 47 },
   { "REASON_DEFINITION_NOT_FOUND", 20 },
-  { "REASON_EFFECT_GIVEN_UP", 48 },
-  { "REASON_EFFECT_NOT_FOUND", 49 },
+  { "REASON_EFFECT_GIVEN_UP", 54 },
+  { "REASON_EFFECT_NOT_FOUND", 55 },
   { "REASON_ENTITLEMENT_EXPIRED", 32 },
   { "REASON_ENTITLEMENT_MISSING", 19 },
   { "REASON_ENTITLEMENT_NOT_FOUND", 30 },
-  { "REASON_EVENT_REJECTED", 45 },
-  { "REASON_FLAG_NOT_FOUND", 51 },
-  { "REASON_FLAG_RULE_INVALID", 53 },
-  { "REASON_FLAG_TYPE_MISMATCH", 52 },
+  { "REASON_EVENT_REJECTED", 51 },
+  { "REASON_FLAG_NOT_FOUND", 57 },
+  { "REASON_FLAG_RULE_INVALID", 59 },
+  { "REASON_FLAG_TYPE_MISMATCH", 58 },
   { "REASON_IDEMPOTENCY_KEY_REUSED", 7 },
   { "REASON_INVALID_FIELDS", 6 },
   { "REASON_JOURNEY_NOT_FOUND", 25 },
@@ -118,7 +127,7 @@ static const ProtobufCEnumValueIndex spanwire__errors__v1__reason__enum_values_b
   { "REASON_PROPOSAL_INVALID", 18 },
   { "REASON_PROPOSAL_NOT_FOUND", 15 },
   { "REASON_QUEUE_FULL", 10 },
-  { "REASON_REPLAY_OUTSIDE_SANDBOX", 47 },
+  { "REASON_REPLAY_OUTSIDE_SANDBOX", 53 },
   { "REASON_RESERVATION_NOT_FOUND", 40 },
   { "REASON_SERVICE_POINT_BLOCKED", 29 },
   { "REASON_SERVICE_POINT_NOT_FOUND", 36 },
@@ -128,11 +137,14 @@ static const ProtobufCEnumValueIndex spanwire__errors__v1__reason__enum_values_b
   { "REASON_SNAPSHOT_NOT_FOUND", 23 },
   { "REASON_TENANT_MISMATCH", 5 },
   { "REASON_TOKEN_UNKNOWN", 33 },
-  { "REASON_TRACE_NOT_FOUND", 46 },
+  { "REASON_TRACE_NOT_FOUND", 52 },
   { "REASON_UNAUTHENTICATED", 1 },
   { "REASON_UNSPECIFIED", 0 },
   { "REASON_VENDOR_UNKNOWN", 35 },
   { "REASON_VERSION_IMMUTABLE", 22 },
+  { "REASON_WORKER_DEAD", 50 },
+  { "REASON_WORKER_NOT_FOUND", 45 },
+  { "REASON_WORKER_REPLACED", 49 },
 };
 const ProtobufCEnumDescriptor spanwire__errors__v1__reason__descriptor =
 {
@@ -141,9 +153,9 @@ const ProtobufCEnumDescriptor spanwire__errors__v1__reason__descriptor =
   "Reason",
   "Spanwire__Errors__V1__Reason",
   "spanwire.errors.v1",
-  59,
+  65,
   spanwire__errors__v1__reason__enum_values_by_number,
-  59,
+  65,
   spanwire__errors__v1__reason__enum_values_by_name,
   11,
   spanwire__errors__v1__reason__value_ranges,

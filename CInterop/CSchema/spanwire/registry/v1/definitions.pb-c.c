@@ -3205,7 +3205,7 @@ const ProtobufCMessageDescriptor spanwire__registry__v1__experiment_arm__descrip
   (ProtobufCMessageInit) spanwire__registry__v1__experiment_arm__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__registry__v1__agent_definition__field_descriptors[13] =
+static const ProtobufCFieldDescriptor spanwire__registry__v1__agent_definition__field_descriptors[14] =
 {
   {
     "agent_slug",
@@ -3363,10 +3363,23 @@ static const ProtobufCFieldDescriptor spanwire__registry__v1__agent_definition__
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "by_workers",
+    14,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__AgentDefinition, by_workers),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__registry__v1__agent_definition__field_indices_by_name[] = {
   0,   /* field[0] = agent_slug */
   1,   /* field[1] = agent_type */
+  13,   /* field[13] = by_workers */
   8,   /* field[8] = capabilities */
   4,   /* field[4] = capability_tiers */
   7,   /* field[7] = changelog */
@@ -3382,7 +3395,7 @@ static const unsigned spanwire__registry__v1__agent_definition__field_indices_by
 static const ProtobufCIntRange spanwire__registry__v1__agent_definition__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 13 }
+  { 0, 14 }
 };
 const ProtobufCMessageDescriptor spanwire__registry__v1__agent_definition__descriptor =
 {
@@ -3392,7 +3405,7 @@ const ProtobufCMessageDescriptor spanwire__registry__v1__agent_definition__descr
   "Spanwire__Registry__V1__AgentDefinition",
   "spanwire.registry.v1",
   sizeof(Spanwire__Registry__V1__AgentDefinition),
-  13,
+  14,
   spanwire__registry__v1__agent_definition__field_descriptors,
   spanwire__registry__v1__agent_definition__field_indices_by_name,
   1,  spanwire__registry__v1__agent_definition__number_ranges,

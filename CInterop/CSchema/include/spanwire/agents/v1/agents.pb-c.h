@@ -24,12 +24,14 @@ typedef struct Spanwire__Agents__V1__AgentConstraints Spanwire__Agents__V1__Agen
 typedef struct Spanwire__Agents__V1__AgentTaskSpec Spanwire__Agents__V1__AgentTaskSpec;
 typedef struct Spanwire__Agents__V1__RunTaskRequest Spanwire__Agents__V1__RunTaskRequest;
 typedef struct Spanwire__Agents__V1__Proposal Spanwire__Agents__V1__Proposal;
+typedef struct Spanwire__Agents__V1__ProposalDecision Spanwire__Agents__V1__ProposalDecision;
 typedef struct Spanwire__Agents__V1__RouteProposal Spanwire__Agents__V1__RouteProposal;
 typedef struct Spanwire__Agents__V1__ProductProposal Spanwire__Agents__V1__ProductProposal;
 typedef struct Spanwire__Agents__V1__Recommendation Spanwire__Agents__V1__Recommendation;
 typedef struct Spanwire__Agents__V1__Explanation Spanwire__Agents__V1__Explanation;
 typedef struct Spanwire__Agents__V1__RequestedAction Spanwire__Agents__V1__RequestedAction;
 typedef struct Spanwire__Agents__V1__AgentTask Spanwire__Agents__V1__AgentTask;
+typedef struct Spanwire__Agents__V1__TaskAttempt Spanwire__Agents__V1__TaskAttempt;
 typedef struct Spanwire__Agents__V1__AgentTaskUpdate Spanwire__Agents__V1__AgentTaskUpdate;
 typedef struct Spanwire__Agents__V1__Receipt Spanwire__Agents__V1__Receipt;
 typedef struct Spanwire__Agents__V1__Progress Spanwire__Agents__V1__Progress;
@@ -40,10 +42,31 @@ typedef struct Spanwire__Agents__V1__ListTasksResponse Spanwire__Agents__V1__Lis
 typedef struct Spanwire__Agents__V1__CancelTaskRequest Spanwire__Agents__V1__CancelTaskRequest;
 typedef struct Spanwire__Agents__V1__GetProposalRequest Spanwire__Agents__V1__GetProposalRequest;
 typedef struct Spanwire__Agents__V1__RecordProposalDecisionRequest Spanwire__Agents__V1__RecordProposalDecisionRequest;
+typedef struct Spanwire__Agents__V1__DeadLetter Spanwire__Agents__V1__DeadLetter;
+typedef struct Spanwire__Agents__V1__ListDeadLettersRequest Spanwire__Agents__V1__ListDeadLettersRequest;
+typedef struct Spanwire__Agents__V1__ListDeadLettersResponse Spanwire__Agents__V1__ListDeadLettersResponse;
+typedef struct Spanwire__Agents__V1__GetDeadLetterRequest Spanwire__Agents__V1__GetDeadLetterRequest;
+typedef struct Spanwire__Agents__V1__ReviewDeadLetterRequest Spanwire__Agents__V1__ReviewDeadLetterRequest;
+typedef struct Spanwire__Agents__V1__RedriveDeadLettersRequest Spanwire__Agents__V1__RedriveDeadLettersRequest;
+typedef struct Spanwire__Agents__V1__RedriveDeadLettersResponse Spanwire__Agents__V1__RedriveDeadLettersResponse;
+typedef struct Spanwire__Agents__V1__Redriven Spanwire__Agents__V1__Redriven;
+typedef struct Spanwire__Agents__V1__BreakerConfig Spanwire__Agents__V1__BreakerConfig;
+typedef struct Spanwire__Agents__V1__Breaker Spanwire__Agents__V1__Breaker;
+typedef struct Spanwire__Agents__V1__ListBreakersRequest Spanwire__Agents__V1__ListBreakersRequest;
+typedef struct Spanwire__Agents__V1__ListBreakersResponse Spanwire__Agents__V1__ListBreakersResponse;
+typedef struct Spanwire__Agents__V1__SetBreakerRequest Spanwire__Agents__V1__SetBreakerRequest;
 
 
 /* --- enums --- */
 
+typedef enum _Spanwire__Agents__V1__DeadLetter__Resolution {
+  SPANWIRE__AGENTS__V1__DEAD_LETTER__RESOLUTION__RESOLUTION_UNSPECIFIED = 0,
+  SPANWIRE__AGENTS__V1__DEAD_LETTER__RESOLUTION__RESOLUTION_PENDING = 1,
+  SPANWIRE__AGENTS__V1__DEAD_LETTER__RESOLUTION__RESOLUTION_REPLAYED = 2,
+  SPANWIRE__AGENTS__V1__DEAD_LETTER__RESOLUTION__RESOLUTION_DISCARDED = 3,
+  SPANWIRE__AGENTS__V1__DEAD_LETTER__RESOLUTION__RESOLUTION_MANUAL_FIX = 4
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__AGENTS__V1__DEAD_LETTER__RESOLUTION)
+} Spanwire__Agents__V1__DeadLetter__Resolution;
 typedef enum _Spanwire__Agents__V1__AgentTaskState {
   SPANWIRE__AGENTS__V1__AGENT_TASK_STATE__AGENT_TASK_STATE_UNSPECIFIED = 0,
   SPANWIRE__AGENTS__V1__AGENT_TASK_STATE__AGENT_TASK_STATE_RECEIVED = 1,
@@ -63,6 +86,20 @@ typedef enum _Spanwire__Agents__V1__ProposalState {
   SPANWIRE__AGENTS__V1__PROPOSAL_STATE__PROPOSAL_STATE_REFUSED = 5
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__AGENTS__V1__PROPOSAL_STATE)
 } Spanwire__Agents__V1__ProposalState;
+typedef enum _Spanwire__Agents__V1__BreakerState {
+  SPANWIRE__AGENTS__V1__BREAKER_STATE__BREAKER_STATE_UNSPECIFIED = 0,
+  SPANWIRE__AGENTS__V1__BREAKER_STATE__BREAKER_STATE_CLOSED = 1,
+  SPANWIRE__AGENTS__V1__BREAKER_STATE__BREAKER_STATE_OPEN = 2,
+  SPANWIRE__AGENTS__V1__BREAKER_STATE__BREAKER_STATE_HALF_OPEN = 3
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__AGENTS__V1__BREAKER_STATE)
+} Spanwire__Agents__V1__BreakerState;
+typedef enum _Spanwire__Agents__V1__BreakerMode {
+  SPANWIRE__AGENTS__V1__BREAKER_MODE__BREAKER_MODE_UNSPECIFIED = 0,
+  SPANWIRE__AGENTS__V1__BREAKER_MODE__BREAKER_MODE_AUTOMATIC = 1,
+  SPANWIRE__AGENTS__V1__BREAKER_MODE__BREAKER_MODE_FORCED_OPEN = 2,
+  SPANWIRE__AGENTS__V1__BREAKER_MODE__BREAKER_MODE_DISABLED = 3
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__AGENTS__V1__BREAKER_MODE)
+} Spanwire__Agents__V1__BreakerMode;
 
 /* --- messages --- */
 
@@ -165,6 +202,8 @@ struct  Spanwire__Agents__V1__Proposal
   Google__Protobuf__Timestamp *expires_at;
   ProtobufCBinaryData product_runtime_session_id;
   ProtobufCBinaryData refused_rule;
+  size_t n_decisions;
+  Spanwire__Agents__V1__ProposalDecision **decisions;
   Spanwire__Agents__V1__Proposal__KindCase kind_case;
   union {
     Spanwire__Agents__V1__RouteProposal *route;
@@ -176,7 +215,21 @@ struct  Spanwire__Agents__V1__Proposal
 };
 #define SPANWIRE__AGENTS__V1__PROPOSAL__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__proposal__descriptor) \
-    , {0,NULL}, {0,NULL}, SPANWIRE__AGENTS__V1__PROPOSAL_STATE__PROPOSAL_STATE_UNSPECIFIED, {0,NULL}, {0,NULL}, 0, NULL, {0,NULL}, {0,NULL}, SPANWIRE__AGENTS__V1__PROPOSAL__KIND__NOT_SET, {0} }
+    , {0,NULL}, {0,NULL}, SPANWIRE__AGENTS__V1__PROPOSAL_STATE__PROPOSAL_STATE_UNSPECIFIED, {0,NULL}, {0,NULL}, 0, NULL, {0,NULL}, {0,NULL}, 0,NULL, SPANWIRE__AGENTS__V1__PROPOSAL__KIND__NOT_SET, {0} }
+
+
+struct  Spanwire__Agents__V1__ProposalDecision
+{
+  ProtobufCMessage base;
+  Spanwire__Agents__V1__ProposalState state;
+  ProtobufCBinaryData actor;
+  ProtobufCBinaryData reason;
+  ProtobufCBinaryData change;
+  Google__Protobuf__Timestamp *decided_at;
+};
+#define SPANWIRE__AGENTS__V1__PROPOSAL_DECISION__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__proposal_decision__descriptor) \
+    , SPANWIRE__AGENTS__V1__PROPOSAL_STATE__PROPOSAL_STATE_UNSPECIFIED, {0,NULL}, {0,NULL}, {0,NULL}, NULL }
 
 
 struct  Spanwire__Agents__V1__RouteProposal
@@ -251,10 +304,28 @@ struct  Spanwire__Agents__V1__AgentTask
   ProtobufCBinaryData failure;
   Google__Protobuf__Timestamp *received_at;
   Google__Protobuf__Timestamp *ended_at;
+  size_t n_attempts;
+  Spanwire__Agents__V1__TaskAttempt **attempts;
+  ProtobufCBinaryData redriven_from;
 };
 #define SPANWIRE__AGENTS__V1__AGENT_TASK__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__agent_task__descriptor) \
-    , {0,NULL}, {0,NULL}, {0,NULL}, NULL, NULL, SPANWIRE__AGENTS__V1__AGENT_TASK_STATE__AGENT_TASK_STATE_UNSPECIFIED, {0,NULL}, {0,NULL}, 0,NULL, {0,NULL}, NULL, NULL }
+    , {0,NULL}, {0,NULL}, {0,NULL}, NULL, NULL, SPANWIRE__AGENTS__V1__AGENT_TASK_STATE__AGENT_TASK_STATE_UNSPECIFIED, {0,NULL}, {0,NULL}, 0,NULL, {0,NULL}, NULL, NULL, 0,NULL, {0,NULL} }
+
+
+struct  Spanwire__Agents__V1__TaskAttempt
+{
+  ProtobufCMessage base;
+  uint64_t lease_epoch;
+  ProtobufCBinaryData performer;
+  Google__Protobuf__Timestamp *begun_at;
+  Google__Protobuf__Timestamp *ended_at;
+  ProtobufCBinaryData outcome;
+  ProtobufCBinaryData error;
+};
+#define SPANWIRE__AGENTS__V1__TASK_ATTEMPT__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__task_attempt__descriptor) \
+    , 0, {0,NULL}, NULL, NULL, {0,NULL}, {0,NULL} }
 
 
 typedef enum {
@@ -335,10 +406,11 @@ struct  Spanwire__Agents__V1__ListTasksRequest
   Spanwire__Agents__V1__AgentTaskState state;
   uint32_t page_size;
   ProtobufCBinaryData page_token;
+  ProtobufCBinaryData agent_slug;
 };
 #define SPANWIRE__AGENTS__V1__LIST_TASKS_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__list_tasks_request__descriptor) \
-    , {0,NULL}, SPANWIRE__AGENTS__V1__AGENT_TASK_STATE__AGENT_TASK_STATE_UNSPECIFIED, 0, {0,NULL} }
+    , {0,NULL}, SPANWIRE__AGENTS__V1__AGENT_TASK_STATE__AGENT_TASK_STATE_UNSPECIFIED, 0, {0,NULL}, {0,NULL} }
 
 
 struct  Spanwire__Agents__V1__ListTasksResponse
@@ -388,6 +460,180 @@ struct  Spanwire__Agents__V1__RecordProposalDecisionRequest
 #define SPANWIRE__AGENTS__V1__RECORD_PROPOSAL_DECISION_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__record_proposal_decision_request__descriptor) \
     , {0,NULL}, {0,NULL}, SPANWIRE__AGENTS__V1__PROPOSAL_STATE__PROPOSAL_STATE_UNSPECIFIED, {0,NULL}, {0,NULL}, {0,NULL} }
+
+
+struct  Spanwire__Agents__V1__DeadLetter
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData item_id;
+  Spanwire__Agents__V1__AgentTask *task;
+  ProtobufCBinaryData failure_reason;
+  uint32_t retry_count;
+  Google__Protobuf__Timestamp *enqueued_at;
+  ProtobufCBinaryData reviewed_by;
+  Google__Protobuf__Timestamp *reviewed_at;
+  Spanwire__Agents__V1__DeadLetter__Resolution resolution;
+  ProtobufCBinaryData note;
+  ProtobufCBinaryData replayed_as;
+};
+#define SPANWIRE__AGENTS__V1__DEAD_LETTER__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__dead_letter__descriptor) \
+    , {0,NULL}, NULL, {0,NULL}, 0, NULL, {0,NULL}, NULL, SPANWIRE__AGENTS__V1__DEAD_LETTER__RESOLUTION__RESOLUTION_UNSPECIFIED, {0,NULL}, {0,NULL} }
+
+
+struct  Spanwire__Agents__V1__ListDeadLettersRequest
+{
+  ProtobufCMessage base;
+  Spanwire__Agents__V1__DeadLetter__Resolution resolution;
+  ProtobufCBinaryData agent_slug;
+  uint32_t page_size;
+  ProtobufCBinaryData page_token;
+};
+#define SPANWIRE__AGENTS__V1__LIST_DEAD_LETTERS_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__list_dead_letters_request__descriptor) \
+    , SPANWIRE__AGENTS__V1__DEAD_LETTER__RESOLUTION__RESOLUTION_UNSPECIFIED, {0,NULL}, 0, {0,NULL} }
+
+
+struct  Spanwire__Agents__V1__ListDeadLettersResponse
+{
+  ProtobufCMessage base;
+  size_t n_items;
+  Spanwire__Agents__V1__DeadLetter **items;
+  ProtobufCBinaryData next_page_token;
+};
+#define SPANWIRE__AGENTS__V1__LIST_DEAD_LETTERS_RESPONSE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__list_dead_letters_response__descriptor) \
+    , 0,NULL, {0,NULL} }
+
+
+struct  Spanwire__Agents__V1__GetDeadLetterRequest
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData item_id;
+};
+#define SPANWIRE__AGENTS__V1__GET_DEAD_LETTER_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__get_dead_letter_request__descriptor) \
+    , {0,NULL} }
+
+
+struct  Spanwire__Agents__V1__ReviewDeadLetterRequest
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData idempotency_key;
+  ProtobufCBinaryData item_id;
+  Spanwire__Agents__V1__DeadLetter__Resolution resolution;
+  ProtobufCBinaryData reason;
+};
+#define SPANWIRE__AGENTS__V1__REVIEW_DEAD_LETTER_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__review_dead_letter_request__descriptor) \
+    , {0,NULL}, {0,NULL}, SPANWIRE__AGENTS__V1__DEAD_LETTER__RESOLUTION__RESOLUTION_UNSPECIFIED, {0,NULL} }
+
+
+struct  Spanwire__Agents__V1__RedriveDeadLettersRequest
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData idempotency_key;
+  size_t n_item_ids;
+  ProtobufCBinaryData *item_ids;
+  ProtobufCBinaryData agent_slug;
+  uint32_t limit;
+  ProtobufCBinaryData reason;
+};
+#define SPANWIRE__AGENTS__V1__REDRIVE_DEAD_LETTERS_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__redrive_dead_letters_request__descriptor) \
+    , {0,NULL}, 0,NULL, {0,NULL}, 0, {0,NULL} }
+
+
+struct  Spanwire__Agents__V1__RedriveDeadLettersResponse
+{
+  ProtobufCMessage base;
+  size_t n_redriven;
+  Spanwire__Agents__V1__Redriven **redriven;
+  uint32_t pending;
+};
+#define SPANWIRE__AGENTS__V1__REDRIVE_DEAD_LETTERS_RESPONSE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__redrive_dead_letters_response__descriptor) \
+    , 0,NULL, 0 }
+
+
+struct  Spanwire__Agents__V1__Redriven
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData item_id;
+  ProtobufCBinaryData agent_task_id;
+};
+#define SPANWIRE__AGENTS__V1__REDRIVEN__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__redriven__descriptor) \
+    , {0,NULL}, {0,NULL} }
+
+
+struct  Spanwire__Agents__V1__BreakerConfig
+{
+  ProtobufCMessage base;
+  uint32_t failure_threshold;
+  uint32_t window_seconds;
+  uint32_t recovery_probe_seconds;
+  ProtobufCBinaryData fallback;
+  double failure_rate;
+  double slow_call_rate;
+  uint32_t slow_call_ms;
+  uint32_t minimum_calls;
+};
+#define SPANWIRE__AGENTS__V1__BREAKER_CONFIG__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__breaker_config__descriptor) \
+    , 0, 0, 0, {0,NULL}, 0, 0, 0, 0 }
+
+
+struct  Spanwire__Agents__V1__Breaker
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData circuit;
+  Spanwire__Agents__V1__BreakerState state;
+  Spanwire__Agents__V1__BreakerMode mode;
+  Spanwire__Agents__V1__BreakerConfig *config;
+  uint32_t calls;
+  uint32_t failures;
+  uint32_t slow_calls;
+  Google__Protobuf__Timestamp *changed_at;
+  ProtobufCBinaryData reason;
+};
+#define SPANWIRE__AGENTS__V1__BREAKER__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__breaker__descriptor) \
+    , {0,NULL}, SPANWIRE__AGENTS__V1__BREAKER_STATE__BREAKER_STATE_UNSPECIFIED, SPANWIRE__AGENTS__V1__BREAKER_MODE__BREAKER_MODE_UNSPECIFIED, NULL, 0, 0, 0, NULL, {0,NULL} }
+
+
+struct  Spanwire__Agents__V1__ListBreakersRequest
+{
+  ProtobufCMessage base;
+};
+#define SPANWIRE__AGENTS__V1__LIST_BREAKERS_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__list_breakers_request__descriptor) \
+     }
+
+
+struct  Spanwire__Agents__V1__ListBreakersResponse
+{
+  ProtobufCMessage base;
+  size_t n_breakers;
+  Spanwire__Agents__V1__Breaker **breakers;
+};
+#define SPANWIRE__AGENTS__V1__LIST_BREAKERS_RESPONSE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__list_breakers_response__descriptor) \
+    , 0,NULL }
+
+
+struct  Spanwire__Agents__V1__SetBreakerRequest
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData idempotency_key;
+  ProtobufCBinaryData circuit;
+  Spanwire__Agents__V1__BreakerMode mode;
+  Spanwire__Agents__V1__BreakerConfig *config;
+  ProtobufCBinaryData reason;
+};
+#define SPANWIRE__AGENTS__V1__SET_BREAKER_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__set_breaker_request__descriptor) \
+    , {0,NULL}, {0,NULL}, SPANWIRE__AGENTS__V1__BREAKER_MODE__BREAKER_MODE_UNSPECIFIED, NULL, {0,NULL} }
 
 
 /* Spanwire__Agents__V1__AgentProfiles methods */
@@ -504,6 +750,25 @@ Spanwire__Agents__V1__Proposal *
 void   spanwire__agents__v1__proposal__free_unpacked
                      (Spanwire__Agents__V1__Proposal *message,
                       ProtobufCAllocator *allocator);
+/* Spanwire__Agents__V1__ProposalDecision methods */
+void   spanwire__agents__v1__proposal_decision__init
+                     (Spanwire__Agents__V1__ProposalDecision         *message);
+size_t spanwire__agents__v1__proposal_decision__get_packed_size
+                     (const Spanwire__Agents__V1__ProposalDecision   *message);
+size_t spanwire__agents__v1__proposal_decision__pack
+                     (const Spanwire__Agents__V1__ProposalDecision   *message,
+                      uint8_t             *out);
+size_t spanwire__agents__v1__proposal_decision__pack_to_buffer
+                     (const Spanwire__Agents__V1__ProposalDecision   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Agents__V1__ProposalDecision *
+       spanwire__agents__v1__proposal_decision__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__agents__v1__proposal_decision__free_unpacked
+                     (Spanwire__Agents__V1__ProposalDecision *message,
+                      ProtobufCAllocator *allocator);
 /* Spanwire__Agents__V1__RouteProposal methods */
 void   spanwire__agents__v1__route_proposal__init
                      (Spanwire__Agents__V1__RouteProposal         *message);
@@ -617,6 +882,25 @@ Spanwire__Agents__V1__AgentTask *
                       const uint8_t       *data);
 void   spanwire__agents__v1__agent_task__free_unpacked
                      (Spanwire__Agents__V1__AgentTask *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Agents__V1__TaskAttempt methods */
+void   spanwire__agents__v1__task_attempt__init
+                     (Spanwire__Agents__V1__TaskAttempt         *message);
+size_t spanwire__agents__v1__task_attempt__get_packed_size
+                     (const Spanwire__Agents__V1__TaskAttempt   *message);
+size_t spanwire__agents__v1__task_attempt__pack
+                     (const Spanwire__Agents__V1__TaskAttempt   *message,
+                      uint8_t             *out);
+size_t spanwire__agents__v1__task_attempt__pack_to_buffer
+                     (const Spanwire__Agents__V1__TaskAttempt   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Agents__V1__TaskAttempt *
+       spanwire__agents__v1__task_attempt__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__agents__v1__task_attempt__free_unpacked
+                     (Spanwire__Agents__V1__TaskAttempt *message,
                       ProtobufCAllocator *allocator);
 /* Spanwire__Agents__V1__AgentTaskUpdate methods */
 void   spanwire__agents__v1__agent_task_update__init
@@ -808,6 +1092,253 @@ Spanwire__Agents__V1__RecordProposalDecisionRequest *
 void   spanwire__agents__v1__record_proposal_decision_request__free_unpacked
                      (Spanwire__Agents__V1__RecordProposalDecisionRequest *message,
                       ProtobufCAllocator *allocator);
+/* Spanwire__Agents__V1__DeadLetter methods */
+void   spanwire__agents__v1__dead_letter__init
+                     (Spanwire__Agents__V1__DeadLetter         *message);
+size_t spanwire__agents__v1__dead_letter__get_packed_size
+                     (const Spanwire__Agents__V1__DeadLetter   *message);
+size_t spanwire__agents__v1__dead_letter__pack
+                     (const Spanwire__Agents__V1__DeadLetter   *message,
+                      uint8_t             *out);
+size_t spanwire__agents__v1__dead_letter__pack_to_buffer
+                     (const Spanwire__Agents__V1__DeadLetter   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Agents__V1__DeadLetter *
+       spanwire__agents__v1__dead_letter__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__agents__v1__dead_letter__free_unpacked
+                     (Spanwire__Agents__V1__DeadLetter *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Agents__V1__ListDeadLettersRequest methods */
+void   spanwire__agents__v1__list_dead_letters_request__init
+                     (Spanwire__Agents__V1__ListDeadLettersRequest         *message);
+size_t spanwire__agents__v1__list_dead_letters_request__get_packed_size
+                     (const Spanwire__Agents__V1__ListDeadLettersRequest   *message);
+size_t spanwire__agents__v1__list_dead_letters_request__pack
+                     (const Spanwire__Agents__V1__ListDeadLettersRequest   *message,
+                      uint8_t             *out);
+size_t spanwire__agents__v1__list_dead_letters_request__pack_to_buffer
+                     (const Spanwire__Agents__V1__ListDeadLettersRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Agents__V1__ListDeadLettersRequest *
+       spanwire__agents__v1__list_dead_letters_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__agents__v1__list_dead_letters_request__free_unpacked
+                     (Spanwire__Agents__V1__ListDeadLettersRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Agents__V1__ListDeadLettersResponse methods */
+void   spanwire__agents__v1__list_dead_letters_response__init
+                     (Spanwire__Agents__V1__ListDeadLettersResponse         *message);
+size_t spanwire__agents__v1__list_dead_letters_response__get_packed_size
+                     (const Spanwire__Agents__V1__ListDeadLettersResponse   *message);
+size_t spanwire__agents__v1__list_dead_letters_response__pack
+                     (const Spanwire__Agents__V1__ListDeadLettersResponse   *message,
+                      uint8_t             *out);
+size_t spanwire__agents__v1__list_dead_letters_response__pack_to_buffer
+                     (const Spanwire__Agents__V1__ListDeadLettersResponse   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Agents__V1__ListDeadLettersResponse *
+       spanwire__agents__v1__list_dead_letters_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__agents__v1__list_dead_letters_response__free_unpacked
+                     (Spanwire__Agents__V1__ListDeadLettersResponse *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Agents__V1__GetDeadLetterRequest methods */
+void   spanwire__agents__v1__get_dead_letter_request__init
+                     (Spanwire__Agents__V1__GetDeadLetterRequest         *message);
+size_t spanwire__agents__v1__get_dead_letter_request__get_packed_size
+                     (const Spanwire__Agents__V1__GetDeadLetterRequest   *message);
+size_t spanwire__agents__v1__get_dead_letter_request__pack
+                     (const Spanwire__Agents__V1__GetDeadLetterRequest   *message,
+                      uint8_t             *out);
+size_t spanwire__agents__v1__get_dead_letter_request__pack_to_buffer
+                     (const Spanwire__Agents__V1__GetDeadLetterRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Agents__V1__GetDeadLetterRequest *
+       spanwire__agents__v1__get_dead_letter_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__agents__v1__get_dead_letter_request__free_unpacked
+                     (Spanwire__Agents__V1__GetDeadLetterRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Agents__V1__ReviewDeadLetterRequest methods */
+void   spanwire__agents__v1__review_dead_letter_request__init
+                     (Spanwire__Agents__V1__ReviewDeadLetterRequest         *message);
+size_t spanwire__agents__v1__review_dead_letter_request__get_packed_size
+                     (const Spanwire__Agents__V1__ReviewDeadLetterRequest   *message);
+size_t spanwire__agents__v1__review_dead_letter_request__pack
+                     (const Spanwire__Agents__V1__ReviewDeadLetterRequest   *message,
+                      uint8_t             *out);
+size_t spanwire__agents__v1__review_dead_letter_request__pack_to_buffer
+                     (const Spanwire__Agents__V1__ReviewDeadLetterRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Agents__V1__ReviewDeadLetterRequest *
+       spanwire__agents__v1__review_dead_letter_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__agents__v1__review_dead_letter_request__free_unpacked
+                     (Spanwire__Agents__V1__ReviewDeadLetterRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Agents__V1__RedriveDeadLettersRequest methods */
+void   spanwire__agents__v1__redrive_dead_letters_request__init
+                     (Spanwire__Agents__V1__RedriveDeadLettersRequest         *message);
+size_t spanwire__agents__v1__redrive_dead_letters_request__get_packed_size
+                     (const Spanwire__Agents__V1__RedriveDeadLettersRequest   *message);
+size_t spanwire__agents__v1__redrive_dead_letters_request__pack
+                     (const Spanwire__Agents__V1__RedriveDeadLettersRequest   *message,
+                      uint8_t             *out);
+size_t spanwire__agents__v1__redrive_dead_letters_request__pack_to_buffer
+                     (const Spanwire__Agents__V1__RedriveDeadLettersRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Agents__V1__RedriveDeadLettersRequest *
+       spanwire__agents__v1__redrive_dead_letters_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__agents__v1__redrive_dead_letters_request__free_unpacked
+                     (Spanwire__Agents__V1__RedriveDeadLettersRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Agents__V1__RedriveDeadLettersResponse methods */
+void   spanwire__agents__v1__redrive_dead_letters_response__init
+                     (Spanwire__Agents__V1__RedriveDeadLettersResponse         *message);
+size_t spanwire__agents__v1__redrive_dead_letters_response__get_packed_size
+                     (const Spanwire__Agents__V1__RedriveDeadLettersResponse   *message);
+size_t spanwire__agents__v1__redrive_dead_letters_response__pack
+                     (const Spanwire__Agents__V1__RedriveDeadLettersResponse   *message,
+                      uint8_t             *out);
+size_t spanwire__agents__v1__redrive_dead_letters_response__pack_to_buffer
+                     (const Spanwire__Agents__V1__RedriveDeadLettersResponse   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Agents__V1__RedriveDeadLettersResponse *
+       spanwire__agents__v1__redrive_dead_letters_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__agents__v1__redrive_dead_letters_response__free_unpacked
+                     (Spanwire__Agents__V1__RedriveDeadLettersResponse *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Agents__V1__Redriven methods */
+void   spanwire__agents__v1__redriven__init
+                     (Spanwire__Agents__V1__Redriven         *message);
+size_t spanwire__agents__v1__redriven__get_packed_size
+                     (const Spanwire__Agents__V1__Redriven   *message);
+size_t spanwire__agents__v1__redriven__pack
+                     (const Spanwire__Agents__V1__Redriven   *message,
+                      uint8_t             *out);
+size_t spanwire__agents__v1__redriven__pack_to_buffer
+                     (const Spanwire__Agents__V1__Redriven   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Agents__V1__Redriven *
+       spanwire__agents__v1__redriven__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__agents__v1__redriven__free_unpacked
+                     (Spanwire__Agents__V1__Redriven *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Agents__V1__BreakerConfig methods */
+void   spanwire__agents__v1__breaker_config__init
+                     (Spanwire__Agents__V1__BreakerConfig         *message);
+size_t spanwire__agents__v1__breaker_config__get_packed_size
+                     (const Spanwire__Agents__V1__BreakerConfig   *message);
+size_t spanwire__agents__v1__breaker_config__pack
+                     (const Spanwire__Agents__V1__BreakerConfig   *message,
+                      uint8_t             *out);
+size_t spanwire__agents__v1__breaker_config__pack_to_buffer
+                     (const Spanwire__Agents__V1__BreakerConfig   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Agents__V1__BreakerConfig *
+       spanwire__agents__v1__breaker_config__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__agents__v1__breaker_config__free_unpacked
+                     (Spanwire__Agents__V1__BreakerConfig *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Agents__V1__Breaker methods */
+void   spanwire__agents__v1__breaker__init
+                     (Spanwire__Agents__V1__Breaker         *message);
+size_t spanwire__agents__v1__breaker__get_packed_size
+                     (const Spanwire__Agents__V1__Breaker   *message);
+size_t spanwire__agents__v1__breaker__pack
+                     (const Spanwire__Agents__V1__Breaker   *message,
+                      uint8_t             *out);
+size_t spanwire__agents__v1__breaker__pack_to_buffer
+                     (const Spanwire__Agents__V1__Breaker   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Agents__V1__Breaker *
+       spanwire__agents__v1__breaker__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__agents__v1__breaker__free_unpacked
+                     (Spanwire__Agents__V1__Breaker *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Agents__V1__ListBreakersRequest methods */
+void   spanwire__agents__v1__list_breakers_request__init
+                     (Spanwire__Agents__V1__ListBreakersRequest         *message);
+size_t spanwire__agents__v1__list_breakers_request__get_packed_size
+                     (const Spanwire__Agents__V1__ListBreakersRequest   *message);
+size_t spanwire__agents__v1__list_breakers_request__pack
+                     (const Spanwire__Agents__V1__ListBreakersRequest   *message,
+                      uint8_t             *out);
+size_t spanwire__agents__v1__list_breakers_request__pack_to_buffer
+                     (const Spanwire__Agents__V1__ListBreakersRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Agents__V1__ListBreakersRequest *
+       spanwire__agents__v1__list_breakers_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__agents__v1__list_breakers_request__free_unpacked
+                     (Spanwire__Agents__V1__ListBreakersRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Agents__V1__ListBreakersResponse methods */
+void   spanwire__agents__v1__list_breakers_response__init
+                     (Spanwire__Agents__V1__ListBreakersResponse         *message);
+size_t spanwire__agents__v1__list_breakers_response__get_packed_size
+                     (const Spanwire__Agents__V1__ListBreakersResponse   *message);
+size_t spanwire__agents__v1__list_breakers_response__pack
+                     (const Spanwire__Agents__V1__ListBreakersResponse   *message,
+                      uint8_t             *out);
+size_t spanwire__agents__v1__list_breakers_response__pack_to_buffer
+                     (const Spanwire__Agents__V1__ListBreakersResponse   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Agents__V1__ListBreakersResponse *
+       spanwire__agents__v1__list_breakers_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__agents__v1__list_breakers_response__free_unpacked
+                     (Spanwire__Agents__V1__ListBreakersResponse *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Agents__V1__SetBreakerRequest methods */
+void   spanwire__agents__v1__set_breaker_request__init
+                     (Spanwire__Agents__V1__SetBreakerRequest         *message);
+size_t spanwire__agents__v1__set_breaker_request__get_packed_size
+                     (const Spanwire__Agents__V1__SetBreakerRequest   *message);
+size_t spanwire__agents__v1__set_breaker_request__pack
+                     (const Spanwire__Agents__V1__SetBreakerRequest   *message,
+                      uint8_t             *out);
+size_t spanwire__agents__v1__set_breaker_request__pack_to_buffer
+                     (const Spanwire__Agents__V1__SetBreakerRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Agents__V1__SetBreakerRequest *
+       spanwire__agents__v1__set_breaker_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__agents__v1__set_breaker_request__free_unpacked
+                     (Spanwire__Agents__V1__SetBreakerRequest *message,
+                      ProtobufCAllocator *allocator);
 /* --- per-message closures --- */
 
 typedef void (*Spanwire__Agents__V1__AgentProfiles_Closure)
@@ -828,6 +1359,9 @@ typedef void (*Spanwire__Agents__V1__RunTaskRequest_Closure)
 typedef void (*Spanwire__Agents__V1__Proposal_Closure)
                  (const Spanwire__Agents__V1__Proposal *message,
                   void *closure_data);
+typedef void (*Spanwire__Agents__V1__ProposalDecision_Closure)
+                 (const Spanwire__Agents__V1__ProposalDecision *message,
+                  void *closure_data);
 typedef void (*Spanwire__Agents__V1__RouteProposal_Closure)
                  (const Spanwire__Agents__V1__RouteProposal *message,
                   void *closure_data);
@@ -845,6 +1379,9 @@ typedef void (*Spanwire__Agents__V1__RequestedAction_Closure)
                   void *closure_data);
 typedef void (*Spanwire__Agents__V1__AgentTask_Closure)
                  (const Spanwire__Agents__V1__AgentTask *message,
+                  void *closure_data);
+typedef void (*Spanwire__Agents__V1__TaskAttempt_Closure)
+                 (const Spanwire__Agents__V1__TaskAttempt *message,
                   void *closure_data);
 typedef void (*Spanwire__Agents__V1__AgentTaskUpdate_Closure)
                  (const Spanwire__Agents__V1__AgentTaskUpdate *message,
@@ -876,6 +1413,45 @@ typedef void (*Spanwire__Agents__V1__GetProposalRequest_Closure)
 typedef void (*Spanwire__Agents__V1__RecordProposalDecisionRequest_Closure)
                  (const Spanwire__Agents__V1__RecordProposalDecisionRequest *message,
                   void *closure_data);
+typedef void (*Spanwire__Agents__V1__DeadLetter_Closure)
+                 (const Spanwire__Agents__V1__DeadLetter *message,
+                  void *closure_data);
+typedef void (*Spanwire__Agents__V1__ListDeadLettersRequest_Closure)
+                 (const Spanwire__Agents__V1__ListDeadLettersRequest *message,
+                  void *closure_data);
+typedef void (*Spanwire__Agents__V1__ListDeadLettersResponse_Closure)
+                 (const Spanwire__Agents__V1__ListDeadLettersResponse *message,
+                  void *closure_data);
+typedef void (*Spanwire__Agents__V1__GetDeadLetterRequest_Closure)
+                 (const Spanwire__Agents__V1__GetDeadLetterRequest *message,
+                  void *closure_data);
+typedef void (*Spanwire__Agents__V1__ReviewDeadLetterRequest_Closure)
+                 (const Spanwire__Agents__V1__ReviewDeadLetterRequest *message,
+                  void *closure_data);
+typedef void (*Spanwire__Agents__V1__RedriveDeadLettersRequest_Closure)
+                 (const Spanwire__Agents__V1__RedriveDeadLettersRequest *message,
+                  void *closure_data);
+typedef void (*Spanwire__Agents__V1__RedriveDeadLettersResponse_Closure)
+                 (const Spanwire__Agents__V1__RedriveDeadLettersResponse *message,
+                  void *closure_data);
+typedef void (*Spanwire__Agents__V1__Redriven_Closure)
+                 (const Spanwire__Agents__V1__Redriven *message,
+                  void *closure_data);
+typedef void (*Spanwire__Agents__V1__BreakerConfig_Closure)
+                 (const Spanwire__Agents__V1__BreakerConfig *message,
+                  void *closure_data);
+typedef void (*Spanwire__Agents__V1__Breaker_Closure)
+                 (const Spanwire__Agents__V1__Breaker *message,
+                  void *closure_data);
+typedef void (*Spanwire__Agents__V1__ListBreakersRequest_Closure)
+                 (const Spanwire__Agents__V1__ListBreakersRequest *message,
+                  void *closure_data);
+typedef void (*Spanwire__Agents__V1__ListBreakersResponse_Closure)
+                 (const Spanwire__Agents__V1__ListBreakersResponse *message,
+                  void *closure_data);
+typedef void (*Spanwire__Agents__V1__SetBreakerRequest_Closure)
+                 (const Spanwire__Agents__V1__SetBreakerRequest *message,
+                  void *closure_data);
 
 /* --- services --- */
 
@@ -884,18 +1460,22 @@ typedef void (*Spanwire__Agents__V1__RecordProposalDecisionRequest_Closure)
 
 extern const ProtobufCEnumDescriptor    spanwire__agents__v1__agent_task_state__descriptor;
 extern const ProtobufCEnumDescriptor    spanwire__agents__v1__proposal_state__descriptor;
+extern const ProtobufCEnumDescriptor    spanwire__agents__v1__breaker_state__descriptor;
+extern const ProtobufCEnumDescriptor    spanwire__agents__v1__breaker_mode__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__agents__v1__agent_profiles__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__agents__v1__agent_context__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__agents__v1__agent_constraints__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__agents__v1__agent_task_spec__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__agents__v1__run_task_request__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__agents__v1__proposal__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__agents__v1__proposal_decision__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__agents__v1__route_proposal__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__agents__v1__product_proposal__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__agents__v1__recommendation__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__agents__v1__explanation__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__agents__v1__requested_action__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__agents__v1__agent_task__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__agents__v1__task_attempt__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__agents__v1__agent_task_update__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__agents__v1__receipt__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__agents__v1__progress__descriptor;
@@ -906,6 +1486,20 @@ extern const ProtobufCMessageDescriptor spanwire__agents__v1__list_tasks_respons
 extern const ProtobufCMessageDescriptor spanwire__agents__v1__cancel_task_request__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__agents__v1__get_proposal_request__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__agents__v1__record_proposal_decision_request__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__agents__v1__dead_letter__descriptor;
+extern const ProtobufCEnumDescriptor    spanwire__agents__v1__dead_letter__resolution__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__agents__v1__list_dead_letters_request__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__agents__v1__list_dead_letters_response__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__agents__v1__get_dead_letter_request__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__agents__v1__review_dead_letter_request__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__agents__v1__redrive_dead_letters_request__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__agents__v1__redrive_dead_letters_response__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__agents__v1__redriven__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__agents__v1__breaker_config__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__agents__v1__breaker__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__agents__v1__list_breakers_request__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__agents__v1__list_breakers_response__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__agents__v1__set_breaker_request__descriptor;
 
 PROTOBUF_C__END_DECLS
 

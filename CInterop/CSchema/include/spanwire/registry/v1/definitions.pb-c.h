@@ -418,6 +418,7 @@ struct  Spanwire__Registry__V1__AgentDefinition
   size_t n_memory_write;
   ProtobufCBinaryData *memory_write;
   Spanwire__Registry__V1__ModelPolicy *model_policy;
+  protobuf_c_boolean by_workers;
   Spanwire__Registry__V1__AgentDefinition__HasEnabledCase has_enabled_case;
   union {
     protobuf_c_boolean enabled;
@@ -425,7 +426,7 @@ struct  Spanwire__Registry__V1__AgentDefinition
 };
 #define SPANWIRE__REGISTRY__V1__AGENT_DEFINITION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__agent_definition__descriptor) \
-    , {0,NULL}, {0,NULL}, {0,NULL}, 0,NULL, 0,NULL, 0, {0,NULL}, {0,NULL}, 0,NULL, 0,NULL, 0,NULL, NULL, SPANWIRE__REGISTRY__V1__AGENT_DEFINITION__HAS_ENABLED__NOT_SET, {0} }
+    , {0,NULL}, {0,NULL}, {0,NULL}, 0,NULL, 0,NULL, 0, {0,NULL}, {0,NULL}, 0,NULL, 0,NULL, 0,NULL, NULL, 0, SPANWIRE__REGISTRY__V1__AGENT_DEFINITION__HAS_ENABLED__NOT_SET, {0} }
 
 
 struct  Spanwire__Registry__V1__ToolCapability

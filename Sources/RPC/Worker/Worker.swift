@@ -1,0 +1,234 @@
+import Glibc
+import SpanwireRPC
+import SpanwireSchema
+import Synchronization
+
+/// Does agents' work for a Spanwire platform, over any channel to it: registers, takes tasks, answers them, says that it lives.
+///
+/// ```swift
+/// let worker = Worker(id: "guide-1", agents: [
+///   "vienna-journey-guide": { task in
+///     try await task.progress("reading", percent: 30)
+///     return WorkerAnswer(text: "Have a coffee.")
+///   }
+/// ])
+/// try await worker.run(over: channel)
+/// ```
+///
+/// What an agent throws is a failure, after which the platform tries again, here or elsewhere; `GiveUp` says that this would not help. A
+/// task that nobody wants any more is cancelled, as Swift tasks are.
+public struct Worker: Sendable {
+  /// Does one task of an agent.
+  public typealias Agent = @Sendable (WorkerTask) async throws -> WorkerAnswer
+
+  private let registration: WorkerRegistration
+  private let agents: [String: Agent]
+  private let residentBytes: @Sendable () -> UInt64
+
+  /// - Parameters:
+  ///   - id: the worker's own name in its tenant; whoever attaches under it later takes its place.
+  ///   - concurrency: tasks it works on at a time.
+  ///   - maxClaim: a task that it holds longer is taken from it; nil for the platform's default, 30 s.
+  ///   - version: of its program, for operators.
+  ///   - residentBytes: what it occupies of memory, told with every heartbeat; by default what Linux says of this process.
+  ///   - agents: what it does, by the slugs of the agents; its credential must name them.
+  public init(
+    id: String, concurrency: Int = 4, maxClaim: Duration? = nil, version: String = "",
+    residentBytes: @escaping @Sendable () -> UInt64 = { ResidentMemory.bytes }, agents: [String: Agent]
+  ) {
+    let milliseconds = maxClaim.map { $0.components.seconds * 1_000 + $0.components.attoseconds / 1_000_000_000_000_000 } ?? 0
+    registration = WorkerRegistration(
+      workerID: id, agentSlugs: agents.keys.sorted(), concurrency: UInt32(clamping: concurrency),
+      maxClaimMs: UInt32(clamping: milliseconds),
+      version: version)
+    self.agents = agents
+    self.residentBytes = residentBytes
+  }
+
+  /// Attaches and works until the platform asks it to drain, or its stream ends: then it throws the status that it ended with, and may be
+  /// called again. Cancelling it lets go of the tasks it has, which are handed on.
+  public func run(over channel: any Channel) async throws {
+    let call = try await AgentWorkerClient(channel).attach()
+    let (outgoing, queue) = AsyncStream.makeStream(of: AttachRequest.self)
+    let desk = Desk(queue)
+    desk.say(.registration(registration))
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask {
+        for await request in outgoing { try await call.requests.write(request) }
+        call.requests.finish()
+      }
+      group.addTask {
+        defer { queue.finish() }
+        // Its own group, so that a stream that breaks takes the tasks with it.
+        try await withThrowingDiscardingTaskGroup { work in
+          defer { work.cancelAll() }
+          while let response = try await call.responses.next() { try take(response, desk, &work) }
+        }
+      }
+      // The reader ends when the stream has; the writer then, or before it, once the worker has drained.
+      while try await group.next() != nil {}
+    }
+  }
+
+  private func take(_ response: AttachResponse, _ desk: Desk, _ group: inout ThrowingDiscardingTaskGroup<any Error>) throws {
+    switch response.kind {
+    case .registered(let registered):
+      let pause = Duration.milliseconds(Int64(registered.heartbeatMs))
+      group.addTask {
+        while !Task.isCancelled, !desk.isDone {
+          desk.say(.heartbeat(WorkerHeartbeat(residentBytes: residentBytes())))
+          guard (try? await Task.sleep(for: pause)) != nil else { return }
+        }
+      }
+    case .work(let work):
+      guard let claim = work.claim, let agent = agents[work.agentSlug] else { return }
+      let handle = WorkHandle()
+      desk.begin(claim, handle)
+      group.addTask {
+        await handle.run { await perform(WorkerTask(work: work, desk: desk), claim, agent, desk) }
+        desk.end(claim)
+      }
+    case .cancel(let cancel): if let claim = cancel.claim { desk.cancel(claim) }
+    case .drain: desk.drain()
+    case .refused, nil: break
+    }
+  }
+
+  private func perform(_ task: WorkerTask, _ claim: WorkClaim, _ agent: Agent, _ desk: Desk) async {
+    do {
+      let answer = try await agent(task)
+      desk.say(.result(WorkResult(claim: claim, text: answer.text, proposals: answer.proposals)))
+    } catch {
+      let failure = WorkFailure(
+        claim: claim, reason: "\(type(of: error))", message: String(describing: error), isFinal: error is GiveUp)
+      desk.say(.failure(failure))
+    }
+  }
+}
+
+/// A task in a worker's hands.
+public struct WorkerTask: Sendable {
+  /// What is asked, in which context, and how long it may take.
+  public let work: Work
+  fileprivate let desk: Desk
+
+  /// Tells whoever asked how far it is.
+  public func progress(_ stage: String, percent: UInt32, _ message: String = "") async throws {
+    try Task.checkCancellation()
+    desk.say(.progress(WorkProgress(claim: work.claim, progress: Progress(stage: stage, percent: percent, message: message))))
+  }
+
+  /// Sends a piece of the answer ahead.
+  public func partial(_ text: String) async throws {
+    try Task.checkCancellation()
+    desk.say(.partial(WorkPartial(claim: work.claim, partial: Partial(text: text))))
+  }
+}
+
+/// What comes of a task: words for whoever asked, and proposals for others to decide.
+public struct WorkerAnswer: Sendable {
+  public var text: String
+  public var proposals: [Proposal]
+
+  public init(text: String, proposals: [Proposal] = []) {
+    self.text = text
+    self.proposals = proposals
+  }
+}
+
+/// The task cannot be done, now or later, by anybody.
+public struct GiveUp: Error, CustomStringConvertible {
+  public let description: String
+
+  public init(_ description: String) { self.description = description }
+}
+
+/// What this process occupies of memory.
+public enum ResidentMemory {
+  /// Zero where the system does not say.
+  public static var bytes: UInt64 {
+    guard let file = fopen("/proc/self/statm", "r") else { return 0 }
+    defer { fclose(file) }
+    var line = [CChar](repeating: 0, count: 128)
+    guard fgets(&line, Int32(line.count), file) != nil else { return 0 }
+    let words = String(decoding: line.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self).split(separator: " ")
+    return words.count > 1 ? (UInt64(words[1]) ?? 0) * UInt64(getpagesize()) : 0
+  }
+}
+
+/// What a worker has in hand and has to say. It holds at most its concurrency of tasks, and what they say goes out as fast as the stream
+/// takes it.
+private final class Desk: Sendable {
+  private struct State {
+    var tasks: [WorkClaim: WorkHandle] = [:]
+    var isDraining = false
+  }
+
+  private let state = Mutex(State())
+  private let queue: AsyncStream<AttachRequest>.Continuation
+
+  init(_ queue: AsyncStream<AttachRequest>.Continuation) { self.queue = queue }
+
+  var isDone: Bool { state.withLock { $0.isDraining && $0.tasks.isEmpty } }
+
+  func say(_ kind: AttachRequest.Kind) { queue.yield(AttachRequest(kind: kind)) }
+
+  func begin(_ claim: WorkClaim, _ handle: WorkHandle) { state.withLock { $0.tasks[claim] = handle } }
+
+  func cancel(_ claim: WorkClaim) { state.withLock { $0.tasks[claim] }?.cancel() }
+
+  func end(_ claim: WorkClaim) {
+    let isDone = state.withLock { state in
+      state.tasks[claim] = nil
+      return state.isDraining && state.tasks.isEmpty
+    }
+    if isDone { queue.finish() }
+  }
+
+  func drain() {
+    let isDone = state.withLock { state in
+      state.isDraining = true
+      return state.tasks.isEmpty
+    }
+    say(.draining(WorkerDraining()))
+    if isDone { queue.finish() }
+  }
+}
+
+/// Cancels one task of a group, which a group itself cannot.
+private final class WorkHandle: Sendable {
+  private enum State {
+    case waiting, cancelled, over
+    case running(Task<Void, Never>)
+  }
+
+  private let state = Mutex(State.waiting)
+
+  /// Runs the work to its end; the group's own cancellation reaches it too.
+  func run(_ body: @escaping @Sendable () async -> Void) async {
+    let task = state.withLock { state -> Task<Void, Never>? in
+      guard case .waiting = state else { return nil }
+      let task = Task { await body() }
+      state = .running(task)
+      return task
+    }
+    await withTaskCancellationHandler {
+      await task?.value
+    } onCancel: {
+      cancel()
+    }
+    state.withLock { $0 = .over }
+  }
+
+  func cancel() {
+    let task = state.withLock { state -> Task<Void, Never>? in
+      switch state {
+      case .waiting: state = .cancelled
+      case .running(let task): return task
+      case .cancelled, .over: break
+      }
+      return nil
+    }
+    task?.cancel()
+  }
+}

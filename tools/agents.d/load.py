@@ -1,0 +1,245 @@
+"""Gives thousands of tasks of two tenants to eight workers that misbehave, cancels some, and counts.
+
+Every task must end exactly once: completed, failed or timed out into the dead letters, or cancelled. The states of the rows, the events of
+the log, the dead letters and what was given must add up, no queue may ever hold more than it may, and no answer may count that came twice
+or late. Exits with 1 if something does not hold.
+"""
+import argparse
+import collections
+import concurrent.futures
+import os
+import pathlib
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+HOME = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(HOME / "tools/bench.d"))
+from server import Server  # noqa: E402
+
+TENANTS = ["vienna", "graz"]
+WORKERS = 8
+# What may be open at a time, of a tenant: OrchestratorLimits.openTasksPerTenant.
+OPEN = 2048
+ENDS = {
+    "agent.task.result": "completed", "agent.task.failed": "failed", "agent.task.timed_out": "timed_out", "agent.task.cancelled": "cancelled",
+}
+BUNDLE = """
+bundle_id: BND-AGENTS
+agents:
+  - {agent_slug: vienna-journey-guide, agent_type: journey_guide, title: Guide, intents: [suggest_next_stop], capability_tiers: [read], by_workers: true}
+"""
+
+
+def operator(tenant):
+    return f"dev:ops:OPS-0001:{tenant}:ops_lead"
+
+
+class Workers:
+    """Eight processes; one that dies is started anew."""
+
+    def __init__(self, server, seed):
+        self.server, self.seed, self.deaths, self.stopped = server, seed, 0, False
+        self.processes = [self.start(number) for number in range(WORKERS)]
+        self.thread = threading.Thread(target=self.watch)
+        self.thread.start()
+
+    def start(self, number):
+        self.seed += 1
+        program = [sys.executable, str(HOME / "tools/agents.d/wild.py"), self.server.address, f"wild-{number}", str(self.seed)]
+        return subprocess.Popen(program, stderr=subprocess.PIPE, text=True)
+
+    def watch(self):
+        while not self.stopped:
+            for number, process in enumerate(self.processes):
+                if process.poll() is None:
+                    continue
+                if process.returncode != 9:
+                    print(f"agents: a worker ended with {process.returncode}: {process.stderr.read()}", file=sys.stderr)
+                    os._exit(1)
+                self.deaths += 1
+                self.processes[number] = self.start(number)
+            time.sleep(0.05)
+
+    def stop(self):
+        self.stopped = True
+        self.thread.join()
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+
+class Tenant:
+    """One tenant's side: it gives its tasks, cancels some, and counts what came of them."""
+
+    def __init__(self, name, server, library):
+        import grpc
+        self.grpc, self.name, self.library = grpc, name, library
+        self.channel = grpc.insecure_channel(server.address)
+        authorized = library._Authorized(self.channel, operator(name))
+        orchestrator = grpc.services("spanwire/agents/v1/agents.proto")
+        self.agents, self.workers = orchestrator.AgentOrchestratorStub(authorized), library.services.AgentWorkerStub(authorized)
+        self.events_proto, services = grpc.protos_and_services("spanwire/events/v1/events.proto")
+        self.events = services.EventsStub(authorized)
+        self.given, self.refused, self.cancelled, self.most = set(), 0, 0, 0
+        self.lock = threading.Lock()
+
+    def give(self, number, chance):
+        messages = self.library.agents
+        request = messages.RunTaskRequest(
+            idempotency_key=f"{self.name}-{number}", invoker="ops_console",
+            context=messages.AgentContext(market_code="AT-VIE", product_runtime_session_id=f"PRS-{number % 500}"),
+            task=messages.AgentTaskSpec(
+                agent_type="journey_guide", intent="suggest_next_stop", constraints=messages.AgentConstraints(timeout_ms=60_000)))
+        while True:
+            try:
+                task = self.agents.SubmitTask(request, timeout=60)
+                break
+            except self.grpc.RpcError as error:
+                if error.code() != self.grpc.StatusCode.RESOURCE_EXHAUSTED:
+                    raise
+                if not any(key == "grpc-status-details-bin" and b"RetryInfo" in value for key, value in error.trailing_metadata()):
+                    raise SystemExit("a refusal for want of room says when to try again")
+                with self.lock:
+                    self.refused += 1
+                time.sleep(0.2 + chance / 2)
+        with self.lock:
+            self.given.add(task.agent_task_id)
+        if chance < 0.02:
+            cancel = messages.CancelTaskRequest(
+                idempotency_key=f"C-{self.name}-{number}", agent_task_id=task.agent_task_id, reason="not needed")
+            try:
+                self.agents.CancelTask(cancel, timeout=60)
+                with self.lock:
+                    self.cancelled += 1
+            except self.grpc.RpcError as error:
+                if error.code() != self.grpc.StatusCode.FAILED_PRECONDITION:
+                    raise
+
+    def load(self):
+        page = self.workers.ListWorkers(self.library.wire.ListWorkersRequest(), timeout=60)
+        self.most = max(self.most, page.waiting + page.running)
+        return page.waiting + page.running
+
+    def tasks(self):
+        request = self.library.agents.ListTasksRequest(page_size=500)
+        while True:
+            page = self.agents.ListTasks(request, timeout=60)
+            yield from page.tasks
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                return
+
+    def letters(self):
+        request = self.library.agents.ListDeadLettersRequest(page_size=500)
+        while True:
+            page = self.agents.ListDeadLetters(request, timeout=60)
+            yield from page.items
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                return
+
+    def ends(self):
+        proto = self.events_proto
+        request = proto.ListEventsRequest(filter=proto.EventFilter(types=[*ENDS, "turn_stale_epoch_reject"]), page_size=1000)
+        while True:
+            page = self.events.ListEvents(request, timeout=60)
+            for event in page.events:
+                yield event.type, event.agent_task_id
+            if page.at_end:
+                return
+            request.cursor = page.next_cursor
+
+
+def count(tenant, faults):
+    """What came of a tenant's tasks, by state."""
+    def check(holds, text):
+        if not holds:
+            faults.append(f"{tenant.name}: {text}")
+
+    rows = {task.agent_task_id: tenant.library.agents.AgentTaskState.Name(task.state)[len("AGENT_TASK_STATE_"):].lower() for task in tenant.tasks()}
+    states = collections.Counter(rows.values())
+    ends = collections.defaultdict(list)
+    stale = 0
+    for type, task in tenant.ends():
+        if type in ENDS:
+            ends[task].append(ENDS[type])
+        else:
+            stale += 1
+    letters = collections.Counter(item.task.agent_task_id for item in tenant.letters())
+    check(set(rows) == tenant.given, f"{len(rows)} rows for {len(tenant.given)} tasks given")
+    check(not states.keys() - set(ENDS.values()), f"not all ended: {dict(states)}")
+    wrong = [task for task, state in rows.items() if ends[task] != [state]]
+    check(not wrong, f"{len(wrong)} ended not once, or otherwise than their row says: {[(t, rows[t], ends[t]) for t in wrong[:3]]}")
+    dead = {task for task, state in rows.items() if state in ("failed", "timed_out")}
+    check(set(letters) == dead and all(n == 1 for n in letters.values()), f"{len(letters)} dead letters for {len(dead)} tasks that failed")
+    check(states["cancelled"] == tenant.cancelled, f"{states['cancelled']} cancelled, of which {tenant.cancelled} were acknowledged")
+    check(tenant.most <= OPEN, f"{tenant.most} were open at a time, {OPEN} may be")
+    return states, stale
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bin", help=argparse.SUPPRESS)
+    parser.add_argument("--tasks", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=None, help="of what goes wrong; printed")
+    options = parser.parse_args()
+    seed = options.seed if options.seed is not None else random.randrange(1 << 31)
+    import spanwire_worker as library
+    with tempfile.TemporaryDirectory(dir=HOME / ".build") as folder:
+        bundle = pathlib.Path(folder) / "agents.yaml"
+        bundle.write_text(BUNDLE)
+        server = Server(f"{options.bin}/spanwire", folder)
+        try:
+            for tenant in TENANTS:
+                server.command("registry", "apply", str(bundle), "--reason", "load", "--token", operator(tenant))
+                # What fails here fails by chance, and not because the agent is down: its circuit stays out of it.
+                server.command("breakers", "set", "agent:vienna-journey-guide", "--mode", "disabled", "--reason", "load", "--token", operator(tenant))
+            sys.exit(drive(options, seed, server, library))
+        finally:
+            server.kill()
+
+
+def drive(options, seed, server, library):
+    print(f"{options.tasks} tasks of {len(TENANTS)} tenants, {WORKERS} workers, seed {seed}")
+    tenants = [Tenant(name, server, library) for name in TENANTS]
+    workers = Workers(server, seed)
+    chances = random.Random(seed)
+    begin = time.monotonic()
+    try:
+        with concurrent.futures.ThreadPoolExecutor(64) as pool:
+            # The first tenant is greedy: three of four tasks are its.
+            jobs = [
+                pool.submit(tenants[0 if number % 4 else 1].give, number, chances.random()) for number in range(options.tasks)]
+            while not all(job.done() for job in jobs):
+                for tenant in tenants:
+                    tenant.load()
+                time.sleep(0.2)
+            for job in jobs:
+                job.result()
+        # A task lasts a minute at most: what is open longer than that never ends.
+        while any([tenant.load() for tenant in tenants]) and time.monotonic() - begin < 240:
+            time.sleep(0.1)
+    finally:
+        workers.stop()
+    seconds = time.monotonic() - begin
+    faults = []
+    total, stale = collections.Counter(), 0
+    for tenant in tenants:
+        states, late = count(tenant, faults)
+        total += states
+        stale += late
+    print(f"{seconds:.0f} s; {', '.join(f'{number} {state}' for state, number in sorted(total.items()))}")
+    print(f"{workers.deaths} workers crashed; {stale} late or second answers were refused; "
+          f"{sum(tenant.refused for tenant in tenants)} times there was no room, with at most {max(tenant.most for tenant in tenants)} open of a tenant")
+    print(server.command("verify"), end="")
+    for fault in faults:
+        print(f"agents: {fault}", file=sys.stderr)
+    return 1 if faults else 0
+
+
+sys.stdout.reconfigure(line_buffering=True)
+main()
