@@ -123,7 +123,7 @@ struct Proto2Tests {
     }
     let judged = Oracle.wire(inputs, as: TestTypes.whole)
     try #require(judged.count == inputs.count)
-    for (input, answer) in zip(inputs, judged) {
+    for (input, answer) in zip(inputs, judged) where answer.isVerdict {
       let typed = try? OldWhole(decoding: input)
       let dynamic = try? DynamicMessage(decoding: input, schema: TestTypes.whole)
       #expect(typed?.encoded() == dynamic?.encoded())

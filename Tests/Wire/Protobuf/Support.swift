@@ -31,7 +31,8 @@ enum TestTypes {
   static let inner = pool.message("spanwire.codectest.v1.Inner")!
 }
 
-/// Runs a command to its end; input and output go through files, so that neither side waits for the other.
+/// Runs a command to its end; input and output go through files, so that neither side waits for the other. The status of one that died of a
+/// signal is that signal, negative.
 func run(_ arguments: [String], input: String) -> (status: Int32, output: String) {
   let files = FileManager.default.temporaryDirectory.appending(path: "codec-\(UUID().uuidString)")
   try! FileManager.default.createDirectory(at: files, withIntermediateDirectories: true)
@@ -46,7 +47,8 @@ func run(_ arguments: [String], input: String) -> (status: Int32, output: String
   process.standardOutput = try! FileHandle(forWritingTo: outputFile)
   try! process.run()
   process.waitUntilExit()
-  return (process.terminationStatus, String(decoding: try! Data(contentsOf: outputFile), as: UTF8.self))
+  let status = process.terminationReason == .uncaughtSignal ? -process.terminationStatus : process.terminationStatus
+  return (status, String(decoding: try! Data(contentsOf: outputFile), as: UTF8.self))
 }
 
 /// PyPI protobuf, asked about many inputs at once.
@@ -56,6 +58,8 @@ enum Oracle {
     var bytes: [UInt8]?
     var json: String?
     var reason = ""
+    /// False where the judge died of the input: such are faults of its own.
+    var isVerdict = true
   }
 
   /// The Python that tools/test names, which has the package; else the system's, if it has it.
@@ -75,13 +79,19 @@ enum Oracle {
     defer { try? FileManager.default.removeItem(at: set) }
     try! Data(TestTypes.descriptorSet).write(to: set)
     let script = TestTypes.folder.appending(path: "oracle.py").path
-    let result = run(
-      [python, script, set.path, schema.fullName], input: requests.map { $0 + "\n" }.joined())
-    return result.output.split(separator: "\n").map { line in
-      let parts = line.split(separator: "\t", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
-      if parts[0] == "refused" { return Answer(bytes: nil, json: nil, reason: parts[1]) }
-      return Answer(bytes: unhex(parts[0]), json: parts[1] == "-" ? nil : parts[1])
+    var answers: [Answer] = []
+    while answers.count < requests.count {
+      let result = run(
+        [python, script, set.path, schema.fullName], input: requests[answers.count...].map { $0 + "\n" }.joined())
+      answers += result.output.split(separator: "\n").map { line in
+        let parts = line.split(separator: "\t", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+        if parts[0] == "refused" { return Answer(bytes: nil, json: nil, reason: parts[1]) }
+        return Answer(bytes: unhex(parts[0]), json: parts[1] == "-" ? nil : parts[1])
+      }
+      guard result.status < 0, answers.count < requests.count else { break }
+      answers.append(Answer(bytes: nil, json: nil, reason: "the judge died", isVerdict: false))
     }
+    return answers
   }
 }
 

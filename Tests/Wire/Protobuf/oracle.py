@@ -26,10 +26,10 @@ for line in sys.stdin:
             json_format.Parse(rest, message, descriptor_pool=pool)
         wire = message.SerializeToString(deterministic=True).hex()  # fails where a required field is missing
     except Exception as error:  # whatever it is, it is the judge's verdict
-        print("refused\t" + str(error).replace("\n", " ").replace("\t", " "))
+        print("refused\t" + str(error).replace("\n", " ").replace("\t", " "), flush=True)
         continue
     try:
         text = json_format.MessageToJson(message, indent=None, descriptor_pool=pool, ensure_ascii=False)
     except Exception:
         text = "-"
-    print(wire + "\t" + text)
+    print(wire + "\t" + text, flush=True)
