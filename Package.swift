@@ -149,6 +149,8 @@ let platform: [Target] = [
   room("Services/CityGraph", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema", "SpanwireEventLoop"]),
   room("Services/Observability", ["SpanwireTelemetry", "SpanwireServiceKit", "SpanwireSchema"]),
   room("Services/Flags", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema", "SpanwireEventLoop"]),
+  room("Services/Chain", ["SpanwireServiceKit", "SpanwireSchema"]),
+  tests("Services/Chain", ["SpanwireRPCInProcess"], exclude: ["decisions.csv"]),
   tests("Services/Flags", ["SpanwireRegistry", "SpanwirePolicy", "SpanwireRPCInProcess"], exclude: ["flagd_oracle.py"]),
   room("Services/Operations", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema", "SpanwireEventLoop"]),
   tests("Services/CityGraph", ["SpanwireEventLoop"], exclude: ["opening_hours_oracle.py"]),
@@ -164,7 +166,8 @@ let platform: [Target] = [
     "Apps/Platform",
     [
       "SpanwireEvents", "SpanwireRegistry", "SpanwirePolicy", "SpanwireGateway", "SpanwireJourneys", "SpanwireOrchestrator",
-      "SpanwireEntitlements", "SpanwireCityGraph", "SpanwireFlags", "SpanwireObservability", "SpanwireOperations", "SpanwireRPCInProcess",
+      "SpanwireEntitlements", "SpanwireCityGraph", "SpanwireFlags", "SpanwireChain", "SpanwireObservability", "SpanwireOperations",
+      "SpanwireRPCInProcess",
       "SpanwireRPCOverHTTP2", "SpanwireRPCServices",
     ]),
   .executableTarget(
@@ -177,6 +180,7 @@ let platform: [Target] = [
     name: "spanwire-storeload", dependencies: ["SpanwireSchema", "SpanwireRPCOverHTTP2"], path: "Benchmarks/Store/load"),
 
   // Tests
+  .executableTarget(name: "spanwire-determinism", dependencies: ["SpanwirePolicy", "SpanwireFlags"], path: "Tests/Determinism"),
   tests("Apps/Platform", ["SpanwireRPCOverHTTP2"]),
   // It is a process whose clock is its own: the linker puts its function before the C library's.
   .executableTarget(

@@ -9,7 +9,8 @@ final class DayTests {
   static let services = [
     "spanwire.gateway.v1.ProductRuntimeGateway", "spanwire.registry.v1.Registry", "spanwire.policy.v1.Policy",
     "spanwire.journeys.v1.JourneyRuntime", "spanwire.agents.v1.AgentOrchestrator", "spanwire.entitlements.v1.Trutta",
-    "spanwire.city.v1.Lem", "spanwire.flags.v1.Flags", "flagd.evaluation.v1.Service", "flagd.evaluation.v2.Service",
+    "spanwire.city.v1.Lem", "spanwire.flags.v1.Flags", "spanwire.chain.v1.Chain", "flagd.evaluation.v1.Service",
+    "flagd.evaluation.v2.Service",
     "flagd.sync.v1.FlagSyncService", "spanwire.events.v1.Events", "spanwire.observability.v1.Collector",
     "opentelemetry.proto.collector.trace.v1.TraceService",
   ]

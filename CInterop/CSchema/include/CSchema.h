@@ -15,9 +15,14 @@
 #include "spanwire/events/v1/events.pb-c.h"
 #include "spanwire/agents/v1/agents.pb-c.h"
 #include "spanwire/agents/v1/worker.pb-c.h"
+#include "spanwire/policy/v1/approvals.pb-c.h"
 #include "spanwire/money/v1/money.pb-c.h"
+#include "spanwire/policy/v1/runtime.pb-c.h"
+#include "spanwire/policy/v1/policy.pb-c.h"
 #include "spanwire/journeys/v1/document.pb-c.h"
 #include "spanwire/registry/v1/definitions.pb-c.h"
+#include "spanwire/flags/v1/rollout.pb-c.h"
+#include "spanwire/chain/v1/chain.pb-c.h"
 #include "spanwire/entitlements/v1/trutta.pb-c.h"
 #include "spanwire/errors/v1/reasons.pb-c.h"
 #include "spanwire/events/v1/agent_events.pb-c.h"
@@ -34,9 +39,6 @@
 #include "spanwire/gateway/v1/gateway.pb-c.h"
 #include "spanwire/observability/v1/collector.pb-c.h"
 #include "spanwire/ops/v1/operations.pb-c.h"
-#include "spanwire/policy/v1/approvals.pb-c.h"
-#include "spanwire/policy/v1/runtime.pb-c.h"
-#include "spanwire/policy/v1/policy.pb-c.h"
 #include "spanwire/policy/v1/access_cases.pb-c.h"
 #include "spanwire/registry/v1/registry.pb-c.h"
 
@@ -533,8 +535,92 @@ static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__list_worke
 static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__drain_worker_request__table(void) {
   return &spanwire__agents__v1__drain_worker_request__descriptor;
 }
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__approval_decision__table(void) {
+  return &spanwire__policy__v1__approval_decision__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__approval__table(void) {
+  return &spanwire__policy__v1__approval__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__request_approval_request__table(void) {
+  return &spanwire__policy__v1__request_approval_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__decide_approval_request__table(void) {
+  return &spanwire__policy__v1__decide_approval_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__get_approval_request__table(void) {
+  return &spanwire__policy__v1__get_approval_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__list_approvals_request__table(void) {
+  return &spanwire__policy__v1__list_approvals_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__list_approvals_response__table(void) {
+  return &spanwire__policy__v1__list_approvals_response__descriptor;
+}
 static inline const ProtobufCMessageDescriptor *spanwire__money__v1__money__table(void) {
   return &spanwire__money__v1__money__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__check_tool_request__table(void) {
+  return &spanwire__policy__v1__check_tool_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__tool_decision__table(void) {
+  return &spanwire__policy__v1__tool_decision__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__budget_reservation__table(void) {
+  return &spanwire__policy__v1__budget_reservation__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__settle_reservation_request__table(void) {
+  return &spanwire__policy__v1__settle_reservation_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__release_reservation_request__table(void) {
+  return &spanwire__policy__v1__release_reservation_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__list_budget_reservations_request__table(void) {
+  return &spanwire__policy__v1__list_budget_reservations_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__list_budget_reservations_response__table(void) {
+  return &spanwire__policy__v1__list_budget_reservations_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__budget_use__table(void) {
+  return &spanwire__policy__v1__budget_use__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__list_budgets_request__table(void) {
+  return &spanwire__policy__v1__list_budgets_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__list_budgets_response__table(void) {
+  return &spanwire__policy__v1__list_budgets_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__grant_context__table(void) {
+  return &spanwire__policy__v1__grant_context__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__access_context__table(void) {
+  return &spanwire__policy__v1__access_context__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__decision_reason__table(void) {
+  return &spanwire__policy__v1__decision_reason__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__access_decision__table(void) {
+  return &spanwire__policy__v1__access_decision__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__check_access_request__table(void) {
+  return &spanwire__policy__v1__check_access_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__batch_check_access_request__table(void) {
+  return &spanwire__policy__v1__batch_check_access_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__batch_check_access_response__table(void) {
+  return &spanwire__policy__v1__batch_check_access_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__explain_access_response__table(void) {
+  return &spanwire__policy__v1__explain_access_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__rule_outcome__table(void) {
+  return &spanwire__policy__v1__rule_outcome__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__check_action_request__table(void) {
+  return &spanwire__policy__v1__check_action_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__action_decision__table(void) {
+  return &spanwire__policy__v1__action_decision__descriptor;
 }
 static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__journey_document__table(void) {
   return &spanwire__journeys__v1__journey_document__descriptor;
@@ -688,6 +774,54 @@ static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__access_g
 }
 static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__access_denial__table(void) {
   return &spanwire__registry__v1__access_denial__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__flags__v1__flag_subject__table(void) {
+  return &spanwire__flags__v1__flag_subject__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__flags__v1__explain_flag_request__table(void) {
+  return &spanwire__flags__v1__explain_flag_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__flags__v1__flag_evaluation__table(void) {
+  return &spanwire__flags__v1__flag_evaluation__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__flags__v1__flag_dependency__table(void) {
+  return &spanwire__flags__v1__flag_dependency__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__flags__v1__is_enabled_request__table(void) {
+  return &spanwire__flags__v1__is_enabled_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__flags__v1__is_enabled_response__table(void) {
+  return &spanwire__flags__v1__is_enabled_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__flags__v1__get_flag_request__table(void) {
+  return &spanwire__flags__v1__get_flag_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__flags__v1__flag_status__table(void) {
+  return &spanwire__flags__v1__flag_status__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__flags__v1__transition_flag_request__table(void) {
+  return &spanwire__flags__v1__transition_flag_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__flags__v1__flag_transition__table(void) {
+  return &spanwire__flags__v1__flag_transition__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__flags__v1__list_flag_transitions_request__table(void) {
+  return &spanwire__flags__v1__list_flag_transitions_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__flags__v1__list_flag_transitions_response__table(void) {
+  return &spanwire__flags__v1__list_flag_transitions_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__chain__v1__evaluate_chain_request__table(void) {
+  return &spanwire__chain__v1__evaluate_chain_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__chain__v1__sensitivity_profile__table(void) {
+  return &spanwire__chain__v1__sensitivity_profile__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__chain__v1__chain_error__table(void) {
+  return &spanwire__chain__v1__chain_error__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__chain__v1__evaluate_chain_response__table(void) {
+  return &spanwire__chain__v1__evaluate_chain_response__descriptor;
 }
 static inline const ProtobufCMessageDescriptor *spanwire__entitlements__v1__entitlement__table(void) {
   return &spanwire__entitlements__v1__entitlement__descriptor;
@@ -1345,90 +1479,6 @@ static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__backup_file__
 }
 static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__backup_file_end__table(void) {
   return &spanwire__ops__v1__backup_file_end__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__approval_decision__table(void) {
-  return &spanwire__policy__v1__approval_decision__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__approval__table(void) {
-  return &spanwire__policy__v1__approval__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__request_approval_request__table(void) {
-  return &spanwire__policy__v1__request_approval_request__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__decide_approval_request__table(void) {
-  return &spanwire__policy__v1__decide_approval_request__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__get_approval_request__table(void) {
-  return &spanwire__policy__v1__get_approval_request__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__list_approvals_request__table(void) {
-  return &spanwire__policy__v1__list_approvals_request__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__list_approvals_response__table(void) {
-  return &spanwire__policy__v1__list_approvals_response__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__check_tool_request__table(void) {
-  return &spanwire__policy__v1__check_tool_request__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__tool_decision__table(void) {
-  return &spanwire__policy__v1__tool_decision__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__budget_reservation__table(void) {
-  return &spanwire__policy__v1__budget_reservation__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__settle_reservation_request__table(void) {
-  return &spanwire__policy__v1__settle_reservation_request__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__release_reservation_request__table(void) {
-  return &spanwire__policy__v1__release_reservation_request__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__list_budget_reservations_request__table(void) {
-  return &spanwire__policy__v1__list_budget_reservations_request__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__list_budget_reservations_response__table(void) {
-  return &spanwire__policy__v1__list_budget_reservations_response__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__budget_use__table(void) {
-  return &spanwire__policy__v1__budget_use__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__list_budgets_request__table(void) {
-  return &spanwire__policy__v1__list_budgets_request__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__list_budgets_response__table(void) {
-  return &spanwire__policy__v1__list_budgets_response__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__grant_context__table(void) {
-  return &spanwire__policy__v1__grant_context__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__access_context__table(void) {
-  return &spanwire__policy__v1__access_context__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__decision_reason__table(void) {
-  return &spanwire__policy__v1__decision_reason__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__access_decision__table(void) {
-  return &spanwire__policy__v1__access_decision__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__check_access_request__table(void) {
-  return &spanwire__policy__v1__check_access_request__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__batch_check_access_request__table(void) {
-  return &spanwire__policy__v1__batch_check_access_request__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__batch_check_access_response__table(void) {
-  return &spanwire__policy__v1__batch_check_access_response__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__explain_access_response__table(void) {
-  return &spanwire__policy__v1__explain_access_response__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__rule_outcome__table(void) {
-  return &spanwire__policy__v1__rule_outcome__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__check_action_request__table(void) {
-  return &spanwire__policy__v1__check_action_request__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__action_decision__table(void) {
-  return &spanwire__policy__v1__action_decision__descriptor;
 }
 static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__access_cases__table(void) {
   return &spanwire__policy__v1__access_cases__descriptor;

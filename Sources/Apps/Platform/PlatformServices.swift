@@ -1,3 +1,4 @@
+import SpanwireChain
 import SpanwireCityGraph
 import SpanwireDatabase
 import SpanwireEntitlements
@@ -41,6 +42,7 @@ package final class PlatformServices: Sendable {
     ServiceEnvironment.migrations + [
       RegistryServer.migrations, GatewayServer.migrations, JourneyServer.migrations, OrchestratorServer.migrations,
       EntitlementsServer.migrations, CityGraphServer.migrations, PolicyServer.migrations,
+      FlagsServer.migrations,
     ]
 
   /// - Parameters:
@@ -96,8 +98,11 @@ package final class PlatformServices: Sendable {
       journeys: JourneyRuntimeClient(ao), policy: PolicyClient(ao), weights: tenantWeights)
     entitlements = EntitlementsServer(environment: environment, registry: RegistryClient(trutta))
     city = CityGraphServer(environment: environment)
+    let flagsChannel = local.channel(as: ServiceNames.flags)
     let flags = FlagsServer(
-      environment: environment, registry: RegistryClient(local.channel(as: ServiceNames.flags)), anonymousTenant: flagsTenant)
+      environment: environment, registry: RegistryClient(flagsChannel), policy: PolicyClient(flagsChannel), anonymousTenant: flagsTenant)
+    let chainChannel = local.channel(as: ServiceNames.chain)
+    let chain = ChainServer(policy: PolicyClient(chainChannel), flags: FlagsClient(chainChannel), clock: clock)
     collector = CollectorServer(database: spans, recorder: recorder, events: EventsClient(observability))
 
     // Effects are performed under the identity of the service that wrote them.
@@ -115,6 +120,7 @@ package final class PlatformServices: Sendable {
       checks: [
         operations.verify,
         registry.verify, gateway.verify, journeys.verify, orchestrator.verify, entitlements.verify, city.verify, policy.verify,
+        flags.verify,
       ], retention: retention, isSandbox: isSandbox)
 
     routes = [
@@ -127,6 +133,7 @@ package final class PlatformServices: Sendable {
       Trutta.routes(entitlements),
       Lem.routes(city),
       Flags.routes(flags),
+      Chain.routes(chain),
       Flagd_Evaluation_V1_Service.routes(FlagdEvaluationV1(flags)),
       Flagd_Evaluation_V2_Service.routes(FlagdEvaluationV2(flags)),
       Flagd_Sync_V1_FlagSyncService.routes(FlagdSync(flags)),

@@ -10,6 +10,7 @@ enum ServiceNames {
   static let trutta = "trutta"
   static let lem = "lem"
   static let flags = "flags"
+  static let chain = "chain"
   static let events = "events"
   static let observability = "observability"
   static let operations = "operations"
@@ -28,6 +29,7 @@ enum ServiceNames {
     Flagd_Evaluation_V1_Service.descriptor.fullName: flags,
     Flagd_Evaluation_V2_Service.descriptor.fullName: flags,
     Flagd_Sync_V1_FlagSyncService.descriptor.fullName: flags,
+    Chain.descriptor.fullName: chain,
     Events.descriptor.fullName: events,
     Collector.descriptor.fullName: observability,
     Operations.descriptor.fullName: operations,

@@ -4,17 +4,22 @@ import SpanwireWellKnown
 
 struct FlagsCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "flags", abstract: "Show feature flags, and try what they say to whom.",
+    commandName: "flags", abstract: "Show feature flags, try what they say to whom, and move them from stage to stage.",
     discussion: """
-      Flags are definitions of the registry: a bundle brings them, its history tells of them, a rollback undoes them. Clients of \
+      Flags are definitions of the registry: a bundle brings them, its history tells of them, a rollback undoes them. How far each is \
+      rolled out is moved here: draft, internal, pilot, full, and paused or rolled back from there. Clients of \
       OpenFeature read them by flagd's own services on the same port: any flagd provider in rpc or in-process mode, with the user as \
       targetingKey and the attribute tier. Without a credential a client sees the flags of the tenant that the server names by \
       --flags-tenant. Examples:
         spanwire registry apply Samples/flags.yaml --reason "winter menu"
         spanwire registry history flag menu-season
         spanwire flags eval menu-season --context '{"targetingKey": "anna", "tier": "gold"}'
+        spanwire flags promote menu-season --reason "first snow" --approval APR-01H…
       """,
-    subcommands: [FlagsShow.self, FlagsEval.self], defaultSubcommand: FlagsShow.self)
+    subcommands: [
+      FlagsShow.self, FlagsEval.self, FlagsExplain.self, FlagsIsEnabled.self, FlagsStatus.self, FlagsPromote.self, FlagsPause.self,
+      FlagsResume.self, FlagsRollback.self, FlagsHistory.self,
+    ], defaultSubcommand: FlagsShow.self)
 }
 
 struct FlagsShow: AsyncParsableCommand {

@@ -153,16 +153,7 @@ struct PolicyAccess: AsyncParsableCommand {
   @Option(parsing: .upToNextOption, help: "Approvals to count, APR-….") var approvals: [String] = []
   @Flag(help: "Print JSON.") var json = false
 
-  func requested() throws -> RequestedAccess {
-    switch action {
-    case "read": .read
-    case "write": .write
-    case "export": .export
-    default: throw ValidationError("an action is read, write or export, not '\(action)'")
-    }
-  }
-
-  mutating func validate() throws { _ = try requested() }
+  mutating func validate() throws { _ = try RequestedAccess(word: action) }
 
   func run() async throws {
     try await reportingFailures {
@@ -171,7 +162,7 @@ struct PolicyAccess: AsyncParsableCommand {
         CheckAccessRequest(
           context: AccessContext(
             actorRole: role, actorUserID: actor, actorTenantID: tenant, targetTenantID: targetTenant ?? tenant, targetUserID: targetUser,
-            fieldCategory: category, requestedAction: try requested(), approvalRefs: approvals)))
+            fieldCategory: category, requestedAction: try RequestedAccess(word: action), approvalRefs: approvals)))
       if json { return try printJSON(answer) }
       let decision = answer.decision ?? AccessDecision()
       print("\(decision.decision): \(printable(decision.reasons.map(\.text).joined(separator: "; ")))")
@@ -179,6 +170,18 @@ struct PolicyAccess: AsyncParsableCommand {
         print("still to approve: \(decision.requiredApprovers.joined(separator: ", ")) (\(decision.approvalMatrixRow))")
       }
       printTable(["RULE", "OUTCOME", "WHAT IT SAYS"], answer.rules.map { [$0.rule, $0.outcome, $0.text] })
+    }
+  }
+}
+
+extension RequestedAccess {
+  /// Of what somebody wrote: read, write or export.
+  init(word: String) throws {
+    switch word {
+    case "read": self = .read
+    case "write": self = .write
+    case "export": self = .export
+    default: throw ValidationError("an action is read, write or export, not '\(word)'")
     }
   }
 }

@@ -19,7 +19,7 @@ struct SpanwireCommand: AsyncParsableCommand {
     subcommands: [
       Serve.self, Demo.self, CallCommand.self, EventsCommand.self, EffectsCommand.self, SessionsCommand.self, JourneysCommand.self,
       TraceCommand.self, RegistryCommand.self, PlacesCommand.self, RoutesCommand.self, FlagsCommand.self, PolicyCommand.self,
-      ApprovalsCommand.self, TasksCommand.self, WorkersCommand.self, DeadLettersCommand.self, BreakersCommand.self,
+      ApprovalsCommand.self, ChainCommand.self, TasksCommand.self, WorkersCommand.self, DeadLettersCommand.self, BreakersCommand.self,
       EntitlementsCommand.self, SettlementsCommand.self, VerifyCommand.self, BackupCommand.self,
     ])
 

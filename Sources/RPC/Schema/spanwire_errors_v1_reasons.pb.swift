@@ -6,7 +6,7 @@ import SpanwireProtobuf
 public let spanwireErrorsV1ReasonsFile: GeneratedFile = GeneratedFile(
   name: "spanwire/errors/v1/reasons.proto",
   base64: """
-    CiBzcGFud2lyZS9lcnJvcnMvdjEvcmVhc29ucy5wcm90bxISc3BhbndpcmUuZXJyb3JzLnYxKswPCgZSZWFzb24SFgoSUkVBU09OX1VOU1BFQ0lGSUVEEAAS\
+    CiBzcGFud2lyZS9lcnJvcnMvdjEvcmVhc29ucy5wcm90bxISc3BhbndpcmUuZXJyb3JzLnYxKpQQCgZSZWFzb24SFgoSUkVBU09OX1VOU1BFQ0lGSUVEEAAS\
     GgoWUkVBU09OX1VOQVVUSEVOVElDQVRFRBABEh0KGVJFQVNPTl9NRVRIT0RfTk9UX0VYUE9TRUQQAhIaChZSRUFTT05fQUdFTlRfRk9SQklEREVOEAMSGAoU\
     UkVBU09OX1BPTElDWV9ERU5JRUQQBBIaChZSRUFTT05fVEVOQU5UX01JU01BVENIEAUSGQoVUkVBU09OX0lOVkFMSURfRklFTERTEBQSIQodUkVBU09OX0lE\
     RU1QT1RFTkNZX0tFWV9SRVVTRUQQFRIdChlSRUFTT05fUEFHRV9UT0tFTl9JTlZBTElEEBYSGQoVUkVBU09OX0NVUlNPUl9UT09fT0xEEBcSFQoRUkVBU09O\
@@ -21,14 +21,15 @@ public let spanwireErrorsV1ReasonsFile: GeneratedFile = GeneratedFile(
     RUFTT05fVE9LRU5fVU5LTk9XThBnEh8KG1JFQVNPTl9TRVRUTEVNRU5UX05PVF9GT1VORBBoEhkKFVJFQVNPTl9WRU5ET1JfVU5LTk9XThBpEiIKHlJFQVNP\
     Tl9TRVJWSUNFX1BPSU5UX05PVF9GT1VORBB4EhYKElJFQVNPTl9OT1RfQ09WRVJFRBB5EhMKD1JFQVNPTl9OT19ST1VURRB6EhwKGFJFQVNPTl9DQVBBQ0lU\
     WV9FWENFRURFRBB7EiAKHFJFQVNPTl9SRVNFUlZBVElPTl9OT1RfRk9VTkQQfBIbChdSRUFTT05fTUFSS0VUX05PVF9GT1VORBB9EhoKFVJFQVNPTl9GTEFH\
-    X05PVF9GT1VORBC0ARIeChlSRUFTT05fRkxBR19UWVBFX01JU01BVENIELUBEh0KGFJFQVNPTl9GTEFHX1JVTEVfSU5WQUxJRBC2ARIgChtSRUFTT05fQUdF\
-    TlRfVEFTS19OT1RfRk9VTkQQjAESGQoUUkVBU09OX0FHRU5UX1VOS05PV04QjQESIAobUkVBU09OX0FHRU5UX0lOVEVOVF9VTktOT1dOEI4BEhwKF1JFQVNP\
-    Tl9XT1JLRVJfTk9UX0ZPVU5EEI8BEiEKHFJFQVNPTl9ERUFEX0xFVFRFUl9OT1RfRk9VTkQQkAESIAobUkVBU09OX0RFQURfTEVUVEVSX1JFVklFV0VEEJEB\
-    EhgKE1JFQVNPTl9DSVJDVUlUX09QRU4QkgESGwoWUkVBU09OX1dPUktFUl9SRVBMQUNFRBCTARIXChJSRUFTT05fV09SS0VSX0RFQUQQlAESGgoVUkVBU09O\
-    X0VWRU5UX1JFSkVDVEVEEKABEhsKFlJFQVNPTl9UUkFDRV9OT1RfRk9VTkQQoQESIgodUkVBU09OX1JFUExBWV9PVVRTSURFX1NBTkRCT1gQogESGwoWUkVB\
-    U09OX0VGRkVDVF9HSVZFTl9VUBCjARIcChdSRUFTT05fRUZGRUNUX05PVF9GT1VORBCkARIbChZSRUFTT05fQ0hBTk5FTF9VTkhFQVJEEKUBEigKI1JFQVNP\
-    Tl9CVURHRVRfUkVTRVJWQVRJT05fTk9UX0ZPVU5EEMgBEiQKH1JFQVNPTl9CVURHRVRfUkVTRVJWQVRJT05fRU5ERUQQyQESHgoZUkVBU09OX0FQUFJPVkFM\
-    X05PVF9GT1VORBDKARIaChVSRUFTT05fQVBQUk9WQUxfRU5ERUQQywESHgoZUkVBU09OX0FQUFJPVkFMX05PVF9ZT1VSUxDMAUIDugIAYgZwcm90bzM=
+    X05PVF9GT1VORBC0ARIeChlSRUFTT05fRkxBR19UWVBFX01JU01BVENIELUBEh0KGFJFQVNPTl9GTEFHX1JVTEVfSU5WQUxJRBC2ARIjCh5SRUFTT05fRkxB\
+    R19UUkFOU0lUSU9OX0lOVkFMSUQQtwESIQocUkVBU09OX0ZMQUdfQVBQUk9WQUxfTUlTU0lORxC4ARIgChtSRUFTT05fQUdFTlRfVEFTS19OT1RfRk9VTkQQ\
+    jAESGQoUUkVBU09OX0FHRU5UX1VOS05PV04QjQESIAobUkVBU09OX0FHRU5UX0lOVEVOVF9VTktOT1dOEI4BEhwKF1JFQVNPTl9XT1JLRVJfTk9UX0ZPVU5E\
+    EI8BEiEKHFJFQVNPTl9ERUFEX0xFVFRFUl9OT1RfRk9VTkQQkAESIAobUkVBU09OX0RFQURfTEVUVEVSX1JFVklFV0VEEJEBEhgKE1JFQVNPTl9DSVJDVUlU\
+    X09QRU4QkgESGwoWUkVBU09OX1dPUktFUl9SRVBMQUNFRBCTARIXChJSRUFTT05fV09SS0VSX0RFQUQQlAESGgoVUkVBU09OX0VWRU5UX1JFSkVDVEVEEKAB\
+    EhsKFlJFQVNPTl9UUkFDRV9OT1RfRk9VTkQQoQESIgodUkVBU09OX1JFUExBWV9PVVRTSURFX1NBTkRCT1gQogESGwoWUkVBU09OX0VGRkVDVF9HSVZFTl9V\
+    UBCjARIcChdSRUFTT05fRUZGRUNUX05PVF9GT1VORBCkARIbChZSRUFTT05fQ0hBTk5FTF9VTkhFQVJEEKUBEigKI1JFQVNPTl9CVURHRVRfUkVTRVJWQVRJ\
+    T05fTk9UX0ZPVU5EEMgBEiQKH1JFQVNPTl9CVURHRVRfUkVTRVJWQVRJT05fRU5ERUQQyQESHgoZUkVBU09OX0FQUFJPVkFMX05PVF9GT1VORBDKARIaChVS\
+    RUFTT05fQVBQUk9WQUxfRU5ERUQQywESHgoZUkVBU09OX0FQUFJPVkFMX05PVF9ZT1VSUxDMAUIDugIAYgZwcm90bzM=
     """)
 
 /// Why a service refused, sent as google.rpc.ErrorInfo: reason is the value's name without its prefix, domain is "spanwire".
@@ -87,6 +88,8 @@ public enum Reason: MessageEnum, CaseIterable {
   case flagNotFound
   case flagTypeMismatch
   case flagRuleInvalid
+  case flagTransitionInvalid
+  case flagApprovalMissing
   /// Agents
   case agentTaskNotFound
   case agentUnknown
@@ -160,6 +163,8 @@ public enum Reason: MessageEnum, CaseIterable {
     case 180: self = .flagNotFound
     case 181: self = .flagTypeMismatch
     case 182: self = .flagRuleInvalid
+    case 183: self = .flagTransitionInvalid
+    case 184: self = .flagApprovalMissing
     case 140: self = .agentTaskNotFound
     case 141: self = .agentUnknown
     case 142: self = .agentIntentUnknown
@@ -231,6 +236,8 @@ public enum Reason: MessageEnum, CaseIterable {
     case .flagNotFound: 180
     case .flagTypeMismatch: 181
     case .flagRuleInvalid: 182
+    case .flagTransitionInvalid: 183
+    case .flagApprovalMissing: 184
     case .agentTaskNotFound: 140
     case .agentUnknown: 141
     case .agentIntentUnknown: 142
@@ -256,6 +263,6 @@ public enum Reason: MessageEnum, CaseIterable {
   }
 
   /// Every value that has a name.
-  public static let allCases: [Self] = [.unspecified, .unauthenticated, .methodNotExposed, .agentForbidden, .policyDenied, .tenantMismatch, .invalidFields, .idempotencyKeyReused, .pageTokenInvalid, .cursorTooOld, .queueFull, .outcomeUnknown, .sessionNotFound, .sessionTransitionInvalid, .preflightFailed, .proposalNotFound, .proposalExpired, .proposalAlreadyDecided, .proposalInvalid, .entitlementMissing, .definitionNotFound, .bundleInvalid, .versionImmutable, .snapshotNotFound, .marketNotAdmitted, .journeyNotFound, .journeyTransitionInvalid, .nodeNotFound, .nodeTransitionInvalid, .servicePointBlocked, .entitlementNotFound, .balanceInsufficient, .entitlementExpired, .tokenUnknown, .settlementNotFound, .vendorUnknown, .servicePointNotFound, .notCovered, .noRoute, .capacityExceeded, .reservationNotFound, .marketNotFound, .flagNotFound, .flagTypeMismatch, .flagRuleInvalid, .agentTaskNotFound, .agentUnknown, .agentIntentUnknown, .workerNotFound, .deadLetterNotFound, .deadLetterReviewed, .circuitOpen, .workerReplaced, .workerDead, .eventRejected, .traceNotFound, .replayOutsideSandbox, .effectGivenUp, .effectNotFound, .channelUnheard, .budgetReservationNotFound, .budgetReservationEnded, .approvalNotFound, .approvalEnded, .approvalNotYours]
+  public static let allCases: [Self] = [.unspecified, .unauthenticated, .methodNotExposed, .agentForbidden, .policyDenied, .tenantMismatch, .invalidFields, .idempotencyKeyReused, .pageTokenInvalid, .cursorTooOld, .queueFull, .outcomeUnknown, .sessionNotFound, .sessionTransitionInvalid, .preflightFailed, .proposalNotFound, .proposalExpired, .proposalAlreadyDecided, .proposalInvalid, .entitlementMissing, .definitionNotFound, .bundleInvalid, .versionImmutable, .snapshotNotFound, .marketNotAdmitted, .journeyNotFound, .journeyTransitionInvalid, .nodeNotFound, .nodeTransitionInvalid, .servicePointBlocked, .entitlementNotFound, .balanceInsufficient, .entitlementExpired, .tokenUnknown, .settlementNotFound, .vendorUnknown, .servicePointNotFound, .notCovered, .noRoute, .capacityExceeded, .reservationNotFound, .marketNotFound, .flagNotFound, .flagTypeMismatch, .flagRuleInvalid, .flagTransitionInvalid, .flagApprovalMissing, .agentTaskNotFound, .agentUnknown, .agentIntentUnknown, .workerNotFound, .deadLetterNotFound, .deadLetterReviewed, .circuitOpen, .workerReplaced, .workerDead, .eventRejected, .traceNotFound, .replayOutsideSandbox, .effectGivenUp, .effectNotFound, .channelUnheard, .budgetReservationNotFound, .budgetReservationEnded, .approvalNotFound, .approvalEnded, .approvalNotYours]
 }
 

@@ -25,15 +25,16 @@ public let spanwireEventsV1PolicyEventsFile: GeneratedFile = GeneratedFile(
     YXVzdGVkEhQKBXNjb3BlGAEgASgJUgVzY29wZRIhCgxsaW1pdF9taWNyb3MYAiABKANSC2xpbWl0TWljcm9zEiEKDGFza2VkX21pY3JvcxgDIAEoA1ILYXNr\
     ZWRNaWNyb3MSGgoIY3VycmVuY3kYBCABKAlSCGN1cnJlbmN5OiGyuxgdChdwb2xpY3kuYnVkZ2V0LmV4aGF1c3RlZBABGAIiwQEKDEFjY2Vzc0RlbmllZBIU\
     CgVhY3RvchgBIAEoCVIFYWN0b3ISHQoKYWN0b3Jfcm9sZRgCIAEoCVIJYWN0b3JSb2xlEhgKB3N1YmplY3QYAyABKAlSB3N1YmplY3QSFgoGYWN0aW9uGAQg\
-    ASgJUgZhY3Rpb24SEgoEcnVsZRgFIAEoCVIEcnVsZRIWCgZyZWFzb24YBiABKAlSBnJlYXNvbjoesrsYGgoUcG9saWN5LmFjY2Vzcy5kZW5pZWQQARgCIrkB\
+    ASgJUgZhY3Rpb24SEgoEcnVsZRgFIAEoCVIEcnVsZRIWCgZyZWFzb24YBiABKAlSBnJlYXNvbjoesrsYGgoUcG9saWN5LmFjY2Vzcy5kZW5pZWQQARgCItoB\
     ChBGbGFnVHJhbnNpdGlvbmVkEhkKCGZsYWdfa2V5GAEgASgJUgdmbGFnS2V5Eh0KCmZyb21fc3RhZ2UYAiABKAlSCWZyb21TdGFnZRIZCgh0b19zdGFnZRgD\
-    IAEoCVIHdG9TdGFnZRIUCgVhY3RvchgEIAEoCVIFYWN0b3ISFgoGcmVhc29uGAUgASgJUgZyZWFzb246IrK7GB4KGHBvbGljeS5mbGFnLnRyYW5zaXRpb25l\
-    ZBABGAEi5AEKD1JlZ2lzdHJ5QXBwbGllZBIaCghyZXZpc2lvbhgBIAEoBFIIcmV2aXNpb24SIQoMY29udGVudF9oYXNoGAIgASgJUgtjb250ZW50SGFzaBIU\
-    CgVhZGRlZBgDIAMoCVIFYWRkZWQSGAoHY2hhbmdlZBgEIAMoCVIHY2hhbmdlZBIYCgdyZW1vdmVkGAUgAygJUgdyZW1vdmVkEhQKBWFjdG9yGAYgASgJUgVh\
-    Y3RvchIWCgZyZWFzb24YByABKAlSBnJlYXNvbjoasrsYFgoQcmVnaXN0cnkuYXBwbGllZBABGAEijAIKElJlZ2lzdHJ5Um9sbGVkQmFjaxIaCghyZXZpc2lv\
-    bhgBIAEoBFIIcmV2aXNpb24SHwoLdG9fcmV2aXNpb24YAiABKARSCnRvUmV2aXNpb24SFAoFYWN0b3IYAyABKAlSBWFjdG9yEhYKBnJlYXNvbhgEIAEoCVIG\
-    cmVhc29uEiEKDGNvbnRlbnRfaGFzaBgFIAEoCVILY29udGVudEhhc2gSFAoFYWRkZWQYBiADKAlSBWFkZGVkEhgKB2NoYW5nZWQYByADKAlSB2NoYW5nZWQS\
-    GAoHcmVtb3ZlZBgIIAMoCVIHcmVtb3ZlZDoesrsYGgoUcmVnaXN0cnkucm9sbGVkX2JhY2sQARgBQgO6AgBiBnByb3RvMw==
+    IAEoCVIHdG9TdGFnZRIUCgVhY3RvchgEIAEoCVIFYWN0b3ISFgoGcmVhc29uGAUgASgJUgZyZWFzb24SHwoLYXBwcm92YWxfaWQYBiABKAlSCmFwcHJvdmFs\
+    SWQ6IrK7GB4KGHBvbGljeS5mbGFnLnRyYW5zaXRpb25lZBABGAEi5AEKD1JlZ2lzdHJ5QXBwbGllZBIaCghyZXZpc2lvbhgBIAEoBFIIcmV2aXNpb24SIQoM\
+    Y29udGVudF9oYXNoGAIgASgJUgtjb250ZW50SGFzaBIUCgVhZGRlZBgDIAMoCVIFYWRkZWQSGAoHY2hhbmdlZBgEIAMoCVIHY2hhbmdlZBIYCgdyZW1vdmVk\
+    GAUgAygJUgdyZW1vdmVkEhQKBWFjdG9yGAYgASgJUgVhY3RvchIWCgZyZWFzb24YByABKAlSBnJlYXNvbjoasrsYFgoQcmVnaXN0cnkuYXBwbGllZBABGAEi\
+    jAIKElJlZ2lzdHJ5Um9sbGVkQmFjaxIaCghyZXZpc2lvbhgBIAEoBFIIcmV2aXNpb24SHwoLdG9fcmV2aXNpb24YAiABKARSCnRvUmV2aXNpb24SFAoFYWN0\
+    b3IYAyABKAlSBWFjdG9yEhYKBnJlYXNvbhgEIAEoCVIGcmVhc29uEiEKDGNvbnRlbnRfaGFzaBgFIAEoCVILY29udGVudEhhc2gSFAoFYWRkZWQYBiADKAlS\
+    BWFkZGVkEhgKB2NoYW5nZWQYByADKAlSB2NoYW5nZWQSGAoHcmVtb3ZlZBgIIAMoCVIHcmVtb3ZlZDoesrsYGgoUcmVnaXN0cnkucm9sbGVkX2JhY2sQARgB\
+    QgO6AgBiBnByb3RvMw==
     """,
   dependencies: { [googleProtobufTimestampFile, spanwireOptionsV1OptionsFile] })
 
@@ -495,6 +496,7 @@ public struct FlagTransitioned: Message {
   public var toStage: String
   public var `actor`: String
   public var reason: String
+  public var approvalID: String
   public var unknownFields: UnknownFields
 
   public init() {
@@ -503,6 +505,7 @@ public struct FlagTransitioned: Message {
     self.toStage = ""
     self.`actor` = ""
     self.reason = ""
+    self.approvalID = ""
     self.unknownFields = UnknownFields()
   }
 
@@ -511,19 +514,21 @@ public struct FlagTransitioned: Message {
     fromStage: String = "",
     toStage: String = "",
     `actor`: String = "",
-    reason: String = ""
+    reason: String = "",
+    approvalID: String = ""
   ) {
     self.flagKey = flagKey
     self.fromStage = fromStage
     self.toStage = toStage
     self.`actor` = `actor`
     self.reason = reason
+    self.approvalID = approvalID
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.events.v1.FlagTransitioned"
   public static var file: GeneratedFile { spanwireEventsV1PolicyEventsFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__flag_transitioned__table(), strings: [1, 2, 3, 4, 5])
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__flag_transitioned__table(), strings: [1, 2, 3, 4, 5, 6])
 
   public init(cStruct: UnsafeRawPointer) {
     let c = cStruct.assumingMemoryBound(to: Spanwire__Events__V1__FlagTransitioned.self)
@@ -532,11 +537,13 @@ public struct FlagTransitioned: Message {
     self.toStage = CField.string(c.pointee.to_stage)
     self.`actor` = CField.string(c.pointee.actor)
     self.reason = CField.string(c.pointee.reason)
+    self.approvalID = CField.string(c.pointee.approval_id)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.string(6, self.approvalID)
     writer.string(5, self.reason)
     writer.string(4, self.`actor`)
     writer.string(3, self.toStage)

@@ -10,18 +10,24 @@ public let spanwireFlagsV1FlagsFile: GeneratedFile = GeneratedFile(
   name: "spanwire/flags/v1/flags.proto",
   base64: """
     Ch1zcGFud2lyZS9mbGFncy92MS9mbGFncy5wcm90bxIRc3BhbndpcmUuZmxhZ3MudjEaHGdvb2dsZS9wcm90b2J1Zi9zdHJ1Y3QucHJvdG8aH2dvb2dsZS9w\
-    cm90b2J1Zi90aW1lc3RhbXAucHJvdG8aIXNwYW53aXJlL29wdGlvbnMvdjEvb3B0aW9ucy5wcm90byKBAQoRRmxhZ0NvbmZpZ3VyYXRpb24SEgoEanNvbhgB\
-    IAEoCVIEanNvbhIrChFyZWdpc3RyeV9yZXZpc2lvbhgCIAEoBFIQcmVnaXN0cnlSZXZpc2lvbhIrChFwbGF0Zm9ybV9yZXZpc2lvbhgDIAEoBFIQcGxhdGZv\
-    cm1SZXZpc2lvbiIRCg9HZXRGbGFnc1JlcXVlc3QikQEKE0V2YWx1YXRlRmxhZ1JlcXVlc3QSGQoIZmxhZ19rZXkYASABKAlSB2ZsYWdLZXkSMQoHY29udGV4\
-    dBgCIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RSB2NvbnRleHQSLAoDbm93GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIDbm93Iu8B\
-    ChRFdmFsdWF0ZUZsYWdSZXNwb25zZRIsCgV2YWx1ZRgBIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZVIFdmFsdWUSGAoHdmFyaWFudBgCIAEoCVIHdmFy\
-    aWFudBIWCgZyZWFzb24YAyABKAlSBnJlYXNvbhIdCgplcnJvcl9jb2RlGAQgASgJUgllcnJvckNvZGUSIwoNZXJyb3JfbWVzc2FnZRgFIAEoCVIMZXJyb3JN\
-    ZXNzYWdlEjMKCG1ldGFkYXRhGAYgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdFIIbWV0YWRhdGEy3AEKBUZsYWdzEmMKCEdldEZsYWdzEiIuc3Bhbndp\
-    cmUuZmxhZ3MudjEuR2V0RmxhZ3NSZXF1ZXN0GiQuc3BhbndpcmUuZmxhZ3MudjEuRmxhZ0NvbmZpZ3VyYXRpb24iDZACAaq7GAYKAQISAQUSbgoMRXZhbHVh\
-    dGVGbGFnEiYuc3BhbndpcmUuZmxhZ3MudjEuRXZhbHVhdGVGbGFnUmVxdWVzdBonLnNwYW53aXJlLmZsYWdzLnYxLkV2YWx1YXRlRmxhZ1Jlc3BvbnNlIg2Q\
-    AgGquxgGCgECEgEFQgO6AgBiBnByb3RvMw==
+    cm90b2J1Zi90aW1lc3RhbXAucHJvdG8aH3NwYW53aXJlL2ZsYWdzL3YxL3JvbGxvdXQucHJvdG8aIXNwYW53aXJlL29wdGlvbnMvdjEvb3B0aW9ucy5wcm90\
+    byKBAQoRRmxhZ0NvbmZpZ3VyYXRpb24SEgoEanNvbhgBIAEoCVIEanNvbhIrChFyZWdpc3RyeV9yZXZpc2lvbhgCIAEoBFIQcmVnaXN0cnlSZXZpc2lvbhIr\
+    ChFwbGF0Zm9ybV9yZXZpc2lvbhgDIAEoBFIQcGxhdGZvcm1SZXZpc2lvbiIRCg9HZXRGbGFnc1JlcXVlc3QikQEKE0V2YWx1YXRlRmxhZ1JlcXVlc3QSGQoI\
+    ZmxhZ19rZXkYASABKAlSB2ZsYWdLZXkSMQoHY29udGV4dBgCIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RSB2NvbnRleHQSLAoDbm93GAMgASgLMhou\
+    Z29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIDbm93Iu8BChRFdmFsdWF0ZUZsYWdSZXNwb25zZRIsCgV2YWx1ZRgBIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5W\
+    YWx1ZVIFdmFsdWUSGAoHdmFyaWFudBgCIAEoCVIHdmFyaWFudBIWCgZyZWFzb24YAyABKAlSBnJlYXNvbhIdCgplcnJvcl9jb2RlGAQgASgJUgllcnJvckNv\
+    ZGUSIwoNZXJyb3JfbWVzc2FnZRgFIAEoCVIMZXJyb3JNZXNzYWdlEjMKCG1ldGFkYXRhGAYgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdFIIbWV0YWRh\
+    dGEy+gUKBUZsYWdzEmMKCEdldEZsYWdzEiIuc3BhbndpcmUuZmxhZ3MudjEuR2V0RmxhZ3NSZXF1ZXN0GiQuc3BhbndpcmUuZmxhZ3MudjEuRmxhZ0NvbmZp\
+    Z3VyYXRpb24iDZACAaq7GAYKAQISAQUSbgoMRXZhbHVhdGVGbGFnEiYuc3BhbndpcmUuZmxhZ3MudjEuRXZhbHVhdGVGbGFnUmVxdWVzdBonLnNwYW53aXJl\
+    LmZsYWdzLnYxLkV2YWx1YXRlRmxhZ1Jlc3BvbnNlIg2QAgGquxgGCgECEgEFEmgKC0V4cGxhaW5GbGFnEiUuc3BhbndpcmUuZmxhZ3MudjEuRXhwbGFpbkZs\
+    YWdSZXF1ZXN0GiEuc3BhbndpcmUuZmxhZ3MudjEuRmxhZ0V2YWx1YXRpb24iD5ACAaq7GAgKAgIEEgIFBhJnCglJc0VuYWJsZWQSIy5zcGFud2lyZS5mbGFn\
+    cy52MS5Jc0VuYWJsZWRSZXF1ZXN0GiQuc3BhbndpcmUuZmxhZ3MudjEuSXNFbmFibGVkUmVzcG9uc2UiD5ACAaq7GAgKAgIEEgIFBhJcCgdHZXRGbGFnEiEu\
+    c3BhbndpcmUuZmxhZ3MudjEuR2V0RmxhZ1JlcXVlc3QaHS5zcGFud2lyZS5mbGFncy52MS5GbGFnU3RhdHVzIg+QAgGquxgICgICBBICBQYSZQoOVHJhbnNp\
+    dGlvbkZsYWcSKC5zcGFud2lyZS5mbGFncy52MS5UcmFuc2l0aW9uRmxhZ1JlcXVlc3QaHS5zcGFud2lyZS5mbGFncy52MS5GbGFnU3RhdHVzIgqquxgGCgEC\
+    EgEFEoMBChNMaXN0RmxhZ1RyYW5zaXRpb25zEi0uc3BhbndpcmUuZmxhZ3MudjEuTGlzdEZsYWdUcmFuc2l0aW9uc1JlcXVlc3QaLi5zcGFud2lyZS5mbGFn\
+    cy52MS5MaXN0RmxhZ1RyYW5zaXRpb25zUmVzcG9uc2UiDZACAaq7GAYKAQISAQVCA7oCAGIGcHJvdG8z
     """,
-  dependencies: { [googleProtobufStructFile, googleProtobufTimestampFile, spanwireOptionsV1OptionsFile] })
+  dependencies: { [googleProtobufStructFile, googleProtobufTimestampFile, spanwireFlagsV1RolloutFile, spanwireOptionsV1OptionsFile] })
 
 /// All of a tenant's flags as clients evaluate them, in flagd's JSON (flagd.dev/schema/v0/flags.json).
 public struct FlagConfiguration: Message {
@@ -220,7 +226,7 @@ public enum Flags {
   public static var file: GeneratedFile { spanwireFlagsV1FlagsFile }
   public static let descriptor = ServiceDescriptor(
     fullName: "spanwire.flags.v1.Flags",
-    methods: [Methods.getFlags, Methods.evaluateFlag])
+    methods: [Methods.getFlags, Methods.evaluateFlag, Methods.explainFlag, Methods.isEnabled, Methods.getFlag, Methods.transitionFlag, Methods.listFlagTransitions])
 
   public enum Methods {
     public static let getFlags = MethodDescriptor(
@@ -231,6 +237,26 @@ public enum Flags {
       service: "spanwire.flags.v1.Flags", name: "EvaluateFlag", kind: .unary,
       inputType: "spanwire.flags.v1.EvaluateFlagRequest", outputType: "spanwire.flags.v1.EvaluateFlagResponse",
       exposure: MethodExposure(surfaces: [.ops], principals: [.ops]), noSideEffects: true)
+    public static let explainFlag = MethodDescriptor(
+      service: "spanwire.flags.v1.Flags", name: "ExplainFlag", kind: .unary,
+      inputType: "spanwire.flags.v1.ExplainFlagRequest", outputType: "spanwire.flags.v1.FlagEvaluation",
+      exposure: MethodExposure(surfaces: [.ops, .internal], principals: [.ops, .service]), noSideEffects: true)
+    public static let isEnabled = MethodDescriptor(
+      service: "spanwire.flags.v1.Flags", name: "IsEnabled", kind: .unary,
+      inputType: "spanwire.flags.v1.IsEnabledRequest", outputType: "spanwire.flags.v1.IsEnabledResponse",
+      exposure: MethodExposure(surfaces: [.ops, .internal], principals: [.ops, .service]), noSideEffects: true)
+    public static let getFlag = MethodDescriptor(
+      service: "spanwire.flags.v1.Flags", name: "GetFlag", kind: .unary,
+      inputType: "spanwire.flags.v1.GetFlagRequest", outputType: "spanwire.flags.v1.FlagStatus",
+      exposure: MethodExposure(surfaces: [.ops, .internal], principals: [.ops, .service]), noSideEffects: true)
+    public static let transitionFlag = MethodDescriptor(
+      service: "spanwire.flags.v1.Flags", name: "TransitionFlag", kind: .unary,
+      inputType: "spanwire.flags.v1.TransitionFlagRequest", outputType: "spanwire.flags.v1.FlagStatus",
+      exposure: MethodExposure(surfaces: [.ops], principals: [.ops]))
+    public static let listFlagTransitions = MethodDescriptor(
+      service: "spanwire.flags.v1.Flags", name: "ListFlagTransitions", kind: .unary,
+      inputType: "spanwire.flags.v1.ListFlagTransitionsRequest", outputType: "spanwire.flags.v1.ListFlagTransitionsResponse",
+      exposure: MethodExposure(surfaces: [.ops], principals: [.ops]), noSideEffects: true)
   }
 
   /// The implementation, ready for a server or for calls in process.
@@ -238,6 +264,11 @@ public enum Flags {
     ServiceRoutes(descriptor, [
       MethodRoute(Methods.getFlags) { try $0.respond(await implementation.getFlags($0.request(), context: $0.context)) },
       MethodRoute(Methods.evaluateFlag) { try $0.respond(await implementation.evaluateFlag($0.request(), context: $0.context)) },
+      MethodRoute(Methods.explainFlag) { try $0.respond(await implementation.explainFlag($0.request(), context: $0.context)) },
+      MethodRoute(Methods.isEnabled) { try $0.respond(await implementation.isEnabled($0.request(), context: $0.context)) },
+      MethodRoute(Methods.getFlag) { try $0.respond(await implementation.getFlag($0.request(), context: $0.context)) },
+      MethodRoute(Methods.transitionFlag) { try $0.respond(await implementation.transitionFlag($0.request(), context: $0.context)) },
+      MethodRoute(Methods.listFlagTransitions) { try $0.respond(await implementation.listFlagTransitions($0.request(), context: $0.context)) },
     ])
   }
 }
@@ -245,7 +276,15 @@ public enum Flags {
 /// What an implementation of `spanwire.flags.v1.Flags` does.
 public protocol FlagsService: Sendable {
   nonisolated(nonsending) func getFlags(_ request: GetFlagsRequest, context: ServerContext) async throws -> FlagConfiguration
+  /// As OpenFeature answers.
   nonisolated(nonsending) func evaluateFlag(_ request: EvaluateFlagRequest, context: ServerContext) async throws -> EvaluateFlagResponse
+  /// What a flag serves to somebody, by which of its sources, and why no other.
+  nonisolated(nonsending) func explainFlag(_ request: ExplainFlagRequest, context: ServerContext) async throws -> FlagEvaluation
+  nonisolated(nonsending) func isEnabled(_ request: IsEnabledRequest, context: ServerContext) async throws -> IsEnabledResponse
+  nonisolated(nonsending) func getFlag(_ request: GetFlagRequest, context: ServerContext) async throws -> FlagStatus
+  /// Moves a flag from its stage to another, or refuses: what is no way, and what nobody has approved.
+  nonisolated(nonsending) func transitionFlag(_ request: TransitionFlagRequest, context: ServerContext) async throws -> FlagStatus
+  nonisolated(nonsending) func listFlagTransitions(_ request: ListFlagTransitionsRequest, context: ServerContext) async throws -> ListFlagTransitionsResponse
 }
 
 /// Calls `spanwire.flags.v1.Flags` over a channel.
@@ -258,8 +297,31 @@ public struct FlagsClient: Sendable {
     try await channel.unary(request, Flags.Methods.getFlags, options)
   }
 
+  /// As OpenFeature answers.
   public nonisolated(nonsending) func evaluateFlag(_ request: EvaluateFlagRequest, options: CallOptions = CallOptions()) async throws -> EvaluateFlagResponse {
     try await channel.unary(request, Flags.Methods.evaluateFlag, options)
+  }
+
+  /// What a flag serves to somebody, by which of its sources, and why no other.
+  public nonisolated(nonsending) func explainFlag(_ request: ExplainFlagRequest, options: CallOptions = CallOptions()) async throws -> FlagEvaluation {
+    try await channel.unary(request, Flags.Methods.explainFlag, options)
+  }
+
+  public nonisolated(nonsending) func isEnabled(_ request: IsEnabledRequest, options: CallOptions = CallOptions()) async throws -> IsEnabledResponse {
+    try await channel.unary(request, Flags.Methods.isEnabled, options)
+  }
+
+  public nonisolated(nonsending) func getFlag(_ request: GetFlagRequest, options: CallOptions = CallOptions()) async throws -> FlagStatus {
+    try await channel.unary(request, Flags.Methods.getFlag, options)
+  }
+
+  /// Moves a flag from its stage to another, or refuses: what is no way, and what nobody has approved.
+  public nonisolated(nonsending) func transitionFlag(_ request: TransitionFlagRequest, options: CallOptions = CallOptions()) async throws -> FlagStatus {
+    try await channel.unary(request, Flags.Methods.transitionFlag, options)
+  }
+
+  public nonisolated(nonsending) func listFlagTransitions(_ request: ListFlagTransitionsRequest, options: CallOptions = CallOptions()) async throws -> ListFlagTransitionsResponse {
+    try await channel.unary(request, Flags.Methods.listFlagTransitions, options)
   }
 }
 

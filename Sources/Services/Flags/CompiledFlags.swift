@@ -3,17 +3,17 @@ import SpanwireRPC
 import SpanwireSchema
 import SpanwireWellKnown
 
-/// Flags as the registry defines them, in flagd's words: one rule for each, which does what its stage, dependencies, overrides, share and
+/// Flags as the registry defines them, in flagd's words: one rule for each, which does what its stage, approval, dependencies, overrides, share and
 /// expiry say, in their order. So a client that evaluates by itself comes to the same as one that asks.
 ///
 /// What the tenant decides is decided here, since the flags of a tenant are given to that tenant alone; users, tiers and time are left to
 /// the rule. A user is told by `targetingKey`, a tier by the attribute `tier`.
 struct CompiledFlags {
-  private let definitions: [String: FlagDefinition]
+  private let rollouts: [String: FlagRollout]
   private let tenant: String
 
-  init(_ definitions: [String: FlagDefinition], for tenant: String) {
-    self.definitions = definitions
+  init(_ rollouts: [String: FlagRollout], for tenant: String) {
+    self.rollouts = rollouts
     self.tenant = tenant
   }
 
@@ -37,20 +37,21 @@ struct CompiledFlags {
     return text
   }
 
-  private var members: [String: FlagValue] { ["flags": .object(definitions.mapValues { .object(flag($0)) })] }
+  private var members: [String: FlagValue] { ["flags": .object(rollouts.mapValues { .object(flag($0)) })] }
 
-  private func flag(_ flag: FlagDefinition) -> [String: FlagValue] {
+  private func flag(_ rollout: FlagRollout) -> [String: FlagValue] {
+    let flag = rollout.definition
     var members: [String: FlagValue] = [
       "state": .string(flag.enabled ? "ENABLED" : "DISABLED"),
       "variants": .object(Dictionary(flag.variants.map { ($0.key, FlagValue($0.value)) }) { first, _ in first }),
       "defaultVariant": .string(flag.defaultVariant),
       "metadata": .object([
-        "rollout_stage": .string(flag.rolloutStage.word), "sensitive_flag": .bool(flag.sensitiveFlag),
+        "rollout_stage": .string(rollout.position.stage.rawValue), "sensitive_flag": .bool(flag.sensitiveFlag),
         "requires_approval": .bool(flag.requiresApproval),
       ]),
     ]
     var left = FlagLimits.dependencies
-    switch rule(of: flag, &left) {
+    switch rule(of: rollout, &left) {
     case nil: break
     case .string(let variant)?: members["defaultVariant"] = .string(variant)
     case .some(let rule): members["targeting"] = rule
@@ -60,25 +61,26 @@ struct CompiledFlags {
 
   /// What yields the variant that a flag serves, or nothing where its default does; nil when that is always so, as it is where a dependency
   /// is not there or they come to no end: the registry takes no such flags, but what the platform shares changes without the tenant's.
-  private func rule(of flag: FlagDefinition, _ left: inout Int) -> FlagValue? {
-    guard flag.enabled, flag.rolloutStage != .paused, flag.rolloutStage != .rolledBack else { return nil }
+  private func rule(of rollout: FlagRollout, _ left: inout Int) -> FlagValue? {
+    let (flag, stage) = (rollout.definition, rollout.position.stage)
+    guard flag.enabled, stage != .paused, stage != .rolledBack, !rollout.lacksApproval else { return nil }
     var against: [FlagValue] = []
     if let end = flag.expiresAt {
       against.append(.call(">=", .variable("$flagd.timestamp"), .number((Double(end.nanosecondsSinceEpoch) / 1e9).rounded(.up))))
     }
     for key in flag.dependsOn {
       left -= 1
-      guard left >= 0, let other = definitions[key], let rule = rule(of: other, &left) else { return nil }
-      against.append(.call("in", rule, .list([.null, .string(other.defaultVariant)])))
+      guard left >= 0, let other = rollouts[key], let rule = rule(of: other, &left) else { return nil }
+      against.append(.call("in", rule, .list([.null, .string(other.definition.defaultVariant)])))
     }
-    let ways = ways(of: flag)
+    let ways = ways(of: flag, at: stage)
     guard let way = ways.count > 1 ? .object(["or": .list(ways)]) : ways.first else { return nil }
     guard !against.isEmpty else { return way }
     return .call("if", .object(["or": .list(against)]), .null, way)
   }
 
   /// The ways to a variant, the first that leads to one decides.
-  private func ways(of flag: FlagDefinition) -> [FlagValue] {
+  private func ways(of flag: FlagDefinition, at stage: FlagStage) -> [FlagValue] {
     var ways: [FlagValue] = []
     let rollout = FlagValue.string(flag.rolloutVariant)
     for (variant, users) in Dictionary(grouping: flag.userOverrides, by: \.value).sorted(by: { $0.key < $1.key }) {
@@ -86,7 +88,7 @@ struct CompiledFlags {
     }
     if !flag.targetIds.isEmpty { ways.append(.when(.variable("targetingKey"), isOneOf: flag.targetIds, rollout)) }
     if let variant = flag.tenantOverrides[tenant] { return ways + [.string(variant)] }
-    switch flag.rolloutStage {
+    switch stage {
     case .internal: ways.append(.when(.variable("tier"), isOneOf: ["staff", "admin"], rollout))
     case .pilot where flag.pilotTenants.contains(tenant), .full: return ways + [rollout]
     default: break
@@ -143,20 +145,6 @@ extension FlagValue {
       }
       return .object(members.mapValues { $0.pinned(to: flag) })
     default: return self
-    }
-  }
-}
-
-extension RolloutStage {
-  /// As people and events call it: `rolled_back`.
-  var word: String {
-    switch self {
-    case .internal: "internal"
-    case .pilot: "pilot"
-    case .full: "full"
-    case .paused: "paused"
-    case .rolledBack: "rolled_back"
-    case .draft, .unspecified, .unrecognized: "draft"
     }
   }
 }

@@ -20,6 +20,13 @@ public enum FlagLimits {
   static let lifetime = Duration.seconds(10)
   /// Flags that are asked of the registry at once: as many as it gives.
   static let page: UInt32 = 1_000
+  /// Letters of the reason for a transition: what an audit record shows whole.
+  static let reasonCharacters = 500
+  /// Approvals that one request names: more than a row of an approval matrix could ask for.
+  static let approvals = 32
+  /// A page of transitions when the caller does not say, and at most.
+  static let defaultHistoryPage = 50
+  static let historyPage = 500
   /// Variants of a flag.
   public static let variants = 100
 }

@@ -13,19 +13,25 @@ import Synchronization
 /// A tenant's flags are read once and evaluated from memory, on the loop: a flag without a rule is a look-up, and a rule has a bound.
 public final class FlagsServer: FlagsService {
   let environment: ServiceEnvironment
-  private let book: FlagBook
+  let book: FlagBook
+  let policy: PolicyClient
   /// Whose flags callers without a credential ask for, as OpenFeature's stock clients do; nil: they are refused.
   private let anonymousTenant: String?
 
   /// The service's name, as which it reads the registry.
   static let producer = "flags"
 
-  /// - Parameter registry: where the flags are defined.
-  public init(environment: ServiceEnvironment, registry: RegistryClient, anonymousTenant: String? = nil) {
+  public static let migrations = FlagStageStore.migrations
+
+  /// - Parameters:
+  ///   - registry: where the flags are defined.
+  ///   - policy: says who may move them, and which approvals stand.
+  public init(environment: ServiceEnvironment, registry: RegistryClient, policy: PolicyClient, anonymousTenant: String? = nil) {
     self.environment = environment
+    self.policy = policy
     self.anonymousTenant = anonymousTenant
-    book = FlagBook(registry)
-    environment.database.observe(book)
+    book = FlagBook(registry, environment.database)
+    environment.database.observe(book.cache)
   }
 
   /// Why the registry must not take a flag's rule; nil when it may.
@@ -83,15 +89,15 @@ public final class FlagsServer: FlagsService {
   ) async throws {
     // The log says that there is something new in a registry; the registry says what.
     let (wakes, wake) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
-    let log = environment.log
+    let (log, cache) = (environment.log, book.cache)
     let follower = Task {
       defer { wake.finish() }
       try await log.deliver(
-        LogFilter(types: ["registry.*"], tenant: nil), from: .now,
+        LogFilter(types: ["registry.*", "policy.flag.transitioned"], tenant: nil), from: .now,
         to: LogSink(
           take: { delivery in
             guard case .event(let event) = delivery else { return true }
-            if [tenant, Caller.platformTenant].contains(event.tenantOfChangedRegistry) { wake.yield() }
+            if [tenant, Caller.platformTenant].contains(cache.tenant(changedBy: event)) { wake.yield() }
             return true
           }, drained: {}))
     }

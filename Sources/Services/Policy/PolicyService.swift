@@ -155,7 +155,7 @@ extension IDPrefix {
 }
 
 extension AccessEvaluator.Outcome {
-  var contract: AccessDecision {
+  package var contract: AccessDecision {
     AccessDecision(
       decision: effect.contract, reasons: reasons.map { DecisionReason(id: $0.id, text: $0.text, ruleRef: $0.ruleRef) },
       requiredApprovers: requiredApprovers, approvalMatrixRow: approvalRow ?? "", currentApprovalsSatisfy: approvalsSatisfy,

@@ -10,21 +10,6 @@ extension RegistryServer {
   /// The service's name in events and effects.
   public static let producer = "registry"
 
-  /// Asks policy whether one of the caller's roles may change definitions.
-  func authorise(_ caller: Caller) async throws {
-    var refusal = DecisionReason(text: "the caller has no role", ruleRef: "R1-unauthenticated")
-    for role in caller.roles {
-      let decision = try await policy.checkAccess(
-        CheckAccessRequest(
-          context: AccessContext(
-            actorRole: role, actorUserID: caller.id, actorTenantID: caller.tenant, targetTenantID: caller.tenant,
-            fieldCategory: "registry_definitions", requestedAction: .write)))
-      if decision.decision == .allow { return }
-      if let reason = decision.reasons.first { refusal = reason }
-    }
-    throw RPCError.denied(.policyDenied, rule: refusal.ruleRef, refusal.text)
-  }
-
   /// Takes what a source wants as the next revision. Another change may come between the comparison and the transaction; then it is
   /// compared anew.
   func change(to source: BundleSource, _ wish: ChangeWish) async throws -> ApplyResponse {

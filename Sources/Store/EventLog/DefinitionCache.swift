@@ -19,12 +19,19 @@ public final class DefinitionCache<Value: Sendable>: Sendable {
   private let state = Mutex(State())
   private let lifetime: Int64
   private let tenants: Int
+  private let types: Set<String>
   private let load: @Sendable (_ tenant: String) async throws -> Value
 
-  /// - Parameter tenants: how many tenants' are held before all are made anew.
-  public init(lifetime: Duration, tenants: Int, load: @escaping @Sendable (_ tenant: String) async throws -> Value) {
+  /// - Parameters:
+  ///   - tenants: how many tenants' are held before all are made anew.
+  ///   - types: events that change a tenant's besides those of its registry.
+  public init(
+    lifetime: Duration, tenants: Int, alsoChangedBy types: Set<String> = [],
+    load: @escaping @Sendable (_ tenant: String) async throws -> Value
+  ) {
     self.lifetime = lifetime.nanoseconds
     self.tenants = tenants
+    self.types = types
     self.load = load
   }
 
@@ -42,7 +49,13 @@ public final class DefinitionCache<Value: Sendable>: Sendable {
     return value
   }
 
-  private func drop(_ tenant: String) {
+  /// The tenant whose value an event changes, if it does.
+  public func tenant(changedBy event: LogEvent) -> String? {
+    event.tenantOfChangedRegistry ?? (types.contains(event.header.type) ? event.header.tenant : nil)
+  }
+
+  /// Forgets what a tenant's was, for who knows that it is no longer so.
+  public func drop(_ tenant: String) {
     state.withLock { state in
       state.changes += 1
       if tenant == Caller.platformTenant { state.held.removeAll() } else { state.held[tenant] = nil }
@@ -53,7 +66,7 @@ public final class DefinitionCache<Value: Sendable>: Sendable {
 extension DefinitionCache: CommitObserver {
   public func committed(_ items: [any Sendable]) {
     for item in items {
-      if let tenant = (item as? LogEvent)?.tenantOfChangedRegistry { drop(tenant) }
+      if let event = item as? LogEvent, let tenant = tenant(changedBy: event) { drop(tenant) }
     }
   }
 

@@ -15,7 +15,8 @@ struct ExposureTests {
   static let services: [ServiceDescriptor] = [
     ProductRuntimeGateway.descriptor, Registry.descriptor, Policy.descriptor, JourneyRuntime.descriptor, AgentOrchestrator.descriptor,
     AgentWorker.descriptor,
-    Trutta.descriptor, Lem.descriptor, Flags.descriptor, Flagd_Evaluation_V1_Service.descriptor, Flagd_Evaluation_V2_Service.descriptor,
+    Trutta.descriptor, Lem.descriptor, Flags.descriptor, Chain.descriptor, Flagd_Evaluation_V1_Service.descriptor,
+    Flagd_Evaluation_V2_Service.descriptor,
     Flagd_Sync_V1_FlagSyncService.descriptor, Events.descriptor, Collector.descriptor, Operations.descriptor,
   ]
 

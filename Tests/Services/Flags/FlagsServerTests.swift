@@ -20,6 +20,7 @@ struct FlagsServerTests {
     let server: FlagsServer
     let environment: ServiceEnvironment
     let clock = ManualClock()
+    let policy: PolicyServer
     private let registry: RegistryClient
     private let folder: URL
     private let loops = EventLoopGroup(loops: 1)
@@ -29,7 +30,7 @@ struct FlagsServerTests {
       try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
       let database = try await SQLiteDatabase.open(
         path: folder.appending(path: "test.db").path, durability: .off,
-        migrations: ServiceEnvironment.migrations + [RegistryServer.migrations, PolicyServer.migrations])
+        migrations: ServiceEnvironment.migrations + [RegistryServer.migrations, PolicyServer.migrations, FlagsServer.migrations])
       let log = EventLog(database: database, loops: loops)
       try await log.start()
       environment = ServiceEnvironment(
@@ -50,11 +51,13 @@ struct FlagsServerTests {
       // Policy reads the roles of this registry; who only reads is not judged.
       let read = InProcessChannel(definitions(judgedBy: PolicyClient(nobody)), service: "policy")
       let policy = PolicyServer(environment: environment, registry: RegistryClient(read))
-      let definitions = definitions(
-        judgedBy: PolicyClient(InProcessChannel(ServerRouter([Policy.routes(policy)]), service: "registry")))
+      let judge = ServerRouter([Policy.routes(policy)])
+      let definitions = definitions(judgedBy: PolicyClient(InProcessChannel(judge, service: "registry")))
+      self.policy = policy
       registry = RegistryClient(InProcessChannel(definitions))
       server = FlagsServer(
         environment: environment, registry: RegistryClient(InProcessChannel(definitions, service: "flags")),
+        policy: PolicyClient(InProcessChannel(judge, service: "flags")),
         anonymousTenant: anonymousTenant)
     }
 
@@ -289,7 +292,7 @@ struct FlagsServerTests {
     let flags = try await TestFlags()
     let file = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appending(path: "../../../Samples/flags.yaml")
     try await flags.apply(.bundleYaml(try String(contentsOf: file, encoding: .utf8)), key: "a")
-    let defined = try await flags.server.flags(of: "vienna").definitions.values
+    let defined = try await flags.server.flags(of: "vienna").evaluator.rollouts.map(\.definition)
     let (sensitive, approval) = (defined.count { $0.sensitiveFlag }, defined.count { $0.requiresApproval })
     let (drafts, staff) = (defined.count { $0.rolloutStage == .draft }, defined.count { $0.rolloutStage == .internal })
     #expect(defined.count == 16 && sensitive == 7 && approval == 14 && drafts == 15 && staff == 1)

@@ -7,7 +7,7 @@
 #endif
 
 #include "spanwire/errors/v1/reasons.pb-c.h"
-static const ProtobufCEnumValue spanwire__errors__v1__reason__enum_values_by_number[65] =
+static const ProtobufCEnumValue spanwire__errors__v1__reason__enum_values_by_number[67] =
 {
   { "REASON_UNSPECIFIED", "SPANWIRE__ERRORS__V1__REASON__REASON_UNSPECIFIED", 0 },
   { "REASON_UNAUTHENTICATED", "SPANWIRE__ERRORS__V1__REASON__REASON_UNAUTHENTICATED", 1 },
@@ -69,6 +69,8 @@ static const ProtobufCEnumValue spanwire__errors__v1__reason__enum_values_by_num
   { "REASON_FLAG_NOT_FOUND", "SPANWIRE__ERRORS__V1__REASON__REASON_FLAG_NOT_FOUND", 180 },
   { "REASON_FLAG_TYPE_MISMATCH", "SPANWIRE__ERRORS__V1__REASON__REASON_FLAG_TYPE_MISMATCH", 181 },
   { "REASON_FLAG_RULE_INVALID", "SPANWIRE__ERRORS__V1__REASON__REASON_FLAG_RULE_INVALID", 182 },
+  { "REASON_FLAG_TRANSITION_INVALID", "SPANWIRE__ERRORS__V1__REASON__REASON_FLAG_TRANSITION_INVALID", 183 },
+  { "REASON_FLAG_APPROVAL_MISSING", "SPANWIRE__ERRORS__V1__REASON__REASON_FLAG_APPROVAL_MISSING", 184 },
   { "REASON_BUDGET_RESERVATION_NOT_FOUND", "SPANWIRE__ERRORS__V1__REASON__REASON_BUDGET_RESERVATION_NOT_FOUND", 200 },
   { "REASON_BUDGET_RESERVATION_ENDED", "SPANWIRE__ERRORS__V1__REASON__REASON_BUDGET_RESERVATION_ENDED", 201 },
   { "REASON_APPROVAL_NOT_FOUND", "SPANWIRE__ERRORS__V1__REASON__REASON_APPROVAL_NOT_FOUND", 202 },
@@ -76,20 +78,20 @@ static const ProtobufCEnumValue spanwire__errors__v1__reason__enum_values_by_num
   { "REASON_APPROVAL_NOT_YOURS", "SPANWIRE__ERRORS__V1__REASON__REASON_APPROVAL_NOT_YOURS", 204 },
 };
 static const ProtobufCIntRange spanwire__errors__v1__reason__value_ranges[] = {
-{0, 0},{20, 6},{40, 12},{60, 20},{80, 25},{100, 30},{120, 36},{140, 42},{160, 51},{180, 57},{200, 60},{0, 65}
+{0, 0},{20, 6},{40, 12},{60, 20},{80, 25},{100, 30},{120, 36},{140, 42},{160, 51},{180, 57},{200, 62},{0, 67}
 };
-static const ProtobufCEnumValueIndex spanwire__errors__v1__reason__enum_values_by_name[65] =
+static const ProtobufCEnumValueIndex spanwire__errors__v1__reason__enum_values_by_name[67] =
 {
   { "REASON_AGENT_FORBIDDEN", 3 },
   { "REASON_AGENT_INTENT_UNKNOWN", 44 },
   { "REASON_AGENT_TASK_NOT_FOUND", 42 },
   { "REASON_AGENT_UNKNOWN", 43 },
-  { "REASON_APPROVAL_ENDED", 63 },
-  { "REASON_APPROVAL_NOT_FOUND", 62 },
-  { "REASON_APPROVAL_NOT_YOURS", 64 },
+  { "REASON_APPROVAL_ENDED", 65 },
+  { "REASON_APPROVAL_NOT_FOUND", 64 },
+  { "REASON_APPROVAL_NOT_YOURS", 66 },
   { "REASON_BALANCE_INSUFFICIENT", 31 },
-  { "REASON_BUDGET_RESERVATION_ENDED", 61 },
-  { "REASON_BUDGET_RESERVATION_NOT_FOUND", 60 },
+  { "REASON_BUDGET_RESERVATION_ENDED", 63 },
+  { "REASON_BUDGET_RESERVATION_NOT_FOUND", 62 },
   { "REASON_BUNDLE_INVALID", 21 },
   { "REASON_CAPACITY_EXCEEDED", 39 },
   { "REASON_CHANNEL_UNHEARD", 56 },
@@ -104,8 +106,10 @@ static const ProtobufCEnumValueIndex spanwire__errors__v1__reason__enum_values_b
   { "REASON_ENTITLEMENT_MISSING", 19 },
   { "REASON_ENTITLEMENT_NOT_FOUND", 30 },
   { "REASON_EVENT_REJECTED", 51 },
+  { "REASON_FLAG_APPROVAL_MISSING", 61 },
   { "REASON_FLAG_NOT_FOUND", 57 },
   { "REASON_FLAG_RULE_INVALID", 59 },
+  { "REASON_FLAG_TRANSITION_INVALID", 60 },
   { "REASON_FLAG_TYPE_MISMATCH", 58 },
   { "REASON_IDEMPOTENCY_KEY_REUSED", 7 },
   { "REASON_INVALID_FIELDS", 6 },
@@ -153,9 +157,9 @@ const ProtobufCEnumDescriptor spanwire__errors__v1__reason__descriptor =
   "Reason",
   "Spanwire__Errors__V1__Reason",
   "spanwire.errors.v1",
-  65,
+  67,
   spanwire__errors__v1__reason__enum_values_by_number,
-  65,
+  67,
   spanwire__errors__v1__reason__enum_values_by_name,
   11,
   spanwire__errors__v1__reason__value_ranges,

@@ -1214,7 +1214,7 @@ const ProtobufCMessageDescriptor spanwire__events__v1__access_denied__descriptor
   (ProtobufCMessageInit) spanwire__events__v1__access_denied__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__events__v1__flag_transitioned__field_descriptors[5] =
+static const ProtobufCFieldDescriptor spanwire__events__v1__flag_transitioned__field_descriptors[6] =
 {
   {
     "flag_key",
@@ -1276,9 +1276,22 @@ static const ProtobufCFieldDescriptor spanwire__events__v1__flag_transitioned__f
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "approval_id",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__FlagTransitioned, approval_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__events__v1__flag_transitioned__field_indices_by_name[] = {
   3,   /* field[3] = actor */
+  5,   /* field[5] = approval_id */
   0,   /* field[0] = flag_key */
   1,   /* field[1] = from_stage */
   4,   /* field[4] = reason */
@@ -1287,7 +1300,7 @@ static const unsigned spanwire__events__v1__flag_transitioned__field_indices_by_
 static const ProtobufCIntRange spanwire__events__v1__flag_transitioned__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 5 }
+  { 0, 6 }
 };
 const ProtobufCMessageDescriptor spanwire__events__v1__flag_transitioned__descriptor =
 {
@@ -1297,7 +1310,7 @@ const ProtobufCMessageDescriptor spanwire__events__v1__flag_transitioned__descri
   "Spanwire__Events__V1__FlagTransitioned",
   "spanwire.events.v1",
   sizeof(Spanwire__Events__V1__FlagTransitioned),
-  5,
+  6,
   spanwire__events__v1__flag_transitioned__field_descriptors,
   spanwire__events__v1__flag_transitioned__field_indices_by_name,
   1,  spanwire__events__v1__flag_transitioned__number_ranges,

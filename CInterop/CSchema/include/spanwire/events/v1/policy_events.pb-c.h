@@ -159,10 +159,11 @@ struct  Spanwire__Events__V1__FlagTransitioned
   ProtobufCBinaryData to_stage;
   ProtobufCBinaryData actor;
   ProtobufCBinaryData reason;
+  ProtobufCBinaryData approval_id;
 };
 #define SPANWIRE__EVENTS__V1__FLAG_TRANSITIONED__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__events__v1__flag_transitioned__descriptor) \
-    , {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL} }
+    , {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL} }
 
 
 struct  Spanwire__Events__V1__RegistryApplied
