@@ -195,8 +195,11 @@ package final class PlatformServices: Sendable {
     }
   }
 
-  /// Ends every subscription with UNAVAILABLE, so that subscribers go elsewhere with their cursors.
-  package func endSubscriptions() async { await environment.log.stop() }
+  /// Ends every subscription and every worker's attachment with UNAVAILABLE, so that they go elsewhere: subscribers with their cursors.
+  package func endSubscriptions() async {
+    orchestrator.workers.endAttachments()
+    await environment.log.stop()
+  }
 
   package func stop() async {
     environment.effects.stop()

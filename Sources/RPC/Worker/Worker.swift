@@ -127,9 +127,12 @@ public struct WorkerTask: Sendable {
 
 /// What comes of a task: words for whoever asked, and proposals for others to decide.
 public struct WorkerAnswer: Sendable {
+  /// The words.
   public var text: String
+  /// What it proposes: summary, rationale, confidence and kind of each; the platform gives the rest.
   public var proposals: [Proposal]
 
+  /// An answer.
   public init(text: String, proposals: [Proposal] = []) {
     self.text = text
     self.proposals = proposals
@@ -138,8 +141,10 @@ public struct WorkerAnswer: Sendable {
 
 /// The task cannot be done, now or later, by anybody.
 public struct GiveUp: Error, CustomStringConvertible {
+  /// Why.
   public let description: String
 
+  /// - Parameter description: why; it stands with the dead letter.
   public init(_ description: String) { self.description = description }
 }
 

@@ -19,7 +19,7 @@ extension OrchestratorServer {
     }
     let agent = try await agent(for: request.task ?? AgentTaskSpec())
     if agent.byWorkers, let refusal = breakers.refusal(TaskRunner.circuit(of: agent.slug), of: tenant), refusal.fallback.isEmpty {
-      throw TaskRunner.circuitOpen(agent.slug, refusal)
+      throw refusal.error(agent.slug)
     }
     let id = request.agentTaskID.isEmpty ? environment.ids.next(.agentTask) : request.agentTaskID
     let key = AgentTaskKey(tenant: tenant, id: id)

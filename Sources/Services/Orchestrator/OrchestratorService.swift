@@ -64,7 +64,7 @@ public final class OrchestratorServer: AgentOrchestratorService {
 
   public func stop() async {
     await runner.stop()
-    workers.pool.stop()
+    workers.endAttachments()
     wakes.close()
   }
 

@@ -157,7 +157,7 @@ final class TaskRunner: Sendable {
         try await journal.complete(ticket.key, under: epoch, text: answer.text, proposals: proposals)
         return await report(turn, .success)
       } catch {
-        await report(turn, Self.outcome(of: error, deadline))
+        await report(turn, CircuitBreaker.Outcome(of: error, by: deadline))
         guard !Task.isCancelled, !deadline.hasPassed, epoch <= OrchestratorLimits.runs, let loss = Self.loss(error),
           let pause = retries.pause(after: count, chance: chance)
         else { throw error }
@@ -176,7 +176,7 @@ final class TaskRunner: Sendable {
     let run = AgentRun(
       tenant: key.tenant, task: row.task.task ?? AgentTaskSpec(), context: row.task.context ?? AgentContext(),
       agentSlug: row.task.agentSlug,
-      now: journal.environment.clock.now, sources: sources,
+      now: journal.environment.clock.now, sources: sources, breakers: breakers,
       progress: { stage, percent, message in
         try await journal.tell(.progress(Progress(stage: stage, percent: percent, message: message)), of: key, under: epoch)
       },
@@ -225,12 +225,8 @@ final class TaskRunner: Sendable {
 
   /// Has the fallback do what an open circuit does not let through.
   private func divert(_ ticket: Ticket, _ refusal: CircuitBreakers.Refusal) async throws -> Turn {
-    guard refusal.fallback == CircuitBreakers.builtIn else { throw Self.circuitOpen(ticket.agentSlug, refusal) }
+    guard refusal.fallback == CircuitBreakers.builtIn else { throw refusal.error(ticket.agentSlug) }
     return Turn(taken: try await take(for: ticket, byWorkers: false))
-  }
-
-  static func circuitOpen(_ agentSlug: String, _ refusal: CircuitBreakers.Refusal) -> RPCError {
-    .later(.unavailable, .circuitOpen, "the circuit of \(agentSlug) is open", after: refusal.retryAfter)
   }
 
   private func take(for ticket: Ticket, byWorkers: Bool) async throws -> TaskPlaces.Taken {
@@ -242,16 +238,6 @@ final class TaskRunner: Sendable {
 
   private func report(_ turn: Turn, _ outcome: CircuitBreaker.Outcome) async {
     if let permit = turn.permit { await breakers.report(permit, outcome) }
-  }
-
-  /// What a failure says of whoever was asked.
-  private static func outcome(of error: any Error, _ deadline: Deadline) -> CircuitBreaker.Outcome {
-    switch error {
-    case is AttemptLost: .failure
-    case let error as RPCError where error.isVerdict: .neutral
-    case is CancellationError: deadline.hasPassed ? .failure : .neutral
-    default: .failure
-    }
   }
 
   /// A failure after which another attempt may do better; nil for a verdict, which would only be given again.

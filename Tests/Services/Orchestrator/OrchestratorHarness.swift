@@ -124,6 +124,8 @@ final class SmallTown: RegistryService, LemService, TruttaService, JourneyRuntim
     /// Calls that ask for places wait until they are cancelled.
     var isSlow = false
     var routesAsked = 0
+    /// Calls that ask for routes fail.
+    var isBroken = false
     /// Agents whose tasks attached workers do.
     var byWorkers: Set<String> = []
   }
@@ -203,7 +205,11 @@ final class SmallTown: RegistryService, LemService, TruttaService, JourneyRuntim
   }
 
   func computeRoute(_ request: ComputeRouteRequest, context: ServerContext) async throws -> ComputeRouteResponse {
-    state.withLock { $0.routesAsked += 1 }
+    let isBroken = state.withLock { state in
+      state.routesAsked += 1
+      return state.isBroken
+    }
+    if isBroken { throw RPCError.unavailable("the town's map is gone") }
     let ids = request.servicePointIds.prefix(Int(request.maxStops))
     var time = request.departAt?.nanosecondsSinceEpoch ?? Self.noon
     let stops = ids.map { id -> RouteStop in

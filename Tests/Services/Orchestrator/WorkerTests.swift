@@ -332,8 +332,33 @@ struct WorkerTests {
       try await test.eventTypes().filter { $0.hasPrefix("circuit.") } == [
         "circuit.open", "circuit.half_open", "circuit.closed", "circuit.open",
       ])
-    #expect(try await test.asOperator { try await $0.listBreakers(ListBreakersRequest()) }.breakers.map(\.circuit) == [circuit])
+    #expect(try await test.asOperator { try await $0.listBreakers(ListBreakersRequest()) }.breakers.first?.circuit == circuit)
     worker.die()
+    await test.end()
+  }
+
+  @Test("a tool that fails is not called any more until its probe's time, and serves again once that succeeds")
+  func toolBreaks() async throws {
+    let test = try await OrchestratorHarness()
+    test.town.state.withLock { $0.isBroken = true }
+    func plan(_ key: String) async throws -> AgentTask? {
+      guard
+        case .result(let task)? = try await test.run(OrchestratorHarness.request(key, "trip_planner", "build_initial_route")).last?.update
+      else { return nil }
+      return task
+    }
+    // Four attempts of the first task fail, and the first of the second: the fifth failure opens it.
+    #expect(try await plan("K-1")?.failure == "UNAVAILABLE: the town's map is gone")
+    #expect(try await plan("K-2")?.failure.hasPrefix("CIRCUIT_OPEN: the circuit of tool Lem.ComputeRoute") == true)
+    #expect(try await plan("K-3")?.failure.hasPrefix("CIRCUIT_OPEN") == true)
+    #expect(test.town.state.withLock { $0.routesAsked } == 5)
+    test.town.state.withLock { $0.isBroken = false }
+    test.clock.advance(by: .seconds(31))
+    #expect(try await plan("K-4")?.state == .completed)
+    #expect(
+      try await test.eventTypes().filter { $0.hasPrefix("tool.circuit") } == [
+        "tool.circuit_open", "tool.circuit_half_open", "tool.circuit_closed",
+      ])
     await test.end()
   }
 

@@ -1,4 +1,5 @@
 import SpanwireEventLog
+import SpanwireRPC
 import SpanwireSchema
 import SpanwireServiceKit
 import SpanwireWellKnown
@@ -22,6 +23,7 @@ struct AgentRun: Sendable {
   /// When the run began, in nanoseconds since the epoch: agents ask no clock.
   let now: Int64
   let sources: AgentSources
+  let breakers: CircuitBreakers
   /// Tells the caller of a stage, and how much of the whole is done.
   let progress: @Sendable (_ stage: String, _ percent: UInt32, _ message: String) async throws -> Void
   /// Sends a piece of the answer ahead.
@@ -38,23 +40,44 @@ struct AgentRun: Sendable {
     return Int(asked == 0 ? OrchestratorLimits.defaultMaxTokens : asked) * OrchestratorLimits.lettersPerToken
   }
 
+  /// A call of something that agents use, behind its circuit; `Lem.ComputeRoute` is its name. While that is open it is refused at once.
+  func tool<Response>(_ name: String, _ call: () async throws -> Response) async throws -> Response {
+    let permit: CircuitBreakers.Permit
+    switch await breakers.admit("tool:\(name)", of: tenant) {
+    case .go(let granted): permit = granted
+    case .refused(let refusal): throw refusal.error("tool \(name)")
+    }
+    do {
+      let response = try await call()
+      await breakers.report(permit, .success)
+      return response
+    } catch {
+      await breakers.report(permit, CircuitBreaker.Outcome(of: error, by: CallContext.current?.deadline))
+      throw error
+    }
+  }
+
   /// The configuration that the session runs on; nil when the task names none.
   func config() async throws -> RuntimeConfig? {
     guard !context.runtimeSnapshotRef.isEmpty else { return nil }
-    return try await sources.registry.getSnapshot(GetSnapshotRequest(snapshotRef: context.runtimeSnapshotRef))
+    return try await tool("Registry.GetSnapshot") {
+      try await sources.registry.getSnapshot(GetSnapshotRequest(snapshotRef: context.runtimeSnapshotRef))
+    }
   }
 
   /// The journey that the task belongs to; nil when there is none.
   func journey() async throws -> JourneyInstance? {
     guard !context.journeyInstanceID.isEmpty else { return nil }
-    return try await sources.journeys.getJourney(GetJourneyRequest(journeyInstanceID: context.journeyInstanceID))
+    return try await tool("JourneyRuntime.GetJourney") {
+      try await sources.journeys.getJourney(GetJourneyRequest(journeyInstanceID: context.journeyInstanceID))
+    }
   }
 
   /// What the session's traveller holds.
   func entitlements() async throws -> [Entitlement] {
     guard !context.productRuntimeSessionID.isEmpty else { return [] }
     let request = ListEntitlementsRequest(productRuntimeSessionID: context.productRuntimeSessionID, pageSize: 100)
-    return try await sources.trutta.listEntitlements(request).entitlements
+    return try await tool("Trutta.ListEntitlements") { try await sources.trutta.listEntitlements(request) }.entitlements
   }
 
   /// The places of the market that bear every tag, at most `OrchestratorLimits.places`; nearest first when `near` is given.
@@ -63,7 +86,7 @@ struct AgentRun: Sendable {
     var request = ListServicePointsRequest(
       marketCode: context.marketCode, tags: tags, near: near, at: .init(nanosecondsSinceEpoch: now), openOnly: openOnly, pageSize: 500)
     repeat {
-      let page = try await sources.lem.listServicePoints(request)
+      let page = try await tool("Lem.ListServicePoints") { try await sources.lem.listServicePoints(request) }
       found += page.servicePoints
       request.pageToken = page.nextPageToken
     } while !request.pageToken.isEmpty && found.count < OrchestratorLimits.places

@@ -38,7 +38,10 @@ enum JourneyGuide {
     if let journey {
       let last = journey.visitedServicePointIds.last ?? journey.currentServicePointID
       if !last.isEmpty {
-        return try await run.sources.lem.getServicePoint(GetServicePointRequest(servicePointID: last)).servicePoint?.position
+        let status = try await run.tool("Lem.GetServicePoint") {
+          try await run.sources.lem.getServicePoint(GetServicePointRequest(servicePointID: last))
+        }
+        return status.servicePoint?.position
       }
     }
     return TripPlanner.centre(of: try await run.places(tags: limits.tags))
@@ -56,10 +59,10 @@ enum JourneyGuide {
   private static func draft(
     _ candidate: NextStopCandidate, from here: GeoPoint, _ run: AgentRun, _ limits: ProfileLimits
   ) async throws -> AgentAnswer.Draft? {
-    let route = try await run.sources.lem.computeRoute(
-      ComputeRouteRequest(
-        marketCode: run.context.marketCode, start: here, departAt: .init(nanosecondsSinceEpoch: run.now),
-        finishBy: run.finishBy(limits).map { .init(nanosecondsSinceEpoch: $0) }, servicePointIds: [candidate.servicePointID], maxStops: 1))
+    let request = ComputeRouteRequest(
+      marketCode: run.context.marketCode, start: here, departAt: .init(nanosecondsSinceEpoch: run.now),
+      finishBy: run.finishBy(limits).map { .init(nanosecondsSinceEpoch: $0) }, servicePointIds: [candidate.servicePointID], maxStops: 1)
+    let route = try await run.tool("Lem.ComputeRoute") { try await run.sources.lem.computeRoute(request) }
     guard let stop = route.stops.first else { return nil }
     let until = stop.openUntil.map { limits.wallClock($0.nanosecondsSinceEpoch) } ?? "?"
     return AgentAnswer.Draft(

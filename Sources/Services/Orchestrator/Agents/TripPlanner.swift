@@ -28,7 +28,7 @@ enum TripPlanner {
     var answer = AgentAnswer(text: "")
     while wanted > 0, answer.drafts.count < run.maxSuggestions {
       request.maxStops = UInt32(wanted)
-      let route = try await run.sources.lem.computeRoute(request)
+      let route = try await run.tool("Lem.ComputeRoute") { try await run.sources.lem.computeRoute(request) }
       if route.stops.isEmpty {
         if answer.drafts.isEmpty { answer.text = nothing(route) }
         break

@@ -77,10 +77,10 @@ struct FairQueue: Sendable {
     self.weights = weights
   }
 
-  /// Waiting and running tasks of one tenant.
+  /// Open tasks of one tenant: those that run, and those that wait for their turn or pause between two attempts.
   func load(of tenant: String) -> (waiting: Int, running: Int) {
-    let state = tenants[tenant]
-    return (state?.waiting ?? 0, state?.running ?? 0)
+    guard let state = tenants[tenant] else { return (0, 0) }
+    return (state.open - state.running, state.running)
   }
 
   /// Counts a task in; false when there is no room for it. It is counted out by `dismiss`.

@@ -32,7 +32,6 @@ final class TaskPlaces: Sendable {
     var waiting: [UInt64: UnsafeContinuation<Taken, any Error>] = [:]
     var lastEntry: UInt64 = 0
     var isStopping = false
-    var mostOpen = 0
   }
 
   private typealias Grant = (to: UnsafeContinuation<Taken, any Error>, taken: Taken)
@@ -46,18 +45,13 @@ final class TaskPlaces: Sendable {
   /// Counts a task in; false when its tenant, or all together, have as many as there may be.
   func admit(_ tenant: String) -> Bool {
     state.withLock { state in
-      guard !state.isStopping, state.queue.admit(tenant) else { return false }
-      state.mostOpen = max(state.mostOpen, state.queue.open)
-      return true
+      !state.isStopping && state.queue.admit(tenant)
     }
   }
 
   func dismiss(_ tenant: String) { state.withLock { $0.queue.dismiss(tenant) } }
 
   func load(of tenant: String) -> (waiting: Int, running: Int) { state.withLock { $0.queue.load(of: tenant) } }
-
-  /// The most tasks that were ever open at a time.
-  var mostOpen: Int { state.withLock { $0.mostOpen } }
 
   /// Waits for a place. Throws `CancellationError` when the task that waits is cancelled.
   func take(tenant: String, agentSlug: String, session: String, byWorkers: Bool) async throws -> Taken {

@@ -32,7 +32,7 @@ struct CircuitBreaker: Sendable {
   /// What a call came to.
   enum Outcome: Sendable, Hashable {
     case success, failure
-    /// It says nothing of what was called: it was cancelled, or asked for what cannot be.
+    /// It says nothing of what was called: it was taken back.
     case neutral
   }
 

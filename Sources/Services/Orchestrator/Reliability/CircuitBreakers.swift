@@ -20,6 +20,11 @@ final class CircuitBreakers: Sendable {
   struct Refusal: Sendable {
     var retryAfter: Duration
     var fallback: String
+
+    /// As who asked sees it.
+    func error(_ name: String) -> RPCError {
+      .later(.unavailable, .circuitOpen, "the circuit of \(name) is open", after: retryAfter)
+    }
   }
 
   /// Whether a call may go.
@@ -232,6 +237,18 @@ final class CircuitBreakers: Sendable {
       failures: counts.failures, slowCalls: counts.slow,
       changedAt: kept.changedAt == 0 ? nil : .init(nanosecondsSinceEpoch: kept.changedAt),
       reason: breaker.reason)
+  }
+}
+
+extension CircuitBreaker.Outcome {
+  /// What an error says of whoever was asked: a verdict is an answer, and what its caller took back says nothing.
+  init(of error: any Error, by deadline: Deadline?) {
+    switch error {
+    case let error as RPCError where error.isVerdict: self = .success
+    case is CancellationError: self = deadline?.hasPassed == true ? .failure : .neutral
+    case let error as RPCError where error.code == .cancelled: self = deadline?.hasPassed == true ? .failure : .neutral
+    default: self = .failure
+    }
   }
 }
 

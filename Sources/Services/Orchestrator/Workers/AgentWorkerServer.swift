@@ -48,6 +48,9 @@ public final class AgentWorkerServer: AgentWorkerService {
     try await leave(id, why, because: nil)
   }
 
+  /// Ends every attachment, so that workers go elsewhere: the server drains.
+  public func endAttachments() { pool.stop() }
+
   /// Notes that a worker has gone. Throws what the platform ended its stream with.
   private func leave(_ id: UInt64, _ why: String, because error: (any Error)?) async throws {
     guard let (worker, ending) = pool.detach(id, why) else { return }

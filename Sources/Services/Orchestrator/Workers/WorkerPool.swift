@@ -252,6 +252,8 @@ final class WorkerPool: Sendable {
   private func judge(_ worker: Attached, at now: Int64) -> Finding.Kind? {
     let silence = now - worker.heardAt
     if silence > OrchestratorLimits.deadAfterNanoseconds { return .dead(nanoseconds: silence) }
+    // One that was about to go is not waited for.
+    if silence > OrchestratorLimits.leaseNanoseconds, worker.state == .draining { return .dead(nanoseconds: silence) }
     if silence > OrchestratorLimits.leaseNanoseconds { return worker.state == .silent ? nil : .silent(nanoseconds: silence) }
     let longest = Int64(worker.registration.maxClaimMs) * 1_000_000
     if let (key, claim) = worker.claims.filter({ now - $0.value.since > longest }).min(by: { $0.value.since < $1.value.since }) {
