@@ -190,6 +190,7 @@ let platform: [Target] = [
     name: "EndToEndTests",
     dependencies: [
       "spanwire", "SpanwireRPCOverHTTP2", "SpanwireRPCServices", "SpanwireSchema", "SpanwireTestCertificates", "SpanwireRPCTestSupport",
+      "SpanwireEventLog",
     ],
     path: "Tests/EndToEnd", exclude: ["bad_input.py", "budget_race.py", "flags.py", "surface.py"]),
 ]
@@ -222,9 +223,11 @@ let package = Package(
   targets: library + (whole ? platform : only == "fuzz" ? fuzzers : [])
 )
 
-// SPANWIRE_TESTS=CityGraph leaves out every other room's tests, and the executables: `swift test` then builds what these need.
-if let room = Context.environment["SPANWIRE_TESTS"] {
-  package.targets.removeAll { $0.type == .executable || $0.type == .test && $0.name != "Spanwire\(room)Tests" }
+// SPANWIRE_TESTS=CityGraph,Policy leaves out every other room's tests, and the executables: `swift test` then builds what these need.
+// EndToEnd names those that run the command, and keeps it.
+if let rooms = Context.environment["SPANWIRE_TESTS"]?.split(separator: ",") {
+  let kept = Set(rooms.flatMap { $0 == "EndToEnd" ? ["EndToEndTests", "spanwire"] : ["Spanwire\($0)Tests"] })
+  package.targets.removeAll { ($0.type == .executable || $0.type == .test) && !kept.contains($0.name) }
   package.products.removeAll { $0 is Product.Executable }
 }
 

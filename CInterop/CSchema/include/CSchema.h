@@ -13,10 +13,10 @@
 #include "opentelemetry/proto/collector/trace/v1/trace_service.pb-c.h"
 #include "spanwire/city/v1/lem.pb-c.h"
 #include "spanwire/events/v1/events.pb-c.h"
+#include "spanwire/money/v1/money.pb-c.h"
 #include "spanwire/agents/v1/agents.pb-c.h"
 #include "spanwire/agents/v1/worker.pb-c.h"
 #include "spanwire/policy/v1/approvals.pb-c.h"
-#include "spanwire/money/v1/money.pb-c.h"
 #include "spanwire/policy/v1/runtime.pb-c.h"
 #include "spanwire/policy/v1/policy.pb-c.h"
 #include "spanwire/journeys/v1/document.pb-c.h"
@@ -367,6 +367,9 @@ static inline const ProtobufCMessageDescriptor *spanwire__events__v1__verify_req
 static inline const ProtobufCMessageDescriptor *spanwire__events__v1__verify_response__table(void) {
   return &spanwire__events__v1__verify_response__descriptor;
 }
+static inline const ProtobufCMessageDescriptor *spanwire__money__v1__money__table(void) {
+  return &spanwire__money__v1__money__descriptor;
+}
 static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__agent_profiles__table(void) {
   return &spanwire__agents__v1__agent_profiles__descriptor;
 }
@@ -555,9 +558,6 @@ static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__list_appro
 }
 static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__list_approvals_response__table(void) {
   return &spanwire__policy__v1__list_approvals_response__descriptor;
-}
-static inline const ProtobufCMessageDescriptor *spanwire__money__v1__money__table(void) {
-  return &spanwire__money__v1__money__descriptor;
 }
 static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__check_tool_request__table(void) {
   return &spanwire__policy__v1__check_tool_request__descriptor;
@@ -1479,6 +1479,30 @@ static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__backup_file__
 }
 static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__backup_file_end__table(void) {
   return &spanwire__ops__v1__backup_file_end__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__audit_head__table(void) {
+  return &spanwire__ops__v1__audit_head__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__audit_filter__table(void) {
+  return &spanwire__ops__v1__audit_filter__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__list_audit_request__table(void) {
+  return &spanwire__ops__v1__list_audit_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__list_audit_response__table(void) {
+  return &spanwire__ops__v1__list_audit_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__export_audit_request__table(void) {
+  return &spanwire__ops__v1__export_audit_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__export_audit_response__table(void) {
+  return &spanwire__ops__v1__export_audit_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__verify_audit_request__table(void) {
+  return &spanwire__ops__v1__verify_audit_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__verify_audit_response__table(void) {
+  return &spanwire__ops__v1__verify_audit_response__descriptor;
 }
 static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__access_cases__table(void) {
   return &spanwire__policy__v1__access_cases__descriptor;

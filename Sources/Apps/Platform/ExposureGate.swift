@@ -3,14 +3,9 @@ import SpanwireSchema
 import SpanwireServiceKit
 import SpanwireWellKnown
 
-/// Refuses, before the request is decoded, every call whose method is not open to its caller; names the rule in the refusal and has it
-/// audited.
+/// Refuses, before the request is decoded, every call whose method is not open to its caller, and names the rule in the refusal.
 struct ExposureGate: ServerInterceptor {
-  /// A refusal for the audit: who wanted what, and which rule stood against it.
-  typealias Audit = @Sendable (_ context: ServerContext, _ rule: String) async -> Void
-
   let exposure: ExposureInterceptor
-  let audit: Audit
 
   /// The rules of refusals that no agent rule covers.
   static let kindRule = "EXPOSURE-KIND"
@@ -23,7 +18,6 @@ struct ExposureGate: ServerInterceptor {
     let info = Google_Rpc_ErrorInfo(
       reason: reason(of: refusal, rule).wireName, domain: RPCError.reasonDomain, metadata: ["rule": rule, "method": context.method.path])
     refusal.details.append(Google_Protobuf_Any(packing: info))
-    if refusal.code == .permissionDenied { await audit(context, rule) }
     throw refusal
   }
 

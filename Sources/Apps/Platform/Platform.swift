@@ -27,13 +27,18 @@ public final class Platform: Sendable {
   private let health: HealthService
   private let services: PlatformServices
   private let databases: [any Database]
+  private let auditHeads: AuditHeadExporter?
 
-  private init(address: String, server: HTTP2Server, health: HealthService, services: PlatformServices, databases: [any Database]) {
+  private init(
+    address: String, server: HTTP2Server, health: HealthService, services: PlatformServices, databases: [any Database],
+    auditHeads: AuditHeadExporter?
+  ) {
     self.address = address
     self.server = server
     self.health = health
     self.services = services
     self.databases = databases
+    self.auditHeads = auditHeads
   }
 
   /// Opens the data folder, puts the services together, takes up what an earlier run left pending, and listens.
@@ -68,6 +73,10 @@ public final class Platform: Sendable {
       interceptors.append(RateLimitInterceptor(limit) { $0.peer === Peer.inProcess ? nil : RateLimitInterceptor.caller($0) })
     }
     let router = services.connect(beside: others, behind: interceptors, observer: services.recorder)
+    let auditHeads = try options.auditHeads.map {
+      try AuditHeadExporter($0, dataFolder: options.dataFolder, database: database, clock: services.environment.clock)
+    }
+    try await auditHeads?.start()
     try await services.start()
     services.keepHouse()
 
@@ -87,7 +96,8 @@ public final class Platform: Sendable {
       case .ip(let host, let asked): "\(host.contains(":") ? "[\(host)]" : host):\(bound.port ?? asked)"
       case .unix(let path, _): "unix:\(path)"
       }
-    return Platform(address: address, server: server, health: health, services: services, databases: [database, spans])
+    return Platform(
+      address: address, server: server, health: health, services: services, databases: [database, spans], auditHeads: auditHeads)
   }
 
   /// Reads the certificate files again: new connections see what they hold now. When they cannot be used it throws and nothing changes.
@@ -99,6 +109,7 @@ public final class Platform: Sendable {
     await services.endSubscriptions()
     await server.shutDown(grace: grace)
     await services.stop()
+    await auditHeads?.stop()
     for database in databases { await database.close() }
   }
 

@@ -27,12 +27,14 @@ public struct PlatformOptions: Sendable {
   public var flagsTenant: String?
   /// How many turns a tenant gets when others get one, while they compete for agents; 1 for those not named.
   public var tenantWeights: [String: UInt32]
+  /// Where signed heads of the audit are kept; nil: nowhere.
+  public var auditHeads: AuditHeadOptions?
 
   public init(
     dataFolder: String, listen: String, certificateFile: String? = nil, keyFile: String? = nil, clientAuthoritiesFile: String? = nil,
     requiresClientCertificate: Bool = false, callsPerSecond: Double? = nil, isDevelopment: Bool = false,
     isSandbox: Bool = false, retention: RetentionPeriods = RetentionPeriods(), clock: any WallClock = SystemClock(),
-    flagsTenant: String? = nil, tenantWeights: [String: UInt32] = [:]
+    flagsTenant: String? = nil, tenantWeights: [String: UInt32] = [:], auditHeads: AuditHeadOptions? = nil
   ) {
     self.dataFolder = dataFolder
     self.listen = listen
@@ -47,6 +49,7 @@ public struct PlatformOptions: Sendable {
     self.clock = clock
     self.flagsTenant = flagsTenant
     self.tenantWeights = tenantWeights
+    self.auditHeads = auditHeads
   }
 }
 

@@ -93,9 +93,7 @@ package final class PlatformServices: Sendable {
       clients: JourneyClients(
         registry: RegistryClient(tjm), policy: PolicyClient(tjm), agents: AgentOrchestratorClient(tjm), entitlements: TruttaClient(tjm),
         city: LemClient(tjm)))
-    orchestrator = OrchestratorServer(
-      environment: environment, registry: RegistryClient(ao), lem: LemClient(ao), trutta: TruttaClient(ao),
-      journeys: JourneyRuntimeClient(ao), policy: PolicyClient(ao), weights: tenantWeights)
+    orchestrator = OrchestratorServer(environment: environment, over: ao, weights: tenantWeights)
     entitlements = EntitlementsServer(environment: environment, registry: RegistryClient(trutta))
     city = CityGraphServer(environment: environment)
     let flagsChannel = local.channel(as: ServiceNames.flags)
@@ -159,9 +157,8 @@ package final class PlatformServices: Sendable {
   ) -> ServerRouter {
     let routes = routes + others
     let open: Set<String> = Set(routes.map(\.descriptor.fullName)).subtracting(ServiceNames.byContract.keys)
-    let gate = ExposureGate(
-      exposure: ExposureInterceptor(openServices: open), audit: RefusalAudit(environment: environment).record)
-    let router = ServerRouter(routes, interceptors: front + [gate], observer: observer)
+    let gate = ExposureGate(exposure: ExposureInterceptor(openServices: open))
+    let router = ServerRouter(routes, interceptors: [DenialAudit(environment: environment)] + front + [gate], observer: observer)
     local.connect(router)
     return router
   }
@@ -180,6 +177,13 @@ package final class PlatformServices: Sendable {
     background.withLock {
       $0.append(Task { [collector] in await collector.run() })
       $0.append(Task { [environment, retention] in await Self.forget(environment, retention) })
+      $0.append(
+        Task { [environment] in
+          while !Task.isCancelled {
+            try? await Task.sleep(for: EventLogLimits.denialWindow)
+            await environment.settleDenials()
+          }
+        })
     }
   }
 
@@ -207,6 +211,7 @@ package final class PlatformServices: Sendable {
     await journeys.stop()
     await orchestrator.stop()
     for task in background.withLock({ $0 }) { task.cancel() }
+    await environment.settleDenials(all: true)
     try? await collector.flush()
   }
 }

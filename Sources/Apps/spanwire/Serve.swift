@@ -28,6 +28,10 @@ struct Serve: AsyncParsableCommand {
     name: .customLong("tenant-weight"),
     help: "TENANT=N: while tenants compete for agents, this one gets N turns where others get one. May be repeated.")
   var tenantWeights: [String] = []
+  @Option(name: .customLong("audit-heads"), help: "A folder for signed heads of the audit, outside of --data; needs --audit-key.")
+  var auditHeads: String?
+  @Option(name: .customLong("audit-key"), help: "PEM file of the key that signs them; 'spanwire audit key' makes one.")
+  var auditKey: String?
   @Flag(help: "Admit development tokens; listens on loopback only.") var dev = false
   @Flag(help: "A place for analysis and simulation: events may be replayed here.") var sandbox = false
   @Option(name: .customLong("keep-operational"), help: "Days that operational events are kept; business events are kept for ever.")
@@ -60,6 +64,7 @@ struct Serve: AsyncParsableCommand {
     if tlsRequiresClientCertificate, tlsClientAuthorities == nil {
       throw ValidationError("--tls-require-client-cert needs --tls-client-ca")
     }
+    if (auditHeads == nil) != (auditKey == nil) { throw ValidationError("--audit-heads and --audit-key go together") }
     if let callsPerSecond, !(callsPerSecond > 0) { throw ValidationError("--rate-limit must be more than 0") }
     for days in [keepOperational, keepTransient] where !(0...36_500).contains(days) {
       throw ValidationError("--keep-operational and --keep-transient take days, from 0 to 36500")
@@ -84,7 +89,8 @@ struct Serve: AsyncParsableCommand {
           dataFolder: data, listen: listen, certificateFile: tlsCertificate, keyFile: tlsKey, clientAuthoritiesFile: tlsClientAuthorities,
           requiresClientCertificate: tlsRequiresClientCertificate, callsPerSecond: callsPerSecond, isDevelopment: dev,
           isSandbox: sandbox, retention: RetentionPeriods(operational: days(keepOperational), transient: days(keepTransient)),
-          clock: try chosenClock(), flagsTenant: flagsTenant, tenantWeights: try chosenWeights()))
+          clock: try chosenClock(), flagsTenant: flagsTenant, tenantWeights: try chosenWeights(),
+          auditHeads: auditHeads.map { AuditHeadOptions(folder: $0, keyFile: auditKey ?? "") }))
       let watch = CertificateWatch([tlsCertificate, tlsKey, tlsClientAuthorities].compactMap { $0 }) { try platform.reloadCertificates() }
       catchTermination()  // whoever reads the next line may send it
       print("listening on \(platform.address)\(dev ? " (development tokens are admitted)" : "")")

@@ -18,6 +18,7 @@ public enum EventType: String, CaseIterable, Hashable, Sendable {
   case agentTaskResult = "agent.task.result"
   case agentTaskStarted = "agent.task.started"
   case agentTaskTimedOut = "agent.task.timed_out"
+  /// A decision that changed something, or a denial. The records of a log make one chain: each names the hash of the one before.
   case auditRecorded = "audit.recorded"
   case cancelAccepted = "cancel_accepted"
   case circuitClosed = "circuit.closed"

@@ -17,12 +17,13 @@ public let spanwireEventsV1OpsEventsFile: GeneratedFile = GeneratedFile(
     ZXNvbHV0aW9uGAIgASgJUgpyZXNvbHV0aW9uEhQKBWFjdG9yGAMgASgJUgVhY3RvcjofsrsYGwoVb3BzLmluY2lkZW50LnJlc29sdmVkEAEYASJ/ChBJbmNp\
     ZGVudERlY2xhcmVkEhsKCWZyb21fbW9kZRgBIAEoCVIIZnJvbU1vZGUSFwoHdG9fbW9kZRgCIAEoCVIGdG9Nb2RlEhgKB3RyaWdnZXIYAyABKAlSB3RyaWdn\
     ZXI6G7K7GBcKEWluY2lkZW50LmRlY2xhcmVkEAEYASJ9ChBJbmNpZGVudFJlc29sdmVkEhsKCWZyb21fbW9kZRgBIAEoCVIIZnJvbU1vZGUSFwoHdG9fbW9k\
-    ZRgCIAEoCVIGdG9Nb2RlEhYKBnJlYXNvbhgDIAEoCVIGcmVhc29uOhuyuxgXChFpbmNpZGVudC5yZXNvbHZlZBABGAEi7gEKDUF1ZGl0UmVjb3JkZWQSFgoG\
+    ZRgCIAEoCVIGdG9Nb2RlEhYKBnJlYXNvbhgDIAEoCVIGcmVhc29uOhuyuxgXChFpbmNpZGVudC5yZXNvbHZlZBABGAEi0QIKDUF1ZGl0UmVjb3JkZWQSFgoG\
     YWN0aW9uGAEgASgJUgZhY3Rpb24SFgoGdGFyZ2V0GAIgASgJUgZ0YXJnZXQSFAoFYWN0b3IYAyABKAlSBWFjdG9yEh0KCmFjdG9yX2tpbmQYBCABKAlSCWFj\
     dG9yS2luZBIaCghkZWNpc2lvbhgFIAEoCVIIZGVjaXNpb24SEgoEcnVsZRgGIAEoCVIEcnVsZRIWCgZyZWFzb24YByABKAlSBnJlYXNvbhIWCgZtZXRob2QY\
-    CCABKAlSBm1ldGhvZDoYsrsYFAoOYXVkaXQucmVjb3JkZWQQARgBIpcBCglTTEFCcmVhY2gSHAoJb2JqZWN0aXZlGAEgASgJUglvYmplY3RpdmUSGAoHc3Vi\
-    amVjdBgCIAEoCVIHc3ViamVjdBIbCgl0YXJnZXRfbXMYAyABKANSCHRhcmdldE1zEh8KC29ic2VydmVkX21zGAQgASgDUgpvYnNlcnZlZE1zOhSyuxgQCgpz\
-    bGEuYnJlYWNoEAEYAkIDugIAYgZwcm90bzM=
+    CCABKAlSBm1ldGhvZBIUCgVjb3VudBgJIAEoBFIFY291bnQSGgoIc2VxdWVuY2UYCiABKARSCHNlcXVlbmNlEhsKCXByZXZfaGFzaBgLIAEoDFIIcHJldkhh\
+    c2gSEgoEaGFzaBgMIAEoDFIEaGFzaDoYsrsYFAoOYXVkaXQucmVjb3JkZWQQARgBIpcBCglTTEFCcmVhY2gSHAoJb2JqZWN0aXZlGAEgASgJUglvYmplY3Rp\
+    dmUSGAoHc3ViamVjdBgCIAEoCVIHc3ViamVjdBIbCgl0YXJnZXRfbXMYAyABKANSCHRhcmdldE1zEh8KC29ic2VydmVkX21zGAQgASgDUgpvYnNlcnZlZE1z\
+    OhSyuxgQCgpzbGEuYnJlYWNoEAEYAkIDugIAYgZwcm90bzM=
     """,
   dependencies: { [spanwireOptionsV1OptionsFile] })
 
@@ -299,7 +300,7 @@ public struct IncidentResolved: Message {
   }
 }
 
-/// `spanwire.events.v1.AuditRecorded`
+/// A decision that changed something, or a denial. The records of a log make one chain: each names the hash of the one before.
 public struct AuditRecorded: Message {
   public var action: String
   public var target: String
@@ -309,6 +310,14 @@ public struct AuditRecorded: Message {
   public var rule: String
   public var reason: String
   public var method: String
+  /// how many denials it tells of, when more than one
+  public var count: UInt64
+  /// dense from 1 in the log, over all tenants
+  public var sequence: UInt64
+  /// of the record before; 32 zero bytes in the first
+  public var prevHash: [UInt8]
+  /// SHA-256 of the envelope as it is stored, without this field
+  public var hash: [UInt8]
   public var unknownFields: UnknownFields
 
   public init() {
@@ -320,6 +329,10 @@ public struct AuditRecorded: Message {
     self.rule = ""
     self.reason = ""
     self.method = ""
+    self.count = 0
+    self.sequence = 0
+    self.prevHash = []
+    self.hash = []
     self.unknownFields = UnknownFields()
   }
 
@@ -331,7 +344,11 @@ public struct AuditRecorded: Message {
     decision: String = "",
     rule: String = "",
     reason: String = "",
-    method: String = ""
+    method: String = "",
+    count: UInt64 = 0,
+    sequence: UInt64 = 0,
+    prevHash: [UInt8] = [],
+    hash: [UInt8] = []
   ) {
     self.action = action
     self.target = target
@@ -341,6 +358,10 @@ public struct AuditRecorded: Message {
     self.rule = rule
     self.reason = reason
     self.method = method
+    self.count = count
+    self.sequence = sequence
+    self.prevHash = prevHash
+    self.hash = hash
     self.unknownFields = UnknownFields()
   }
 
@@ -358,11 +379,19 @@ public struct AuditRecorded: Message {
     self.rule = CField.string(c.pointee.rule)
     self.reason = CField.string(c.pointee.reason)
     self.method = CField.string(c.pointee.method)
+    self.count = c.pointee.count
+    self.sequence = c.pointee.sequence
+    self.prevHash = CField.bytes(c.pointee.prev_hash)
+    self.hash = CField.bytes(c.pointee.hash)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.bytes(12, self.hash)
+    writer.bytes(11, self.prevHash)
+    writer.uint64(10, self.sequence)
+    writer.uint64(9, self.count)
     writer.string(8, self.method)
     writer.string(7, self.reason)
     writer.string(6, self.rule)

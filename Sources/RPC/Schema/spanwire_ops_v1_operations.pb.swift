@@ -3,19 +3,36 @@
 import CSchema
 import SpanwireProtobuf
 import SpanwireRPC
+import SpanwireWellKnown
 
 /// spanwire/ops/v1/operations.proto, for reflection and JSON.
 public let spanwireOpsV1OperationsFile: GeneratedFile = GeneratedFile(
   name: "spanwire/ops/v1/operations.proto",
   base64: """
-    CiBzcGFud2lyZS9vcHMvdjEvb3BlcmF0aW9ucy5wcm90bxIPc3BhbndpcmUub3BzLnYxGiFzcGFud2lyZS9vcHRpb25zL3YxL29wdGlvbnMucHJvdG8iDwoN\
-    QmFja3VwUmVxdWVzdCKXAQoOQmFja3VwUmVzcG9uc2USMQoEZmlsZRgBIAEoCzIbLnNwYW53aXJlLm9wcy52MS5CYWNrdXBGaWxlSABSBGZpbGUSFgoFYnl0\
-    ZXMYAiABKAxIAFIFYnl0ZXMSMgoDZW5kGAMgASgLMh4uc3BhbndpcmUub3BzLnYxLkJhY2t1cEZpbGVFbmRIAFIDZW5kQgYKBGl0ZW0iNAoKQmFja3VwRmls\
-    ZRISCgRuYW1lGAEgASgJUgRuYW1lEhIKBHNpemUYAiABKARSBHNpemUiJwoNQmFja3VwRmlsZUVuZBIWCgZzaGEyNTYYASABKAxSBnNoYTI1NjJoCgpPcGVy\
-    YXRpb25zEloKBkJhY2t1cBIeLnNwYW53aXJlLm9wcy52MS5CYWNrdXBSZXF1ZXN0Gh8uc3BhbndpcmUub3BzLnYxLkJhY2t1cFJlc3BvbnNlIg2QAgGquxgG\
-    CgECEgEFMAFCA7oCAGIGcHJvdG8z
+    CiBzcGFud2lyZS9vcHMvdjEvb3BlcmF0aW9ucy5wcm90bxIPc3BhbndpcmUub3BzLnYxGh9nb29nbGUvcHJvdG9idWYvdGltZXN0YW1wLnByb3RvGh9zcGFu\
+    d2lyZS9ldmVudHMvdjEvZXZlbnRzLnByb3RvGiFzcGFud2lyZS9vcHRpb25zL3YxL29wdGlvbnMucHJvdG8iDwoNQmFja3VwUmVxdWVzdCKXAQoOQmFja3Vw\
+    UmVzcG9uc2USMQoEZmlsZRgBIAEoCzIbLnNwYW53aXJlLm9wcy52MS5CYWNrdXBGaWxlSABSBGZpbGUSFgoFYnl0ZXMYAiABKAxIAFIFYnl0ZXMSMgoDZW5k\
+    GAMgASgLMh4uc3BhbndpcmUub3BzLnYxLkJhY2t1cEZpbGVFbmRIAFIDZW5kQgYKBGl0ZW0iNAoKQmFja3VwRmlsZRISCgRuYW1lGAEgASgJUgRuYW1lEhIK\
+    BHNpemUYAiABKARSBHNpemUiJwoNQmFja3VwRmlsZUVuZBIWCgZzaGEyNTYYASABKAxSBnNoYTI1NiLQAQoJQXVkaXRIZWFkEhoKCHNlcXVlbmNlGAEgASgE\
+    UghzZXF1ZW5jZRIhCgxsb2dfcG9zaXRpb24YAiABKAlSC2xvZ1Bvc2l0aW9uEhIKBGhhc2gYAyABKAxSBGhhc2gSOwoLZXhwb3J0ZWRfYXQYBCABKAsyGi5n\
+    b29nbGUucHJvdG9idWYuVGltZXN0YW1wUgpleHBvcnRlZEF0EhUKBmtleV9pZBgFIAEoCVIFa2V5SWQSHAoJc2lnbmF0dXJlGAYgASgMUglzaWduYXR1cmUi\
+    hgIKC0F1ZGl0RmlsdGVyEhQKBWFjdG9yGAEgASgJUgVhY3RvchIWCgZhY3Rpb24YAiABKAlSBmFjdGlvbhIaCghkZWNpc2lvbhgDIAEoCVIIZGVjaXNpb24S\
+    EgoEcnVsZRgEIAEoCVIEcnVsZRIWCgZ0YXJnZXQYBSABKAlSBnRhcmdldBIuCgRmcm9tGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIEZnJv\
+    bRIwCgV1bnRpbBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSBXVudGlsEh8KC2FsbF90ZW5hbnRzGAggASgIUgphbGxUZW5hbnRzIoQBChBM\
+    aXN0QXVkaXRSZXF1ZXN0EjQKBmZpbHRlchgBIAEoCzIcLnNwYW53aXJlLm9wcy52MS5BdWRpdEZpbHRlclIGZmlsdGVyEhsKCXBhZ2Vfc2l6ZRgCIAEoDVII\
+    cGFnZVNpemUSHQoKcGFnZV90b2tlbhgDIAEoCVIJcGFnZVRva2VuIngKEUxpc3RBdWRpdFJlc3BvbnNlEjsKB3JlY29yZHMYASADKAsyIS5zcGFud2lyZS5l\
+    dmVudHMudjEuRXZlbnRFbnZlbG9wZVIHcmVjb3JkcxImCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAlSDW5leHRQYWdlVG9rZW4iSgoSRXhwb3J0QXVkaXRSZXF1\
+    ZXN0EjQKBmZpbHRlchgBIAEoCzIcLnNwYW53aXJlLm9wcy52MS5BdWRpdEZpbHRlclIGZmlsdGVyIlAKE0V4cG9ydEF1ZGl0UmVzcG9uc2USOQoGcmVjb3Jk\
+    GAEgASgLMiEuc3BhbndpcmUuZXZlbnRzLnYxLkV2ZW50RW52ZWxvcGVSBnJlY29yZCJGChJWZXJpZnlBdWRpdFJlcXVlc3QSMAoFaGVhZHMYASADKAsyGi5z\
+    cGFud2lyZS5vcHMudjEuQXVkaXRIZWFkUgVoZWFkcyJ7ChNWZXJpZnlBdWRpdFJlc3BvbnNlEhgKB3JlY29yZHMYASABKARSB3JlY29yZHMSLgoEaGVhZBgC\
+    IAEoCzIaLnNwYW53aXJlLm9wcy52MS5BdWRpdEhlYWRSBGhlYWQSGgoIZmluZGluZ3MYAyADKAlSCGZpbmRpbmdzMpwDCgpPcGVyYXRpb25zEloKBkJhY2t1\
+    cBIeLnNwYW53aXJlLm9wcy52MS5CYWNrdXBSZXF1ZXN0Gh8uc3BhbndpcmUub3BzLnYxLkJhY2t1cFJlc3BvbnNlIg2QAgGquxgGCgECEgEFMAESYQoJTGlz\
+    dEF1ZGl0EiEuc3BhbndpcmUub3BzLnYxLkxpc3RBdWRpdFJlcXVlc3QaIi5zcGFud2lyZS5vcHMudjEuTGlzdEF1ZGl0UmVzcG9uc2UiDZACAaq7GAYKAQIS\
+    AQUSZgoLRXhwb3J0QXVkaXQSIy5zcGFud2lyZS5vcHMudjEuRXhwb3J0QXVkaXRSZXF1ZXN0GiQuc3BhbndpcmUub3BzLnYxLkV4cG9ydEF1ZGl0UmVzcG9u\
+    c2UiCqq7GAYKAQISAQUwARJnCgtWZXJpZnlBdWRpdBIjLnNwYW53aXJlLm9wcy52MS5WZXJpZnlBdWRpdFJlcXVlc3QaJC5zcGFud2lyZS5vcHMudjEuVmVy\
+    aWZ5QXVkaXRSZXNwb25zZSINkAIBqrsYBgoBAhIBBUIDugIAYgZwcm90bzM=
     """,
-  dependencies: { [spanwireOptionsV1OptionsFile] })
+  dependencies: { [googleProtobufTimestampFile, spanwireEventsV1EventsFile, spanwireOptionsV1OptionsFile] })
 
 /// `spanwire.ops.v1.BackupRequest`
 public struct BackupRequest: Message {
@@ -166,18 +183,442 @@ public struct BackupFileEnd: Message {
   }
 }
 
+/// How far the audit has come. Signed and kept elsewhere, it shows what was changed or cut off later.
+public struct AuditHead: Message {
+  /// of the last record; 0 while there is none
+  public var sequence: UInt64
+  public var logPosition: String
+  /// the last record's; through the chain, that of all before it
+  public var hash: [UInt8]
+  public var exportedAt: Google_Protobuf_Timestamp?
+  /// the first 16 hex digits of the SHA-256 of the public key
+  public var keyID: String
+  /// Ed25519, over "spanwire-audit-head-v1", a zero byte, and this message without this field
+  public var signature: [UInt8]
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.sequence = 0
+    self.logPosition = ""
+    self.hash = []
+    self.exportedAt = nil
+    self.keyID = ""
+    self.signature = []
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    sequence: UInt64 = 0,
+    logPosition: String = "",
+    hash: [UInt8] = [],
+    exportedAt: Google_Protobuf_Timestamp? = nil,
+    keyID: String = "",
+    signature: [UInt8] = []
+  ) {
+    self.sequence = sequence
+    self.logPosition = logPosition
+    self.hash = hash
+    self.exportedAt = exportedAt
+    self.keyID = keyID
+    self.signature = signature
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.ops.v1.AuditHead"
+  public static var file: GeneratedFile { spanwireOpsV1OperationsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__ops__v1__audit_head__table(), strings: [2, 5]) {
+    [
+      .message(4, Google_Protobuf_Timestamp.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Ops__V1__AuditHead.self)
+    self.sequence = c.pointee.sequence
+    self.logPosition = CField.string(c.pointee.log_position)
+    self.hash = CField.bytes(c.pointee.hash)
+    self.exportedAt = CField.message(c.pointee.exported_at)
+    self.keyID = CField.string(c.pointee.key_id)
+    self.signature = CField.bytes(c.pointee.signature)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.bytes(6, self.signature)
+    writer.string(5, self.keyID)
+    writer.message(4, optional: self.exportedAt)
+    writer.bytes(3, self.hash)
+    writer.string(2, self.logPosition)
+    writer.uint64(1, self.sequence)
+  }
+}
+
+/// Fields that are left empty admit everything.
+public struct AuditFilter: Message {
+  /// "ops:olga"
+  public var `actor`: String
+  /// "approval.approve", or "approval.*" for all that begin so
+  public var action: String
+  /// "allow" or "deny"
+  public var decision: String
+  public var rule: String
+  public var target: String
+  public var from: Google_Protobuf_Timestamp?
+  /// not included
+  public var until: Google_Protobuf_Timestamp?
+  /// for auditors of the platform
+  public var allTenants: Bool
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.`actor` = ""
+    self.action = ""
+    self.decision = ""
+    self.rule = ""
+    self.target = ""
+    self.from = nil
+    self.until = nil
+    self.allTenants = false
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    `actor`: String = "",
+    action: String = "",
+    decision: String = "",
+    rule: String = "",
+    target: String = "",
+    from: Google_Protobuf_Timestamp? = nil,
+    until: Google_Protobuf_Timestamp? = nil,
+    allTenants: Bool = false
+  ) {
+    self.`actor` = `actor`
+    self.action = action
+    self.decision = decision
+    self.rule = rule
+    self.target = target
+    self.from = from
+    self.until = until
+    self.allTenants = allTenants
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.ops.v1.AuditFilter"
+  public static var file: GeneratedFile { spanwireOpsV1OperationsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__ops__v1__audit_filter__table(), strings: [1, 2, 3, 4, 5]) {
+    [
+      .message(6, Google_Protobuf_Timestamp.table),
+      .message(7, Google_Protobuf_Timestamp.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Ops__V1__AuditFilter.self)
+    self.`actor` = CField.string(c.pointee.actor)
+    self.action = CField.string(c.pointee.action)
+    self.decision = CField.string(c.pointee.decision)
+    self.rule = CField.string(c.pointee.rule)
+    self.target = CField.string(c.pointee.target)
+    self.from = CField.message(c.pointee.from)
+    self.until = CField.message(c.pointee.until)
+    self.allTenants = c.pointee.all_tenants != 0
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.bool(8, self.allTenants)
+    writer.message(7, optional: self.until)
+    writer.message(6, optional: self.from)
+    writer.string(5, self.target)
+    writer.string(4, self.rule)
+    writer.string(3, self.decision)
+    writer.string(2, self.action)
+    writer.string(1, self.`actor`)
+  }
+}
+
+/// `spanwire.ops.v1.ListAuditRequest`
+public struct ListAuditRequest: Message {
+  public var filter: AuditFilter?
+  public var pageSize: UInt32
+  public var pageToken: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.filter = nil
+    self.pageSize = 0
+    self.pageToken = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    filter: AuditFilter? = nil,
+    pageSize: UInt32 = 0,
+    pageToken: String = ""
+  ) {
+    self.filter = filter
+    self.pageSize = pageSize
+    self.pageToken = pageToken
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.ops.v1.ListAuditRequest"
+  public static var file: GeneratedFile { spanwireOpsV1OperationsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__ops__v1__list_audit_request__table(), strings: [3]) {
+    [
+      .message(1, AuditFilter.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Ops__V1__ListAuditRequest.self)
+    self.filter = CField.message(c.pointee.filter)
+    self.pageSize = c.pointee.page_size
+    self.pageToken = CField.string(c.pointee.page_token)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(3, self.pageToken)
+    writer.uint32(2, self.pageSize)
+    writer.message(1, optional: self.filter)
+  }
+}
+
+/// `spanwire.ops.v1.ListAuditResponse`
+public struct ListAuditResponse: Message {
+  /// each an audit.recorded
+  public var records: [EventEnvelope]
+  public var nextPageToken: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.records = []
+    self.nextPageToken = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    records: [EventEnvelope] = [],
+    nextPageToken: String = ""
+  ) {
+    self.records = records
+    self.nextPageToken = nextPageToken
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.ops.v1.ListAuditResponse"
+  public static var file: GeneratedFile { spanwireOpsV1OperationsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__ops__v1__list_audit_response__table(), strings: [2]) {
+    [
+      .message(1, EventEnvelope.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Ops__V1__ListAuditResponse.self)
+    self.records = CField.messages(c.pointee.n_records, c.pointee.records)
+    self.nextPageToken = CField.string(c.pointee.next_page_token)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(2, self.nextPageToken)
+    writer.message(1, repeated: self.records)
+  }
+}
+
+/// `spanwire.ops.v1.ExportAuditRequest`
+public struct ExportAuditRequest: Message {
+  public var filter: AuditFilter?
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.filter = nil
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    filter: AuditFilter? = nil
+  ) {
+    self.filter = filter
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.ops.v1.ExportAuditRequest"
+  public static var file: GeneratedFile { spanwireOpsV1OperationsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__ops__v1__export_audit_request__table()) {
+    [
+      .message(1, AuditFilter.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Ops__V1__ExportAuditRequest.self)
+    self.filter = CField.message(c.pointee.filter)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.message(1, optional: self.filter)
+  }
+}
+
+/// `spanwire.ops.v1.ExportAuditResponse`
+public struct ExportAuditResponse: Message {
+  public var record: EventEnvelope?
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.record = nil
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    record: EventEnvelope? = nil
+  ) {
+    self.record = record
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.ops.v1.ExportAuditResponse"
+  public static var file: GeneratedFile { spanwireOpsV1OperationsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__ops__v1__export_audit_response__table()) {
+    [
+      .message(1, EventEnvelope.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Ops__V1__ExportAuditResponse.self)
+    self.record = CField.message(c.pointee.record)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.message(1, optional: self.record)
+  }
+}
+
+/// `spanwire.ops.v1.VerifyAuditRequest`
+public struct VerifyAuditRequest: Message {
+  /// whose signatures the caller has checked; the newest tells most
+  public var heads: [AuditHead]
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.heads = []
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    heads: [AuditHead] = []
+  ) {
+    self.heads = heads
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.ops.v1.VerifyAuditRequest"
+  public static var file: GeneratedFile { spanwireOpsV1OperationsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__ops__v1__verify_audit_request__table()) {
+    [
+      .message(1, AuditHead.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Ops__V1__VerifyAuditRequest.self)
+    self.heads = CField.messages(c.pointee.n_heads, c.pointee.heads)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.message(1, repeated: self.heads)
+  }
+}
+
+/// `spanwire.ops.v1.VerifyAuditResponse`
+public struct VerifyAuditResponse: Message {
+  /// that were examined
+  public var records: UInt64
+  /// without a signature
+  public var head: AuditHead?
+  public var findings: [String]
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.records = 0
+    self.head = nil
+    self.findings = []
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    records: UInt64 = 0,
+    head: AuditHead? = nil,
+    findings: [String] = []
+  ) {
+    self.records = records
+    self.head = head
+    self.findings = findings
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.ops.v1.VerifyAuditResponse"
+  public static var file: GeneratedFile { spanwireOpsV1OperationsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__ops__v1__verify_audit_response__table(), strings: [3]) {
+    [
+      .message(2, AuditHead.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Ops__V1__VerifyAuditResponse.self)
+    self.records = c.pointee.records
+    self.head = CField.message(c.pointee.head)
+    self.findings = CField.strings(c.pointee.n_findings, c.pointee.findings)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(3, repeated: self.findings)
+    writer.message(2, optional: self.head)
+    writer.uint64(1, self.records)
+  }
+}
+
 /// `spanwire.ops.v1.Operations`
 public enum Operations {
   /// The file that declares the service, for reflection.
   public static var file: GeneratedFile { spanwireOpsV1OperationsFile }
   public static let descriptor = ServiceDescriptor(
     fullName: "spanwire.ops.v1.Operations",
-    methods: [Methods.backup])
+    methods: [Methods.backup, Methods.listAudit, Methods.exportAudit, Methods.verifyAudit])
 
   public enum Methods {
     public static let backup = MethodDescriptor(
       service: "spanwire.ops.v1.Operations", name: "Backup", kind: .serverStreaming,
       inputType: "spanwire.ops.v1.BackupRequest", outputType: "spanwire.ops.v1.BackupResponse",
+      exposure: MethodExposure(surfaces: [.ops], principals: [.ops]), noSideEffects: true)
+    public static let listAudit = MethodDescriptor(
+      service: "spanwire.ops.v1.Operations", name: "ListAudit", kind: .unary,
+      inputType: "spanwire.ops.v1.ListAuditRequest", outputType: "spanwire.ops.v1.ListAuditResponse",
+      exposure: MethodExposure(surfaces: [.ops], principals: [.ops]), noSideEffects: true)
+    public static let exportAudit = MethodDescriptor(
+      service: "spanwire.ops.v1.Operations", name: "ExportAudit", kind: .serverStreaming,
+      inputType: "spanwire.ops.v1.ExportAuditRequest", outputType: "spanwire.ops.v1.ExportAuditResponse",
+      exposure: MethodExposure(surfaces: [.ops], principals: [.ops]))
+    public static let verifyAudit = MethodDescriptor(
+      service: "spanwire.ops.v1.Operations", name: "VerifyAudit", kind: .unary,
+      inputType: "spanwire.ops.v1.VerifyAuditRequest", outputType: "spanwire.ops.v1.VerifyAuditResponse",
       exposure: MethodExposure(surfaces: [.ops], principals: [.ops]), noSideEffects: true)
   }
 
@@ -185,6 +626,9 @@ public enum Operations {
   public static func routes(_ implementation: some OperationsService) -> ServiceRoutes {
     ServiceRoutes(descriptor, [
       MethodRoute(Methods.backup) { try await implementation.backup($0.request(), responses: $0.responses(), context: $0.context) },
+      MethodRoute(Methods.listAudit) { try $0.respond(await implementation.listAudit($0.request(), context: $0.context)) },
+      MethodRoute(Methods.exportAudit) { try await implementation.exportAudit($0.request(), responses: $0.responses(), context: $0.context) },
+      MethodRoute(Methods.verifyAudit) { try $0.respond(await implementation.verifyAudit($0.request(), context: $0.context)) },
     ])
   }
 }
@@ -194,6 +638,12 @@ public protocol OperationsService: Sendable {
   /// A copy of every database, each as it was at one moment of the call, while the platform works on. Each copy is checked page by page
   /// before its first byte is sent. It holds every tenant's data: the caller's role is platform_admin or platform_sre.
   nonisolated(nonsending) func backup(_ request: BackupRequest, responses: ResponseWriter<BackupResponse>, context: ServerContext) async throws
+  /// The audit of the caller's tenant, in its order. For auditors: security_auditor, platform_admin, platform_sre.
+  nonisolated(nonsending) func listAudit(_ request: ListAuditRequest, context: ServerContext) async throws -> ListAuditResponse
+  /// The audit up to its present end, to take away; that it was taken is the last thing it tells.
+  nonisolated(nonsending) func exportAudit(_ request: ExportAuditRequest, responses: ResponseWriter<ExportAuditResponse>, context: ServerContext) async throws
+  /// Recomputes the chain of all records, and compares it with heads that were exported before.
+  nonisolated(nonsending) func verifyAudit(_ request: VerifyAuditRequest, context: ServerContext) async throws -> VerifyAuditResponse
 }
 
 /// Calls `spanwire.ops.v1.Operations` over a channel.
@@ -206,6 +656,21 @@ public struct OperationsClient: Sendable {
   /// before its first byte is sent. It holds every tenant's data: the caller's role is platform_admin or platform_sre.
   public nonisolated(nonsending) func backup(_ request: BackupRequest, options: CallOptions = CallOptions()) async throws -> ResponseStream<BackupResponse> {
     try await channel.serverStreaming(request, Operations.Methods.backup, options)
+  }
+
+  /// The audit of the caller's tenant, in its order. For auditors: security_auditor, platform_admin, platform_sre.
+  public nonisolated(nonsending) func listAudit(_ request: ListAuditRequest, options: CallOptions = CallOptions()) async throws -> ListAuditResponse {
+    try await channel.unary(request, Operations.Methods.listAudit, options)
+  }
+
+  /// The audit up to its present end, to take away; that it was taken is the last thing it tells.
+  public nonisolated(nonsending) func exportAudit(_ request: ExportAuditRequest, options: CallOptions = CallOptions()) async throws -> ResponseStream<ExportAuditResponse> {
+    try await channel.serverStreaming(request, Operations.Methods.exportAudit, options)
+  }
+
+  /// Recomputes the chain of all records, and compares it with heads that were exported before.
+  public nonisolated(nonsending) func verifyAudit(_ request: VerifyAuditRequest, options: CallOptions = CallOptions()) async throws -> VerifyAuditResponse {
+    try await channel.unary(request, Operations.Methods.verifyAudit, options)
   }
 }
 

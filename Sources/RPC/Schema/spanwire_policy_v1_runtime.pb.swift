@@ -15,29 +15,30 @@ public let spanwirePolicyV1RuntimeFile: GeneratedFile = GeneratedFile(
     IAEoCVIXcHJvZHVjdFJ1bnRpbWVTZXNzaW9uSWQSFwoHdXNlcl9pZBgHIAEoCVIGdXNlcklkEhUKBm9yZ19pZBgIIAEoCVIFb3JnSWQSHQoKdGFyZ2V0X3Vy\
     bBgJIAEoCVIJdGFyZ2V0VXJsEj8KDmVzdGltYXRlZF9jb3N0GAogASgLMhguc3BhbndpcmUubW9uZXkudjEuTW9uZXlSDWVzdGltYXRlZENvc3QSQgoPcmVz\
     ZXJ2YXRpb25fdHRsGAsgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uUg5yZXNlcnZhdGlvblR0bBIjCg1hcHByb3ZhbF9yZWZzGAwgAygJUgxhcHBy\
-    b3ZhbFJlZnMimQIKDFRvb2xEZWNpc2lvbhIYCgdhbGxvd2VkGAEgASgIUgdhbGxvd2VkEhsKCXBvbGljeV9pZBgCIAEoCVIIcG9saWN5SWQSHwoLcG9saWN5\
+    b3ZhbFJlZnMivwIKDFRvb2xEZWNpc2lvbhIYCgdhbGxvd2VkGAEgASgIUgdhbGxvd2VkEhsKCXBvbGljeV9pZBgCIAEoCVIIcG9saWN5SWQSHwoLcG9saWN5\
     X3R5cGUYAyABKAlSCnBvbGljeVR5cGUSFgoGcmVhc29uGAQgASgJUgZyZWFzb24SOgoLcmV0cnlfYWZ0ZXIYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVy\
     YXRpb25SCnJldHJ5QWZ0ZXISRwoLcmVzZXJ2YXRpb24YBiABKAsyJS5zcGFud2lyZS5wb2xpY3kudjEuQnVkZ2V0UmVzZXJ2YXRpb25SC3Jlc2VydmF0aW9u\
-    EhQKBXRyYWNlGAcgAygJUgV0cmFjZSLKAwoRQnVkZ2V0UmVzZXJ2YXRpb24SJQoOcmVzZXJ2YXRpb25faWQYASABKAlSDXJlc2VydmF0aW9uSWQSQAoFc3Rh\
-    dGUYAiABKA4yKi5zcGFud2lyZS5wb2xpY3kudjEuQnVkZ2V0UmVzZXJ2YXRpb25TdGF0ZVIFc3RhdGUSNAoIcmVzZXJ2ZWQYAyABKAsyGC5zcGFud2lyZS5t\
-    b25leS52MS5Nb25leVIIcmVzZXJ2ZWQSLgoFc3BlbnQYBCABKAsyGC5zcGFud2lyZS5tb25leS52MS5Nb25leVIFc3BlbnQSHQoKYWdlbnRfc2x1ZxgFIAEo\
-    CVIJYWdlbnRTbHVnEhsKCXRvb2xfbmFtZRgGIAEoCVIIdG9vbE5hbWUSFQoGcnVuX2lkGAcgASgJUgVydW5JZBIdCgpwb2xpY3lfaWRzGAggAygJUglwb2xp\
-    Y3lJZHMSOQoKY3JlYXRlZF9hdBgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSCWNyZWF0ZWRBdBI5CgpleHBpcmVzX2F0GAogASgLMhouZ29v\
-    Z2xlLnByb3RvYnVmLlRpbWVzdGFtcFIJZXhwaXJlc0F0IpoBChhTZXR0bGVSZXNlcnZhdGlvblJlcXVlc3QSJwoPaWRlbXBvdGVuY3lfa2V5GAEgASgJUg5p\
-    ZGVtcG90ZW5jeUtleRIlCg5yZXNlcnZhdGlvbl9pZBgCIAEoCVINcmVzZXJ2YXRpb25JZBIuCgVzcGVudBgDIAEoCzIYLnNwYW53aXJlLm1vbmV5LnYxLk1v\
-    bmV5UgVzcGVudCJrChlSZWxlYXNlUmVzZXJ2YXRpb25SZXF1ZXN0EicKD2lkZW1wb3RlbmN5X2tleRgBIAEoCVIOaWRlbXBvdGVuY3lLZXkSJQoOcmVzZXJ2\
-    YXRpb25faWQYAiABKAlSDXJlc2VydmF0aW9uSWQitAEKHUxpc3RCdWRnZXRSZXNlcnZhdGlvbnNSZXF1ZXN0EkAKBXN0YXRlGAEgASgOMiouc3BhbndpcmUu\
-    cG9saWN5LnYxLkJ1ZGdldFJlc2VydmF0aW9uU3RhdGVSBXN0YXRlEhUKBnJ1bl9pZBgCIAEoCVIFcnVuSWQSGwoJcGFnZV9zaXplGAMgASgNUghwYWdlU2l6\
-    ZRIdCgpwYWdlX3Rva2VuGAQgASgJUglwYWdlVG9rZW4ikwEKHkxpc3RCdWRnZXRSZXNlcnZhdGlvbnNSZXNwb25zZRJJCgxyZXNlcnZhdGlvbnMYASADKAsy\
-    JS5zcGFud2lyZS5wb2xpY3kudjEuQnVkZ2V0UmVzZXJ2YXRpb25SDHJlc2VydmF0aW9ucxImCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAlSDW5leHRQYWdlVG9r\
-    ZW4i7AEKCUJ1ZGdldFVzZRIbCglwb2xpY3lfaWQYASABKAlSCHBvbGljeUlkEhQKBXNjb3BlGAIgASgJUgVzY29wZRIWCgZidWNrZXQYAyABKAlSBmJ1Y2tl\
-    dBIuCgVsaW1pdBgEIAEoCzIYLnNwYW53aXJlLm1vbmV5LnYxLk1vbmV5UgVsaW1pdBI0CghyZXNlcnZlZBgFIAEoCzIYLnNwYW53aXJlLm1vbmV5LnYxLk1v\
-    bmV5UghyZXNlcnZlZBIuCgVzcGVudBgGIAEoCzIYLnNwYW53aXJlLm1vbmV5LnYxLk1vbmV5UgVzcGVudCJtChJMaXN0QnVkZ2V0c1JlcXVlc3QSGwoJcG9s\
-    aWN5X2lkGAEgASgJUghwb2xpY3lJZBIbCglwYWdlX3NpemUYAiABKA1SCHBhZ2VTaXplEh0KCnBhZ2VfdG9rZW4YAyABKAlSCXBhZ2VUb2tlbiJ2ChNMaXN0\
-    QnVkZ2V0c1Jlc3BvbnNlEjcKB2J1ZGdldHMYASADKAsyHS5zcGFud2lyZS5wb2xpY3kudjEuQnVkZ2V0VXNlUgdidWRnZXRzEiYKD25leHRfcGFnZV90b2tl\
-    bhgCIAEoCVINbmV4dFBhZ2VUb2tlbirYAQoWQnVkZ2V0UmVzZXJ2YXRpb25TdGF0ZRIoCiRCVURHRVRfUkVTRVJWQVRJT05fU1RBVEVfVU5TUEVDSUZJRUQQ\
-    ABIhCh1CVURHRVRfUkVTRVJWQVRJT05fU1RBVEVfSEVMRBABEiQKIEJVREdFVF9SRVNFUlZBVElPTl9TVEFURV9TRVRUTEVEEAISJQohQlVER0VUX1JFU0VS\
-    VkFUSU9OX1NUQVRFX1JFTEVBU0VEEAMSJAogQlVER0VUX1JFU0VSVkFUSU9OX1NUQVRFX0VYUElSRUQQBEIDugIAYgZwcm90bzM=
+    EhQKBXRyYWNlGAcgAygJUgV0cmFjZRIkCg5hdWRpdF9ldmVudF9pZBgIIAEoCVIMYXVkaXRFdmVudElkIsoDChFCdWRnZXRSZXNlcnZhdGlvbhIlCg5yZXNl\
+    cnZhdGlvbl9pZBgBIAEoCVINcmVzZXJ2YXRpb25JZBJACgVzdGF0ZRgCIAEoDjIqLnNwYW53aXJlLnBvbGljeS52MS5CdWRnZXRSZXNlcnZhdGlvblN0YXRl\
+    UgVzdGF0ZRI0CghyZXNlcnZlZBgDIAEoCzIYLnNwYW53aXJlLm1vbmV5LnYxLk1vbmV5UghyZXNlcnZlZBIuCgVzcGVudBgEIAEoCzIYLnNwYW53aXJlLm1v\
+    bmV5LnYxLk1vbmV5UgVzcGVudBIdCgphZ2VudF9zbHVnGAUgASgJUglhZ2VudFNsdWcSGwoJdG9vbF9uYW1lGAYgASgJUgh0b29sTmFtZRIVCgZydW5faWQY\
+    ByABKAlSBXJ1bklkEh0KCnBvbGljeV9pZHMYCCADKAlSCXBvbGljeUlkcxI5CgpjcmVhdGVkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFt\
+    cFIJY3JlYXRlZEF0EjkKCmV4cGlyZXNfYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUglleHBpcmVzQXQimgEKGFNldHRsZVJlc2VydmF0\
+    aW9uUmVxdWVzdBInCg9pZGVtcG90ZW5jeV9rZXkYASABKAlSDmlkZW1wb3RlbmN5S2V5EiUKDnJlc2VydmF0aW9uX2lkGAIgASgJUg1yZXNlcnZhdGlvbklk\
+    Ei4KBXNwZW50GAMgASgLMhguc3BhbndpcmUubW9uZXkudjEuTW9uZXlSBXNwZW50ImsKGVJlbGVhc2VSZXNlcnZhdGlvblJlcXVlc3QSJwoPaWRlbXBvdGVu\
+    Y3lfa2V5GAEgASgJUg5pZGVtcG90ZW5jeUtleRIlCg5yZXNlcnZhdGlvbl9pZBgCIAEoCVINcmVzZXJ2YXRpb25JZCK0AQodTGlzdEJ1ZGdldFJlc2VydmF0\
+    aW9uc1JlcXVlc3QSQAoFc3RhdGUYASABKA4yKi5zcGFud2lyZS5wb2xpY3kudjEuQnVkZ2V0UmVzZXJ2YXRpb25TdGF0ZVIFc3RhdGUSFQoGcnVuX2lkGAIg\
+    ASgJUgVydW5JZBIbCglwYWdlX3NpemUYAyABKA1SCHBhZ2VTaXplEh0KCnBhZ2VfdG9rZW4YBCABKAlSCXBhZ2VUb2tlbiKTAQoeTGlzdEJ1ZGdldFJlc2Vy\
+    dmF0aW9uc1Jlc3BvbnNlEkkKDHJlc2VydmF0aW9ucxgBIAMoCzIlLnNwYW53aXJlLnBvbGljeS52MS5CdWRnZXRSZXNlcnZhdGlvblIMcmVzZXJ2YXRpb25z\
+    EiYKD25leHRfcGFnZV90b2tlbhgCIAEoCVINbmV4dFBhZ2VUb2tlbiLsAQoJQnVkZ2V0VXNlEhsKCXBvbGljeV9pZBgBIAEoCVIIcG9saWN5SWQSFAoFc2Nv\
+    cGUYAiABKAlSBXNjb3BlEhYKBmJ1Y2tldBgDIAEoCVIGYnVja2V0Ei4KBWxpbWl0GAQgASgLMhguc3BhbndpcmUubW9uZXkudjEuTW9uZXlSBWxpbWl0EjQK\
+    CHJlc2VydmVkGAUgASgLMhguc3BhbndpcmUubW9uZXkudjEuTW9uZXlSCHJlc2VydmVkEi4KBXNwZW50GAYgASgLMhguc3BhbndpcmUubW9uZXkudjEuTW9u\
+    ZXlSBXNwZW50Im0KEkxpc3RCdWRnZXRzUmVxdWVzdBIbCglwb2xpY3lfaWQYASABKAlSCHBvbGljeUlkEhsKCXBhZ2Vfc2l6ZRgCIAEoDVIIcGFnZVNpemUS\
+    HQoKcGFnZV90b2tlbhgDIAEoCVIJcGFnZVRva2VuInYKE0xpc3RCdWRnZXRzUmVzcG9uc2USNwoHYnVkZ2V0cxgBIAMoCzIdLnNwYW53aXJlLnBvbGljeS52\
+    MS5CdWRnZXRVc2VSB2J1ZGdldHMSJgoPbmV4dF9wYWdlX3Rva2VuGAIgASgJUg1uZXh0UGFnZVRva2VuKtgBChZCdWRnZXRSZXNlcnZhdGlvblN0YXRlEigK\
+    JEJVREdFVF9SRVNFUlZBVElPTl9TVEFURV9VTlNQRUNJRklFRBAAEiEKHUJVREdFVF9SRVNFUlZBVElPTl9TVEFURV9IRUxEEAESJAogQlVER0VUX1JFU0VS\
+    VkFUSU9OX1NUQVRFX1NFVFRMRUQQAhIlCiFCVURHRVRfUkVTRVJWQVRJT05fU1RBVEVfUkVMRUFTRUQQAxIkCiBCVURHRVRfUkVTRVJWQVRJT05fU1RBVEVf\
+    RVhQSVJFRBAEQgO6AgBiBnByb3RvMw==
     """,
   dependencies: { [googleProtobufDurationFile, googleProtobufTimestampFile, spanwireMoneyV1MoneyFile] })
 
@@ -199,6 +200,8 @@ public struct ToolDecision: Message {
   /// what was set aside, if there was a cost
   public var reservation: BudgetReservation?
   public var trace: [String]
+  /// of a refusal: the event that tells of it
+  public var auditEventID: String
   public var unknownFields: UnknownFields
 
   public init() {
@@ -209,6 +212,7 @@ public struct ToolDecision: Message {
     self.retryAfter = nil
     self.reservation = nil
     self.trace = []
+    self.auditEventID = ""
     self.unknownFields = UnknownFields()
   }
 
@@ -219,7 +223,8 @@ public struct ToolDecision: Message {
     reason: String = "",
     retryAfter: Google_Protobuf_Duration? = nil,
     reservation: BudgetReservation? = nil,
-    trace: [String] = []
+    trace: [String] = [],
+    auditEventID: String = ""
   ) {
     self.allowed = allowed
     self.policyID = policyID
@@ -228,12 +233,13 @@ public struct ToolDecision: Message {
     self.retryAfter = retryAfter
     self.reservation = reservation
     self.trace = trace
+    self.auditEventID = auditEventID
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.policy.v1.ToolDecision"
   public static var file: GeneratedFile { spanwirePolicyV1RuntimeFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__policy__v1__tool_decision__table(), strings: [2, 3, 4, 7]) {
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__policy__v1__tool_decision__table(), strings: [2, 3, 4, 7, 8]) {
     [
       .message(5, Google_Protobuf_Duration.table),
       .message(6, BudgetReservation.table),
@@ -249,11 +255,13 @@ public struct ToolDecision: Message {
     self.retryAfter = CField.message(c.pointee.retry_after)
     self.reservation = CField.message(c.pointee.reservation)
     self.trace = CField.strings(c.pointee.n_trace, c.pointee.trace)
+    self.auditEventID = CField.string(c.pointee.audit_event_id)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.string(8, self.auditEventID)
     writer.string(7, repeated: self.trace)
     writer.message(6, optional: self.reservation)
     writer.message(5, optional: self.retryAfter)

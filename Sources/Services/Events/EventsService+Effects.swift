@@ -68,7 +68,7 @@ extension EventsServer {
         try transaction.append(
           EventDraft(
             AuditRecorded(
-              action: "effect.\(verdict)", target: id, actor: caller.name, actorKind: "\(caller.kind)", decision: "allowed",
+              action: "effect.\(verdict)", target: id, actor: caller.name, actorKind: "\(caller.kind)", decision: "allow",
               reason: request.reason, method: key.method),
             producer: Self.producer, tenant: caller.tenant, occurredAt: now, trace: trace, causation: event.eventID), environment)
         return DecideEffectResponse(effectID: id, eventID: event.eventID)

@@ -56,24 +56,25 @@ extension GatewayServer {
   private func refuse(
     _ action: ControlAction, _ request: ApplyControlRequest, rule: String, _ explanation: String, _ step: GatewayStep
   ) async throws {
-    _ = try await environment.database.transaction("prg.refuse_control") { tx in
-      try self.tellRefusal(action, request.reason, rule: rule, explanation, step, in: tx)
-    }
-    throw RPCError.denied(.policyDenied, rule: rule, explanation)
+    let tenant = step.caller.tenant
+    var session: ProductRuntimeSession?
+    if let id = action.sessionID { session = try await environment.database.read { try SessionStore.find(id, tenant: tenant, in: $0) } }
+    let (refused, record) = refusal(action, request.reason, rule: rule, explanation, step)
+    let event = await environment.auditDenial(step.draft(record, session), after: [step.draft(refused, session)])
+    throw RPCError.denied(.policyDenied, rule: rule, explanation, audit: event)
   }
 
-  private func tellRefusal(
-    _ action: ControlAction, _ reason: String, rule: String, _ explanation: String, _ step: GatewayStep, in tx: borrowing Transaction
-  ) throws {
-    let session = try action.sessionID.flatMap { try SessionStore.find($0, tenant: step.caller.tenant, in: tx) }
+  private func refusal(
+    _ action: ControlAction, _ reason: String, rule: String, _ explanation: String, _ step: GatewayStep
+  ) -> (ControlRefused, AuditRecorded) {
     let actor = step.caller.name
-    try step.tell(
+    return (
       ControlRefused(
-        action: action.name, target: action.target, actor: actor, reason: reason, rule: rule, explanation: explanation), session, in: tx)
-    try step.tell(
+        action: action.name, target: action.target, actor: actor, reason: reason, rule: rule, explanation: explanation),
       AuditRecorded(
         action: action.name, target: action.target, actor: actor, actorKind: "\(step.caller.kind)", decision: "deny", rule: rule,
-        reason: reason, method: ProductRuntimeGateway.Methods.applyControl.path), session, in: tx)
+        reason: reason, method: ProductRuntimeGateway.Methods.applyControl.path)
+    )
   }
 
   // MARK: The action
@@ -171,8 +172,11 @@ extension GatewayServer {
     else { return }
     if let error = effect.error {
       try ControlStore.refuse(control.id, error, tenant: step.caller.tenant, in: tx)
-      return try tellRefusal(
-        action, control.request.reason, rule: error.reason?.wireName ?? "", error.message, step, in: tx)
+      let session = try action.sessionID.flatMap { try SessionStore.find($0, tenant: step.caller.tenant, in: tx) }
+      let (refused, record) = refusal(action, control.request.reason, rule: error.reason?.wireName ?? "", error.message, step)
+      try step.tell(refused, session, in: tx)
+      try step.tell(record, session, in: tx)
+      return
     }
     var answer = response
     try effect.add(to: &answer)

@@ -107,24 +107,23 @@ extension GatewayServer {
     }
     let decision = try await clients.policy.checkAction(
       CheckActionRequest(
-        actionType: action, actorRole: step.caller.role, sessionStatus: session.state.phase.rawValue, journeyStatus: journeyStatus))
+        toolName: action, actionType: action, actorRole: step.caller.role, sessionStatus: session.state.phase.rawValue,
+        journeyStatus: journeyStatus))
     var isForbidden = false
     if case .requestedAction = proposal.kind { isForbidden = true }
     guard isForbidden || !decision.allowed else { return try openProposal(proposal, step) }
+    if let wait = decision.retryAfter {
+      throw RPCError.later(.resourceExhausted, .policyDenied, decision.reason, after: wait.duration, metadata: [("rule", decision.rule)])
+    }
 
     let rule = proposal.refusedRule.isEmpty ? decision.rule : proposal.refusedRule
-    _ = try await environment.database.transaction("prg.refuse_proposal") { tx in
-      var change = SessionChange(session, now: step.now)
-      change.tell(
-        AuditRecorded(
-          action: "proposal.accept:\(action)", target: proposal.proposalID, actor: step.caller.name, actorKind: "\(step.caller.kind)",
-          decision: "deny", rule: rule, reason: decision.reason, method: ProductRuntimeGateway.Methods.acceptProposal.path),
-        task: proposal.agentTaskID)
-      try step.write(change, in: tx)
-    }
+    let record = AuditRecorded(
+      action: "proposal.accept:\(action)", target: proposal.proposalID, actor: step.caller.name, actorKind: "\(step.caller.kind)",
+      decision: "deny", rule: rule, reason: decision.reason, method: ProductRuntimeGateway.Methods.acceptProposal.path)
+    let event = await environment.auditDenial(step.draft(record, session, task: proposal.agentTaskID))
     throw RPCError.denied(
       isForbidden ? .agentForbidden : .policyDenied, rule: rule,
-      decision.reason.isEmpty ? "no agent may do this, whoever accepts it" : decision.reason)
+      decision.reason.isEmpty ? "no agent may do this, whoever accepts it" : decision.reason, audit: event)
   }
 
   /// The decision's row, which makes it the only one; and the session it is taken in.

@@ -42,13 +42,15 @@ struct GatewayStep: Sendable {
   func tell(
     _ payload: any Message, _ session: ProductRuntimeSession?, task: String = "", in tx: borrowing Transaction
   ) throws -> String {
-    try tx.append(
-      EventDraft(
-        payload, producer: Self.producer, tenant: caller.tenant, org: session?.orgID ?? caller.organization,
-        session: session?.productRuntimeSessionID ?? "", journey: session?.journeyInstanceID ?? "",
-        productVersion: session?.productVersionID ?? "", market: session?.marketCode ?? "", agentTask: task, occurredAt: now, trace: trace),
-      environment
-    ).eventID
+    try tx.append(draft(payload, session, task: task), environment).eventID
+  }
+
+  /// The event as it is appended.
+  func draft(_ payload: any Message, _ session: ProductRuntimeSession?, task: String = "") -> EventDraft {
+    EventDraft(
+      payload, producer: Self.producer, tenant: caller.tenant, org: session?.orgID ?? caller.organization,
+      session: session?.productRuntimeSessionID ?? "", journey: session?.journeyInstanceID ?? "",
+      productVersion: session?.productVersionID ?? "", market: session?.marketCode ?? "", agentTask: task, occurredAt: now, trace: trace)
   }
 
   /// The effect by which a journey ends with its session; a session ends once, so there is one.

@@ -9,7 +9,7 @@ import Synchronization
 
 /// What an operator does to keep the platform's data safe.
 public final class OperationsServer: OperationsService {
-  private let environment: ServiceEnvironment
+  let environment: ServiceEnvironment
   private let databases: [(name: String, database: any FileDatabase)]
   /// Where copies stand until they have been sent.
   private let folder: String
@@ -26,7 +26,7 @@ public final class OperationsServer: OperationsService {
 
   private var copies: String { folder + "/copies" }
 
-  /// Whether every page of every database is sound: a check of `spanwire verify`.
+  /// Whether every page of every database is sound, and the audit's chain whole: checks of `spanwire verify`.
   public func verify() async throws -> [Verification] {
     var checks: [Verification] = []
     for (name, database) in databases {
@@ -34,7 +34,7 @@ public final class OperationsServer: OperationsService {
       for problem in try await database.examine() { check.found(problem) }
       checks.append(check)
     }
-    return checks
+    return checks + [try await environment.log.verifyAudit().verification]
   }
 
   public func backup(_ request: BackupRequest, responses: ResponseWriter<BackupResponse>, context: ServerContext) async throws {
@@ -44,7 +44,7 @@ public final class OperationsServer: OperationsService {
     }
     guard !isCopying.exchange(true, ordering: .acquiring) else { throw RPCError.resourceExhausted("a backup is being made already") }
     defer { isCopying.store(false, ordering: .releasing) }
-    try await audit(caller, context)
+    try await audit("backup", databases.map(\.name).joined(separator: " "), caller, context)
     try FileManager.default.createDirectory(atPath: copies, withIntermediateDirectories: false)
     defer { try? FileManager.default.removeItem(atPath: copies) }
     for (name, database) in databases {
@@ -78,11 +78,11 @@ public final class OperationsServer: OperationsService {
     try await responses.write(BackupResponse(item: .end(BackupFileEnd(sha256: hash.finish()))))
   }
 
-  /// Who took everything with him is written down before he gets it.
-  private func audit(_ caller: Caller, _ context: ServerContext) async throws {
+  /// Who took what with him is written down before he gets it.
+  func audit(_ action: String, _ target: String, _ caller: Caller, _ context: ServerContext) async throws {
     let payload = AuditRecorded(
-      action: "backup", target: databases.map(\.name).joined(separator: " "), actor: caller.name, actorKind: "\(caller.kind)",
-      decision: "allow", rule: "R7-grant", method: context.method.path)
+      action: action, target: target, actor: caller.name, actorKind: "\(caller.kind)", decision: "allow", rule: "R7-grant",
+      method: context.method.path)
     let (now, trace) = (environment.clock.now, context.trace)
     _ = try await environment.database.transaction("operations.audit") { [environment] transaction in
       try transaction.append(
@@ -98,4 +98,13 @@ enum OperationsLimits {
   static let chunk = 256 << 10
   /// Who may have a copy of everything.
   static let backupRoles: Set<String> = ["platform_admin", "platform_sre"]
+  /// Who may read the audit: those whom it is kept for, and those who look after it.
+  static let auditRoles: Set<String> = ["security_auditor", "platform_admin", "platform_sre"]
+  /// Records in a page when the caller does not say, and at most.
+  static let defaultAuditPage = 100
+  static let auditPage = 500
+  /// Stretches of the log that one page of the audit is looked for in: what was found by then is the answer, and where to go on.
+  static let auditStretches = 16
+  /// Letters of a name to look for.
+  static let nameLetters = 256
 }

@@ -25,6 +25,8 @@ enum OrchestratorLimits {
   static let openTasksPerTenant = 2_048
   /// How long a caller is told to wait when there is no room: about as long as a task takes.
   static let retryAfterMilliseconds: Int64 = 500
+  /// How long what is set aside for a task stays so: longer than all its runs, with a restart between two of them.
+  static let reservation = Duration.seconds(900)
   /// Attempts after the first, before a task goes to the dead letters.
   static let retries: UInt64 = 3
   /// Runs of a task, those included that the process's end cut short: past it the task itself is the likely cause.

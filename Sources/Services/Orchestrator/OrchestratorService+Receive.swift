@@ -18,16 +18,15 @@ extension OrchestratorServer {
       return try await resumed(AgentTaskKey(tenant: tenant, id: try AgentTask(decoding: earlier).agentTaskID), caller, context.trace)
     }
     let agent = try await agent(for: request.task ?? AgentTaskSpec())
-    if agent.byWorkers, let refusal = breakers.refusal(TaskRunner.circuit(of: agent.slug), of: tenant), refusal.fallback.isEmpty {
-      throw refusal.error(agent.slug)
+    if agent.byWorkers, let refusal = breakers.refusal(TaskRunner.circuit(of: agent.agentSlug), of: tenant), refusal.fallback.isEmpty {
+      throw refusal.error(agent.agentSlug)
     }
     let id = request.agentTaskID.isEmpty ? environment.ids.next(.agentTask) : request.agentTaskID
     let key = AgentTaskKey(tenant: tenant, id: id)
-    let task = AgentTask(
+    var task = AgentTask(
       agentTaskID: id, tenantID: tenant, invoker: request.invoker, context: request.context, task: request.task, state: .received,
-      agentSlug: agent.slug, receivedAt: .init(nanosecondsSinceEpoch: now))
-    let row = OrchestratorStore.TaskRow(
-      task: task, attempt: 0, caller: CallerRecord(principal: caller.subject, trace: context.trace).text, byWorkers: agent.byWorkers)
+      agentSlug: agent.agentSlug, receivedAt: .init(nanosecondsSinceEpoch: now))
+    let row: OrchestratorStore.TaskRow
     guard runner.reserve(key) else {
       // One that is under way already is no matter of room: its key was used for another request, or its id is taken.
       if runner.isRunning(key) { throw RPCError.alreadyExists("there is an agent task \(id) already") }
@@ -36,9 +35,15 @@ extension OrchestratorServer {
         after: .milliseconds(OrchestratorLimits.retryAfterMilliseconds))
     }
     do {
+      if let reservation = try await agentGuard.admit(task, of: agent) {
+        task.budgetReservationID = reservation.reservationID
+        task.cost = agent.modelPolicy?.price ?? Money(micros: 0, currency: reservation.reserved?.currency ?? "")
+      }
+      row = OrchestratorStore.TaskRow(
+        task: task, attempt: 0, caller: CallerRecord(principal: caller.subject, trace: context.trace).text, byWorkers: agent.byWorkers)
       let stored = try await store(row, once, request, at: stamp)
       guard stored.agentTaskID == id else {
-        // The same request came a moment before, under a task of its own.
+        // The same request came a moment before, under a task of its own; what was set aside for this one comes back by itself.
         runner.release(key)
         return try await resumed(AgentTaskKey(tenant: tenant, id: stored.agentTaskID), caller, context.trace)
       }
@@ -76,7 +81,7 @@ extension OrchestratorServer {
 
   /// The agent that does this kind of work: of the tenant's registry, else of those that tenant platform shares; of several, the first
   /// by its slug. A tenant's own definition of a slug hides the shared one, and a disabled agent takes no work.
-  private func agent(for task: AgentTaskSpec) async throws -> (slug: String, byWorkers: Bool) {
+  private func agent(for task: AgentTaskSpec) async throws -> AgentDefinition {
     var types = false
     var seen: Set<String> = []
     for isShared in [false, true] {
@@ -87,7 +92,7 @@ extension OrchestratorServer {
           guard case .agent(let agent)? = definition.value, seen.insert(agent.agentSlug).inserted, agent.enabled ?? true,
             agent.agentType == task.agentType
           else { continue }
-          if agent.intents.contains(task.intent) { return (agent.agentSlug, agent.byWorkers) }
+          if agent.intents.contains(task.intent) { return agent }
           types = true
         }
         request.pageToken = page.nextPageToken
@@ -98,7 +103,7 @@ extension OrchestratorServer {
     }
     // Operators need their analyst also where nobody has defined one.
     if BuiltInAgents.operatorTypes.contains(task.agentType), task.intent == "explain_incident" || task.intent == "suggest_mitigation" {
-      return ("ops-analyst", false)
+      return AgentDefinition(agentSlug: "ops-analyst")
     }
     throw RPCError.precondition(.agentUnknown, "this tenant's registry defines no \(task.agentType) agent")
   }

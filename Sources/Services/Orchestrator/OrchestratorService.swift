@@ -13,6 +13,7 @@ public final class OrchestratorServer: AgentOrchestratorService {
   let journal: TaskJournal
   let runner: TaskRunner
   let registry: RegistryClient
+  let agentGuard: AgentGuard
   let breakers: CircuitBreakers
   /// The side that workers attach to.
   public let workers: AgentWorkerServer
@@ -23,32 +24,39 @@ public final class OrchestratorServer: AgentOrchestratorService {
   /// The service's name in events.
   public static let producer = "ao"
 
-  /// The clients are bound to AO's own service identity; it acts for whoever asked.
-  ///
-  /// - Parameter weights: how many turns a tenant gets when others get one, while they compete; 1 for those not named.
-  public convenience init(
-    environment: ServiceEnvironment, registry: RegistryClient, lem: LemClient, trutta: TruttaClient, journeys: JourneyRuntimeClient,
-    policy: PolicyClient, weights: [String: UInt32] = [:]
-  ) {
-    self.init(
-      environment: environment, registry: registry, lem: lem, trutta: trutta, journeys: journeys, policy: policy,
-      queue: FairQueue(weights: weights))
+  /// - Parameters:
+  ///   - channel: bound to AO's own service identity; it acts for whoever asked.
+  ///   - weights: how many turns a tenant gets when others get one, while they compete; 1 for those not named.
+  public convenience init(environment: ServiceEnvironment, over channel: any Channel, weights: [String: UInt32] = [:]) {
+    self.init(environment: environment, over: channel, queue: FairQueue(weights: weights))
   }
 
   init(
-    environment: ServiceEnvironment, registry: RegistryClient, lem: LemClient, trutta: TruttaClient, journeys: JourneyRuntimeClient,
-    policy: PolicyClient, queue: FairQueue, retries: RetryPolicy = RetryPolicy(), supervision: Duration = OrchestratorLimits.supervision
+    environment: ServiceEnvironment, over channel: any Channel, queue: FairQueue, retries: RetryPolicy = RetryPolicy(),
+    supervision: Duration = OrchestratorLimits.supervision
   ) {
     self.environment = environment
-    self.registry = registry
+    registry = RegistryClient(channel)
+    let policy = PolicyClient(channel)
+    agentGuard = AgentGuard(policy: policy)
+    // What agents call is asked of policy first, all of it.
+    let tools = channel.intercepted(by: [agentGuard])
     journal = TaskJournal(environment: environment, wakes: wakes)
     places = TaskPlaces(queue: queue)
     let pool = WorkerPool(places: places)
     breakers = CircuitBreakers(journal: journal)
     workers = AgentWorkerServer(environment: environment, journal: journal, pool: pool, places: places, supervision: supervision)
     runner = TaskRunner(
-      journal: journal, sources: AgentSources(registry: registry, lem: lem, trutta: trutta, journeys: journeys, log: environment.log),
+      journal: journal,
+      sources: AgentSources(
+        registry: RegistryClient(tools), lem: LemClient(tools), trutta: TruttaClient(tools), journeys: JourneyRuntimeClient(tools),
+        log: environment.log),
       policy: policy, places: places, pool: pool, breakers: breakers, retries: retries)
+    let effects = environment.effects
+    effects.route(
+      Self.producer, Policy.Methods.settleReservation, SettleReservationRequest.self, BudgetReservation.self, over: channel)
+    effects.route(
+      Self.producer, Policy.Methods.releaseReservation, ReleaseReservationRequest.self, BudgetReservation.self, over: channel)
   }
 
   /// Takes up the tasks that the last process left unfinished.

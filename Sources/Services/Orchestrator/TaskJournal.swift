@@ -116,6 +116,7 @@ struct TaskJournal: Sendable {
       row.task.text = text
       row.task.endedAt = .init(nanosecondsSinceEpoch: stamp.now)
       try OrchestratorStore.update(row, transaction)
+      try AgentGuard.settle(row, at: stamp, in: transaction)
       try AttemptStore.end(key, epoch, "completed", "", stamp.now, transaction)
       let result = AgentTaskResult(
         text: text, proposalIds: proposals.map(\.proposalID), refused: UInt32(proposals.count { $0.state == .refused }))
@@ -176,7 +177,9 @@ struct TaskJournal: Sendable {
     row.task.state = ending.state
     row.task.failure = ending.text
     row.task.endedAt = .init(nanosecondsSinceEpoch: stamp.now)
+    row.task.cost = nil
     try OrchestratorStore.update(row, transaction)
+    try AgentGuard.settle(row, at: stamp, in: transaction)
     let key = row.key
     if row.attempt > 0 { try AttemptStore.end(key, row.attempt, ending.outcome, ending.text, stamp.now, transaction) }
     let result = AgentTaskUpdate.Update.result(row.task)

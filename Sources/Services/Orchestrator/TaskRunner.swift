@@ -182,7 +182,7 @@ final class TaskRunner: Sendable {
       },
       partial: { text in try await journal.tell(.partial(Partial(text: text)), of: key, under: epoch) })
     switch place {
-    case .builtIn: return try await BuiltInAgents.answer(run)
+    case .builtIn: return try await AgentGuard.$working.withValue(row.task) { try await BuiltInAgents.answer(run) }
     case .worker(let id):
       let left = (deadline.remaining ?? .zero).nanoseconds / 1_000_000
       let work = Work(

@@ -3,6 +3,7 @@ import SpanwireEventLog
 import SpanwireRPC
 import SpanwireSchema
 import SpanwireServiceKit
+import SpanwireWellKnown
 
 /// The policy service: who may do what, what a tool call must pass, and who has approved what.
 ///
@@ -99,7 +100,23 @@ public final class PolicyServer: PolicyService {
       ActionPolicy.Request(
         agentSlug: request.agentSlug, toolName: request.toolName, actionType: request.actionType, actorRole: request.actorRole,
         sessionStatus: request.sessionStatus, journeyStatus: request.journeyStatus))
-    return ActionDecision(allowed: verdict.isAllowed, rule: verdict.rule, reason: verdict.reason, trace: verdict.trace)
+    var decision = ActionDecision(allowed: verdict.isAllowed, rule: verdict.rule, reason: verdict.reason, trace: verdict.trace)
+    guard verdict.isAllowed, !request.toolName.isEmpty else { return decision }
+    // An action that may be done may still be done too often.
+    let step = try step(context)
+    let call = ToolCall(
+      agentSlug: request.agentSlug, toolName: request.toolName, tier: "", runID: request.runID, sessionID: "", userID: "", orgID: "",
+      targetURL: "")
+    var gate = ToolGate(call, try await book.policies(for: call, tenant: step.tenant, now: step.now))
+    do {
+      try gate.checkRates(rates, now: step.now)
+    } catch let refusal {
+      decision.allowed = false
+      (decision.rule, decision.reason) = (refusal.policyID, refusal.reason)
+      decision.retryAfter = refusal.retryAfter.map { Google_Protobuf_Duration(nanoseconds: $0) }
+    }
+    decision.trace += gate.trace
+    return decision
   }
 
   // MARK: Inside

@@ -14,10 +14,11 @@ struct PolicyStep: Sendable {
 
   var tenant: String { caller.tenant }
 
-  func tell(_ payload: some EventPayload, in tx: borrowing Transaction) throws {
-    try tx.append(
-      EventDraft(
-        payload, producer: PolicyServer.producer, tenant: tenant, org: caller.organization, occurredAt: now, trace: trace), environment)
+  func tell(_ payload: some EventPayload, in tx: borrowing Transaction) throws { try tx.append(draft(payload), environment) }
+
+  /// An event of the caller's tenant, to be appended.
+  func draft(_ payload: some EventPayload) -> EventDraft {
+    EventDraft(payload, producer: PolicyServer.producer, tenant: tenant, org: caller.organization, occurredAt: now, trace: trace)
   }
 
   /// An audit record of something that was done.

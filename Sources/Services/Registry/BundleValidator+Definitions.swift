@@ -158,6 +158,12 @@ extension BundleValidator {
       text("model_policy.default_model", policy.defaultModel, required: true)
       unique("model_policy.fallback_models", [policy.defaultModel] + policy.fallbackModels)
       if let cost = policy.maxCost { money("model_policy.max_cost", cost) }
+      if let price = policy.price {
+        money("model_policy.price", price)
+        if let cost = policy.maxCost, cost.currency != price.currency || cost.micros < price.micros {
+          mistake("model_policy.price", "must be at most max_cost, in its currency")
+        }
+      }
     }
   }
 

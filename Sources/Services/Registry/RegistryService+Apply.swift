@@ -51,7 +51,7 @@ extension RegistryServer {
           guard try RegistryStore.head(transaction, tenant).revision == changes.base else { throw RegistryMoved() }
           if changes.isEmpty { return changes.response(at: changes.base) }
           let revision = changes.base + 1
-          for event in changes.events(revision, wish) {
+          for event in changes.events(revision, wish) + [wish.record(revision)] {
             try transaction.append(
               EventDraft(event, producer: Self.producer, tenant: tenant, occurredAt: now, trace: wish.trace), environment)
           }
@@ -103,6 +103,13 @@ struct ChangeWish: Sendable {
   var trace: TraceContext?
   /// The earlier revision whose content is to be the registry's again.
   var rollsBackTo: UInt64?
+
+  /// What the audit says of it.
+  func record(_ revision: UInt64) -> any EventPayload {
+    AuditRecorded(
+      action: rollsBackTo == nil ? "registry.apply" : "registry.roll_back", target: "revision-\(revision)", actor: caller.name,
+      actorKind: "\(caller.kind)", decision: "allow", reason: reason, method: key.method)
+  }
 }
 
 /// What an Apply came to: its answer, and the effect to wait for; empty when there is none.

@@ -90,20 +90,26 @@ public struct EventDraft: Sendable {
 extension Transaction {
   /// Stores an event in this transaction; subscribers see it if and when the transaction commits.
   ///
-  /// Checked as every event is: one that lacks what its type requires throws `EventRejection`, is counted, and nothing is stored. Each
+  /// An audit record becomes the next of the log's chain (`AuditChain`). Checked as every event is: one that lacks what its type requires throws `EventRejection`, is counted, and nothing is stored. Each
   /// run of a transaction draws new event ids, of which only those of the run that commits are ever seen.
   @discardableResult
   public func append(_ draft: EventDraft, _ environment: ServiceEnvironment) throws -> LogEvent {
     do {
       var (envelope, type) = try draft.envelope(id: environment.ids.next(.event))
       try EventABI.check(envelope, type)
-      return try append(EventHeader(envelope, type)) { position, sequence in
+      let record = draft.payload as? AuditRecorded
+      let head = try record.map { _ in try AuditChain.head(self) }
+      var hash: [UInt8] = []
+      let event = try append(EventHeader(envelope, type)) { position, sequence in
         envelope.logPosition = LogCursor.text(position)
         envelope.streamSequence = UInt64(sequence)
+        if let record, let head { hash = AuditChain.link(&envelope, record, after: head) }
         let bytes = envelope.encoded()
         if bytes.count > EventLogLimits.envelopeBytes { throw EventRejection.tooLarge(bytes: bytes.count) }
         return bytes
       }
+      if record != nil { try advanceAudit(to: hash, at: event.position) }
+      return event
     } catch let rejection as EventRejection {
       environment.log.rejections.count(rejection)
       throw rejection

@@ -36,4 +36,10 @@ public enum EventLogLimits {
   /// Replay channels that are listened to at a time, and who listens to each: a replay waits for the slowest.
   public static let replayChannels = 64
   public static let replayListeners = 64
+  /// Within which denials of one kind become two records at most, the first and a count.
+  public static let denialWindow = Duration.seconds(60)
+  /// Kinds of denials that are told apart at a time: with the window, what a flood may write is 400 records a minute.
+  public static let denialKinds = 200
+  /// Signed heads that one request compares a log with; the newest vouches for all before it.
+  public static let comparedHeads = 1_000
 }

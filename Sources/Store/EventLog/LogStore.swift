@@ -42,7 +42,17 @@ public enum LogStore {
             name TEXT NOT NULL PRIMARY KEY,
             position INTEGER NOT NULL
           ) STRICT, WITHOUT ROWID;
-          """)
+          """),
+      .init(
+        "the head of the audit's chain",
+        sqlite: """
+          CREATE TABLE audit_head (
+            id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+            sequence INTEGER NOT NULL,
+            position INTEGER NOT NULL,
+            hash BLOB NOT NULL
+          ) STRICT;
+          """),
     ])
 
   static func head(_ reader: borrowing some Reader & ~Copyable) throws -> Int64 {

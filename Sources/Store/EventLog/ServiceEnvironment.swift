@@ -8,6 +8,7 @@ public struct ServiceEnvironment: Sendable {
   public let effects: EffectDispatcher
   public let clock: any WallClock
   public let ids: IDGenerator
+  let denials = DenialWindow()
 
   public init(database: any Database, log: EventLog, effects: EffectDispatcher, clock: any WallClock, ids: IDGenerator) {
     self.database = database

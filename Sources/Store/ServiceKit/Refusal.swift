@@ -26,14 +26,35 @@ extension RPCError {
     refusal(.failedPrecondition, reason, message, metadata: metadata)
   }
 
-  /// PERMISSION_DENIED by a rule, whose id goes along.
-  public static func denied(_ reason: Reason, rule: String, _ message: String) -> RPCError {
-    refusal(.permissionDenied, reason, message, metadata: [("rule", rule)])
+  /// PERMISSION_DENIED by a rule, whose id goes along; so does that of the audit record, for a denial that its refuser has audited.
+  public static func denied(_ reason: Reason, rule: String, _ message: String, audit eventID: String = "") -> RPCError {
+    let audited = eventID.isEmpty ? [] : [(auditKey, eventID)]
+    return refusal(.permissionDenied, reason, message, metadata: [("rule", rule)] + audited)
   }
 
-  /// RESOURCE_EXHAUSTED or UNAVAILABLE, with when to try again.
-  public static func later(_ code: Code, _ reason: Reason, _ message: String, after delay: Duration) -> RPCError {
-    var error = refusal(code, reason, message)
+  /// Under which the metadata of a reason names the event that audits a denial.
+  public static let auditKey = "audit_event_id"
+
+  /// The same refusal, naming the event that audits it.
+  public func audited(as eventID: String) -> RPCError {
+    var error = self
+    for (index, detail) in details.enumerated() {
+      guard var info = try? detail.unpack(as: Google_Rpc_ErrorInfo.self), info.domain == Self.reasonDomain else { continue }
+      info.metadata[Self.auditKey] = eventID
+      error.details[index] = Google_Protobuf_Any(packing: info)
+      return error
+    }
+    let info = Google_Rpc_ErrorInfo(reason: Reason.policyDenied.wireName, domain: Self.reasonDomain, metadata: [Self.auditKey: eventID])
+    error.details.append(Google_Protobuf_Any(packing: info))
+    return error
+  }
+
+  /// RESOURCE_EXHAUSTED or UNAVAILABLE, with when to try again, if that helps.
+  public static func later(
+    _ code: Code, _ reason: Reason, _ message: String, after delay: Duration?, metadata: [(String, String)] = []
+  ) -> RPCError {
+    var error = refusal(code, reason, message, metadata: metadata)
+    guard let delay else { return error }
     var retry = Google_Rpc_RetryInfo()
     retry.retryDelay = Google_Protobuf_Duration(delay)
     error.details.append(Google_Protobuf_Any(packing: retry))

@@ -94,7 +94,7 @@ public final class TLSContext: @unchecked Sendable {
       X509_up_ref(certificate)  // the chain takes a reference of its own
       guard spanwire_tls_add_chain(pointer, certificate) == 1 else { throw .current("certificate chain") }
     }
-    let bio = try Self.memory(key, "private key")
+    let bio = try MemoryBIO.of(key, "private key")
     defer { BIO_free(bio.pointer) }
     guard let privateKey = PEM_read_bio_PrivateKey(bio.pointer, nil, nil, nil) else { throw .current("private key") }
     defer { EVP_PKEY_free(privateKey) }
@@ -114,7 +114,7 @@ public final class TLSContext: @unchecked Sendable {
   }
 
   private static func certificates(_ pem: PEM, _ what: String) throws(TLSError) -> [OpaquePointer] {
-    let bio = try memory(pem, what)
+    let bio = try MemoryBIO.of(pem, what)
     defer { BIO_free(bio.pointer) }
     ERR_clear_error()
     var certificates: [OpaquePointer] = []
@@ -123,47 +123,6 @@ public final class TLSContext: @unchecked Sendable {
     if certificates.isEmpty { throw .current(what) }
     ERR_clear_error()
     return certificates
-  }
-
-  /// A BIO over bytes that it needs as long as it lives.
-  private final class MemoryBIO {
-    let bytes: UnsafeMutableBufferPointer<UInt8>
-    let pointer: OpaquePointer
-
-    init?(_ content: [UInt8]) {
-      bytes = .allocate(capacity: max(1, content.count))
-      _ = bytes.initialize(from: content)
-      guard let bio = BIO_new_mem_buf(bytes.baseAddress, Int32(content.count)) else {
-        bytes.deallocate()
-        return nil
-      }
-      pointer = bio
-    }
-
-    deinit { bytes.deallocate() }
-  }
-
-  private static func memory(_ pem: PEM, _ what: String) throws(TLSError) -> MemoryBIO {
-    let content: [UInt8]
-    switch pem {
-    case .text(let text): content = Array(text.utf8)
-    case .file(let path):
-      guard let bytes = read(path) else { throw TLSError(what, reason: "cannot read \(path): \(String(cString: strerror(errno)))") }
-      content = bytes
-    }
-    guard let bio = MemoryBIO(content) else { throw .current(what) }
-    return bio
-  }
-
-  /// Far more than any chain of certificates.
-  private static let maxPEMBytes = 1 << 20
-
-  private static func read(_ path: String) -> [UInt8]? {
-    guard let file = fopen(path, "re") else { return nil }
-    defer { fclose(file) }
-    return [UInt8](unsafeUninitializedCapacity: maxPEMBytes) { buffer, count in
-      count = fread(buffer.baseAddress, 1, maxPEMBytes, file)
-    }
   }
 }
 

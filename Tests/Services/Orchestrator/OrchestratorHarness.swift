@@ -29,7 +29,7 @@ final class OrchestratorHarness: Sendable {
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     database = try await SQLiteDatabase.open(
       path: folder.appending(path: "test.db").path, durability: .off,
-      migrations: ServiceEnvironment.migrations + [OrchestratorServer.migrations])
+      migrations: ServiceEnvironment.migrations + [OrchestratorServer.migrations, PolicyServer.migrations])
     loops = EventLoopGroup(loops: 1)
     clock = ManualClock(SmallTown.noon)
     let log = EventLog(database: database, loops: loops)
@@ -38,7 +38,8 @@ final class OrchestratorHarness: Sendable {
     others = InProcessChannel(
       ServerRouter([
         Registry.routes(town), Lem.routes(town), Trutta.routes(town), JourneyRuntime.routes(town),
-        Policy.routes(PolicyServer(environment: environment, registry: RegistryClient(InProcessChannel(ServerRouter([]))))),
+        Policy.routes(
+          PolicyServer(environment: environment, registry: RegistryClient(InProcessChannel(ServerRouter([Registry.routes(town)]))))),
       ]), service: "ao")
     self.town = town
     server = Self.server(environment, others, queue)
@@ -59,8 +60,7 @@ final class OrchestratorHarness: Sendable {
 
   private static func server(_ environment: ServiceEnvironment, _ others: InProcessChannel, _ queue: FairQueue) -> OrchestratorServer {
     OrchestratorServer(
-      environment: environment, registry: RegistryClient(others), lem: LemClient(others), trutta: TruttaClient(others),
-      journeys: JourneyRuntimeClient(others), policy: PolicyClient(others), queue: queue,
+      environment: environment, over: others, queue: queue,
       // A test looks after its workers itself, and waits for nothing.
       retries: RetryPolicy(firstPause: .microseconds(100)), supervision: .seconds(3_600))
   }
@@ -128,6 +128,9 @@ final class SmallTown: RegistryService, LemService, TruttaService, JourneyRuntim
     var isBroken = false
     /// Agents whose tasks attached workers do.
     var byWorkers: Set<String> = []
+    /// What each task may cost, and does; nil: nothing.
+    var price: Money?
+    var policies: [PolicyDefinition] = []
   }
 
   let state = Mutex(State())
@@ -165,6 +168,11 @@ final class SmallTown: RegistryService, LemService, TruttaService, JourneyRuntim
   // MARK: Registry
 
   func listDefinitions(_ request: ListDefinitionsRequest, context: ServerContext) async throws -> ListDefinitionsResponse {
+    if request.kind == .policy {
+      let policies = request.shared ? [] : state.withLock { $0.policies }
+      return ListDefinitionsResponse(definitions: policies.map { Definition(kind: .policy, id: $0.policyID, value: .policy($0)) })
+    }
+    let model = state.withLock { $0.price }.map { ModelPolicy(defaultModel: "none", maxCost: $0, price: $0) }
     let agents = [
       ("vienna-trip-planner", "trip_planner", ["build_initial_route", "suggest_next_stop"]),
       ("vienna-journey-guide", "journey_guide", ["suggest_next_stop", "explain_limits"]),
@@ -173,7 +181,8 @@ final class SmallTown: RegistryService, LemService, TruttaService, JourneyRuntim
     let byWorkers = state.withLock { $0.byWorkers }
     return ListDefinitionsResponse(
       definitions: agents.map { slug, type, intents in
-        let agent = AgentDefinition(agentSlug: slug, agentType: type, intents: intents, byWorkers: byWorkers.contains(slug))
+        let agent = AgentDefinition(
+          agentSlug: slug, agentType: type, intents: intents, modelPolicy: model, byWorkers: byWorkers.contains(slug))
         return Definition(kind: .agent, id: slug, value: .agent(agent))
       })
   }

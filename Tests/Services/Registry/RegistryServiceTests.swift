@@ -27,7 +27,7 @@ struct RegistryServiceTests {
     let again = try await test.asOperator { try await $0.apply(request) }
     #expect(again == response)
     let events = try await test.events()
-    #expect(events.map(\.type) == ["registry.applied"])
+    #expect(events.map(\.type) == ["registry.applied", "audit.recorded"])
     #expect(events.first?.producer == "registry" && events.first?.traceID.count == 16)
     #expect(try await test.server.verify().allSatisfy { $0.isSound && $0.examined > 0 })
     await test.end()

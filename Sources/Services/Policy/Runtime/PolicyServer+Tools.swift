@@ -20,17 +20,34 @@ extension PolicyServer {
       try gate.checkSafety(approved: try await isApproved(request, step))
       try gate.checkRates(rates, now: step.now)
     } catch let refusal as ToolGate.Refusal {
-      return refusal.contract(trace: gate.trace)
+      return await refuse(refusal, call, trace: gate.trace, step)
     }
     guard let cost = request.estimatedCost else { return ToolDecision(allowed: true, trace: gate.trace) }
     do {
-      let decision = try await reserve(cost, ttl: ttl, request, gate, step, context)
-      if !decision.allowed { gate.takeBack(rates, at: step.now) }
-      return decision
+      return try await reserve(cost, ttl: ttl, request, gate, step, context)
+    } catch let overdraft as Overdraft {
+      gate.takeBack(rates, at: step.now)
+      let (bucket, refusal) = (overdraft.bucket, overdraft.refusal)
+      let exhausted = BudgetExhausted(
+        scope: bucket.name, limitMicros: bucket.limit, askedMicros: cost.micros, currency: bucket.currency)
+      return await refuse(refusal, call, trace: gate.trace, after: [step.draft(exhausted)], step)
     } catch {
       gate.takeBack(rates, at: step.now)
       throw error
     }
+  }
+
+  /// A refusal changes nothing, and is audited with what else tells of it: a flood of the same as a count.
+  private func refuse(
+    _ refusal: ToolGate.Refusal, _ call: ToolCall, trace: [String], after others: [EventDraft] = [], _ step: PolicyStep
+  ) async -> ToolDecision {
+    let record = AuditRecorded(
+      action: "tool.\(call.tier)", target: call.toolName, actor: call.agentSlug.isEmpty ? step.caller.name : "agent:\(call.agentSlug)",
+      actorKind: call.agentSlug.isEmpty ? "\(step.caller.kind)" : "agent", decision: "deny", rule: refusal.policyID, reason: refusal.reason,
+      method: step.method)
+    var decision = refusal.contract(trace: trace)
+    decision.auditEventID = await environment.auditDenial(step.draft(record), after: others)
+    return decision
   }
 
   private static func validate(_ request: CheckToolRequest) throws -> Duration {
@@ -59,7 +76,13 @@ extension PolicyServer {
     return ttl
   }
 
-  /// Sets the cost aside on every budget that the call falls into, or on none.
+  /// A budget that has not enough left.
+  private struct Overdraft: Error {
+    let bucket: BudgetBucket
+    let refusal: ToolGate.Refusal
+  }
+
+  /// Sets the cost aside on every budget that the call falls into, or on none: then it throws the `Overdraft`.
   private func reserve(
     _ cost: Money, ttl: Duration, _ request: CheckToolRequest, _ gate: ToolGate, _ step: PolicyStep, _ context: ServerContext
   ) async throws -> ToolDecision {
@@ -74,10 +97,7 @@ extension PolicyServer {
       // A refusal is judged anew when it is asked again; what was set aside is given again.
       if case .done(let bytes) = try tx.recall(key, at: step.now) { return try ToolDecision(decoding: bytes) }
       for bucket in buckets {
-        guard let refusal = try Self.refusal(of: cost, by: bucket, now: step.now, in: tx) else { continue }
-        try step.tell(
-          BudgetExhausted(scope: bucket.name, limitMicros: bucket.limit, askedMicros: cost.micros, currency: bucket.currency), in: tx)
-        return refusal.contract(trace: trace)
+        if let refusal = try Self.refusal(of: cost, by: bucket, now: step.now, in: tx) { throw Overdraft(bucket: bucket, refusal: refusal) }
       }
       try BudgetStore.insert(row, tenant: step.tenant, in: tx)
       for (line, bucket) in buckets.enumerated() {

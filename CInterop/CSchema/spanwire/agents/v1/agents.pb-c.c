@@ -2780,7 +2780,7 @@ const ProtobufCMessageDescriptor spanwire__agents__v1__requested_action__descrip
   (ProtobufCMessageInit) spanwire__agents__v1__requested_action__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__agents__v1__agent_task__field_descriptors[14] =
+static const ProtobufCFieldDescriptor spanwire__agents__v1__agent_task__field_descriptors[16] =
 {
   {
     "agent_task_id",
@@ -2950,12 +2950,38 @@ static const ProtobufCFieldDescriptor spanwire__agents__v1__agent_task__field_de
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "budget_reservation_id",
+    15,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__AgentTask, budget_reservation_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "cost",
+    16,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__AgentTask, cost),
+    &spanwire__money__v1__money__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__agents__v1__agent_task__field_indices_by_name[] = {
   6,   /* field[6] = agent_slug */
   0,   /* field[0] = agent_task_id */
   12,   /* field[12] = attempts */
+  14,   /* field[14] = budget_reservation_id */
   3,   /* field[3] = context */
+  15,   /* field[15] = cost */
   11,   /* field[11] = ended_at */
   9,   /* field[9] = failure */
   2,   /* field[2] = invoker */
@@ -2970,7 +2996,7 @@ static const unsigned spanwire__agents__v1__agent_task__field_indices_by_name[] 
 static const ProtobufCIntRange spanwire__agents__v1__agent_task__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 14 }
+  { 0, 16 }
 };
 const ProtobufCMessageDescriptor spanwire__agents__v1__agent_task__descriptor =
 {
@@ -2980,7 +3006,7 @@ const ProtobufCMessageDescriptor spanwire__agents__v1__agent_task__descriptor =
   "Spanwire__Agents__V1__AgentTask",
   "spanwire.agents.v1",
   sizeof(Spanwire__Agents__V1__AgentTask),
-  14,
+  16,
   spanwire__agents__v1__agent_task__field_descriptors,
   spanwire__agents__v1__agent_task__field_indices_by_name,
   1,  spanwire__agents__v1__agent_task__number_ranges,

@@ -746,7 +746,7 @@ const ProtobufCMessageDescriptor spanwire__events__v1__incident_resolved__descri
   (ProtobufCMessageInit) spanwire__events__v1__incident_resolved__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__events__v1__audit_recorded__field_descriptors[8] =
+static const ProtobufCFieldDescriptor spanwire__events__v1__audit_recorded__field_descriptors[12] =
 {
   {
     "action",
@@ -844,21 +844,73 @@ static const ProtobufCFieldDescriptor spanwire__events__v1__audit_recorded__fiel
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "count",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__AuditRecorded, count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "sequence",
+    10,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__AuditRecorded, sequence),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "prev_hash",
+    11,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__AuditRecorded, prev_hash),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "hash",
+    12,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__AuditRecorded, hash),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__events__v1__audit_recorded__field_indices_by_name[] = {
   0,   /* field[0] = action */
   2,   /* field[2] = actor */
   3,   /* field[3] = actor_kind */
+  8,   /* field[8] = count */
   4,   /* field[4] = decision */
+  11,   /* field[11] = hash */
   7,   /* field[7] = method */
+  10,   /* field[10] = prev_hash */
   6,   /* field[6] = reason */
   5,   /* field[5] = rule */
+  9,   /* field[9] = sequence */
   1,   /* field[1] = target */
 };
 static const ProtobufCIntRange spanwire__events__v1__audit_recorded__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 8 }
+  { 0, 12 }
 };
 const ProtobufCMessageDescriptor spanwire__events__v1__audit_recorded__descriptor =
 {
@@ -868,7 +920,7 @@ const ProtobufCMessageDescriptor spanwire__events__v1__audit_recorded__descripto
   "Spanwire__Events__V1__AuditRecorded",
   "spanwire.events.v1",
   sizeof(Spanwire__Events__V1__AuditRecorded),
-  8,
+  12,
   spanwire__events__v1__audit_recorded__field_descriptors,
   spanwire__events__v1__audit_recorded__field_indices_by_name,
   1,  spanwire__events__v1__audit_recorded__number_ranges,

@@ -187,6 +187,366 @@ void   spanwire__ops__v1__backup_file_end__free_unpacked
   assert(message->base.descriptor == &spanwire__ops__v1__backup_file_end__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   spanwire__ops__v1__audit_head__init
+                     (Spanwire__Ops__V1__AuditHead         *message)
+{
+  static const Spanwire__Ops__V1__AuditHead init_value = SPANWIRE__OPS__V1__AUDIT_HEAD__INIT;
+  *message = init_value;
+}
+size_t spanwire__ops__v1__audit_head__get_packed_size
+                     (const Spanwire__Ops__V1__AuditHead *message)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__audit_head__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__ops__v1__audit_head__pack
+                     (const Spanwire__Ops__V1__AuditHead *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__audit_head__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__ops__v1__audit_head__pack_to_buffer
+                     (const Spanwire__Ops__V1__AuditHead *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__audit_head__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Ops__V1__AuditHead *
+       spanwire__ops__v1__audit_head__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Ops__V1__AuditHead *)
+     protobuf_c_message_unpack (&spanwire__ops__v1__audit_head__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__ops__v1__audit_head__free_unpacked
+                     (Spanwire__Ops__V1__AuditHead *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__ops__v1__audit_head__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__ops__v1__audit_filter__init
+                     (Spanwire__Ops__V1__AuditFilter         *message)
+{
+  static const Spanwire__Ops__V1__AuditFilter init_value = SPANWIRE__OPS__V1__AUDIT_FILTER__INIT;
+  *message = init_value;
+}
+size_t spanwire__ops__v1__audit_filter__get_packed_size
+                     (const Spanwire__Ops__V1__AuditFilter *message)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__audit_filter__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__ops__v1__audit_filter__pack
+                     (const Spanwire__Ops__V1__AuditFilter *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__audit_filter__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__ops__v1__audit_filter__pack_to_buffer
+                     (const Spanwire__Ops__V1__AuditFilter *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__audit_filter__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Ops__V1__AuditFilter *
+       spanwire__ops__v1__audit_filter__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Ops__V1__AuditFilter *)
+     protobuf_c_message_unpack (&spanwire__ops__v1__audit_filter__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__ops__v1__audit_filter__free_unpacked
+                     (Spanwire__Ops__V1__AuditFilter *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__ops__v1__audit_filter__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__ops__v1__list_audit_request__init
+                     (Spanwire__Ops__V1__ListAuditRequest         *message)
+{
+  static const Spanwire__Ops__V1__ListAuditRequest init_value = SPANWIRE__OPS__V1__LIST_AUDIT_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__ops__v1__list_audit_request__get_packed_size
+                     (const Spanwire__Ops__V1__ListAuditRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__list_audit_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__ops__v1__list_audit_request__pack
+                     (const Spanwire__Ops__V1__ListAuditRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__list_audit_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__ops__v1__list_audit_request__pack_to_buffer
+                     (const Spanwire__Ops__V1__ListAuditRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__list_audit_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Ops__V1__ListAuditRequest *
+       spanwire__ops__v1__list_audit_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Ops__V1__ListAuditRequest *)
+     protobuf_c_message_unpack (&spanwire__ops__v1__list_audit_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__ops__v1__list_audit_request__free_unpacked
+                     (Spanwire__Ops__V1__ListAuditRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__ops__v1__list_audit_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__ops__v1__list_audit_response__init
+                     (Spanwire__Ops__V1__ListAuditResponse         *message)
+{
+  static const Spanwire__Ops__V1__ListAuditResponse init_value = SPANWIRE__OPS__V1__LIST_AUDIT_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t spanwire__ops__v1__list_audit_response__get_packed_size
+                     (const Spanwire__Ops__V1__ListAuditResponse *message)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__list_audit_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__ops__v1__list_audit_response__pack
+                     (const Spanwire__Ops__V1__ListAuditResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__list_audit_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__ops__v1__list_audit_response__pack_to_buffer
+                     (const Spanwire__Ops__V1__ListAuditResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__list_audit_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Ops__V1__ListAuditResponse *
+       spanwire__ops__v1__list_audit_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Ops__V1__ListAuditResponse *)
+     protobuf_c_message_unpack (&spanwire__ops__v1__list_audit_response__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__ops__v1__list_audit_response__free_unpacked
+                     (Spanwire__Ops__V1__ListAuditResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__ops__v1__list_audit_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__ops__v1__export_audit_request__init
+                     (Spanwire__Ops__V1__ExportAuditRequest         *message)
+{
+  static const Spanwire__Ops__V1__ExportAuditRequest init_value = SPANWIRE__OPS__V1__EXPORT_AUDIT_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__ops__v1__export_audit_request__get_packed_size
+                     (const Spanwire__Ops__V1__ExportAuditRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__export_audit_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__ops__v1__export_audit_request__pack
+                     (const Spanwire__Ops__V1__ExportAuditRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__export_audit_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__ops__v1__export_audit_request__pack_to_buffer
+                     (const Spanwire__Ops__V1__ExportAuditRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__export_audit_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Ops__V1__ExportAuditRequest *
+       spanwire__ops__v1__export_audit_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Ops__V1__ExportAuditRequest *)
+     protobuf_c_message_unpack (&spanwire__ops__v1__export_audit_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__ops__v1__export_audit_request__free_unpacked
+                     (Spanwire__Ops__V1__ExportAuditRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__ops__v1__export_audit_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__ops__v1__export_audit_response__init
+                     (Spanwire__Ops__V1__ExportAuditResponse         *message)
+{
+  static const Spanwire__Ops__V1__ExportAuditResponse init_value = SPANWIRE__OPS__V1__EXPORT_AUDIT_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t spanwire__ops__v1__export_audit_response__get_packed_size
+                     (const Spanwire__Ops__V1__ExportAuditResponse *message)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__export_audit_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__ops__v1__export_audit_response__pack
+                     (const Spanwire__Ops__V1__ExportAuditResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__export_audit_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__ops__v1__export_audit_response__pack_to_buffer
+                     (const Spanwire__Ops__V1__ExportAuditResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__export_audit_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Ops__V1__ExportAuditResponse *
+       spanwire__ops__v1__export_audit_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Ops__V1__ExportAuditResponse *)
+     protobuf_c_message_unpack (&spanwire__ops__v1__export_audit_response__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__ops__v1__export_audit_response__free_unpacked
+                     (Spanwire__Ops__V1__ExportAuditResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__ops__v1__export_audit_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__ops__v1__verify_audit_request__init
+                     (Spanwire__Ops__V1__VerifyAuditRequest         *message)
+{
+  static const Spanwire__Ops__V1__VerifyAuditRequest init_value = SPANWIRE__OPS__V1__VERIFY_AUDIT_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__ops__v1__verify_audit_request__get_packed_size
+                     (const Spanwire__Ops__V1__VerifyAuditRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__verify_audit_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__ops__v1__verify_audit_request__pack
+                     (const Spanwire__Ops__V1__VerifyAuditRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__verify_audit_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__ops__v1__verify_audit_request__pack_to_buffer
+                     (const Spanwire__Ops__V1__VerifyAuditRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__verify_audit_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Ops__V1__VerifyAuditRequest *
+       spanwire__ops__v1__verify_audit_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Ops__V1__VerifyAuditRequest *)
+     protobuf_c_message_unpack (&spanwire__ops__v1__verify_audit_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__ops__v1__verify_audit_request__free_unpacked
+                     (Spanwire__Ops__V1__VerifyAuditRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__ops__v1__verify_audit_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__ops__v1__verify_audit_response__init
+                     (Spanwire__Ops__V1__VerifyAuditResponse         *message)
+{
+  static const Spanwire__Ops__V1__VerifyAuditResponse init_value = SPANWIRE__OPS__V1__VERIFY_AUDIT_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t spanwire__ops__v1__verify_audit_response__get_packed_size
+                     (const Spanwire__Ops__V1__VerifyAuditResponse *message)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__verify_audit_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__ops__v1__verify_audit_response__pack
+                     (const Spanwire__Ops__V1__VerifyAuditResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__verify_audit_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__ops__v1__verify_audit_response__pack_to_buffer
+                     (const Spanwire__Ops__V1__VerifyAuditResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__verify_audit_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Ops__V1__VerifyAuditResponse *
+       spanwire__ops__v1__verify_audit_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Ops__V1__VerifyAuditResponse *)
+     protobuf_c_message_unpack (&spanwire__ops__v1__verify_audit_response__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__ops__v1__verify_audit_response__free_unpacked
+                     (Spanwire__Ops__V1__VerifyAuditResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__ops__v1__verify_audit_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 #define spanwire__ops__v1__backup_request__field_descriptors NULL
 #define spanwire__ops__v1__backup_request__field_indices_by_name NULL
 #define spanwire__ops__v1__backup_request__number_ranges NULL
@@ -356,5 +716,530 @@ const ProtobufCMessageDescriptor spanwire__ops__v1__backup_file_end__descriptor 
   spanwire__ops__v1__backup_file_end__field_indices_by_name,
   1,  spanwire__ops__v1__backup_file_end__number_ranges,
   (ProtobufCMessageInit) spanwire__ops__v1__backup_file_end__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__ops__v1__audit_head__field_descriptors[6] =
+{
+  {
+    "sequence",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__AuditHead, sequence),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "log_position",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__AuditHead, log_position),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "hash",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__AuditHead, hash),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "exported_at",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__AuditHead, exported_at),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "key_id",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__AuditHead, key_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "signature",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__AuditHead, signature),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__ops__v1__audit_head__field_indices_by_name[] = {
+  3,   /* field[3] = exported_at */
+  2,   /* field[2] = hash */
+  4,   /* field[4] = key_id */
+  1,   /* field[1] = log_position */
+  0,   /* field[0] = sequence */
+  5,   /* field[5] = signature */
+};
+static const ProtobufCIntRange spanwire__ops__v1__audit_head__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 6 }
+};
+const ProtobufCMessageDescriptor spanwire__ops__v1__audit_head__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.ops.v1.AuditHead",
+  "AuditHead",
+  "Spanwire__Ops__V1__AuditHead",
+  "spanwire.ops.v1",
+  sizeof(Spanwire__Ops__V1__AuditHead),
+  6,
+  spanwire__ops__v1__audit_head__field_descriptors,
+  spanwire__ops__v1__audit_head__field_indices_by_name,
+  1,  spanwire__ops__v1__audit_head__number_ranges,
+  (ProtobufCMessageInit) spanwire__ops__v1__audit_head__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__ops__v1__audit_filter__field_descriptors[8] =
+{
+  {
+    "actor",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__AuditFilter, actor),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "action",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__AuditFilter, action),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "decision",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__AuditFilter, decision),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "rule",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__AuditFilter, rule),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "target",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__AuditFilter, target),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "from",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__AuditFilter, from),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "until",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__AuditFilter, until),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "all_tenants",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__AuditFilter, all_tenants),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__ops__v1__audit_filter__field_indices_by_name[] = {
+  1,   /* field[1] = action */
+  0,   /* field[0] = actor */
+  7,   /* field[7] = all_tenants */
+  2,   /* field[2] = decision */
+  5,   /* field[5] = from */
+  3,   /* field[3] = rule */
+  4,   /* field[4] = target */
+  6,   /* field[6] = until */
+};
+static const ProtobufCIntRange spanwire__ops__v1__audit_filter__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 8 }
+};
+const ProtobufCMessageDescriptor spanwire__ops__v1__audit_filter__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.ops.v1.AuditFilter",
+  "AuditFilter",
+  "Spanwire__Ops__V1__AuditFilter",
+  "spanwire.ops.v1",
+  sizeof(Spanwire__Ops__V1__AuditFilter),
+  8,
+  spanwire__ops__v1__audit_filter__field_descriptors,
+  spanwire__ops__v1__audit_filter__field_indices_by_name,
+  1,  spanwire__ops__v1__audit_filter__number_ranges,
+  (ProtobufCMessageInit) spanwire__ops__v1__audit_filter__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__ops__v1__list_audit_request__field_descriptors[3] =
+{
+  {
+    "filter",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__ListAuditRequest, filter),
+    &spanwire__ops__v1__audit_filter__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "page_size",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__ListAuditRequest, page_size),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "page_token",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__ListAuditRequest, page_token),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__ops__v1__list_audit_request__field_indices_by_name[] = {
+  0,   /* field[0] = filter */
+  1,   /* field[1] = page_size */
+  2,   /* field[2] = page_token */
+};
+static const ProtobufCIntRange spanwire__ops__v1__list_audit_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor spanwire__ops__v1__list_audit_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.ops.v1.ListAuditRequest",
+  "ListAuditRequest",
+  "Spanwire__Ops__V1__ListAuditRequest",
+  "spanwire.ops.v1",
+  sizeof(Spanwire__Ops__V1__ListAuditRequest),
+  3,
+  spanwire__ops__v1__list_audit_request__field_descriptors,
+  spanwire__ops__v1__list_audit_request__field_indices_by_name,
+  1,  spanwire__ops__v1__list_audit_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__ops__v1__list_audit_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__ops__v1__list_audit_response__field_descriptors[2] =
+{
+  {
+    "records",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Ops__V1__ListAuditResponse, n_records),
+    offsetof(Spanwire__Ops__V1__ListAuditResponse, records),
+    &spanwire__events__v1__event_envelope__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "next_page_token",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__ListAuditResponse, next_page_token),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__ops__v1__list_audit_response__field_indices_by_name[] = {
+  1,   /* field[1] = next_page_token */
+  0,   /* field[0] = records */
+};
+static const ProtobufCIntRange spanwire__ops__v1__list_audit_response__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__ops__v1__list_audit_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.ops.v1.ListAuditResponse",
+  "ListAuditResponse",
+  "Spanwire__Ops__V1__ListAuditResponse",
+  "spanwire.ops.v1",
+  sizeof(Spanwire__Ops__V1__ListAuditResponse),
+  2,
+  spanwire__ops__v1__list_audit_response__field_descriptors,
+  spanwire__ops__v1__list_audit_response__field_indices_by_name,
+  1,  spanwire__ops__v1__list_audit_response__number_ranges,
+  (ProtobufCMessageInit) spanwire__ops__v1__list_audit_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__ops__v1__export_audit_request__field_descriptors[1] =
+{
+  {
+    "filter",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__ExportAuditRequest, filter),
+    &spanwire__ops__v1__audit_filter__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__ops__v1__export_audit_request__field_indices_by_name[] = {
+  0,   /* field[0] = filter */
+};
+static const ProtobufCIntRange spanwire__ops__v1__export_audit_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor spanwire__ops__v1__export_audit_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.ops.v1.ExportAuditRequest",
+  "ExportAuditRequest",
+  "Spanwire__Ops__V1__ExportAuditRequest",
+  "spanwire.ops.v1",
+  sizeof(Spanwire__Ops__V1__ExportAuditRequest),
+  1,
+  spanwire__ops__v1__export_audit_request__field_descriptors,
+  spanwire__ops__v1__export_audit_request__field_indices_by_name,
+  1,  spanwire__ops__v1__export_audit_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__ops__v1__export_audit_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__ops__v1__export_audit_response__field_descriptors[1] =
+{
+  {
+    "record",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__ExportAuditResponse, record),
+    &spanwire__events__v1__event_envelope__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__ops__v1__export_audit_response__field_indices_by_name[] = {
+  0,   /* field[0] = record */
+};
+static const ProtobufCIntRange spanwire__ops__v1__export_audit_response__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor spanwire__ops__v1__export_audit_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.ops.v1.ExportAuditResponse",
+  "ExportAuditResponse",
+  "Spanwire__Ops__V1__ExportAuditResponse",
+  "spanwire.ops.v1",
+  sizeof(Spanwire__Ops__V1__ExportAuditResponse),
+  1,
+  spanwire__ops__v1__export_audit_response__field_descriptors,
+  spanwire__ops__v1__export_audit_response__field_indices_by_name,
+  1,  spanwire__ops__v1__export_audit_response__number_ranges,
+  (ProtobufCMessageInit) spanwire__ops__v1__export_audit_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__ops__v1__verify_audit_request__field_descriptors[1] =
+{
+  {
+    "heads",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Ops__V1__VerifyAuditRequest, n_heads),
+    offsetof(Spanwire__Ops__V1__VerifyAuditRequest, heads),
+    &spanwire__ops__v1__audit_head__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__ops__v1__verify_audit_request__field_indices_by_name[] = {
+  0,   /* field[0] = heads */
+};
+static const ProtobufCIntRange spanwire__ops__v1__verify_audit_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor spanwire__ops__v1__verify_audit_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.ops.v1.VerifyAuditRequest",
+  "VerifyAuditRequest",
+  "Spanwire__Ops__V1__VerifyAuditRequest",
+  "spanwire.ops.v1",
+  sizeof(Spanwire__Ops__V1__VerifyAuditRequest),
+  1,
+  spanwire__ops__v1__verify_audit_request__field_descriptors,
+  spanwire__ops__v1__verify_audit_request__field_indices_by_name,
+  1,  spanwire__ops__v1__verify_audit_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__ops__v1__verify_audit_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__ops__v1__verify_audit_response__field_descriptors[3] =
+{
+  {
+    "records",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__VerifyAuditResponse, records),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "head",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__VerifyAuditResponse, head),
+    &spanwire__ops__v1__audit_head__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "findings",
+    3,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__Ops__V1__VerifyAuditResponse, n_findings),
+    offsetof(Spanwire__Ops__V1__VerifyAuditResponse, findings),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__ops__v1__verify_audit_response__field_indices_by_name[] = {
+  2,   /* field[2] = findings */
+  1,   /* field[1] = head */
+  0,   /* field[0] = records */
+};
+static const ProtobufCIntRange spanwire__ops__v1__verify_audit_response__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor spanwire__ops__v1__verify_audit_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.ops.v1.VerifyAuditResponse",
+  "VerifyAuditResponse",
+  "Spanwire__Ops__V1__VerifyAuditResponse",
+  "spanwire.ops.v1",
+  sizeof(Spanwire__Ops__V1__VerifyAuditResponse),
+  3,
+  spanwire__ops__v1__verify_audit_response__field_descriptors,
+  spanwire__ops__v1__verify_audit_response__field_indices_by_name,
+  1,  spanwire__ops__v1__verify_audit_response__number_ranges,
+  (ProtobufCMessageInit) spanwire__ops__v1__verify_audit_response__init,
   NULL,NULL,NULL    /* reserved[123] */
 };

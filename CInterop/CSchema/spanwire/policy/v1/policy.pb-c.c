@@ -1389,7 +1389,7 @@ const ProtobufCMessageDescriptor spanwire__policy__v1__check_action_request__des
   (ProtobufCMessageInit) spanwire__policy__v1__check_action_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__policy__v1__action_decision__field_descriptors[4] =
+static const ProtobufCFieldDescriptor spanwire__policy__v1__action_decision__field_descriptors[5] =
 {
   {
     "allowed",
@@ -1439,17 +1439,30 @@ static const ProtobufCFieldDescriptor spanwire__policy__v1__action_decision__fie
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "retry_after",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Policy__V1__ActionDecision, retry_after),
+    &google__protobuf__duration__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__policy__v1__action_decision__field_indices_by_name[] = {
   0,   /* field[0] = allowed */
   2,   /* field[2] = reason */
+  4,   /* field[4] = retry_after */
   1,   /* field[1] = rule */
   3,   /* field[3] = trace */
 };
 static const ProtobufCIntRange spanwire__policy__v1__action_decision__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 0, 5 }
 };
 const ProtobufCMessageDescriptor spanwire__policy__v1__action_decision__descriptor =
 {
@@ -1459,7 +1472,7 @@ const ProtobufCMessageDescriptor spanwire__policy__v1__action_decision__descript
   "Spanwire__Policy__V1__ActionDecision",
   "spanwire.policy.v1",
   sizeof(Spanwire__Policy__V1__ActionDecision),
-  4,
+  5,
   spanwire__policy__v1__action_decision__field_descriptors,
   spanwire__policy__v1__action_decision__field_indices_by_name,
   1,  spanwire__policy__v1__action_decision__number_ranges,

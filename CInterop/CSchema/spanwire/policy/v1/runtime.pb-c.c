@@ -638,7 +638,7 @@ const ProtobufCMessageDescriptor spanwire__policy__v1__check_tool_request__descr
   (ProtobufCMessageInit) spanwire__policy__v1__check_tool_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__policy__v1__tool_decision__field_descriptors[7] =
+static const ProtobufCFieldDescriptor spanwire__policy__v1__tool_decision__field_descriptors[8] =
 {
   {
     "allowed",
@@ -724,9 +724,22 @@ static const ProtobufCFieldDescriptor spanwire__policy__v1__tool_decision__field
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "audit_event_id",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Policy__V1__ToolDecision, audit_event_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__policy__v1__tool_decision__field_indices_by_name[] = {
   0,   /* field[0] = allowed */
+  7,   /* field[7] = audit_event_id */
   1,   /* field[1] = policy_id */
   2,   /* field[2] = policy_type */
   3,   /* field[3] = reason */
@@ -737,7 +750,7 @@ static const unsigned spanwire__policy__v1__tool_decision__field_indices_by_name
 static const ProtobufCIntRange spanwire__policy__v1__tool_decision__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 7 }
+  { 0, 8 }
 };
 const ProtobufCMessageDescriptor spanwire__policy__v1__tool_decision__descriptor =
 {
@@ -747,7 +760,7 @@ const ProtobufCMessageDescriptor spanwire__policy__v1__tool_decision__descriptor
   "Spanwire__Policy__V1__ToolDecision",
   "spanwire.policy.v1",
   sizeof(Spanwire__Policy__V1__ToolDecision),
-  7,
+  8,
   spanwire__policy__v1__tool_decision__field_descriptors,
   spanwire__policy__v1__tool_decision__field_indices_by_name,
   1,  spanwire__policy__v1__tool_decision__number_ranges,

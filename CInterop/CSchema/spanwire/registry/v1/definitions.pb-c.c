@@ -3463,7 +3463,7 @@ const ProtobufCMessageDescriptor spanwire__registry__v1__tool_capability__descri
   (ProtobufCMessageInit) spanwire__registry__v1__tool_capability__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__registry__v1__model_policy__field_descriptors[3] =
+static const ProtobufCFieldDescriptor spanwire__registry__v1__model_policy__field_descriptors[4] =
 {
   {
     "default_model",
@@ -3501,16 +3501,29 @@ static const ProtobufCFieldDescriptor spanwire__registry__v1__model_policy__fiel
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "price",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__ModelPolicy, price),
+    &spanwire__money__v1__money__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__registry__v1__model_policy__field_indices_by_name[] = {
   0,   /* field[0] = default_model */
   1,   /* field[1] = fallback_models */
   2,   /* field[2] = max_cost */
+  3,   /* field[3] = price */
 };
 static const ProtobufCIntRange spanwire__registry__v1__model_policy__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 4 }
 };
 const ProtobufCMessageDescriptor spanwire__registry__v1__model_policy__descriptor =
 {
@@ -3520,7 +3533,7 @@ const ProtobufCMessageDescriptor spanwire__registry__v1__model_policy__descripto
   "Spanwire__Registry__V1__ModelPolicy",
   "spanwire.registry.v1",
   sizeof(Spanwire__Registry__V1__ModelPolicy),
-  3,
+  4,
   spanwire__registry__v1__model_policy__field_descriptors,
   spanwire__registry__v1__model_policy__field_indices_by_name,
   1,  spanwire__registry__v1__model_policy__number_ranges,

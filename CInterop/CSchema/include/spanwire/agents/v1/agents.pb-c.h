@@ -17,6 +17,7 @@ PROTOBUF_C__BEGIN_DECLS
 #include "google/protobuf/timestamp.pb-c.h"
 #include "spanwire/city/v1/lem.pb-c.h"
 #include "spanwire/events/v1/events.pb-c.h"
+#include "spanwire/money/v1/money.pb-c.h"
 
 typedef struct Spanwire__Agents__V1__AgentProfiles Spanwire__Agents__V1__AgentProfiles;
 typedef struct Spanwire__Agents__V1__AgentContext Spanwire__Agents__V1__AgentContext;
@@ -307,10 +308,12 @@ struct  Spanwire__Agents__V1__AgentTask
   size_t n_attempts;
   Spanwire__Agents__V1__TaskAttempt **attempts;
   ProtobufCBinaryData redriven_from;
+  ProtobufCBinaryData budget_reservation_id;
+  Spanwire__Money__V1__Money *cost;
 };
 #define SPANWIRE__AGENTS__V1__AGENT_TASK__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__agent_task__descriptor) \
-    , {0,NULL}, {0,NULL}, {0,NULL}, NULL, NULL, SPANWIRE__AGENTS__V1__AGENT_TASK_STATE__AGENT_TASK_STATE_UNSPECIFIED, {0,NULL}, {0,NULL}, 0,NULL, {0,NULL}, NULL, NULL, 0,NULL, {0,NULL} }
+    , {0,NULL}, {0,NULL}, {0,NULL}, NULL, NULL, SPANWIRE__AGENTS__V1__AGENT_TASK_STATE__AGENT_TASK_STATE_UNSPECIFIED, {0,NULL}, {0,NULL}, 0,NULL, {0,NULL}, NULL, NULL, 0,NULL, {0,NULL}, {0,NULL}, NULL }
 
 
 struct  Spanwire__Agents__V1__TaskAttempt

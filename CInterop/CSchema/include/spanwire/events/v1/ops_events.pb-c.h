@@ -112,10 +112,14 @@ struct  Spanwire__Events__V1__AuditRecorded
   ProtobufCBinaryData rule;
   ProtobufCBinaryData reason;
   ProtobufCBinaryData method;
+  uint64_t count;
+  uint64_t sequence;
+  ProtobufCBinaryData prev_hash;
+  ProtobufCBinaryData hash;
 };
 #define SPANWIRE__EVENTS__V1__AUDIT_RECORDED__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__events__v1__audit_recorded__descriptor) \
-    , {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL} }
+    , {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, 0, 0, {0,NULL}, {0,NULL} }
 
 
 struct  Spanwire__Events__V1__SLABreach

@@ -76,10 +76,11 @@ struct  Spanwire__Policy__V1__ToolDecision
   Spanwire__Policy__V1__BudgetReservation *reservation;
   size_t n_trace;
   ProtobufCBinaryData *trace;
+  ProtobufCBinaryData audit_event_id;
 };
 #define SPANWIRE__POLICY__V1__TOOL_DECISION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__policy__v1__tool_decision__descriptor) \
-    , 0, {0,NULL}, {0,NULL}, {0,NULL}, NULL, NULL, 0,NULL }
+    , 0, {0,NULL}, {0,NULL}, {0,NULL}, NULL, NULL, 0,NULL, {0,NULL} }
 
 
 struct  Spanwire__Policy__V1__BudgetReservation

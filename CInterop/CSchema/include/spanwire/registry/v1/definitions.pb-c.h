@@ -447,10 +447,11 @@ struct  Spanwire__Registry__V1__ModelPolicy
   size_t n_fallback_models;
   ProtobufCBinaryData *fallback_models;
   Spanwire__Money__V1__Money *max_cost;
+  Spanwire__Money__V1__Money *price;
 };
 #define SPANWIRE__REGISTRY__V1__MODEL_POLICY__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__model_policy__descriptor) \
-    , {0,NULL}, 0,NULL, NULL }
+    , {0,NULL}, 0,NULL, NULL, NULL }
 
 
 typedef enum {

@@ -1,0 +1,85 @@
+import SpanwireDatabase
+import SpanwireEventLog
+import SpanwireRPC
+import SpanwireSchema
+import SpanwireServiceKit
+import SpanwireWellKnown
+
+/// Asks policy before an agent does anything: before a task, whose cost it sets aside, and before each of its tool calls.
+///
+/// Nothing runs when policy cannot be asked.
+struct AgentGuard: ClientInterceptor {
+  /// The task that an agent is working on, for the tool calls it makes meanwhile.
+  @TaskLocal static var working: AgentTask?
+
+  let policy: PolicyClient
+
+  /// Whether a task may run; throws the refusal. What it may cost is set aside until its end settles it, or until it is given up.
+  ///
+  /// To policy, a task is a call of the tool that bears its intent's name.
+  func admit(_ task: AgentTask, of agent: AgentDefinition) async throws -> BudgetReservation? {
+    let cost = agent.modelPolicy.flatMap { $0.maxCost ?? $0.price }
+    var request = question(task, tool: task.task?.intent ?? "")
+    if let cost {
+      request.estimatedCost = cost
+      request.idempotencyKey = "\(task.agentTaskID)-run"
+      request.reservationTtl = Google_Protobuf_Duration(OrchestratorLimits.reservation)
+    }
+    let decision = try await policy.checkTool(request)
+    if !decision.allowed { throw decision.refusal(of: request) }
+    return decision.reservation
+  }
+
+  /// A call that an agent makes of another service is a tool call: of `Lem.ComputeRoute`, which reads as everything that agents are given.
+  func intercept(_ method: MethodDescriptor, _ options: CallOptions, next: NextClientCall) async throws -> any ClientCall {
+    if let task = Self.working {
+      let request = question(task, tool: "\(method.service.split(separator: ".").last ?? "").\(method.name)")
+      let decision = try await policy.checkTool(request)
+      if !decision.allowed { throw decision.refusal(of: request) }
+    }
+    return try await next(method, options)
+  }
+
+  private func question(_ task: AgentTask, tool: String) -> CheckToolRequest {
+    CheckToolRequest(
+      agentSlug: task.agentSlug, toolName: tool, actionType: "read", runID: task.agentTaskID,
+      productRuntimeSessionID: task.context?.productRuntimeSessionID ?? "", userID: task.context?.userID ?? "")
+  }
+
+  // MARK: After the task
+
+  /// What a task cost is spent, and the rest comes back; of one without an answer all of it. Written as an effect where the task ends, so
+  /// that the ledger says what ran.
+  static func settle(
+    _ row: OrchestratorStore.TaskRow, at stamp: TaskStamp, in transaction: borrowing Transaction
+  ) throws {
+    let (id, reservation) = (row.task.agentTaskID, row.task.budgetReservationID)
+    guard !reservation.isEmpty else { return }
+    let key = "\(id)-end"
+    let (method, request): (MethodDescriptor, [UInt8]) =
+      if row.task.state == .completed {
+        (
+          Policy.Methods.settleReservation,
+          SettleReservationRequest(idempotencyKey: key, reservationID: reservation, spent: row.task.cost).encoded()
+        )
+      } else {
+        (Policy.Methods.releaseReservation, ReleaseReservationRequest(idempotencyKey: key, reservationID: reservation).encoded())
+      }
+    try transaction.perform(
+      Effect(
+        id: key, owner: OrchestratorServer.producer, stream: id, method: method.path, request: request, tenant: row.task.tenantID,
+        subject: CallerRecord(text: row.caller)?.principal, trace: stamp.trace))
+  }
+}
+
+extension ToolDecision {
+  /// The refusal as the caller sees it: with the rule, and when trying again helps.
+  fileprivate func refusal(of request: CheckToolRequest) -> RPCError {
+    let isTransient = policyType == "budget" || policyType == "rate_limit"
+    let text = "\(policyType) policy \(policyID) refuses \(request.toolName) to \(request.agentSlug): \(reason)"
+    var metadata = [("rule", policyID), ("policy_type", policyType)]
+    if !auditEventID.isEmpty { metadata.append((RPCError.auditKey, auditEventID)) }
+    return .later(
+      isTransient ? .resourceExhausted : .permissionDenied, .policyDenied, text, after: retryAfter?.duration, metadata: metadata)
+  }
+}
