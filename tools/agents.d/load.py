@@ -206,7 +206,7 @@ def main():
 def drive(options, seed, server, library):
     print(f"{options.tasks} tasks of {len(TENANTS)} tenants, {WORKERS} workers, seed {seed}")
     tenants = [Tenant(name, server, library) for name in TENANTS]
-    workers = Workers(server, seed)
+    workers = None
     chances = random.Random(seed)
     begin = time.monotonic()
     try:
@@ -217,14 +217,19 @@ def drive(options, seed, server, library):
             while not all(job.done() for job in jobs):
                 for tenant in tenants:
                     tenant.load()
+                # Nobody works until there is no room left for the greedy tenant's tasks.
+                if not workers and any(tenant.refused for tenant in tenants):
+                    workers = Workers(server, seed)
                 time.sleep(0.2)
             for job in jobs:
                 job.result()
+        workers = workers or Workers(server, seed)
         # A task lasts a minute at most: what is open longer than that never ends.
         while any([tenant.load() for tenant in tenants]) and time.monotonic() - begin < 240:
             time.sleep(0.1)
     finally:
-        workers.stop()
+        if workers:
+            workers.stop()
     seconds = time.monotonic() - begin
     faults = []
     total, stale = collections.Counter(), 0
