@@ -176,6 +176,7 @@ let platform: [Target] = [
   .executableTarget(name: "spanwire-routes", dependencies: ["SpanwireCityGraph", yaml], path: "Benchmarks/Routes"),
   .executableTarget(
     name: "spanwire-events", dependencies: ["SpanwireRPCOverHTTP2", "SpanwireEventLoop", "SpanwireSchema"], path: "Benchmarks/Events"),
+  .executableTarget(name: "spanwire-decisions", dependencies: ["SpanwirePolicy", "SpanwireFlags"], path: "Benchmarks/Policy"),
   .executableTarget(
     name: "spanwire-storeload", dependencies: ["SpanwireSchema", "SpanwireRPCOverHTTP2"], path: "Benchmarks/Store/load"),
 

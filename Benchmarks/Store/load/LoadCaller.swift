@@ -8,6 +8,7 @@ final class LoadCaller: @unchecked Sendable {
   let number: Int
   private let options: LoadOptions
   private let gateway: ProductRuntimeGatewayClient
+  private let decisions: LoadDecisions
   private var operations = 0
   /// The session whose journey she walks, and where.
   private var walked = ""
@@ -25,13 +26,14 @@ final class LoadCaller: @unchecked Sendable {
   init(number: Int, channel: HTTP2Channel, options: LoadOptions) {
     self.number = number
     self.options = options
+    decisions = LoadDecisions(channel)
     gateway = ProductRuntimeGatewayClient(
       channel.intercepted(by: [CallCredentials.bearer("dev:user:USR-\(options.run)-\(number):vienna:traveller")]))
   }
 
   func prepare() async throws {
     _ = try await gateway.listSessions(ListSessionsRequest(pageSize: 1))  // the connection
-    guard options.work != .sessions else { return }
+    guard options.work == .steps || options.work == .mixed else { return }
     walked = try await open("\(key)-walked", product: "PRD-TURNS")
     let request = StartSessionJourneyRequest(idempotencyKey: "\(key)-start", productRuntimeSessionID: walked)
     journey = try await insist { try await self.gateway.startJourney(request, options: $0) }.journeyInstanceID
@@ -42,11 +44,20 @@ final class LoadCaller: @unchecked Sendable {
     let begin = Deadline.now()
     operations += 1
     switch options.work {
+    case .decisions, .flags, .tools: try await ask()
     case .sessions: _ = try await open("\(key)-\(operations)", product: "PRD-VIEN-COFFEE-PASS")
     case .mixed where operations % 5 == 0: _ = try await open("\(key)-\(operations)", product: "PRD-VIEN-COFFEE-PASS")
     case .steps, .mixed: try await step("\(key)-\(operations)")
     }
     microseconds.append(UInt32(clamping: (Deadline.now().nanoseconds - begin.nanoseconds) / 1_000))
+  }
+
+  private func ask() async throws {
+    switch options.work {
+    case .flags: try await decisions.flag()
+    case .tools: try await decisions.tool(number)
+    default: try await decisions.ask(number + operations)
+    }
   }
 
   private var key: String { "\(options.run)-\(number)" }

@@ -7,6 +7,8 @@ struct LoadOptions {
     case sessions, steps
     /// Each caller opens a session after every fourth step.
     case mixed
+    /// What is decided and changes nothing: access, a static flag, a tool call without a cost.
+    case decisions, flags, tools
   }
 
   var target = ChannelTarget.host("127.0.0.1", port: 7300)
@@ -25,7 +27,7 @@ struct LoadOptions {
   var checks = false
 
   static let usage = """
-    usage: spanwire-storeload --server HOST:PORT --work sessions|steps|mixed --callers N [--seconds S | --count N] [--run NAME]
+    usage: spanwire-storeload --server HOST:PORT --work sessions|steps|mixed|decisions|flags|tools --callers N [--seconds S | --count N] [--run NAME]
       [--patience S] [--check] [--traced]
 
     Prints "ready", waits for a line, works for S seconds or N operations or until another line, and prints JSON.
