@@ -1,15 +1,15 @@
 import Foundation
 import Testing
 
-/// What an operator and a traveller do in a terminal: every command of `spanwire registry` and `spanwire sessions`, its output and its
-/// exit code.
+/// What an operator and a traveller do in a terminal: the commands of `spanwire registry`, `spanwire sessions` and those of the city, their
+/// output and their exit codes.
 @Suite(.serialized, .timeLimit(.minutes(5)))
 struct ByHandTests {
-  private static let traveller = "dev:user:USR-0001:vienna:traveller"
-  private static let sample = "Samples/vienna-coffee-pass.yaml"
+  static let traveller = "dev:user:USR-0001:vienna:traveller"
+  static let sample = "Samples/vienna-coffee-pass.yaml"
 
   /// A command, and what comes of it.
-  private struct Step {
+  struct Step {
     var command: [String]
     var token: String?
     var code: Int32 = 0
@@ -26,7 +26,7 @@ struct ByHandTests {
 
   /// Runs a command against a server; the output.
   @discardableResult
-  private func run(_ step: Step, _ server: ServerProcess) throws -> String {
+  func run(_ step: Step, _ server: ServerProcess) throws -> String {
     var arguments = step.command + ["--server", server.address]
     if let token = step.token { arguments += ["--token", token] }
     let outcome = try spanwire(arguments)

@@ -4,7 +4,9 @@ import SpanwireSchema
 /// Looks at the rows themselves, with questions of its own, and compares them with what the log told.
 enum Audit {
   /// What must hold when all that was begun has ended.
-  static func checkRest(_ store: SimulatedStore) throws {
+  ///
+  /// - Parameter now: a moment so long ago that what was due then is done.
+  static func checkRest(_ store: SimulatedStore, at now: Int64) throws {
     let findings = try store.look { reader in
       try reader.query(
         """
@@ -16,13 +18,23 @@ enum Audit {
         + reader.query("SELECT purchase_id FROM prg_purchases WHERE failure IS NULL AND response IS NULL") {
           Violation("purchase", "\($0.get(0, as: String.self)) never ends")
         }
+        + reader.query("SELECT service_point_id FROM tjm_blocks WHERE until > 0 AND until <= ?1", now) {
+          Violation("timer", "the block of \($0.get(0, as: String.self)) never ends")
+        }
+        + reader.query(
+          """
+          SELECT r.reservation_id FROM lem_reservations AS r
+          JOIN tjm_journeys AS j ON j.tenant_id = r.tenant_id AND r.reservation_id LIKE 'RSV-' || j.journey_instance_id || '.%'
+          WHERE r.expires_at > ?1 AND j.state <> 2
+          """, VirtualTime.now
+        ) { Violation("room", "\($0.get(0, as: String.self)) is kept for a journey that is over") }
     }
     if let first = findings.first { throw first }
   }
 
   static func check(_ witness: Witness, _ store: SimulatedStore) throws {
     let findings = try store.look { reader in
-      try ledger(reader) + log(reader) + redemptions(reader) + agreement(witness, reader)
+      try ledger(reader) + log(reader) + redemptions(reader) + rooms(reader) + agreement(witness, reader)
     }
     if let first = findings.first { throw first }
   }
@@ -65,6 +77,18 @@ enum Audit {
         let text = "\($0.get(0, as: String.self)) has \(remaining) of \(issued), redeemed \($0.get(3, as: Int64.self))"
         return Violation("redemption", text)
       }
+  }
+
+  /// No place holds more than it takes, at any moment at which somebody's time there begins.
+  private static func rooms(_ reader: borrowing Snapshot) throws -> [Violation] {
+    try reader.query(
+      """
+      SELECT a.reservation_id, SUM(b.visitors) FROM lem_reservations AS a
+      JOIN lem_reservations AS b ON b.tenant_id = a.tenant_id AND b.service_point_id = a.service_point_id
+        AND b.starts_at <= a.starts_at AND b.expires_at > a.starts_at
+      GROUP BY a.tenant_id, a.reservation_id HAVING SUM(b.visitors) > ?1
+      """, Product.capacity
+    ) { Violation("room", "\($0.get(1, as: Int64.self)) are expected when \($0.get(0, as: String.self)) begins") }
   }
 
   private static func agreement(_ witness: Witness, _ reader: borrowing Snapshot) throws -> [Violation] {

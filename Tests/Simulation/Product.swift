@@ -6,7 +6,11 @@ enum Product {
   static let tokens = ["TOK-COFFEE", "TOK-CAKE"]
   static let vendors = ["VND-A", "VND-B"]
   static let places = ["SP-A", "SP-B"]
-  /// How long the journey's timer runs.
+  /// Both places.
+  static let cluster = "CL-SIM"
+  /// How many the place on the right takes at a time.
+  static let capacity = 1
+  /// How long each of the journey's timers runs.
   static let timer: Duration = .seconds(600)
 
   static func version(_ number: Int) -> String { "PRDV-SIM-1.0.\(number)" }
@@ -58,7 +62,12 @@ enum Product {
         nodes:
           - {node_id: start, title: Begin, start: {}}
           - {node_id: rest, title: Rest, timer: {after: 600s}}
-          - {node_id: crossing, title: Where to, choice: {question: "Where to?", options: [left, right, again]}}
+          - {node_id: crossing, title: Where to, choice: {question: "Where to?", options: [left, right, again, both, ask]}}
+          - {node_id: fork, title: Two things at once, split: {join: meet}}
+          - {node_id: look, title: Look around, message: {text: "What a view."}}
+          - {node_id: nap, title: A nap, timer: {after: 600s}}
+          - {node_id: meet, title: Together again, join: {}}
+          - {node_id: ask, title: What now, agent: {agent_type: journey_guide, intent: suggest_next_stop}}
           - {node_id: visit, title: The place on the left, visit: {service_point_id: SP-A}}
           - {node_id: coffee, title: Coffee, redeem: {token_id: TOK-COFFEE, quantity: 1}}
           - {node_id: right, title: The place on the right, visit: {service_point_id: SP-B}}
@@ -70,6 +79,15 @@ enum Product {
           - {from: crossing, to: visit, on: left}
           - {from: crossing, to: right, on: right}
           - {from: crossing, to: rest, on: again}
+          - {from: crossing, to: fork, on: both}
+          - {from: crossing, to: ask, on: ask}
+          - {from: fork, to: look}
+          - {from: fork, to: nap}
+          - {from: look, to: meet}
+          - {from: nap, to: meet, on: "signal:hurry"}
+          - {from: nap, to: meet}
+          - {from: meet, to: crossing}
+          - {from: ask, to: crossing}
           - {from: crossing, to: sorry}
           - {from: visit, to: coffee}
           - {from: coffee, to: crossing, on: completed}
@@ -77,6 +95,8 @@ enum Product {
           - {from: coffee, to: sorry}
           - {from: right, to: coffee}
           - {from: sorry, to: end}
+    agents:
+      - {agent_slug: sim-guide, agent_type: journey_guide, title: Guide, intents: [suggest_next_stop], version: 1, capability_tiers: [read]}
     vendors:
       - {vendor_id: VND-A, name: A}
       - {vendor_id: VND-B, name: B}
@@ -87,6 +107,7 @@ enum Product {
         position: {latitude: 48.21, longitude: 16.36}
         opening_hours: "24/7"
         tags: [cafe]
+        cluster_id: CL-SIM
         vendor_id: VND-A
         experience_score: 0.9
         dwell: 600s
@@ -96,6 +117,8 @@ enum Product {
         position: {latitude: 48.20, longitude: 16.37}
         opening_hours: "24/7"
         tags: [cafe]
+        cluster_id: CL-SIM
+        capacity: \(capacity)
         vendor_id: VND-B
         experience_score: 0.8
         dwell: 600s
@@ -105,9 +128,14 @@ enum Product {
   /// The document once more, as the simulation understands it: (from, outcome, to); an empty outcome is for any.
   static let edges: [(from: String, on: String, to: String)] = [
     ("start", "", "rest"), ("rest", "", "crossing"), ("crossing", "left", "visit"), ("crossing", "right", "right"),
-    ("crossing", "again", "rest"), ("crossing", "", "sorry"), ("visit", "", "coffee"), ("coffee", "completed", "crossing"),
+    ("crossing", "again", "rest"), ("crossing", "both", "fork"), ("crossing", "ask", "ask"), ("crossing", "", "sorry"),
+    ("fork", "", "look"), ("fork", "", "nap"), ("look", "", "meet"), ("nap", "signal:hurry", "meet"), ("nap", "", "meet"),
+    ("meet", "", "crossing"), ("ask", "", "crossing"), ("visit", "", "coffee"), ("coffee", "completed", "crossing"),
     ("coffee", "failed", "sorry"), ("coffee", "", "sorry"), ("right", "", "coffee"), ("sorry", "", "end"),
   ]
+
+  /// What the split opens, all at once, and where the branches meet.
+  static let (split, branches, join) = ("fork", ["look", "nap"], "meet")
 
   /// Where a node that ended so leads.
   static func next(from node: String, _ outcome: String) -> String? {

@@ -19,9 +19,9 @@ final class Run {
   private let seed: UInt64
   private let simulator: Simulator
   private let world: World
-  private let workload: Workload
+  private let workloads: [Workload]
   private var witness = Witness()
-  private let follower = Follower()
+  private let followers = World.tenants.map(Follower.init)
   private var deeds: [Deed] = []
   private var troubleEnded = VirtualTime.beginning
   private(set) var step = 0
@@ -34,13 +34,23 @@ final class Run {
     let path = try template.copy(to: folder)
     simulator = Simulator(seed: seed)
     world = try World(simulator, path: path, seed: seed) { plant?.prepare($0) }
-    workload = Workload(world)
-    follower.follow(world)
+    workloads = World.tenants.map { [world] in Workload(world, tenant: $0) }
+    for (one, other) in zip(workloads, workloads.reversed()) { one.neighbour = other }
+    for follower in followers { follower.follow(world) }
     do { try witness.read(world.store) } catch { throw Failure(seed: seed, step: 0, reason: error) }
   }
 
   /// Transactions, events and crashes there were.
   var summary: (turns: Int, events: Int64, crashes: Int) { (simulator.turns, witness.position, world.crashes) }
+
+  /// How often each thing happened.
+  func tally() throws -> String {
+    try world.store.look { reader in
+      try reader.query("SELECT type, count(*) FROM event_log GROUP BY type ORDER BY type") {
+        "\($0.get(0, as: String.self)) \($0.get(1, as: Int64.self))"
+      }
+    }.joined(separator: ", ")
+  }
 
   /// A number that is the same for the same seed, for ever: what happened, in which order.
   func digest() throws -> UInt64 {
@@ -101,7 +111,7 @@ final class Run {
       if let old = simulator.chance.pick(deeds), simulator.chance.once(in: 4), isFresh(old) {
         deed = old
       } else {
-        deed = workload.next(&simulator.chance, witness)
+        deed = simulator.chance.pick(workloads)!.next(&simulator.chance, witness)
         if !deeds.contains(where: { $0 === deed }) { deeds.append(deed) }
       }
       // Now and then a client is impatient, or sends everything twice.
@@ -136,12 +146,12 @@ final class Run {
   private func advance(by span: Duration) throws {
     simulator.advance(by: span)
     try witness.read(world.store)
-    try follower.check(upTo: witness.position)
+    for (tenant, follower) in zip(World.tenants, followers) { try follower.check(against: witness.positions[tenant] ?? []) }
   }
 
   private func restart() throws {
     try world.restart()
-    follower.follow(world)
+    for follower in followers { follower.follow(world) }
     calm()
   }
 
@@ -157,8 +167,9 @@ final class Run {
     try advance(by: Self.grace + .seconds(600))
     try check()
     try verify()
-    try Audit.checkRest(world.store)
     let now = VirtualTime.now - Self.grace.wholeNanoseconds
+    try Audit.checkRest(world.store, at: now)
+    if let asking = witness.asking.first { throw Violation("agent", "\(asking) never has its answer") }
     let left = try world.store.look { reader in
       try reader.query("SELECT id, method FROM effect WHERE state = 0 AND due_at <= ?1", now) {
         "\($0.get(0, as: String.self)) \($0.get(1, as: String.self))"
@@ -172,14 +183,16 @@ final class Run {
   private func check() throws {
     try witness.read(world.store)
     try Audit.check(witness, world.store)
-    for session in workload.sessions where witness.sessions[session.id] == nil {
-      throw Violation("loss", "\(session.id) was acknowledged and is gone")
-    }
-    for held in workload.entitlements where witness.purses[held.id] == nil {
-      throw Violation("loss", "\(held.id) was acknowledged and is gone")
-    }
-    for id in workload.redemptions where !witness.redemptions.contains(id) {
-      throw Violation("loss", "\(id) was acknowledged and is gone")
+    for workload in workloads {
+      for session in workload.sessions where witness.sessions[session.id] == nil {
+        throw Violation("loss", "\(session.id) was acknowledged and is gone")
+      }
+      for held in workload.entitlements where witness.purses[held.id] == nil {
+        throw Violation("loss", "\(held.id) was acknowledged and is gone")
+      }
+      for id in workload.redemptions where !witness.redemptions.contains(id) {
+        throw Violation("loss", "\(id) was acknowledged and is gone")
+      }
     }
     let grace = Self.grace.wholeNanoseconds
     guard VirtualTime.now - troubleEnded > grace else { return }
@@ -187,7 +200,7 @@ final class Run {
   }
 
   private func verify() throws {
-    let findings = try world.call(as: World.operatorOlga) { channel in
+    let findings = try world.call(as: World.operatorOlga(of: World.tenants[0])) { channel in
       var findings: [String] = []
       for try await found in try await EventsClient(channel).verify(VerifyRequest()) where !found.ok {
         findings.append("\(found.check): \(found.findings.first ?? "")")
@@ -214,9 +227,11 @@ struct Template {
     let simulator = Simulator(seed: 0)
     let world = try World(simulator, path: path, seed: 0)
     let bundle = change(Product.bundle(version: 1))
-    _ = try world.call(as: World.operatorOlga) { channel in
-      try await RegistryClient(channel).apply(
-        ApplyRequest(idempotencyKey: "template", source: .bundleYaml(bundle), reason: "the beginning"))
+    for tenant in World.tenants {
+      _ = try world.call(as: World.operatorOlga(of: tenant)) { channel in
+        try await RegistryClient(channel).apply(
+          ApplyRequest(idempotencyKey: "template", source: .bundleYaml(bundle), reason: "the beginning"))
+      }
     }
     simulator.settle()
     try world.end()

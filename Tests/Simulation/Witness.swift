@@ -23,19 +23,25 @@ struct Violation: Error, CustomStringConvertible {
 struct Witness {
   /// What there is to know of a journey.
   struct Path {
+    var tenant = ""
     var session = ""
     var state: JourneyState = .running
-    /// Where the traveller stands; nil between two nodes.
-    var node: String?
-    var kind = ""
-    /// Nodes of which one has to be entered next.
-    var expected: [String] = []
+    /// Where the traveller stands: one node, or one of every branch.
+    var standing: [String: Stand] = [:]
+    /// Nodes that have to be entered next, by the node that was left; by nothing, the first.
+    var expected: [String: [String]] = [:]
     var visits: [String: UInt32] = [:]
+    var fired: Set<String> = []
+  }
+
+  struct Stand {
+    var kind: String
+    var place: String
     var chosen: String?
-    var place = ""
     /// When the timer she waits for is due.
     var due: Int64?
-    var fired: Set<String> = []
+    /// Of a join: the branches that have come.
+    var branches = 1
   }
 
   struct Purse {
@@ -52,6 +58,8 @@ struct Witness {
   private(set) var paths: [String: Path] = [:]
   private(set) var purses: [String: Purse] = [:]
   private(set) var redemptions: Set<String> = []
+  /// What there is in the log of each tenant.
+  private(set) var positions: [String: [Int64]] = [:]
 
   struct Told {
     var position: Int64
@@ -80,6 +88,7 @@ struct Witness {
     }
     sequences[told.stream] = told.sequence
     let event = try EventEnvelope(decoding: told.envelope)
+    positions[event.tenantID, default: []].append(position)
     guard Int64(event.logPosition) == told.position, Int64(event.streamSequence) == told.sequence else {
       throw Violation("sequence", "the envelope at \(position) says \(event.logPosition) and \(event.streamSequence)")
     }
@@ -143,7 +152,7 @@ struct Witness {
     let id = event.journeyInstanceID
     if type == .journeyStarted {
       guard paths[id] == nil else { throw Violation("branch", "\(id) starts twice") }
-      paths[id] = Path(session: event.productRuntimeSessionID, expected: ["start"])
+      paths[id] = Path(tenant: event.tenantID, session: event.productRuntimeSessionID, expected: ["": ["start"]])
       return
     }
     guard var path = paths[id] else { throw Violation("branch", "\(event.type) of \(id), which has not started") }
@@ -153,44 +162,43 @@ struct Witness {
   }
 
   private func step(_ path: inout Path, _ id: String, _ type: EventType, _ payload: Google_Protobuf_Any, at moment: Int64) throws {
-    func stands(_ node: String) throws {
-      guard path.node == node else { throw Violation("branch", "\(id) stands at \(path.node ?? "no node"), not at \(node): \(type)") }
+    @discardableResult
+    func stands(_ node: String) throws -> Stand {
+      guard let stand = path.standing[node] else {
+        throw Violation("branch", "\(id) stands at \(path.standing.keys.sorted().joined(separator: ", ")), not at \(node): \(type)")
+      }
+      return stand
     }
-    func leave(_ outcome: String) {
-      path.expected = path.node.flatMap { Product.next(from: $0, outcome) }.map { [$0] } ?? []
-      (path.node, path.due, path.chosen) = (nil, nil, nil)
+    func leave(_ node: String, _ outcome: String) {
+      path.standing[node] = nil
+      path.expected[node] = node == Product.split ? Product.branches : Product.next(from: node, outcome).map { [$0] }
     }
     switch type {
-    case .journeyNodeEntered:
-      let it = try payload.unpack(as: JourneyNodeEntered.self)
-      guard path.expected.contains(it.nodeID) else {
-        throw Violation("branch", "\(id) enters \(it.nodeID), where \(path.expected.joined(separator: " or ")) is due")
-      }
-      guard it.visitNumber == path.visits[it.nodeID, default: 0] + 1 else {
-        throw Violation("branch", "\(id) enters \(it.nodeID) for time \(it.visitNumber) after \(path.visits[it.nodeID, default: 0])")
-      }
-      path.visits[it.nodeID] = it.visitNumber
-      (path.node, path.kind, path.expected, path.place) = (it.nodeID, it.kind, [], it.servicePointID)
-      path.due = it.kind == "timer" ? moment + Product.timer.wholeNanoseconds : nil
+    case .journeyNodeEntered: try enter(&path, id, payload.unpack(as: JourneyNodeEntered.self), at: moment)
     case .journeyChoiceMade:
       let it = try payload.unpack(as: JourneyChoiceMade.self)
       try stands(it.nodeID)
-      path.chosen = it.option
+      path.standing[it.nodeID]?.chosen = it.option
     case .journeyTimerFired:
       let it = try payload.unpack(as: JourneyTimerFired.self)
-      try stands(it.nodeID)
-      guard let due = path.due, due <= moment else { throw Violation("timer", "\(it.timerID) of \(id) fires early") }
+      guard let due = try stands(it.nodeID).due, due <= moment else { throw Violation("timer", "\(it.timerID) of \(id) fires early") }
       guard path.fired.insert(it.timerID).inserted else { throw Violation("timer", "\(it.timerID) of \(id) fires twice") }
     case .journeyNodeCompleted:
       let it = try payload.unpack(as: JourneyNodeCompleted.self)
-      try stands(it.nodeID)
-      if path.kind == "timer", !it.forced, path.due.map({ $0 > moment }) ?? true {
+      let stand = try stands(it.nodeID)
+      if stand.kind == "timer", !it.forced, !it.outcome.hasPrefix("signal:"), stand.due.map({ $0 > moment }) ?? true {
         throw Violation("timer", "\(id) leaves \(it.nodeID) before its time")
       }
-      if path.kind == "choice", !it.forced, path.chosen != it.outcome {
-        throw Violation("branch", "\(id) chose \(path.chosen ?? "nothing") at \(it.nodeID), which ends with \(it.outcome)")
+      if stand.kind == "choice", !it.forced, stand.chosen != it.outcome {
+        throw Violation("branch", "\(id) chose \(stand.chosen ?? "nothing") at \(it.nodeID), which ends with \(it.outcome)")
       }
-      leave(it.outcome)
+      if it.nodeID == Product.join {
+        if !it.forced, stand.branches != Product.branches.count {
+          throw Violation("branch", "\(id) goes on from \(it.nodeID) after \(stand.branches) branches")
+        }
+        for branch in Product.branches { (path.standing[branch], path.expected[branch]) = (nil, nil) }
+      }
+      leave(it.nodeID, it.outcome)
     case .journeyNodeSkipped:
       let it = try payload.unpack(as: JourneyNodeSkipped.self)
       try stands(it.nodeID)
@@ -198,12 +206,12 @@ struct Witness {
       let next =
         Product.next(from: it.nodeID, "skipped") ?? Product.next(from: it.nodeID, "completed")
         ?? Product.edges.first { $0.from == it.nodeID }?.to
-      leave("")
-      path.expected = next.map { [$0] } ?? []
+      path.standing[it.nodeID] = nil
+      path.expected[it.nodeID] = next.map { [$0] }
     case .journeyNodeFailed:
       let it = try payload.unpack(as: JourneyNodeFailed.self)
       try stands(it.nodeID)
-      leave("failed")
+      leave(it.nodeID, "failed")
     case .journeyCompleted:
       guard path.visits["end"] != nil else { throw Violation("branch", "\(id) is complete without its end") }
       path.state = .completed
@@ -212,7 +220,28 @@ struct Witness {
     case .journeyFailed: path.state = .failed
     default: break
     }
-    if path.state != .running { path.due = nil }
+    if path.state != .running { path.standing = [:] }
+  }
+
+  private func enter(_ path: inout Path, _ id: String, _ it: JourneyNodeEntered, at moment: Int64) throws {
+    let due = path.expected[it.fromNodeID] ?? []
+    guard let index = due.firstIndex(of: it.nodeID) else {
+      throw Violation("branch", "\(id) enters \(it.nodeID) from \(it.fromNodeID), where \(due.joined(separator: " and ")) is due")
+    }
+    path.expected[it.fromNodeID]?.remove(at: index)
+    // A join is entered by every branch, at one visit.
+    let waits = path.standing[it.nodeID] != nil
+    let visit = path.visits[it.nodeID, default: 0] + (waits ? 0 : 1)
+    guard it.visitNumber == visit, !waits || it.nodeID == Product.join else {
+      throw Violation("branch", "\(id) enters \(it.nodeID) for time \(it.visitNumber) after \(path.visits[it.nodeID, default: 0])")
+    }
+    path.visits[it.nodeID] = visit
+    if waits {
+      path.standing[it.nodeID]?.branches += 1
+    } else {
+      path.standing[it.nodeID] = Stand(
+        kind: it.kind, place: it.servicePointID, due: it.kind == "timer" ? moment + Product.timer.wholeNanoseconds : nil)
+    }
   }
 
   // MARK: Entitlements
@@ -258,10 +287,24 @@ struct Witness {
 
   /// Timers whose time was over at a moment, and of which nothing came.
   func overdue(at moment: Int64) -> [String] {
-    let journeys = paths.filter { $0.value.due.map { $0 < moment } ?? false }.map { "\($0.key) at \($0.value.node ?? "")" }
+    let journeys = paths.flatMap { id, path in
+      path.standing.filter { $0.value.due.map { $0 < moment } ?? false }.map { "\(id) at \($0.key)" }
+    }
     let entitlements = purses.filter { _, purse in
       purse.remaining > 0 && !purse.hasExpired && purse.expiresAt.map { $0 < moment } ?? false
     }.map(\.key)
     return (journeys + entitlements).sorted()
+  }
+
+  /// Journeys that wait for an agent.
+  var asking: [String] {
+    paths.filter { $0.value.standing.values.contains { $0.kind == "agent" } }.map(\.key).sorted()
+  }
+
+  /// Nodes where travellers of a tenant stand.
+  func stands(of tenant: String) -> [(session: String, node: String, stand: Stand)] {
+    paths.filter { $0.value.tenant == tenant && $0.value.state == .running }.sorted { $0.key < $1.key }.flatMap { _, path in
+      path.standing.sorted { $0.key < $1.key }.map { (path.session, $0.key, $0.value) }
+    }
   }
 }

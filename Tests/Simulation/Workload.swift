@@ -3,9 +3,12 @@ import SpanwireSchema
 import SpanwireServiceKit
 import SpanwireWellKnown
 
-/// What travellers, operators and services wish, by chance and by what they know.
+/// What a tenant's travellers, operators and services wish, by chance and by what they know.
 final class Workload {
   private let world: World
+  private let tenant: String
+  /// That of the other tenant, whose ids are nobody's here.
+  weak var neighbour: Workload?
   private var travellers = ["anna", "ben"]
   /// Sessions that were acknowledged, with whose they are.
   private(set) var sessions: [(id: String, user: String)] = []
@@ -19,7 +22,13 @@ final class Workload {
   private var applying: Deed?
   private var keys = 0
 
-  init(_ world: World) { self.world = world }
+  init(_ world: World, tenant: String) {
+    self.world = world
+    self.tenant = tenant
+  }
+
+  private func traveller(_ id: String) -> Principal { World.traveller(id, of: tenant) }
+  private var operatorOlga: Principal { World.operatorOlga(of: tenant) }
 
   private func key(_ name: String) -> String {
     keys += 1
@@ -29,7 +38,8 @@ final class Workload {
   /// A wish that makes sense, or nearly.
   func next(_ chance: inout Chance, _ witness: Witness) -> Deed {
     if sessions.isEmpty { return open(&chance) }
-    if !witness.paths.values.contains(where: { $0.state == .running }), chance.once(in: 2) { return start(&chance, witness) }
+    if witness.stands(of: tenant).isEmpty, chance.once(in: 2) { return start(&chance, witness) }
+    if chance.once(in: 40), let strange = trespass(&chance) { return strange }
     switch chance.below(100) {
     case ..<10: return open(&chance)
     case ..<26: return purchase(&chance, witness)
@@ -50,7 +60,7 @@ final class Workload {
     let key = key("open")
     let known = pushed
     return Deed(
-      key, as: World.traveller(user),
+      key, as: traveller(user),
       send: { channel in
         let session = try await ProductRuntimeGatewayClient(channel).openSession(
           OpenSessionRequest(idempotencyKey: key, productID: Product.id, marketCode: Product.market, segments: ["local"]))
@@ -72,7 +82,7 @@ final class Workload {
     let key = key("buy")
     let variant = chance.pick(["VAR-COFFEE", "VAR-COFFEE", "VAR-BOTH"])!
     return Deed(
-      key, as: World.traveller(user),
+      key, as: traveller(user),
       send: { channel in
         let bought = try await ProductRuntimeGatewayClient(channel).purchase(
           PurchaseRequest(idempotencyKey: key, productRuntimeSessionID: session, variantID: variant, paymentReference: "PAY-\(key)"))
@@ -87,7 +97,7 @@ final class Workload {
     let (session, user) = session(&chance, witness, in: [.ready, .postJourney])
     let key = key("start")
     return Deed(
-      key, as: World.traveller(user),
+      key, as: traveller(user),
       send: { channel in
         try await ProductRuntimeGatewayClient(channel).startJourney(
           StartSessionJourneyRequest(idempotencyKey: key, productRuntimeSessionID: session)
@@ -98,21 +108,21 @@ final class Workload {
   private func advance(_ chance: inout Chance, _ witness: Witness) -> Deed {
     let key = key("step")
     // Somebody who stands somewhere, if anybody does.
-    let standing = witness.paths.filter { $0.value.state == .running && $0.value.node != nil }.sorted { $0.key < $1.key }
-    let path = chance.pick(standing)?.value
-    let session = path?.session ?? chance.pick(sessions)!.id
+    let at = chance.pick(witness.stands(of: tenant))
+    let session = at?.session ?? chance.pick(sessions)!.id
     let user = sessions.first { $0.id == session }?.user ?? "anna"
-    let node = chance.once(in: 12) ? "crossing" : path?.node ?? "crossing"
+    let node = chance.once(in: 12) ? "crossing" : at?.node ?? "crossing"
     let step: AdvanceSessionJourneyRequest.Step
-    switch chance.once(in: 15) ? "" : path?.kind ?? "" {
-    case "choice": step = .choose(Choose(option: chance.pick(["left", "left", "right", "again", "nowhere"])!))
-    case "visit": step = .arrived(Arrived(servicePointID: path?.place ?? ""))
+    switch chance.once(in: 15) ? "" : at?.stand.kind ?? "" {
+    case "choice":
+      step = .choose(Choose(option: chance.pick(["left", "left", "right", "right", "again", "both", "both", "ask", "nowhere"])!))
+    case "visit": step = .arrived(Arrived(servicePointID: at?.stand.place ?? ""))
     case "redeem": step = .redeem(Redeem())
     case "timer": step = .signal(Signal(name: "hurry"))
     default: step = .acknowledge(Acknowledge())
     }
     return Deed(
-      key, as: World.traveller(user),
+      key, as: traveller(user),
       send: { channel in
         try await ProductRuntimeGatewayClient(channel).advanceJourney(
           AdvanceSessionJourneyRequest(idempotencyKey: key, productRuntimeSessionID: session, nodeID: node, step: step)
@@ -124,7 +134,7 @@ final class Workload {
     let (session, user) = session(&chance, witness, in: [.postJourney])
     let key = key("close")
     return Deed(
-      key, as: World.traveller(user),
+      key, as: traveller(user),
       send: { channel in
         try await ProductRuntimeGatewayClient(channel).closeSession(
           CloseSessionRequest(idempotencyKey: key, productRuntimeSessionID: session, reason: "home")
@@ -145,11 +155,11 @@ final class Workload {
       let expiresAt = chance.once(in: 2) ? nil : VirtualTime.now + Int64(chance.within(60...20_000)) * 1_000_000_000
       let token = chance.pick(Product.tokens)!
       return Deed(
-        key, as: World.traveller(user), memory: long,
-        send: { [unowned world] _ in
+        key, as: traveller(user), memory: long,
+        send: { [unowned world, tenant] _ in
           try await TruttaClient(world.channel(of: "prg")).issue(
             IssueRequest(
-              idempotencyKey: key, tenantID: World.tenant, productRuntimeSessionID: session, holder: user, tokenID: token,
+              idempotencyKey: key, tenantID: tenant, productRuntimeSessionID: session, holder: user, tokenID: token,
               quantity: quantity, expiresAt: expiresAt.map { .init(nanosecondsSinceEpoch: $0) },
               settlementValue: Money(micros: 3_400_000, currency: "EUR"), paymentReference: key)
           ).entitlementID
@@ -158,7 +168,7 @@ final class Workload {
     if chance.once(in: 5) {
       let key = key("compensate")
       return Deed(
-        key, as: World.traveller(user), memory: long,
+        key, as: traveller(user), memory: long,
         send: { [unowned world] _ in
           try await TruttaClient(world.channel(of: "prg")).compensate(
             CompensateRequest(idempotencyKey: key, entitlementID: entitlement, quantity: 1, reason: "cold", actor: "ops:olga")
@@ -169,7 +179,7 @@ final class Workload {
     let quantity = Int64(chance.within(1...2))
     let place = chance.below(2)
     return Deed(
-      key, as: World.traveller(user), memory: long,
+      key, as: traveller(user), memory: long,
       send: { [unowned world] _ in
         try await TruttaClient(world.channel(of: "tjm")).redeem(
           RedeemRequest(
@@ -185,7 +195,7 @@ final class Workload {
     let key = key("settle")
     let vendor = chance.pick(Product.vendors + [""])!
     return Deed(
-      key, as: World.operatorOlga,
+      key, as: operatorOlga,
       send: { channel in
         try await TruttaClient(channel).settle(SettleRequest(idempotencyKey: key, vendorID: vendor)).settlements.map {
           "\($0.settlementID)=\($0.total?.micros ?? 0)"
@@ -198,10 +208,9 @@ final class Workload {
 
   private func control(_ chance: inout Chance, _ witness: Witness) -> Deed {
     let key = key("control")
-    let standing = witness.paths.filter { $0.value.state == .running && $0.value.node != nil }.sorted { $0.key < $1.key }
-    let path = chance.pick(standing)?.value
-    let session = path?.session ?? chance.pick(sessions)!.id
-    let node = path?.node ?? "rest"
+    let at = chance.pick(witness.stands(of: tenant))
+    let session = at?.session ?? chance.pick(sessions)!.id
+    let node = at?.node ?? "rest"
     let action: ApplyControlRequest.Action
     switch chance.below(11) {
     case 0: action = .cancelSession(CancelSession(productRuntimeSessionID: chance.pick(sessions)!.id))
@@ -211,11 +220,13 @@ final class Workload {
     case 4: action = .forceSkipNode(ForceSkipNode(productRuntimeSessionID: session, nodeID: node))
     case 5: action = .forceCompleteNode(ForceCompleteNode(productRuntimeSessionID: session, nodeID: node))
     case 6, 7:
-      let until = chance.once(in: 2) ? nil : VirtualTime.now + Int64(chance.within(60...7_200)) * 1_000_000_000
+      let until = chance.once(in: 4) ? nil : VirtualTime.now + Int64(chance.within(60...7_200)) * 1_000_000_000
+      let (place, cluster) = placeOrCluster(&chance)
       action = .blockServicePoint(
-        BlockServicePoint(
-          servicePointID: chance.pick(Product.places)!, until: until.map { .init(nanosecondsSinceEpoch: $0) }))
-    case 8: action = .unblockServicePoint(UnblockServicePoint(servicePointID: chance.pick(Product.places)!))
+        BlockServicePoint(servicePointID: place, until: until.map { .init(nanosecondsSinceEpoch: $0) }, clusterID: cluster))
+    case 8:
+      let (place, cluster) = placeOrCluster(&chance)
+      action = .unblockServicePoint(UnblockServicePoint(servicePointID: place, clusterID: cluster))
     case 9 where !settlements.isEmpty:
       action = .correctSettlement(
         CorrectSettlement(settlementID: chance.pick(settlements)!, amountMicros: chance.once(in: 2) ? 250_000 : -250_000))
@@ -224,11 +235,38 @@ final class Workload {
       action = .compensateEntitlement(CompensateEntitlement(entitlementID: entitlement.id, quantity: 1))
     }
     return Deed(
-      key, as: World.operatorOlga,
+      key, as: operatorOlga,
       send: { channel in
         try await ProductRuntimeGatewayClient(channel).applyControl(
           ApplyControlRequest(idempotencyKey: key, reason: "simulated", action: action)
         ).incidentID
+      })
+  }
+
+  private func placeOrCluster(_ chance: inout Chance) -> (place: String, cluster: String) {
+    chance.once(in: 3) ? ("", Product.cluster) : (chance.pick(Product.places)!, "")
+  }
+
+  /// Something of the other tenant's is asked for, or done to: it is not there.
+  private func trespass(_ chance: inout Chance) -> Deed? {
+    guard let session = chance.pick(neighbour?.sessions.map(\.id) ?? []) else { return nil }
+    let key = key("trespass")
+    let reads = chance.once(in: 2)
+    return Deed(
+      key, as: chance.once(in: 2) ? operatorOlga : traveller(chance.pick(travellers)!),
+      send: { channel in
+        let gateway = ProductRuntimeGatewayClient(channel)
+        do {
+          if reads {
+            _ = try await gateway.getSession(GetSessionRequest(productRuntimeSessionID: session))
+          } else {
+            _ = try await gateway.closeSession(
+              CloseSessionRequest(idempotencyKey: key, productRuntimeSessionID: session, reason: "not mine"))
+          }
+        } catch let error as RPCError where error.code == .notFound || error.code == .permissionDenied {
+          return "refused"
+        }
+        throw Violation("tenant", "\(key) reached \(session)")
       })
   }
 
@@ -238,7 +276,7 @@ final class Workload {
     let key = key("apply")
     let number = pushed + 1
     let deed = Deed(
-      key, as: World.operatorOlga,
+      key, as: operatorOlga,
       send: { channel in
         let applied = try await RegistryClient(channel).apply(
           ApplyRequest(idempotencyKey: key, source: .bundleYaml(Product.bundle(version: number)), reason: "a new version"))

@@ -1,4 +1,3 @@
-import Foundation
 import SpanwireDatabase
 import SpanwirePlatform
 import SpanwireRPC
@@ -22,7 +21,8 @@ final class World: @unchecked Sendable {
   /// Crashes so far.
   private(set) var crashes = 0
 
-  static let tenant = "sim"
+  /// Two who know nothing of each other, with the same product and the same keys.
+  static let tenants = ["sim-a", "sim-b"]
 
   /// Opens the platform on a file, which is made when it isn't there.
   init(_ simulator: Simulator, path: String, seed: UInt64, prepare: @escaping (SimulatedStore) -> Void = { _ in }) throws {
@@ -72,8 +72,8 @@ final class World: @unchecked Sendable {
     simulator.settle()
     store.close()
     (self.services, router, store, simulator.store) = (nil, nil, nil, nil)
-    // The lock is held as long as anything of the old process is left in memory, where a real one would have ended with it.
-    try? FileManager.default.removeItem(atPath: path + ".lock")
+    // The loops let go of what they read with.
+    simulator.settle()
   }
 
   // MARK: Calls
@@ -100,9 +100,11 @@ final class World: @unchecked Sendable {
 
   // MARK: Who there is
 
-  static let operatorOlga = Principal(kind: .ops, id: "olga", tenant: tenant, roles: ["ops_lead"], surface: .ops)
+  static func operatorOlga(of tenant: String) -> Principal {
+    Principal(kind: .ops, id: "olga", tenant: tenant, roles: ["ops_lead"], surface: .ops)
+  }
 
-  static func traveller(_ id: String) -> Principal {
+  static func traveller(_ id: String, of tenant: String) -> Principal {
     Principal(kind: .user, id: id, tenant: tenant, roles: ["traveller"], surface: .edge)
   }
 }

@@ -59,6 +59,7 @@ func simulate(_ seed: UInt64, _ template: Template, plant: Plant? = nil, tells: 
     let (turns, events, crashes) = run.summary
     let digest = String(try run.digest(), radix: 16)
     tell("seed \(seed): digest \(digest), \(turns) turns, \(events) events, \(crashes) crashes")
+    if tells { tell(try run.tally()) }
   }
 }
 

@@ -265,6 +265,9 @@ static inline const ProtobufCMessageDescriptor *spanwire__city__v1__block_servic
 static inline const ProtobufCMessageDescriptor *spanwire__city__v1__unblock_service_point_request__table(void) {
   return &spanwire__city__v1__unblock_service_point_request__descriptor;
 }
+static inline const ProtobufCMessageDescriptor *spanwire__city__v1__block_change__table(void) {
+  return &spanwire__city__v1__block_change__descriptor;
+}
 static inline const ProtobufCMessageDescriptor *spanwire__city__v1__capacity_reservation__table(void) {
   return &spanwire__city__v1__capacity_reservation__descriptor;
 }
@@ -1302,6 +1305,9 @@ static inline const ProtobufCMessageDescriptor *spanwire__flags__v1__evaluate_fl
 }
 static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__journey_instance__table(void) {
   return &spanwire__journeys__v1__journey_instance__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__kept_room__table(void) {
+  return &spanwire__journeys__v1__kept_room__descriptor;
 }
 static inline const ProtobufCMessageDescriptor *spanwire__journeys__v1__place_block__table(void) {
   return &spanwire__journeys__v1__place_block__descriptor;

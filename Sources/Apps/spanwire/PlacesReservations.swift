@@ -49,6 +49,10 @@ struct PlacesReserve: AsyncParsableCommand {
   @Option(help: "Makes a repeated command safe; by default a new one each time.") var idempotencyKey: String?
   @Flag(help: "Print JSON.") var json = false
 
+  mutating func validate() throws {
+    if visitors < 1 { throw ValidationError("--visitors must be at least 1") }
+  }
+
   func run() async throws {
     try await reportingFailures {
       let answer = try await LemClient(try await connection.channel()).reserveCapacity(

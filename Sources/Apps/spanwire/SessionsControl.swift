@@ -8,7 +8,8 @@ struct SessionsControl: AsyncParsableCommand {
     commandName: "control", abstract: "Act on a running platform as an operator: cancel, flag, skip, block, compensate.",
     discussion: """
       Actions on a session (TARGET is PRS-…): cancel, complete, flag-risk, unflag-risk, abort-journey; with --node also skip-node and \
-      complete-node. On a service point: block (--until makes it end by itself), unblock. On an entitlement: compensate --quantity. \
+      complete-node. On a service point, or with --cluster on all that lie together: block (--until makes it end by itself), unblock. \
+      On an entitlement: compensate --quantity. \
       On a settlement: correct --amount. Each needs --reason, is decided by policy, and stands in the audit and in an incident.
       """)
 
@@ -24,12 +25,13 @@ struct SessionsControl: AsyncParsableCommand {
   @OptionGroup var connection: ConnectionOptions
   @OptionGroup var options: SessionChangeOptions
   @Argument(help: "What to do.") var action: Action
-  @Argument(help: "A session, a service point, an entitlement or a settlement.") var target: String
+  @Argument(help: "A session, a service point or cluster, an entitlement or a settlement.") var target: String
   @Option(help: "Why; it stands in the audit.") var reason: String
   @Option(help: "The node, for skip-node and complete-node.") var node: String = ""
   @Option(help: "When a block ends by itself, such as 2026-05-04T18:00:00Z.") var until: String = ""
+  @Flag(help: "TARGET is a cluster, whose places are blocked or unblocked at once.") var cluster = false
   @Option(help: "How many tokens are issued in compensation.") var quantity: Int64 = 0
-  @Option(help: "By what a settlement is corrected, such as -3.40.") var amount: String = ""
+  @Option(parsing: .unconditional, help: "By what a settlement is corrected, such as -3.40.") var amount: String = ""
   @Option(help: "The incident this belongs to; one is opened when none is named.") var incident: String = ""
 
   func request() throws -> ApplyControlRequest.Action {
@@ -41,8 +43,12 @@ struct SessionsControl: AsyncParsableCommand {
     case .abortJourney: return .forceAbortJourney(ForceAbortJourney(productRuntimeSessionID: target))
     case .skipNode: return .forceSkipNode(ForceSkipNode(productRuntimeSessionID: target, nodeID: node))
     case .completeNode: return .forceCompleteNode(ForceCompleteNode(productRuntimeSessionID: target, nodeID: node))
-    case .block: return .blockServicePoint(BlockServicePoint(servicePointID: target, until: try moment(until, "--until")))
-    case .unblock: return .unblockServicePoint(UnblockServicePoint(servicePointID: target))
+    case .block:
+      return .blockServicePoint(
+        BlockServicePoint(
+          servicePointID: cluster ? "" : target, until: try moment(until, "--until"), clusterID: cluster ? target : ""))
+    case .unblock:
+      return .unblockServicePoint(UnblockServicePoint(servicePointID: cluster ? "" : target, clusterID: cluster ? target : ""))
     case .compensate: return .compensateEntitlement(CompensateEntitlement(entitlementID: target, quantity: quantity))
     case .correct:
       guard let micros = Micros.parse(amount), micros != 0 else { throw ValidationError("correct needs an --amount such as -3.40") }
@@ -55,6 +61,7 @@ struct SessionsControl: AsyncParsableCommand {
     let rules: [(given: Bool, fits: Bool, option: String, needed: Bool)] = [
       (!node.isEmpty, action == .skipNode || action == .completeNode, "--node", true),
       (!until.isEmpty, action == .block, "--until", false),
+      (cluster, action == .block || action == .unblock, "--cluster", false),
       (quantity > 0, action == .compensate, "--quantity", true),
       (!amount.isEmpty, action == .correct, "--amount", true),
     ]
@@ -71,6 +78,7 @@ struct SessionsControl: AsyncParsableCommand {
         ApplyControlRequest(idempotencyKey: options.key, reason: reason, incidentID: incident, action: try request()))
       if options.json { return try printJSON(response) }
       print("done: \(action.rawValue) \(printable(target)), incident \(response.incidentID), audit \(response.auditEventID)")
+      if cluster { print(printable("  places: \(response.servicePointIds.joined(separator: " "))")) }
       if !response.touchedJourneyInstanceIds.isEmpty {
         print(printable("  journeys led past it: \(response.touchedJourneyInstanceIds.joined(separator: " "))"))
       }

@@ -66,42 +66,43 @@ public let spanwireCityV1LemFile: GeneratedFile = GeneratedFile(
     BCADKAsyPy5zcGFud2lyZS5jaXR5LnYxLlN5bmNTZXJ2aWNlUG9pbnRzUmVxdWVzdC5NYXJrZXRUaW1lWm9uZXNFbnRyeVIPbWFya2V0VGltZVpvbmVzGkIK\
     FE1hcmtldFRpbWVab25lc0VudHJ5EhAKA2tleRgBIAEoCVIDa2V5EhQKBXZhbHVlGAIgASgJUgV2YWx1ZToCOAEidAoZU3luY1NlcnZpY2VQb2ludHNSZXNw\
     b25zZRIWCgZzdG9yZWQYASABKA1SBnN0b3JlZBIYCgdyZW1vdmVkGAIgASgNUgdyZW1vdmVkEiUKDmhvdXJzX3Byb2JsZW1zGAMgAygJUg1ob3Vyc1Byb2Js\
-    ZW1zIs0BChhCbG9ja1NlcnZpY2VQb2ludFJlcXVlc3QSJwoPaWRlbXBvdGVuY3lfa2V5GAEgASgJUg5pZGVtcG90ZW5jeUtleRIoChBzZXJ2aWNlX3BvaW50\
+    ZW1zIuwBChhCbG9ja1NlcnZpY2VQb2ludFJlcXVlc3QSJwoPaWRlbXBvdGVuY3lfa2V5GAEgASgJUg5pZGVtcG90ZW5jeUtleRIoChBzZXJ2aWNlX3BvaW50\
     X2lkGAIgASgJUg5zZXJ2aWNlUG9pbnRJZBIWCgZyZWFzb24YAyABKAlSBnJlYXNvbhIUCgVhY3RvchgEIAEoCVIFYWN0b3ISMAoFdW50aWwYBSABKAsyGi5n\
-    b29nbGUucHJvdG9idWYuVGltZXN0YW1wUgV1bnRpbCKdAQoaVW5ibG9ja1NlcnZpY2VQb2ludFJlcXVlc3QSJwoPaWRlbXBvdGVuY3lfa2V5GAEgASgJUg5p\
-    ZGVtcG90ZW5jeUtleRIoChBzZXJ2aWNlX3BvaW50X2lkGAIgASgJUg5zZXJ2aWNlUG9pbnRJZBIWCgZyZWFzb24YAyABKAlSBnJlYXNvbhIUCgVhY3RvchgE\
-    IAEoCVIFYWN0b3IijgIKE0NhcGFjaXR5UmVzZXJ2YXRpb24SJQoOcmVzZXJ2YXRpb25faWQYASABKAlSDXJlc2VydmF0aW9uSWQSKAoQc2VydmljZV9wb2lu\
-    dF9pZBgCIAEoCVIOc2VydmljZVBvaW50SWQSGgoIdmlzaXRvcnMYAyABKA1SCHZpc2l0b3JzEhYKBmhvbGRlchgEIAEoCVIGaG9sZGVyEjcKCXN0YXJ0c19h\
-    dBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSCHN0YXJ0c0F0EjkKCmV4cGlyZXNfYXQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0\
-    YW1wUglleHBpcmVzQXQikwIKFlJlc2VydmVDYXBhY2l0eVJlcXVlc3QSJwoPaWRlbXBvdGVuY3lfa2V5GAEgASgJUg5pZGVtcG90ZW5jeUtleRIoChBzZXJ2\
-    aWNlX3BvaW50X2lkGAIgASgJUg5zZXJ2aWNlUG9pbnRJZBIaCgh2aXNpdG9ycxgDIAEoDVIIdmlzaXRvcnMSFgoGaG9sZGVyGAQgASgJUgZob2xkZXISNwoJ\
-    c3RhcnRzX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIIc3RhcnRzQXQSOQoKZXhwaXJlc19hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1\
-    Zi5UaW1lc3RhbXBSCWV4cGlyZXNBdCKHAQoXUmVzZXJ2ZUNhcGFjaXR5UmVzcG9uc2USRwoLcmVzZXJ2YXRpb24YASABKAsyJS5zcGFud2lyZS5jaXR5LnYx\
-    LkNhcGFjaXR5UmVzZXJ2YXRpb25SC3Jlc2VydmF0aW9uEiMKDWZyZWVfY2FwYWNpdHkYAiABKA1SDGZyZWVDYXBhY2l0eSJoChZSZWxlYXNlQ2FwYWNpdHlS\
-    ZXF1ZXN0EicKD2lkZW1wb3RlbmN5X2tleRgBIAEoCVIOaWRlbXBvdGVuY3lLZXkSJQoOcmVzZXJ2YXRpb25faWQYAiABKAlSDXJlc2VydmF0aW9uSWQifwoX\
-    TGlzdFJlc2VydmF0aW9uc1JlcXVlc3QSKAoQc2VydmljZV9wb2ludF9pZBgBIAEoCVIOc2VydmljZVBvaW50SWQSGwoJcGFnZV9zaXplGAIgASgNUghwYWdl\
-    U2l6ZRIdCgpwYWdlX3Rva2VuGAMgASgJUglwYWdlVG9rZW4ijQEKGExpc3RSZXNlcnZhdGlvbnNSZXNwb25zZRJJCgxyZXNlcnZhdGlvbnMYASADKAsyJS5z\
-    cGFud2lyZS5jaXR5LnYxLkNhcGFjaXR5UmVzZXJ2YXRpb25SDHJlc2VydmF0aW9ucxImCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAlSDW5leHRQYWdlVG9rZW4q\
-    awoJT3BlblN0YXRlEhoKFk9QRU5fU1RBVEVfVU5TUEVDSUZJRUQQABITCg9PUEVOX1NUQVRFX09QRU4QARIVChFPUEVOX1NUQVRFX0NMT1NFRBACEhYKEk9Q\
-    RU5fU1RBVEVfVU5LTk9XThADMrcMCgNMZW0SdQoPR2V0U2VydmljZVBvaW50Eiguc3BhbndpcmUuY2l0eS52MS5HZXRTZXJ2aWNlUG9pbnRSZXF1ZXN0GiQu\
-    c3BhbndpcmUuY2l0eS52MS5TZXJ2aWNlUG9pbnRTdGF0dXMiEpACAaq7GAsKAwIDBBIEAwQFBhKAAQoRTGlzdFNlcnZpY2VQb2ludHMSKi5zcGFud2lyZS5j\
-    aXR5LnYxLkxpc3RTZXJ2aWNlUG9pbnRzUmVxdWVzdBorLnNwYW53aXJlLmNpdHkudjEuTGlzdFNlcnZpY2VQb2ludHNSZXNwb25zZSISkAIBqrsYCwoDAgME\
-    EgQDBAUGEnEKDExpc3RDbHVzdGVycxIlLnNwYW53aXJlLmNpdHkudjEuTGlzdENsdXN0ZXJzUmVxdWVzdBomLnNwYW53aXJlLmNpdHkudjEuTGlzdENsdXN0\
-    ZXJzUmVzcG9uc2UiEpACAaq7GAsKAwIDBBIEAwQFBhJxCgxFeHBsYWluSG91cnMSJS5zcGFud2lyZS5jaXR5LnYxLkV4cGxhaW5Ib3Vyc1JlcXVlc3QaJi5z\
-    cGFud2lyZS5jaXR5LnYxLkV4cGxhaW5Ib3Vyc1Jlc3BvbnNlIhKQAgGquxgLCgMCAwQSBAMEBQYSdAoNQ2hlY2tDb3ZlcmFnZRImLnNwYW53aXJlLmNpdHku\
-    djEuQ2hlY2tDb3ZlcmFnZVJlcXVlc3QaJy5zcGFud2lyZS5jaXR5LnYxLkNoZWNrQ292ZXJhZ2VSZXNwb25zZSISkAIBqrsYCwoDAgMEEgQDBAUGEnEKDENv\
-    bXB1dGVSb3V0ZRIlLnNwYW53aXJlLmNpdHkudjEuQ29tcHV0ZVJvdXRlUmVxdWVzdBomLnNwYW53aXJlLmNpdHkudjEuQ29tcHV0ZVJvdXRlUmVzcG9uc2Ui\
-    EpACAaq7GAsKAwIDBBIEAwQFBhKXAQoRU3luY1NlcnZpY2VQb2ludHMSKi5zcGFud2lyZS5jaXR5LnYxLlN5bmNTZXJ2aWNlUG9pbnRzUmVxdWVzdBorLnNw\
-    YW53aXJlLmNpdHkudjEuU3luY1NlcnZpY2VQb2ludHNSZXNwb25zZSIpqrsYJQoBBBIBBhoIcmVnaXN0cnkiE0FHRU5ULUZPUkJJRERFTi1MRU0SiwEKEUJs\
-    b2NrU2VydmljZVBvaW50Eiouc3BhbndpcmUuY2l0eS52MS5CbG9ja1NlcnZpY2VQb2ludFJlcXVlc3QaJC5zcGFud2lyZS5jaXR5LnYxLlNlcnZpY2VQb2lu\
-    dFN0YXR1cyIkqrsYIAoBBBIBBhoDcHJnIhNBR0VOVC1GT1JCSURERU4tTEVNEo8BChNVbmJsb2NrU2VydmljZVBvaW50Eiwuc3BhbndpcmUuY2l0eS52MS5V\
-    bmJsb2NrU2VydmljZVBvaW50UmVxdWVzdBokLnNwYW53aXJlLmNpdHkudjEuU2VydmljZVBvaW50U3RhdHVzIiSquxggCgEEEgEGGgNwcmciE0FHRU5ULUZP\
-    UkJJRERFTi1MRU0SkwEKD1Jlc2VydmVDYXBhY2l0eRIoLnNwYW53aXJlLmNpdHkudjEuUmVzZXJ2ZUNhcGFjaXR5UmVxdWVzdBopLnNwYW53aXJlLmNpdHku\
-    djEuUmVzZXJ2ZUNhcGFjaXR5UmVzcG9uc2UiK6q7GCcKAgIEEgIFBhoDcHJnGgN0am0iE0FHRU5ULUZPUkJJRERFTi1MRU0SjwEKD1JlbGVhc2VDYXBhY2l0\
-    eRIoLnNwYW53aXJlLmNpdHkudjEuUmVsZWFzZUNhcGFjaXR5UmVxdWVzdBolLnNwYW53aXJlLmNpdHkudjEuQ2FwYWNpdHlSZXNlcnZhdGlvbiIrqrsYJwoC\
-    AgQSAgUGGgNwcmcaA3RqbSITQUdFTlQtRk9SQklEREVOLUxFTRKEAQoQTGlzdFJlc2VydmF0aW9ucxIpLnNwYW53aXJlLmNpdHkudjEuTGlzdFJlc2VydmF0\
-    aW9uc1JlcXVlc3QaKi5zcGFud2lyZS5jaXR5LnYxLkxpc3RSZXNlcnZhdGlvbnNSZXNwb25zZSIZkAIBqrsYEgoCAgQSAgUGGgNwcmcaA3RqbUIDugIAYgZw\
-    cm90bzM=
+    b29nbGUucHJvdG9idWYuVGltZXN0YW1wUgV1bnRpbBIdCgpjbHVzdGVyX2lkGAYgASgJUgljbHVzdGVySWQivAEKGlVuYmxvY2tTZXJ2aWNlUG9pbnRSZXF1\
+    ZXN0EicKD2lkZW1wb3RlbmN5X2tleRgBIAEoCVIOaWRlbXBvdGVuY3lLZXkSKAoQc2VydmljZV9wb2ludF9pZBgCIAEoCVIOc2VydmljZVBvaW50SWQSFgoG\
+    cmVhc29uGAMgASgJUgZyZWFzb24SFAoFYWN0b3IYBCABKAlSBWFjdG9yEh0KCmNsdXN0ZXJfaWQYBSABKAlSCWNsdXN0ZXJJZCI5CgtCbG9ja0NoYW5nZRIq\
+    ChFzZXJ2aWNlX3BvaW50X2lkcxgBIAMoCVIPc2VydmljZVBvaW50SWRzIo4CChNDYXBhY2l0eVJlc2VydmF0aW9uEiUKDnJlc2VydmF0aW9uX2lkGAEgASgJ\
+    Ug1yZXNlcnZhdGlvbklkEigKEHNlcnZpY2VfcG9pbnRfaWQYAiABKAlSDnNlcnZpY2VQb2ludElkEhoKCHZpc2l0b3JzGAMgASgNUgh2aXNpdG9ycxIWCgZo\
+    b2xkZXIYBCABKAlSBmhvbGRlchI3CglzdGFydHNfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUghzdGFydHNBdBI5CgpleHBpcmVzX2F0\
+    GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIJZXhwaXJlc0F0IroCChZSZXNlcnZlQ2FwYWNpdHlSZXF1ZXN0EicKD2lkZW1wb3RlbmN5X2tl\
+    eRgBIAEoCVIOaWRlbXBvdGVuY3lLZXkSKAoQc2VydmljZV9wb2ludF9pZBgCIAEoCVIOc2VydmljZVBvaW50SWQSGgoIdmlzaXRvcnMYAyABKA1SCHZpc2l0\
+    b3JzEhYKBmhvbGRlchgEIAEoCVIGaG9sZGVyEjcKCXN0YXJ0c19hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSCHN0YXJ0c0F0EjkKCmV4\
+    cGlyZXNfYXQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUglleHBpcmVzQXQSJQoOcmVzZXJ2YXRpb25faWQYByABKAlSDXJlc2VydmF0aW9u\
+    SWQihwEKF1Jlc2VydmVDYXBhY2l0eVJlc3BvbnNlEkcKC3Jlc2VydmF0aW9uGAEgASgLMiUuc3BhbndpcmUuY2l0eS52MS5DYXBhY2l0eVJlc2VydmF0aW9u\
+    UgtyZXNlcnZhdGlvbhIjCg1mcmVlX2NhcGFjaXR5GAIgASgNUgxmcmVlQ2FwYWNpdHkiaAoWUmVsZWFzZUNhcGFjaXR5UmVxdWVzdBInCg9pZGVtcG90ZW5j\
+    eV9rZXkYASABKAlSDmlkZW1wb3RlbmN5S2V5EiUKDnJlc2VydmF0aW9uX2lkGAIgASgJUg1yZXNlcnZhdGlvbklkIn8KF0xpc3RSZXNlcnZhdGlvbnNSZXF1\
+    ZXN0EigKEHNlcnZpY2VfcG9pbnRfaWQYASABKAlSDnNlcnZpY2VQb2ludElkEhsKCXBhZ2Vfc2l6ZRgCIAEoDVIIcGFnZVNpemUSHQoKcGFnZV90b2tlbhgD\
+    IAEoCVIJcGFnZVRva2VuIo0BChhMaXN0UmVzZXJ2YXRpb25zUmVzcG9uc2USSQoMcmVzZXJ2YXRpb25zGAEgAygLMiUuc3BhbndpcmUuY2l0eS52MS5DYXBh\
+    Y2l0eVJlc2VydmF0aW9uUgxyZXNlcnZhdGlvbnMSJgoPbmV4dF9wYWdlX3Rva2VuGAIgASgJUg1uZXh0UGFnZVRva2VuKmsKCU9wZW5TdGF0ZRIaChZPUEVO\
+    X1NUQVRFX1VOU1BFQ0lGSUVEEAASEwoPT1BFTl9TVEFURV9PUEVOEAESFQoRT1BFTl9TVEFURV9DTE9TRUQQAhIWChJPUEVOX1NUQVRFX1VOS05PV04QAzKp\
+    DAoDTGVtEnUKD0dldFNlcnZpY2VQb2ludBIoLnNwYW53aXJlLmNpdHkudjEuR2V0U2VydmljZVBvaW50UmVxdWVzdBokLnNwYW53aXJlLmNpdHkudjEuU2Vy\
+    dmljZVBvaW50U3RhdHVzIhKQAgGquxgLCgMCAwQSBAMEBQYSgAEKEUxpc3RTZXJ2aWNlUG9pbnRzEiouc3BhbndpcmUuY2l0eS52MS5MaXN0U2VydmljZVBv\
+    aW50c1JlcXVlc3QaKy5zcGFud2lyZS5jaXR5LnYxLkxpc3RTZXJ2aWNlUG9pbnRzUmVzcG9uc2UiEpACAaq7GAsKAwIDBBIEAwQFBhJxCgxMaXN0Q2x1c3Rl\
+    cnMSJS5zcGFud2lyZS5jaXR5LnYxLkxpc3RDbHVzdGVyc1JlcXVlc3QaJi5zcGFud2lyZS5jaXR5LnYxLkxpc3RDbHVzdGVyc1Jlc3BvbnNlIhKQAgGquxgL\
+    CgMCAwQSBAMEBQYScQoMRXhwbGFpbkhvdXJzEiUuc3BhbndpcmUuY2l0eS52MS5FeHBsYWluSG91cnNSZXF1ZXN0GiYuc3BhbndpcmUuY2l0eS52MS5FeHBs\
+    YWluSG91cnNSZXNwb25zZSISkAIBqrsYCwoDAgMEEgQDBAUGEnQKDUNoZWNrQ292ZXJhZ2USJi5zcGFud2lyZS5jaXR5LnYxLkNoZWNrQ292ZXJhZ2VSZXF1\
+    ZXN0Gicuc3BhbndpcmUuY2l0eS52MS5DaGVja0NvdmVyYWdlUmVzcG9uc2UiEpACAaq7GAsKAwIDBBIEAwQFBhJxCgxDb21wdXRlUm91dGUSJS5zcGFud2ly\
+    ZS5jaXR5LnYxLkNvbXB1dGVSb3V0ZVJlcXVlc3QaJi5zcGFud2lyZS5jaXR5LnYxLkNvbXB1dGVSb3V0ZVJlc3BvbnNlIhKQAgGquxgLCgMCAwQSBAMEBQYS\
+    lwEKEVN5bmNTZXJ2aWNlUG9pbnRzEiouc3BhbndpcmUuY2l0eS52MS5TeW5jU2VydmljZVBvaW50c1JlcXVlc3QaKy5zcGFud2lyZS5jaXR5LnYxLlN5bmNT\
+    ZXJ2aWNlUG9pbnRzUmVzcG9uc2UiKaq7GCUKAQQSAQYaCHJlZ2lzdHJ5IhNBR0VOVC1GT1JCSURERU4tTEVNEoQBChFCbG9ja1NlcnZpY2VQb2ludBIqLnNw\
+    YW53aXJlLmNpdHkudjEuQmxvY2tTZXJ2aWNlUG9pbnRSZXF1ZXN0Gh0uc3BhbndpcmUuY2l0eS52MS5CbG9ja0NoYW5nZSIkqrsYIAoBBBIBBhoDcHJnIhNB\
+    R0VOVC1GT1JCSURERU4tTEVNEogBChNVbmJsb2NrU2VydmljZVBvaW50Eiwuc3BhbndpcmUuY2l0eS52MS5VbmJsb2NrU2VydmljZVBvaW50UmVxdWVzdBod\
+    LnNwYW53aXJlLmNpdHkudjEuQmxvY2tDaGFuZ2UiJKq7GCAKAQQSAQYaA3ByZyITQUdFTlQtRk9SQklEREVOLUxFTRKTAQoPUmVzZXJ2ZUNhcGFjaXR5Eigu\
+    c3BhbndpcmUuY2l0eS52MS5SZXNlcnZlQ2FwYWNpdHlSZXF1ZXN0Gikuc3BhbndpcmUuY2l0eS52MS5SZXNlcnZlQ2FwYWNpdHlSZXNwb25zZSIrqrsYJwoC\
+    AgQSAgUGGgNwcmcaA3RqbSITQUdFTlQtRk9SQklEREVOLUxFTRKPAQoPUmVsZWFzZUNhcGFjaXR5Eiguc3BhbndpcmUuY2l0eS52MS5SZWxlYXNlQ2FwYWNp\
+    dHlSZXF1ZXN0GiUuc3BhbndpcmUuY2l0eS52MS5DYXBhY2l0eVJlc2VydmF0aW9uIiuquxgnCgICBBICBQYaA3ByZxoDdGptIhNBR0VOVC1GT1JCSURERU4t\
+    TEVNEoQBChBMaXN0UmVzZXJ2YXRpb25zEikuc3BhbndpcmUuY2l0eS52MS5MaXN0UmVzZXJ2YXRpb25zUmVxdWVzdBoqLnNwYW53aXJlLmNpdHkudjEuTGlz\
+    dFJlc2VydmF0aW9uc1Jlc3BvbnNlIhmQAgGquxgSCgICBBICBQYaA3ByZxoDdGptQgO6AgBiBnByb3RvMw==
     """,
   dependencies: { [googleProtobufDurationFile, googleProtobufTimestampFile, spanwireOptionsV1OptionsFile] })
 
@@ -1460,11 +1461,14 @@ public struct SyncServicePointsResponse: Message {
 /// `spanwire.city.v1.BlockServicePointRequest`
 public struct BlockServicePointRequest: Message {
   public var idempotencyKey: String
+  /// this, or the cluster
   public var servicePointID: String
   public var reason: String
   public var `actor`: String
   /// empty: until it is unblocked
   public var until: Google_Protobuf_Timestamp?
+  /// all places that lie in it now, at once
+  public var clusterID: String
   public var unknownFields: UnknownFields
 
   public init() {
@@ -1473,6 +1477,7 @@ public struct BlockServicePointRequest: Message {
     self.reason = ""
     self.`actor` = ""
     self.until = nil
+    self.clusterID = ""
     self.unknownFields = UnknownFields()
   }
 
@@ -1481,19 +1486,21 @@ public struct BlockServicePointRequest: Message {
     servicePointID: String = "",
     reason: String = "",
     `actor`: String = "",
-    until: Google_Protobuf_Timestamp? = nil
+    until: Google_Protobuf_Timestamp? = nil,
+    clusterID: String = ""
   ) {
     self.idempotencyKey = idempotencyKey
     self.servicePointID = servicePointID
     self.reason = reason
     self.`actor` = `actor`
     self.until = until
+    self.clusterID = clusterID
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.city.v1.BlockServicePointRequest"
   public static var file: GeneratedFile { spanwireCityV1LemFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__city__v1__block_service_point_request__table(), strings: [1, 2, 3, 4]) {
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__city__v1__block_service_point_request__table(), strings: [1, 2, 3, 4, 6]) {
     [
       .message(5, Google_Protobuf_Timestamp.table),
     ]
@@ -1506,11 +1513,13 @@ public struct BlockServicePointRequest: Message {
     self.reason = CField.string(c.pointee.reason)
     self.`actor` = CField.string(c.pointee.actor)
     self.until = CField.message(c.pointee.until)
+    self.clusterID = CField.string(c.pointee.cluster_id)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.string(6, self.clusterID)
     writer.message(5, optional: self.until)
     writer.string(4, self.`actor`)
     writer.string(3, self.reason)
@@ -1522,9 +1531,12 @@ public struct BlockServicePointRequest: Message {
 /// `spanwire.city.v1.UnblockServicePointRequest`
 public struct UnblockServicePointRequest: Message {
   public var idempotencyKey: String
+  /// this, or the cluster
   public var servicePointID: String
   public var reason: String
   public var `actor`: String
+  /// those of its places that are blocked
+  public var clusterID: String
   public var unknownFields: UnknownFields
 
   public init() {
@@ -1532,6 +1544,7 @@ public struct UnblockServicePointRequest: Message {
     self.servicePointID = ""
     self.reason = ""
     self.`actor` = ""
+    self.clusterID = ""
     self.unknownFields = UnknownFields()
   }
 
@@ -1539,18 +1552,20 @@ public struct UnblockServicePointRequest: Message {
     idempotencyKey: String = "",
     servicePointID: String = "",
     reason: String = "",
-    `actor`: String = ""
+    `actor`: String = "",
+    clusterID: String = ""
   ) {
     self.idempotencyKey = idempotencyKey
     self.servicePointID = servicePointID
     self.reason = reason
     self.`actor` = `actor`
+    self.clusterID = clusterID
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.city.v1.UnblockServicePointRequest"
   public static var file: GeneratedFile { spanwireCityV1LemFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__city__v1__unblock_service_point_request__table(), strings: [1, 2, 3, 4])
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__city__v1__unblock_service_point_request__table(), strings: [1, 2, 3, 4, 5])
 
   public init(cStruct: UnsafeRawPointer) {
     let c = cStruct.assumingMemoryBound(to: Spanwire__City__V1__UnblockServicePointRequest.self)
@@ -1558,15 +1573,51 @@ public struct UnblockServicePointRequest: Message {
     self.servicePointID = CField.string(c.pointee.service_point_id)
     self.reason = CField.string(c.pointee.reason)
     self.`actor` = CField.string(c.pointee.actor)
+    self.clusterID = CField.string(c.pointee.cluster_id)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.string(5, self.clusterID)
     writer.string(4, self.`actor`)
     writer.string(3, self.reason)
     writer.string(2, self.servicePointID)
     writer.string(1, self.idempotencyKey)
+  }
+}
+
+/// `spanwire.city.v1.BlockChange`
+public struct BlockChange: Message {
+  /// the places that were blocked, or unblocked
+  public var servicePointIds: [String]
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.servicePointIds = []
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    servicePointIds: [String] = []
+  ) {
+    self.servicePointIds = servicePointIds
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.city.v1.BlockChange"
+  public static var file: GeneratedFile { spanwireCityV1LemFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__city__v1__block_change__table(), strings: [1])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__City__V1__BlockChange.self)
+    self.servicePointIds = CField.strings(c.pointee.n_service_point_ids, c.pointee.service_point_ids)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(1, repeated: self.servicePointIds)
   }
 }
 
@@ -1650,6 +1701,8 @@ public struct ReserveCapacityRequest: Message {
   public var startsAt: Google_Protobuf_Timestamp?
   /// at most a day after its start, which is at most 400 days ahead
   public var expiresAt: Google_Protobuf_Timestamp?
+  /// the caller's own name for it; empty: one is made
+  public var reservationID: String
   public var unknownFields: UnknownFields
 
   public init() {
@@ -1659,6 +1712,7 @@ public struct ReserveCapacityRequest: Message {
     self.holder = ""
     self.startsAt = nil
     self.expiresAt = nil
+    self.reservationID = ""
     self.unknownFields = UnknownFields()
   }
 
@@ -1668,7 +1722,8 @@ public struct ReserveCapacityRequest: Message {
     visitors: UInt32 = 0,
     holder: String = "",
     startsAt: Google_Protobuf_Timestamp? = nil,
-    expiresAt: Google_Protobuf_Timestamp? = nil
+    expiresAt: Google_Protobuf_Timestamp? = nil,
+    reservationID: String = ""
   ) {
     self.idempotencyKey = idempotencyKey
     self.servicePointID = servicePointID
@@ -1676,12 +1731,13 @@ public struct ReserveCapacityRequest: Message {
     self.holder = holder
     self.startsAt = startsAt
     self.expiresAt = expiresAt
+    self.reservationID = reservationID
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.city.v1.ReserveCapacityRequest"
   public static var file: GeneratedFile { spanwireCityV1LemFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__city__v1__reserve_capacity_request__table(), strings: [1, 2, 4]) {
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__city__v1__reserve_capacity_request__table(), strings: [1, 2, 4, 7]) {
     [
       .message(5, Google_Protobuf_Timestamp.table),
       .message(6, Google_Protobuf_Timestamp.table),
@@ -1696,11 +1752,13 @@ public struct ReserveCapacityRequest: Message {
     self.holder = CField.string(c.pointee.holder)
     self.startsAt = CField.message(c.pointee.starts_at)
     self.expiresAt = CField.message(c.pointee.expires_at)
+    self.reservationID = CField.string(c.pointee.reservation_id)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.string(7, self.reservationID)
     writer.message(6, optional: self.expiresAt)
     writer.message(5, optional: self.startsAt)
     writer.string(4, self.holder)
@@ -1923,11 +1981,11 @@ public enum Lem {
       exposure: MethodExposure(surfaces: [.internal], principals: [.service], services: ["registry"], agentRule: "AGENT-FORBIDDEN-LEM"))
     public static let blockServicePoint = MethodDescriptor(
       service: "spanwire.city.v1.Lem", name: "BlockServicePoint", kind: .unary,
-      inputType: "spanwire.city.v1.BlockServicePointRequest", outputType: "spanwire.city.v1.ServicePointStatus",
+      inputType: "spanwire.city.v1.BlockServicePointRequest", outputType: "spanwire.city.v1.BlockChange",
       exposure: MethodExposure(surfaces: [.internal], principals: [.service], services: ["prg"], agentRule: "AGENT-FORBIDDEN-LEM"))
     public static let unblockServicePoint = MethodDescriptor(
       service: "spanwire.city.v1.Lem", name: "UnblockServicePoint", kind: .unary,
-      inputType: "spanwire.city.v1.UnblockServicePointRequest", outputType: "spanwire.city.v1.ServicePointStatus",
+      inputType: "spanwire.city.v1.UnblockServicePointRequest", outputType: "spanwire.city.v1.BlockChange",
       exposure: MethodExposure(surfaces: [.internal], principals: [.service], services: ["prg"], agentRule: "AGENT-FORBIDDEN-LEM"))
     public static let reserveCapacity = MethodDescriptor(
       service: "spanwire.city.v1.Lem", name: "ReserveCapacity", kind: .unary,
@@ -1972,8 +2030,8 @@ public protocol LemService: Sendable {
   nonisolated(nonsending) func computeRoute(_ request: ComputeRouteRequest, context: ServerContext) async throws -> ComputeRouteResponse
   /// Takes over the service points of a registry revision.
   nonisolated(nonsending) func syncServicePoints(_ request: SyncServicePointsRequest, context: ServerContext) async throws -> SyncServicePointsResponse
-  nonisolated(nonsending) func blockServicePoint(_ request: BlockServicePointRequest, context: ServerContext) async throws -> ServicePointStatus
-  nonisolated(nonsending) func unblockServicePoint(_ request: UnblockServicePointRequest, context: ServerContext) async throws -> ServicePointStatus
+  nonisolated(nonsending) func blockServicePoint(_ request: BlockServicePointRequest, context: ServerContext) async throws -> BlockChange
+  nonisolated(nonsending) func unblockServicePoint(_ request: UnblockServicePointRequest, context: ServerContext) async throws -> BlockChange
   /// Keeps room for visitors; refused when there is not enough while the reservation would hold.
   nonisolated(nonsending) func reserveCapacity(_ request: ReserveCapacityRequest, context: ServerContext) async throws -> ReserveCapacityResponse
   /// Gives room back before its time. A reservation that is over or unknown is NOT_FOUND.
@@ -2016,11 +2074,11 @@ public struct LemClient: Sendable {
     try await channel.unary(request, Lem.Methods.syncServicePoints, options)
   }
 
-  public nonisolated(nonsending) func blockServicePoint(_ request: BlockServicePointRequest, options: CallOptions = CallOptions()) async throws -> ServicePointStatus {
+  public nonisolated(nonsending) func blockServicePoint(_ request: BlockServicePointRequest, options: CallOptions = CallOptions()) async throws -> BlockChange {
     try await channel.unary(request, Lem.Methods.blockServicePoint, options)
   }
 
-  public nonisolated(nonsending) func unblockServicePoint(_ request: UnblockServicePointRequest, options: CallOptions = CallOptions()) async throws -> ServicePointStatus {
+  public nonisolated(nonsending) func unblockServicePoint(_ request: UnblockServicePointRequest, options: CallOptions = CallOptions()) async throws -> BlockChange {
     try await channel.unary(request, Lem.Methods.unblockServicePoint, options)
   }
 

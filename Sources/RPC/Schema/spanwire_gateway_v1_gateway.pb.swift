@@ -75,38 +75,40 @@ public let spanwireGatewayV1GatewayFile: GeneratedFile = GeneratedFile(
     ZWQiUAoRRm9yY2VBYm9ydEpvdXJuZXkSOwoacHJvZHVjdF9ydW50aW1lX3Nlc3Npb25faWQYASABKAlSF3Byb2R1Y3RSdW50aW1lU2Vzc2lvbklkImUKDUZv\
     cmNlU2tpcE5vZGUSOwoacHJvZHVjdF9ydW50aW1lX3Nlc3Npb25faWQYASABKAlSF3Byb2R1Y3RSdW50aW1lU2Vzc2lvbklkEhcKB25vZGVfaWQYAiABKAlS\
     Bm5vZGVJZCJpChFGb3JjZUNvbXBsZXRlTm9kZRI7Chpwcm9kdWN0X3J1bnRpbWVfc2Vzc2lvbl9pZBgBIAEoCVIXcHJvZHVjdFJ1bnRpbWVTZXNzaW9uSWQS\
-    FwoHbm9kZV9pZBgCIAEoCVIGbm9kZUlkIm8KEUJsb2NrU2VydmljZVBvaW50EigKEHNlcnZpY2VfcG9pbnRfaWQYASABKAlSDnNlcnZpY2VQb2ludElkEjAK\
-    BXVudGlsGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIFdW50aWwiPwoTVW5ibG9ja1NlcnZpY2VQb2ludBIoChBzZXJ2aWNlX3BvaW50X2lk\
-    GAEgASgJUg5zZXJ2aWNlUG9pbnRJZCJaChVDb21wZW5zYXRlRW50aXRsZW1lbnQSJQoOZW50aXRsZW1lbnRfaWQYASABKAlSDWVudGl0bGVtZW50SWQSGgoI\
-    cXVhbnRpdHkYAiABKANSCHF1YW50aXR5Il0KEUNvcnJlY3RTZXR0bGVtZW50EiMKDXNldHRsZW1lbnRfaWQYASABKAlSDHNldHRsZW1lbnRJZBIjCg1hbW91\
-    bnRfbWljcm9zGAIgASgDUgxhbW91bnRNaWNyb3MijwMKFEFwcGx5Q29udHJvbFJlc3BvbnNlEh8KC2luY2lkZW50X2lkGAEgASgJUgppbmNpZGVudElkEiQK\
-    DmF1ZGl0X2V2ZW50X2lkGAIgASgJUgxhdWRpdEV2ZW50SWQSHwoLcG9saWN5X3J1bGUYAyABKAlSCnBvbGljeVJ1bGUSRAoHc2Vzc2lvbhgEIAEoCzIqLnNw\
-    YW53aXJlLmdhdGV3YXkudjEuUHJvZHVjdFJ1bnRpbWVTZXNzaW9uUgdzZXNzaW9uEj8KB2pvdXJuZXkYBSABKAsyJS5zcGFud2lyZS5qb3VybmV5cy52MS5K\
-    b3VybmV5SW5zdGFuY2VSB2pvdXJuZXkSPwocdG91Y2hlZF9qb3VybmV5X2luc3RhbmNlX2lkcxgGIAMoCVIZdG91Y2hlZEpvdXJuZXlJbnN0YW5jZUlkcxJH\
-    CgtlbnRpdGxlbWVudBgHIAEoCzIlLnNwYW53aXJlLmVudGl0bGVtZW50cy52MS5FbnRpdGxlbWVudFILZW50aXRsZW1lbnQqjAIKDFNlc3Npb25TdGF0ZRId\
-    ChlTRVNTSU9OX1NUQVRFX1VOU1BFQ0lGSUVEEAASGQoVU0VTU0lPTl9TVEFURV9DUkVBVEVEEAESGwoXU0VTU0lPTl9TVEFURV9QUkVGTElHSFQQAhIXChNT\
-    RVNTSU9OX1NUQVRFX1JFQURZEAMSGAoUU0VTU0lPTl9TVEFURV9BQ1RJVkUQBBIeChpTRVNTSU9OX1NUQVRFX1BPU1RfSk9VUk5FWRAFEhsKF1NFU1NJT05f\
-    U1RBVEVfQ09NUExFVEVEEAYSGwoXU0VTU0lPTl9TVEFURV9DQU5DRUxMRUQQBxIYChRTRVNTSU9OX1NUQVRFX0ZBSUxFRBAIMvoNChVQcm9kdWN0UnVudGlt\
-    ZUdhdGV3YXkScgoLT3BlblNlc3Npb24SJy5zcGFud2lyZS5nYXRld2F5LnYxLk9wZW5TZXNzaW9uUmVxdWVzdBoqLnNwYW53aXJlLmdhdGV3YXkudjEuUHJv\
-    ZHVjdFJ1bnRpbWVTZXNzaW9uIg6quxgKCgMBAgQSAwIFBhJzCgpHZXRTZXNzaW9uEiYuc3BhbndpcmUuZ2F0ZXdheS52MS5HZXRTZXNzaW9uUmVxdWVzdBoq\
-    LnNwYW53aXJlLmdhdGV3YXkudjEuUHJvZHVjdFJ1bnRpbWVTZXNzaW9uIhGQAgGquxgKCgMBAgQSAwIFBhJ2CgxMaXN0U2Vzc2lvbnMSKC5zcGFud2lyZS5n\
-    YXRld2F5LnYxLkxpc3RTZXNzaW9uc1JlcXVlc3QaKS5zcGFud2lyZS5nYXRld2F5LnYxLkxpc3RTZXNzaW9uc1Jlc3BvbnNlIhGQAgGquxgKCgMBAgQSAwIF\
-    BhJ0CgxXYXRjaFNlc3Npb24SKC5zcGFud2lyZS5nYXRld2F5LnYxLldhdGNoU2Vzc2lvblJlcXVlc3QaJS5zcGFud2lyZS5ldmVudHMudjEuU3Vic2NyaWJl\
-    UmVzcG9uc2UiEZACAaq7GAoKAwECBBIDAgUGMAESZwoIUHVyY2hhc2USJC5zcGFud2lyZS5nYXRld2F5LnYxLlB1cmNoYXNlUmVxdWVzdBolLnNwYW53aXJl\
-    LmdhdGV3YXkudjEuUHVyY2hhc2VSZXNwb25zZSIOqrsYCgoDAQIEEgMCBQYSdgoMU3RhcnRKb3VybmV5Ei8uc3BhbndpcmUuZ2F0ZXdheS52MS5TdGFydFNl\
-    c3Npb25Kb3VybmV5UmVxdWVzdBolLnNwYW53aXJlLmpvdXJuZXlzLnYxLkpvdXJuZXlJbnN0YW5jZSIOqrsYCgoDAQIEEgMCBQYSdQoKR2V0Sm91cm5leRIt\
-    LnNwYW53aXJlLmdhdGV3YXkudjEuR2V0U2Vzc2lvbkpvdXJuZXlSZXF1ZXN0GiUuc3BhbndpcmUuam91cm5leXMudjEuSm91cm5leUluc3RhbmNlIhGQAgGq\
-    uxgKCgMBAgQSAwIFBhJ6Cg5BZHZhbmNlSm91cm5leRIxLnNwYW53aXJlLmdhdGV3YXkudjEuQWR2YW5jZVNlc3Npb25Kb3VybmV5UmVxdWVzdBolLnNwYW53\
-    aXJlLmpvdXJuZXlzLnYxLkpvdXJuZXlJbnN0YW5jZSIOqrsYCgoDAQIEEgMCBQYSegoOQWJhbmRvbkpvdXJuZXkSMS5zcGFud2lyZS5nYXRld2F5LnYxLkFi\
-    YW5kb25TZXNzaW9uSm91cm5leVJlcXVlc3QaJS5zcGFud2lyZS5qb3VybmV5cy52MS5Kb3VybmV5SW5zdGFuY2UiDqq7GAoKAwECBBIDAgUGEmcKCEFza0Fn\
-    ZW50EiQuc3BhbndpcmUuZ2F0ZXdheS52MS5Bc2tBZ2VudFJlcXVlc3QaIy5zcGFud2lyZS5hZ2VudHMudjEuQWdlbnRUYXNrVXBkYXRlIg6quxgKCgMBAgQS\
-    AwIFBjABEnkKDkFjY2VwdFByb3Bvc2FsEiouc3BhbndpcmUuZ2F0ZXdheS52MS5EZWNpZGVQcm9wb3NhbFJlcXVlc3QaKy5zcGFud2lyZS5nYXRld2F5LnYx\
-    LkRlY2lkZVByb3Bvc2FsUmVzcG9uc2UiDqq7GAoKAwECBBIDAgUGEnkKDlJlamVjdFByb3Bvc2FsEiouc3BhbndpcmUuZ2F0ZXdheS52MS5EZWNpZGVQcm9w\
-    b3NhbFJlcXVlc3QaKy5zcGFud2lyZS5nYXRld2F5LnYxLkRlY2lkZVByb3Bvc2FsUmVzcG9uc2UiDqq7GAoKAwECBBIDAgUGEnQKDENsb3NlU2Vzc2lvbhIo\
-    LnNwYW53aXJlLmdhdGV3YXkudjEuQ2xvc2VTZXNzaW9uUmVxdWVzdBoqLnNwYW53aXJlLmdhdGV3YXkudjEuUHJvZHVjdFJ1bnRpbWVTZXNzaW9uIg6quxgK\
-    CgMBAgQSAwIFBhJ0Cg9HZXRTZXJ2aWNlUG9pbnQSKC5zcGFud2lyZS5jaXR5LnYxLkdldFNlcnZpY2VQb2ludFJlcXVlc3QaJC5zcGFud2lyZS5jaXR5LnYx\
-    LlNlcnZpY2VQb2ludFN0YXR1cyIRkAIBqrsYCgoDAQIEEgMCBQYSbwoMQXBwbHlDb250cm9sEiguc3BhbndpcmUuZ2F0ZXdheS52MS5BcHBseUNvbnRyb2xS\
-    ZXF1ZXN0Gikuc3BhbndpcmUuZ2F0ZXdheS52MS5BcHBseUNvbnRyb2xSZXNwb25zZSIKqrsYBgoBAhIBBUIDugIAYgZwcm90bzM=
+    FwoHbm9kZV9pZBgCIAEoCVIGbm9kZUlkIo4BChFCbG9ja1NlcnZpY2VQb2ludBIoChBzZXJ2aWNlX3BvaW50X2lkGAEgASgJUg5zZXJ2aWNlUG9pbnRJZBIw\
+    CgV1bnRpbBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSBXVudGlsEh0KCmNsdXN0ZXJfaWQYAyABKAlSCWNsdXN0ZXJJZCJeChNVbmJsb2Nr\
+    U2VydmljZVBvaW50EigKEHNlcnZpY2VfcG9pbnRfaWQYASABKAlSDnNlcnZpY2VQb2ludElkEh0KCmNsdXN0ZXJfaWQYAiABKAlSCWNsdXN0ZXJJZCJaChVD\
+    b21wZW5zYXRlRW50aXRsZW1lbnQSJQoOZW50aXRsZW1lbnRfaWQYASABKAlSDWVudGl0bGVtZW50SWQSGgoIcXVhbnRpdHkYAiABKANSCHF1YW50aXR5Il0K\
+    EUNvcnJlY3RTZXR0bGVtZW50EiMKDXNldHRsZW1lbnRfaWQYASABKAlSDHNldHRsZW1lbnRJZBIjCg1hbW91bnRfbWljcm9zGAIgASgDUgxhbW91bnRNaWNy\
+    b3MiuwMKFEFwcGx5Q29udHJvbFJlc3BvbnNlEh8KC2luY2lkZW50X2lkGAEgASgJUgppbmNpZGVudElkEiQKDmF1ZGl0X2V2ZW50X2lkGAIgASgJUgxhdWRp\
+    dEV2ZW50SWQSHwoLcG9saWN5X3J1bGUYAyABKAlSCnBvbGljeVJ1bGUSRAoHc2Vzc2lvbhgEIAEoCzIqLnNwYW53aXJlLmdhdGV3YXkudjEuUHJvZHVjdFJ1\
+    bnRpbWVTZXNzaW9uUgdzZXNzaW9uEj8KB2pvdXJuZXkYBSABKAsyJS5zcGFud2lyZS5qb3VybmV5cy52MS5Kb3VybmV5SW5zdGFuY2VSB2pvdXJuZXkSPwoc\
+    dG91Y2hlZF9qb3VybmV5X2luc3RhbmNlX2lkcxgGIAMoCVIZdG91Y2hlZEpvdXJuZXlJbnN0YW5jZUlkcxJHCgtlbnRpdGxlbWVudBgHIAEoCzIlLnNwYW53\
+    aXJlLmVudGl0bGVtZW50cy52MS5FbnRpdGxlbWVudFILZW50aXRsZW1lbnQSKgoRc2VydmljZV9wb2ludF9pZHMYCCADKAlSD3NlcnZpY2VQb2ludElkcyqM\
+    AgoMU2Vzc2lvblN0YXRlEh0KGVNFU1NJT05fU1RBVEVfVU5TUEVDSUZJRUQQABIZChVTRVNTSU9OX1NUQVRFX0NSRUFURUQQARIbChdTRVNTSU9OX1NUQVRF\
+    X1BSRUZMSUdIVBACEhcKE1NFU1NJT05fU1RBVEVfUkVBRFkQAxIYChRTRVNTSU9OX1NUQVRFX0FDVElWRRAEEh4KGlNFU1NJT05fU1RBVEVfUE9TVF9KT1VS\
+    TkVZEAUSGwoXU0VTU0lPTl9TVEFURV9DT01QTEVURUQQBhIbChdTRVNTSU9OX1NUQVRFX0NBTkNFTExFRBAHEhgKFFNFU1NJT05fU1RBVEVfRkFJTEVEEAgy\
+    +g0KFVByb2R1Y3RSdW50aW1lR2F0ZXdheRJyCgtPcGVuU2Vzc2lvbhInLnNwYW53aXJlLmdhdGV3YXkudjEuT3BlblNlc3Npb25SZXF1ZXN0Giouc3Bhbndp\
+    cmUuZ2F0ZXdheS52MS5Qcm9kdWN0UnVudGltZVNlc3Npb24iDqq7GAoKAwECBBIDAgUGEnMKCkdldFNlc3Npb24SJi5zcGFud2lyZS5nYXRld2F5LnYxLkdl\
+    dFNlc3Npb25SZXF1ZXN0Giouc3BhbndpcmUuZ2F0ZXdheS52MS5Qcm9kdWN0UnVudGltZVNlc3Npb24iEZACAaq7GAoKAwECBBIDAgUGEnYKDExpc3RTZXNz\
+    aW9ucxIoLnNwYW53aXJlLmdhdGV3YXkudjEuTGlzdFNlc3Npb25zUmVxdWVzdBopLnNwYW53aXJlLmdhdGV3YXkudjEuTGlzdFNlc3Npb25zUmVzcG9uc2Ui\
+    EZACAaq7GAoKAwECBBIDAgUGEnQKDFdhdGNoU2Vzc2lvbhIoLnNwYW53aXJlLmdhdGV3YXkudjEuV2F0Y2hTZXNzaW9uUmVxdWVzdBolLnNwYW53aXJlLmV2\
+    ZW50cy52MS5TdWJzY3JpYmVSZXNwb25zZSIRkAIBqrsYCgoDAQIEEgMCBQYwARJnCghQdXJjaGFzZRIkLnNwYW53aXJlLmdhdGV3YXkudjEuUHVyY2hhc2VS\
+    ZXF1ZXN0GiUuc3BhbndpcmUuZ2F0ZXdheS52MS5QdXJjaGFzZVJlc3BvbnNlIg6quxgKCgMBAgQSAwIFBhJ2CgxTdGFydEpvdXJuZXkSLy5zcGFud2lyZS5n\
+    YXRld2F5LnYxLlN0YXJ0U2Vzc2lvbkpvdXJuZXlSZXF1ZXN0GiUuc3BhbndpcmUuam91cm5leXMudjEuSm91cm5leUluc3RhbmNlIg6quxgKCgMBAgQSAwIF\
+    BhJ1CgpHZXRKb3VybmV5Ei0uc3BhbndpcmUuZ2F0ZXdheS52MS5HZXRTZXNzaW9uSm91cm5leVJlcXVlc3QaJS5zcGFud2lyZS5qb3VybmV5cy52MS5Kb3Vy\
+    bmV5SW5zdGFuY2UiEZACAaq7GAoKAwECBBIDAgUGEnoKDkFkdmFuY2VKb3VybmV5EjEuc3BhbndpcmUuZ2F0ZXdheS52MS5BZHZhbmNlU2Vzc2lvbkpvdXJu\
+    ZXlSZXF1ZXN0GiUuc3BhbndpcmUuam91cm5leXMudjEuSm91cm5leUluc3RhbmNlIg6quxgKCgMBAgQSAwIFBhJ6Cg5BYmFuZG9uSm91cm5leRIxLnNwYW53\
+    aXJlLmdhdGV3YXkudjEuQWJhbmRvblNlc3Npb25Kb3VybmV5UmVxdWVzdBolLnNwYW53aXJlLmpvdXJuZXlzLnYxLkpvdXJuZXlJbnN0YW5jZSIOqrsYCgoD\
+    AQIEEgMCBQYSZwoIQXNrQWdlbnQSJC5zcGFud2lyZS5nYXRld2F5LnYxLkFza0FnZW50UmVxdWVzdBojLnNwYW53aXJlLmFnZW50cy52MS5BZ2VudFRhc2tV\
+    cGRhdGUiDqq7GAoKAwECBBIDAgUGMAESeQoOQWNjZXB0UHJvcG9zYWwSKi5zcGFud2lyZS5nYXRld2F5LnYxLkRlY2lkZVByb3Bvc2FsUmVxdWVzdBorLnNw\
+    YW53aXJlLmdhdGV3YXkudjEuRGVjaWRlUHJvcG9zYWxSZXNwb25zZSIOqrsYCgoDAQIEEgMCBQYSeQoOUmVqZWN0UHJvcG9zYWwSKi5zcGFud2lyZS5nYXRl\
+    d2F5LnYxLkRlY2lkZVByb3Bvc2FsUmVxdWVzdBorLnNwYW53aXJlLmdhdGV3YXkudjEuRGVjaWRlUHJvcG9zYWxSZXNwb25zZSIOqrsYCgoDAQIEEgMCBQYS\
+    dAoMQ2xvc2VTZXNzaW9uEiguc3BhbndpcmUuZ2F0ZXdheS52MS5DbG9zZVNlc3Npb25SZXF1ZXN0Giouc3BhbndpcmUuZ2F0ZXdheS52MS5Qcm9kdWN0UnVu\
+    dGltZVNlc3Npb24iDqq7GAoKAwECBBIDAgUGEnQKD0dldFNlcnZpY2VQb2ludBIoLnNwYW53aXJlLmNpdHkudjEuR2V0U2VydmljZVBvaW50UmVxdWVzdBok\
+    LnNwYW53aXJlLmNpdHkudjEuU2VydmljZVBvaW50U3RhdHVzIhGQAgGquxgKCgMBAgQSAwIFBhJvCgxBcHBseUNvbnRyb2wSKC5zcGFud2lyZS5nYXRld2F5\
+    LnYxLkFwcGx5Q29udHJvbFJlcXVlc3QaKS5zcGFud2lyZS5nYXRld2F5LnYxLkFwcGx5Q29udHJvbFJlc3BvbnNlIgqquxgGCgECEgEFQgO6AgBiBnByb3Rv\
+    Mw==
     """,
   dependencies: { [googleProtobufTimestampFile, spanwireAgentsV1AgentsFile, spanwireCityV1LemFile, spanwireEntitlementsV1TruttaFile, spanwireEventsV1EventsFile, spanwireJourneysV1JourneysFile, spanwireOptionsV1OptionsFile] })
 
@@ -1437,29 +1439,35 @@ public struct ForceCompleteNode: Message {
 
 /// `spanwire.gateway.v1.BlockServicePoint`
 public struct BlockServicePoint: Message {
+  /// this, or the cluster
   public var servicePointID: String
   /// empty: until it is unblocked
   public var until: Google_Protobuf_Timestamp?
+  /// all places that lie in it now, at once
+  public var clusterID: String
   public var unknownFields: UnknownFields
 
   public init() {
     self.servicePointID = ""
     self.until = nil
+    self.clusterID = ""
     self.unknownFields = UnknownFields()
   }
 
   public init(
     servicePointID: String = "",
-    until: Google_Protobuf_Timestamp? = nil
+    until: Google_Protobuf_Timestamp? = nil,
+    clusterID: String = ""
   ) {
     self.servicePointID = servicePointID
     self.until = until
+    self.clusterID = clusterID
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.gateway.v1.BlockServicePoint"
   public static var file: GeneratedFile { spanwireGatewayV1GatewayFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__gateway__v1__block_service_point__table(), strings: [1]) {
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__gateway__v1__block_service_point__table(), strings: [1, 3]) {
     [
       .message(2, Google_Protobuf_Timestamp.table),
     ]
@@ -1469,11 +1477,13 @@ public struct BlockServicePoint: Message {
     let c = cStruct.assumingMemoryBound(to: Spanwire__Gateway__V1__BlockServicePoint.self)
     self.servicePointID = CField.string(c.pointee.service_point_id)
     self.until = CField.message(c.pointee.until)
+    self.clusterID = CField.string(c.pointee.cluster_id)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.string(3, self.clusterID)
     writer.message(2, optional: self.until)
     writer.string(1, self.servicePointID)
   }
@@ -1481,33 +1491,41 @@ public struct BlockServicePoint: Message {
 
 /// `spanwire.gateway.v1.UnblockServicePoint`
 public struct UnblockServicePoint: Message {
+  /// this, or the cluster
   public var servicePointID: String
+  /// those of its places that are blocked
+  public var clusterID: String
   public var unknownFields: UnknownFields
 
   public init() {
     self.servicePointID = ""
+    self.clusterID = ""
     self.unknownFields = UnknownFields()
   }
 
   public init(
-    servicePointID: String = ""
+    servicePointID: String = "",
+    clusterID: String = ""
   ) {
     self.servicePointID = servicePointID
+    self.clusterID = clusterID
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.gateway.v1.UnblockServicePoint"
   public static var file: GeneratedFile { spanwireGatewayV1GatewayFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__gateway__v1__unblock_service_point__table(), strings: [1])
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__gateway__v1__unblock_service_point__table(), strings: [1, 2])
 
   public init(cStruct: UnsafeRawPointer) {
     let c = cStruct.assumingMemoryBound(to: Spanwire__Gateway__V1__UnblockServicePoint.self)
     self.servicePointID = CField.string(c.pointee.service_point_id)
+    self.clusterID = CField.string(c.pointee.cluster_id)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.string(2, self.clusterID)
     writer.string(1, self.servicePointID)
   }
 }
@@ -1599,6 +1617,8 @@ public struct ApplyControlResponse: Message {
   public var journey: JourneyInstance?
   public var touchedJourneyInstanceIds: [String]
   public var entitlement: Entitlement?
+  /// those that were blocked, or unblocked
+  public var servicePointIds: [String]
   public var unknownFields: UnknownFields
 
   public init() {
@@ -1609,6 +1629,7 @@ public struct ApplyControlResponse: Message {
     self.journey = nil
     self.touchedJourneyInstanceIds = []
     self.entitlement = nil
+    self.servicePointIds = []
     self.unknownFields = UnknownFields()
   }
 
@@ -1619,7 +1640,8 @@ public struct ApplyControlResponse: Message {
     session: ProductRuntimeSession? = nil,
     journey: JourneyInstance? = nil,
     touchedJourneyInstanceIds: [String] = [],
-    entitlement: Entitlement? = nil
+    entitlement: Entitlement? = nil,
+    servicePointIds: [String] = []
   ) {
     self.incidentID = incidentID
     self.auditEventID = auditEventID
@@ -1628,12 +1650,13 @@ public struct ApplyControlResponse: Message {
     self.journey = journey
     self.touchedJourneyInstanceIds = touchedJourneyInstanceIds
     self.entitlement = entitlement
+    self.servicePointIds = servicePointIds
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.gateway.v1.ApplyControlResponse"
   public static var file: GeneratedFile { spanwireGatewayV1GatewayFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__gateway__v1__apply_control_response__table(), strings: [1, 2, 3, 6]) {
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__gateway__v1__apply_control_response__table(), strings: [1, 2, 3, 6, 8]) {
     [
       .message(4, ProductRuntimeSession.table),
       .message(5, JourneyInstance.table),
@@ -1650,11 +1673,13 @@ public struct ApplyControlResponse: Message {
     self.journey = CField.message(c.pointee.journey)
     self.touchedJourneyInstanceIds = CField.strings(c.pointee.n_touched_journey_instance_ids, c.pointee.touched_journey_instance_ids)
     self.entitlement = CField.message(c.pointee.entitlement)
+    self.servicePointIds = CField.strings(c.pointee.n_service_point_ids, c.pointee.service_point_ids)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.string(8, repeated: self.servicePointIds)
     writer.message(7, optional: self.entitlement)
     writer.string(6, repeated: self.touchedJourneyInstanceIds)
     writer.message(5, optional: self.journey)

@@ -10,7 +10,7 @@ public let spanwireJourneysV1JourneysFile: GeneratedFile = GeneratedFile(
   name: "spanwire/journeys/v1/journeys.proto",
   base64: """
     CiNzcGFud2lyZS9qb3VybmV5cy92MS9qb3VybmV5cy5wcm90bxIUc3BhbndpcmUuam91cm5leXMudjEaH2dvb2dsZS9wcm90b2J1Zi90aW1lc3RhbXAucHJv\
-    dG8aH3NwYW53aXJlL2V2ZW50cy92MS9ldmVudHMucHJvdG8aIXNwYW53aXJlL29wdGlvbnMvdjEvb3B0aW9ucy5wcm90byLLCAoPSm91cm5leUluc3RhbmNl\
+    dG8aH3NwYW53aXJlL2V2ZW50cy92MS9ldmVudHMucHJvdG8aIXNwYW53aXJlL29wdGlvbnMvdjEvb3B0aW9ucy5wcm90byKBCQoPSm91cm5leUluc3RhbmNl\
     Ei4KE2pvdXJuZXlfaW5zdGFuY2VfaWQYASABKAlSEWpvdXJuZXlJbnN0YW5jZUlkEhsKCXRlbmFudF9pZBgCIAEoCVIIdGVuYW50SWQSOwoacHJvZHVjdF9y\
     dW50aW1lX3Nlc3Npb25faWQYAyABKAlSF3Byb2R1Y3RSdW50aW1lU2Vzc2lvbklkEiQKDmpvdXJuZXlfZG9jX2lkGAQgASgJUgxqb3VybmV5RG9jSWQSOAoF\
     c3RhdGUYBSABKA4yIi5zcGFud2lyZS5qb3VybmV5cy52MS5Kb3VybmV5U3RhdGVSBXN0YXRlEjYKBW5vZGVzGAYgAygLMiAuc3BhbndpcmUuam91cm5leXMu\
@@ -22,73 +22,76 @@ public let spanwireJourneysV1JourneysFile: GeneratedFile = GeneratedFile(
     c2lvbl9pZBgQIAEoCVIQcHJvZHVjdFZlcnNpb25JZBIwChRydW50aW1lX3NuYXBzaG90X3JlZhgRIAEoCVIScnVudGltZVNuYXBzaG90UmVmEh8KC21hcmtl\
     dF9jb2RlGBIgASgJUgptYXJrZXRDb2RlEhcKB3VzZXJfaWQYEyABKAlSBnVzZXJJZBIaCghzZWdtZW50cxgUIAMoCVIIc2VnbWVudHMSJwoPZW50aXRsZW1l\
     bnRfaWRzGBUgAygJUg5lbnRpdGxlbWVudElkcxIqChFzdGFuZGluZ19ub2RlX2lkcxgWIAMoCVIPc3RhbmRpbmdOb2RlSWRzEiQKC3Rva2Vuc19sZWZ0GBcg\
-    ASgDSABSCnRva2Vuc0xlZnSIAQESNgoHc2lnbmFscxgYIAMoCzIcLnNwYW53aXJlLmpvdXJuZXlzLnYxLlNpZ25hbFIHc2lnbmFsc0IOCgxfdG9rZW5zX2xl\
-    ZnQigAEKClBsYWNlQmxvY2sSKAoQc2VydmljZV9wb2ludF9pZBgBIAEoCVIOc2VydmljZVBvaW50SWQSFgoGcmVhc29uGAIgASgJUgZyZWFzb24SMAoFdW50\
-    aWwYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgV1bnRpbCLIAwoKTm9kZVN0YXR1cxIXCgdub2RlX2lkGAEgASgJUgZub2RlSWQSEgoEa2lu\
-    ZBgCIAEoCVIEa2luZBI1CgVzdGF0ZRgDIAEoDjIfLnNwYW53aXJlLmpvdXJuZXlzLnYxLk5vZGVTdGF0ZVIFc3RhdGUSGAoHb3V0Y29tZRgEIAEoCVIHb3V0\
-    Y29tZRIoChBzZXJ2aWNlX3BvaW50X2lkGAUgASgJUg5zZXJ2aWNlUG9pbnRJZBIhCgx2aXNpdF9udW1iZXIYBiABKA1SC3Zpc2l0TnVtYmVyEjkKCmVudGVy\
-    ZWRfYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgllbnRlcmVkQXQSMQoGZHVlX2F0GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVz\
-    dGFtcFIFZHVlQXQSGAoHb3B0aW9ucxgJIAMoCVIHb3B0aW9ucxISCgR0ZXh0GAogASgJUgR0ZXh0Eh8KC2F3YWl0c193b3JrGAsgASgIUgphd2FpdHNXb3Jr\
-    EhYKBnJlYXNvbhgMIAEoCVIGcmVhc29uEhoKCGJyYW5jaGVzGA0gASgNUghicmFuY2hlcyK+AwoTU3RhcnRKb3VybmV5UmVxdWVzdBInCg9pZGVtcG90ZW5j\
-    eV9rZXkYASABKAlSDmlkZW1wb3RlbmN5S2V5EhsKCXRlbmFudF9pZBgCIAEoCVIIdGVuYW50SWQSOwoacHJvZHVjdF9ydW50aW1lX3Nlc3Npb25faWQYAyAB\
-    KAlSF3Byb2R1Y3RSdW50aW1lU2Vzc2lvbklkEiwKEnByb2R1Y3RfdmVyc2lvbl9pZBgEIAEoCVIQcHJvZHVjdFZlcnNpb25JZBIkCg5qb3VybmV5X2RvY19p\
-    ZBgFIAEoCVIMam91cm5leURvY0lkEh8KC2VudHJ5X3BvaW50GAYgASgJUgplbnRyeVBvaW50EjAKFHJ1bnRpbWVfc25hcHNob3RfcmVmGAcgASgJUhJydW50\
-    aW1lU25hcHNob3RSZWYSFwoHdXNlcl9pZBgIIAEoCVIGdXNlcklkEhoKCHNlZ21lbnRzGAkgAygJUghzZWdtZW50cxIfCgttYXJrZXRfY29kZRgKIAEoCVIK\
-    bWFya2V0Q29kZRInCg9lbnRpdGxlbWVudF9pZHMYCyADKAlSDmVudGl0bGVtZW50SWRzIkMKEUdldEpvdXJuZXlSZXF1ZXN0Ei4KE2pvdXJuZXlfaW5zdGFu\
-    Y2VfaWQYASABKAlSEWpvdXJuZXlJbnN0YW5jZUlkIvACChNMaXN0Sm91cm5leXNSZXF1ZXN0EjsKGnByb2R1Y3RfcnVudGltZV9zZXNzaW9uX2lkGAEgASgJ\
-    Uhdwcm9kdWN0UnVudGltZVNlc3Npb25JZBI4CgVzdGF0ZRgCIAEoDjIiLnNwYW53aXJlLmpvdXJuZXlzLnYxLkpvdXJuZXlTdGF0ZVIFc3RhdGUSGwoJcGFn\
-    ZV9zaXplGAMgASgNUghwYWdlU2l6ZRIdCgpwYWdlX3Rva2VuGAQgASgJUglwYWdlVG9rZW4SJAoOam91cm5leV9kb2NfaWQYBSABKAlSDGpvdXJuZXlEb2NJ\
-    ZBI9CgxzdGFydGVkX2Zyb20YBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgtzdGFydGVkRnJvbRJBCg5zdGFydGVkX2JlZm9yZRgHIAEoCzIa\
-    Lmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSDXN0YXJ0ZWRCZWZvcmUigQEKFExpc3RKb3VybmV5c1Jlc3BvbnNlEkEKCGpvdXJuZXlzGAEgAygLMiUuc3Bh\
-    bndpcmUuam91cm5leXMudjEuSm91cm5leUluc3RhbmNlUghqb3VybmV5cxImCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAlSDW5leHRQYWdlVG9rZW4ikAEKE1dh\
-    dGNoSm91cm5leVJlcXVlc3QSLgoTam91cm5leV9pbnN0YW5jZV9pZBgBIAEoCVIRam91cm5leUluc3RhbmNlSWQSFgoGY3Vyc29yGAIgASgJUgZjdXJzb3IS\
-    FAoFdHlwZXMYAyADKAlSBXR5cGVzEhsKCXVudGlsX2VuZBgEIAEoCFIIdW50aWxFbmQiuwMKFUFkdmFuY2VKb3VybmV5UmVxdWVzdBInCg9pZGVtcG90ZW5j\
-    eV9rZXkYASABKAlSDmlkZW1wb3RlbmN5S2V5Ei4KE2pvdXJuZXlfaW5zdGFuY2VfaWQYAiABKAlSEWpvdXJuZXlJbnN0YW5jZUlkEhcKB25vZGVfaWQYAyAB\
-    KAlSBm5vZGVJZBI5CgdhcnJpdmVkGAQgASgLMh0uc3BhbndpcmUuam91cm5leXMudjEuQXJyaXZlZEgAUgdhcnJpdmVkEjYKBmNob29zZRgFIAEoCzIcLnNw\
-    YW53aXJlLmpvdXJuZXlzLnYxLkNob29zZUgAUgZjaG9vc2USRQoLYWNrbm93bGVkZ2UYBiABKAsyIS5zcGFud2lyZS5qb3VybmV5cy52MS5BY2tub3dsZWRn\
-    ZUgAUgthY2tub3dsZWRnZRI2CgZzaWduYWwYByABKAsyHC5zcGFud2lyZS5qb3VybmV5cy52MS5TaWduYWxIAFIGc2lnbmFsEjYKBnJlZGVlbRgIIAEoCzIc\
-    LnNwYW53aXJlLmpvdXJuZXlzLnYxLlJlZGVlbUgAUgZyZWRlZW1CBgoEc3RlcCIzCgdBcnJpdmVkEigKEHNlcnZpY2VfcG9pbnRfaWQYASABKAlSDnNlcnZp\
-    Y2VQb2ludElkIiAKBkNob29zZRIWCgZvcHRpb24YASABKAlSBm9wdGlvbiINCgtBY2tub3dsZWRnZSIICgZSZWRlZW0iMgoGU2lnbmFsEhIKBG5hbWUYASAB\
-    KAlSBG5hbWUSFAoFdmFsdWUYAiABKAlSBXZhbHVlIowCChJDaGFuZ2VSb3V0ZVJlcXVlc3QSJwoPaWRlbXBvdGVuY3lfa2V5GAEgASgJUg5pZGVtcG90ZW5j\
-    eUtleRIuChNqb3VybmV5X2luc3RhbmNlX2lkGAIgASgJUhFqb3VybmV5SW5zdGFuY2VJZBIqChFzZXJ2aWNlX3BvaW50X2lkcxgDIAMoCVIPc2VydmljZVBv\
-    aW50SWRzEh8KC3Byb3Bvc2FsX2lkGAQgASgJUgpwcm9wb3NhbElkEiIKDWFnZW50X3Rhc2tfaWQYBSABKAlSC2FnZW50VGFza0lkEhQKBWFjdG9yGAYgASgJ\
-    UgVhY3RvchIWCgZyZWFzb24YByABKAlSBnJlYXNvbiKwAQocRGVjbGluZVJlY29tbWVuZGF0aW9uUmVxdWVzdBInCg9pZGVtcG90ZW5jeV9rZXkYASABKAlS\
-    DmlkZW1wb3RlbmN5S2V5Ei4KE2pvdXJuZXlfaW5zdGFuY2VfaWQYAiABKAlSEWpvdXJuZXlJbnN0YW5jZUlkEh8KC3Byb3Bvc2FsX2lkGAMgASgJUgpwcm9w\
-    b3NhbElkEhYKBnJlYXNvbhgEIAEoCVIGcmVhc29uIogBChVBYmFuZG9uSm91cm5leVJlcXVlc3QSJwoPaWRlbXBvdGVuY3lfa2V5GAEgASgJUg5pZGVtcG90\
-    ZW5jeUtleRIuChNqb3VybmV5X2luc3RhbmNlX2lkGAIgASgJUhFqb3VybmV5SW5zdGFuY2VJZBIWCgZyZWFzb24YAyABKAlSBnJlYXNvbiKaAQoRRm9yY2VB\
-    Ym9ydFJlcXVlc3QSJwoPaWRlbXBvdGVuY3lfa2V5GAEgASgJUg5pZGVtcG90ZW5jeUtleRIuChNqb3VybmV5X2luc3RhbmNlX2lkGAIgASgJUhFqb3VybmV5\
-    SW5zdGFuY2VJZBIWCgZyZWFzb24YAyABKAlSBnJlYXNvbhIUCgVhY3RvchgEIAEoCVIFYWN0b3IisgEKEEZvcmNlTm9kZVJlcXVlc3QSJwoPaWRlbXBvdGVu\
-    Y3lfa2V5GAEgASgJUg5pZGVtcG90ZW5jeUtleRIuChNqb3VybmV5X2luc3RhbmNlX2lkGAIgASgJUhFqb3VybmV5SW5zdGFuY2VJZBIXCgdub2RlX2lkGAMg\
-    ASgJUgZub2RlSWQSFgoGcmVhc29uGAQgASgJUgZyZWFzb24SFAoFYWN0b3IYBSABKAlSBWFjdG9yIokCChtTZXRTZXJ2aWNlUG9pbnRCbG9ja1JlcXVlc3QS\
-    JwoPaWRlbXBvdGVuY3lfa2V5GAEgASgJUg5pZGVtcG90ZW5jeUtleRIbCgl0ZW5hbnRfaWQYAiABKAlSCHRlbmFudElkEioKEXNlcnZpY2VfcG9pbnRfaWRz\
-    GAMgAygJUg9zZXJ2aWNlUG9pbnRJZHMSGAoHYmxvY2tlZBgEIAEoCFIHYmxvY2tlZBIWCgZyZWFzb24YBSABKAlSBnJlYXNvbhIUCgVhY3RvchgGIAEoCVIF\
-    YWN0b3ISMAoFdW50aWwYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgV1bnRpbCJqChxTZXRTZXJ2aWNlUG9pbnRCbG9ja1Jlc3BvbnNlEjAK\
-    FGpvdXJuZXlfaW5zdGFuY2VfaWRzGAEgAygJUhJqb3VybmV5SW5zdGFuY2VJZHMSGAoHdG91Y2hlZBgCIAEoDVIHdG91Y2hlZCKRAgoXQ29tcGxldGVOb2Rl\
-    V29ya1JlcXVlc3QSJwoPaWRlbXBvdGVuY3lfa2V5GAEgASgJUg5pZGVtcG90ZW5jeUtleRIuChNqb3VybmV5X2luc3RhbmNlX2lkGAIgASgJUhFqb3VybmV5\
-    SW5zdGFuY2VJZBIXCgdub2RlX2lkGAMgASgJUgZub2RlSWQSIQoMdmlzaXRfbnVtYmVyGAQgASgNUgt2aXNpdE51bWJlchIOCgJvaxgFIAEoCFICb2sSGAoH\
-    b3V0Y29tZRgGIAEoCVIHb3V0Y29tZRIWCgZyZWFzb24YByABKAlSBnJlYXNvbhIfCgt0b2tlbnNfbGVmdBgIIAEoA1IKdG9rZW5zTGVmdCrSAQoMSm91cm5l\
-    eVN0YXRlEh0KGUpPVVJORVlfU1RBVEVfVU5TUEVDSUZJRUQQABIZChVKT1VSTkVZX1NUQVRFX0NSRUFURUQQARIZChVKT1VSTkVZX1NUQVRFX1JVTk5JTkcQ\
-    AhIbChdKT1VSTkVZX1NUQVRFX0NPTVBMRVRFRBADEhsKF0pPVVJORVlfU1RBVEVfQUJBTkRPTkVEEAQSGQoVSk9VUk5FWV9TVEFURV9BQk9SVEVEEAUSGAoU\
-    Sk9VUk5FWV9TVEFURV9GQUlMRUQQBiq3AQoJTm9kZVN0YXRlEhoKFk5PREVfU1RBVEVfVU5TUEVDSUZJRUQQABIWChJOT0RFX1NUQVRFX1BFTkRJTkcQARIV\
-    ChFOT0RFX1NUQVRFX0FDVElWRRACEhgKFE5PREVfU1RBVEVfQ09NUExFVEVEEAMSFgoSTk9ERV9TVEFURV9TS0lQUEVEEAQSFQoRTk9ERV9TVEFURV9GQUlM\
-    RUQQBRIWChJOT0RFX1NUQVRFX0JMT0NLRUQQBjKlDAoOSm91cm5leVJ1bnRpbWUScQoMU3RhcnRKb3VybmV5Eikuc3BhbndpcmUuam91cm5leXMudjEuU3Rh\
-    cnRKb3VybmV5UmVxdWVzdBolLnNwYW53aXJlLmpvdXJuZXlzLnYxLkpvdXJuZXlJbnN0YW5jZSIPqrsYCwoBBBIBBhoDcHJnEm0KCkdldEpvdXJuZXkSJy5z\
-    cGFud2lyZS5qb3VybmV5cy52MS5HZXRKb3VybmV5UmVxdWVzdBolLnNwYW53aXJlLmpvdXJuZXlzLnYxLkpvdXJuZXlJbnN0YW5jZSIPkAIBqrsYCAoCAgQS\
-    AgUGEnYKDExpc3RKb3VybmV5cxIpLnNwYW53aXJlLmpvdXJuZXlzLnYxLkxpc3RKb3VybmV5c1JlcXVlc3QaKi5zcGFud2lyZS5qb3VybmV5cy52MS5MaXN0\
-    Sm91cm5leXNSZXNwb25zZSIPkAIBqrsYCAoCAgQSAgUGEnMKDFdhdGNoSm91cm5leRIpLnNwYW53aXJlLmpvdXJuZXlzLnYxLldhdGNoSm91cm5leVJlcXVl\
-    c3QaJS5zcGFud2lyZS5ldmVudHMudjEuU3Vic2NyaWJlUmVzcG9uc2UiD5ACAaq7GAgKAgIEEgIFBjABEnUKDkFkdmFuY2VKb3VybmV5Eisuc3BhbndpcmUu\
-    am91cm5leXMudjEuQWR2YW5jZUpvdXJuZXlSZXF1ZXN0GiUuc3BhbndpcmUuam91cm5leXMudjEuSm91cm5leUluc3RhbmNlIg+quxgLCgEEEgEGGgNwcmcS\
-    bwoLQ2hhbmdlUm91dGUSKC5zcGFud2lyZS5qb3VybmV5cy52MS5DaGFuZ2VSb3V0ZVJlcXVlc3QaJS5zcGFud2lyZS5qb3VybmV5cy52MS5Kb3VybmV5SW5z\
-    dGFuY2UiD6q7GAsKAQQSAQYaA3ByZxKDAQoVRGVjbGluZVJlY29tbWVuZGF0aW9uEjIuc3BhbndpcmUuam91cm5leXMudjEuRGVjbGluZVJlY29tbWVuZGF0\
-    aW9uUmVxdWVzdBolLnNwYW53aXJlLmpvdXJuZXlzLnYxLkpvdXJuZXlJbnN0YW5jZSIPqrsYCwoBBBIBBhoDcHJnEnUKDkFiYW5kb25Kb3VybmV5Eisuc3Bh\
-    bndpcmUuam91cm5leXMudjEuQWJhbmRvbkpvdXJuZXlSZXF1ZXN0GiUuc3BhbndpcmUuam91cm5leXMudjEuSm91cm5leUluc3RhbmNlIg+quxgLCgEEEgEG\
-    GgNwcmcSbQoKRm9yY2VBYm9ydBInLnNwYW53aXJlLmpvdXJuZXlzLnYxLkZvcmNlQWJvcnRSZXF1ZXN0GiUuc3BhbndpcmUuam91cm5leXMudjEuSm91cm5l\
-    eUluc3RhbmNlIg+quxgLCgEEEgEGGgNwcmcSbwoNRm9yY2VTa2lwTm9kZRImLnNwYW53aXJlLmpvdXJuZXlzLnYxLkZvcmNlTm9kZVJlcXVlc3QaJS5zcGFu\
-    d2lyZS5qb3VybmV5cy52MS5Kb3VybmV5SW5zdGFuY2UiD6q7GAsKAQQSAQYaA3ByZxJzChFGb3JjZUNvbXBsZXRlTm9kZRImLnNwYW53aXJlLmpvdXJuZXlz\
-    LnYxLkZvcmNlTm9kZVJlcXVlc3QaJS5zcGFud2lyZS5qb3VybmV5cy52MS5Kb3VybmV5SW5zdGFuY2UiD6q7GAsKAQQSAQYaA3ByZxKOAQoUU2V0U2Vydmlj\
-    ZVBvaW50QmxvY2sSMS5zcGFud2lyZS5qb3VybmV5cy52MS5TZXRTZXJ2aWNlUG9pbnRCbG9ja1JlcXVlc3QaMi5zcGFud2lyZS5qb3VybmV5cy52MS5TZXRT\
-    ZXJ2aWNlUG9pbnRCbG9ja1Jlc3BvbnNlIg+quxgLCgEEEgEGGgNwcmcSeQoQQ29tcGxldGVOb2RlV29yaxItLnNwYW53aXJlLmpvdXJuZXlzLnYxLkNvbXBs\
-    ZXRlTm9kZVdvcmtSZXF1ZXN0GiUuc3BhbndpcmUuam91cm5leXMudjEuSm91cm5leUluc3RhbmNlIg+quxgLCgEEEgEGGgN0am1CA7oCAGIGcHJvdG8z
+    ASgDSABSCnRva2Vuc0xlZnSIAQESNgoHc2lnbmFscxgYIAMoCzIcLnNwYW53aXJlLmpvdXJuZXlzLnYxLlNpZ25hbFIHc2lnbmFscxI0CgVyb29tcxgZIAMo\
+    CzIeLnNwYW53aXJlLmpvdXJuZXlzLnYxLktlcHRSb29tUgVyb29tc0IOCgxfdG9rZW5zX2xlZnQiwAEKCEtlcHRSb29tEigKEHNlcnZpY2VfcG9pbnRfaWQY\
+    ASABKAlSDnNlcnZpY2VQb2ludElkEhYKBm51bWJlchgCIAEoBFIGbnVtYmVyEjcKCXN0YXJ0c19hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3Rh\
+    bXBSCHN0YXJ0c0F0EjkKCmV4cGlyZXNfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUglleHBpcmVzQXQigAEKClBsYWNlQmxvY2sSKAoQ\
+    c2VydmljZV9wb2ludF9pZBgBIAEoCVIOc2VydmljZVBvaW50SWQSFgoGcmVhc29uGAIgASgJUgZyZWFzb24SMAoFdW50aWwYAyABKAsyGi5nb29nbGUucHJv\
+    dG9idWYuVGltZXN0YW1wUgV1bnRpbCLIAwoKTm9kZVN0YXR1cxIXCgdub2RlX2lkGAEgASgJUgZub2RlSWQSEgoEa2luZBgCIAEoCVIEa2luZBI1CgVzdGF0\
+    ZRgDIAEoDjIfLnNwYW53aXJlLmpvdXJuZXlzLnYxLk5vZGVTdGF0ZVIFc3RhdGUSGAoHb3V0Y29tZRgEIAEoCVIHb3V0Y29tZRIoChBzZXJ2aWNlX3BvaW50\
+    X2lkGAUgASgJUg5zZXJ2aWNlUG9pbnRJZBIhCgx2aXNpdF9udW1iZXIYBiABKA1SC3Zpc2l0TnVtYmVyEjkKCmVudGVyZWRfYXQYByABKAsyGi5nb29nbGUu\
+    cHJvdG9idWYuVGltZXN0YW1wUgllbnRlcmVkQXQSMQoGZHVlX2F0GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIFZHVlQXQSGAoHb3B0aW9u\
+    cxgJIAMoCVIHb3B0aW9ucxISCgR0ZXh0GAogASgJUgR0ZXh0Eh8KC2F3YWl0c193b3JrGAsgASgIUgphd2FpdHNXb3JrEhYKBnJlYXNvbhgMIAEoCVIGcmVh\
+    c29uEhoKCGJyYW5jaGVzGA0gASgNUghicmFuY2hlcyK+AwoTU3RhcnRKb3VybmV5UmVxdWVzdBInCg9pZGVtcG90ZW5jeV9rZXkYASABKAlSDmlkZW1wb3Rl\
+    bmN5S2V5EhsKCXRlbmFudF9pZBgCIAEoCVIIdGVuYW50SWQSOwoacHJvZHVjdF9ydW50aW1lX3Nlc3Npb25faWQYAyABKAlSF3Byb2R1Y3RSdW50aW1lU2Vz\
+    c2lvbklkEiwKEnByb2R1Y3RfdmVyc2lvbl9pZBgEIAEoCVIQcHJvZHVjdFZlcnNpb25JZBIkCg5qb3VybmV5X2RvY19pZBgFIAEoCVIMam91cm5leURvY0lk\
+    Eh8KC2VudHJ5X3BvaW50GAYgASgJUgplbnRyeVBvaW50EjAKFHJ1bnRpbWVfc25hcHNob3RfcmVmGAcgASgJUhJydW50aW1lU25hcHNob3RSZWYSFwoHdXNl\
+    cl9pZBgIIAEoCVIGdXNlcklkEhoKCHNlZ21lbnRzGAkgAygJUghzZWdtZW50cxIfCgttYXJrZXRfY29kZRgKIAEoCVIKbWFya2V0Q29kZRInCg9lbnRpdGxl\
+    bWVudF9pZHMYCyADKAlSDmVudGl0bGVtZW50SWRzIkMKEUdldEpvdXJuZXlSZXF1ZXN0Ei4KE2pvdXJuZXlfaW5zdGFuY2VfaWQYASABKAlSEWpvdXJuZXlJ\
+    bnN0YW5jZUlkIvACChNMaXN0Sm91cm5leXNSZXF1ZXN0EjsKGnByb2R1Y3RfcnVudGltZV9zZXNzaW9uX2lkGAEgASgJUhdwcm9kdWN0UnVudGltZVNlc3Np\
+    b25JZBI4CgVzdGF0ZRgCIAEoDjIiLnNwYW53aXJlLmpvdXJuZXlzLnYxLkpvdXJuZXlTdGF0ZVIFc3RhdGUSGwoJcGFnZV9zaXplGAMgASgNUghwYWdlU2l6\
+    ZRIdCgpwYWdlX3Rva2VuGAQgASgJUglwYWdlVG9rZW4SJAoOam91cm5leV9kb2NfaWQYBSABKAlSDGpvdXJuZXlEb2NJZBI9CgxzdGFydGVkX2Zyb20YBiAB\
+    KAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgtzdGFydGVkRnJvbRJBCg5zdGFydGVkX2JlZm9yZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1l\
+    c3RhbXBSDXN0YXJ0ZWRCZWZvcmUigQEKFExpc3RKb3VybmV5c1Jlc3BvbnNlEkEKCGpvdXJuZXlzGAEgAygLMiUuc3BhbndpcmUuam91cm5leXMudjEuSm91\
+    cm5leUluc3RhbmNlUghqb3VybmV5cxImCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAlSDW5leHRQYWdlVG9rZW4ikAEKE1dhdGNoSm91cm5leVJlcXVlc3QSLgoT\
+    am91cm5leV9pbnN0YW5jZV9pZBgBIAEoCVIRam91cm5leUluc3RhbmNlSWQSFgoGY3Vyc29yGAIgASgJUgZjdXJzb3ISFAoFdHlwZXMYAyADKAlSBXR5cGVz\
+    EhsKCXVudGlsX2VuZBgEIAEoCFIIdW50aWxFbmQiuwMKFUFkdmFuY2VKb3VybmV5UmVxdWVzdBInCg9pZGVtcG90ZW5jeV9rZXkYASABKAlSDmlkZW1wb3Rl\
+    bmN5S2V5Ei4KE2pvdXJuZXlfaW5zdGFuY2VfaWQYAiABKAlSEWpvdXJuZXlJbnN0YW5jZUlkEhcKB25vZGVfaWQYAyABKAlSBm5vZGVJZBI5CgdhcnJpdmVk\
+    GAQgASgLMh0uc3BhbndpcmUuam91cm5leXMudjEuQXJyaXZlZEgAUgdhcnJpdmVkEjYKBmNob29zZRgFIAEoCzIcLnNwYW53aXJlLmpvdXJuZXlzLnYxLkNo\
+    b29zZUgAUgZjaG9vc2USRQoLYWNrbm93bGVkZ2UYBiABKAsyIS5zcGFud2lyZS5qb3VybmV5cy52MS5BY2tub3dsZWRnZUgAUgthY2tub3dsZWRnZRI2CgZz\
+    aWduYWwYByABKAsyHC5zcGFud2lyZS5qb3VybmV5cy52MS5TaWduYWxIAFIGc2lnbmFsEjYKBnJlZGVlbRgIIAEoCzIcLnNwYW53aXJlLmpvdXJuZXlzLnYx\
+    LlJlZGVlbUgAUgZyZWRlZW1CBgoEc3RlcCIzCgdBcnJpdmVkEigKEHNlcnZpY2VfcG9pbnRfaWQYASABKAlSDnNlcnZpY2VQb2ludElkIiAKBkNob29zZRIW\
+    CgZvcHRpb24YASABKAlSBm9wdGlvbiINCgtBY2tub3dsZWRnZSIICgZSZWRlZW0iMgoGU2lnbmFsEhIKBG5hbWUYASABKAlSBG5hbWUSFAoFdmFsdWUYAiAB\
+    KAlSBXZhbHVlIowCChJDaGFuZ2VSb3V0ZVJlcXVlc3QSJwoPaWRlbXBvdGVuY3lfa2V5GAEgASgJUg5pZGVtcG90ZW5jeUtleRIuChNqb3VybmV5X2luc3Rh\
+    bmNlX2lkGAIgASgJUhFqb3VybmV5SW5zdGFuY2VJZBIqChFzZXJ2aWNlX3BvaW50X2lkcxgDIAMoCVIPc2VydmljZVBvaW50SWRzEh8KC3Byb3Bvc2FsX2lk\
+    GAQgASgJUgpwcm9wb3NhbElkEiIKDWFnZW50X3Rhc2tfaWQYBSABKAlSC2FnZW50VGFza0lkEhQKBWFjdG9yGAYgASgJUgVhY3RvchIWCgZyZWFzb24YByAB\
+    KAlSBnJlYXNvbiKwAQocRGVjbGluZVJlY29tbWVuZGF0aW9uUmVxdWVzdBInCg9pZGVtcG90ZW5jeV9rZXkYASABKAlSDmlkZW1wb3RlbmN5S2V5Ei4KE2pv\
+    dXJuZXlfaW5zdGFuY2VfaWQYAiABKAlSEWpvdXJuZXlJbnN0YW5jZUlkEh8KC3Byb3Bvc2FsX2lkGAMgASgJUgpwcm9wb3NhbElkEhYKBnJlYXNvbhgEIAEo\
+    CVIGcmVhc29uIogBChVBYmFuZG9uSm91cm5leVJlcXVlc3QSJwoPaWRlbXBvdGVuY3lfa2V5GAEgASgJUg5pZGVtcG90ZW5jeUtleRIuChNqb3VybmV5X2lu\
+    c3RhbmNlX2lkGAIgASgJUhFqb3VybmV5SW5zdGFuY2VJZBIWCgZyZWFzb24YAyABKAlSBnJlYXNvbiKaAQoRRm9yY2VBYm9ydFJlcXVlc3QSJwoPaWRlbXBv\
+    dGVuY3lfa2V5GAEgASgJUg5pZGVtcG90ZW5jeUtleRIuChNqb3VybmV5X2luc3RhbmNlX2lkGAIgASgJUhFqb3VybmV5SW5zdGFuY2VJZBIWCgZyZWFzb24Y\
+    AyABKAlSBnJlYXNvbhIUCgVhY3RvchgEIAEoCVIFYWN0b3IisgEKEEZvcmNlTm9kZVJlcXVlc3QSJwoPaWRlbXBvdGVuY3lfa2V5GAEgASgJUg5pZGVtcG90\
+    ZW5jeUtleRIuChNqb3VybmV5X2luc3RhbmNlX2lkGAIgASgJUhFqb3VybmV5SW5zdGFuY2VJZBIXCgdub2RlX2lkGAMgASgJUgZub2RlSWQSFgoGcmVhc29u\
+    GAQgASgJUgZyZWFzb24SFAoFYWN0b3IYBSABKAlSBWFjdG9yIokCChtTZXRTZXJ2aWNlUG9pbnRCbG9ja1JlcXVlc3QSJwoPaWRlbXBvdGVuY3lfa2V5GAEg\
+    ASgJUg5pZGVtcG90ZW5jeUtleRIbCgl0ZW5hbnRfaWQYAiABKAlSCHRlbmFudElkEioKEXNlcnZpY2VfcG9pbnRfaWRzGAMgAygJUg9zZXJ2aWNlUG9pbnRJ\
+    ZHMSGAoHYmxvY2tlZBgEIAEoCFIHYmxvY2tlZBIWCgZyZWFzb24YBSABKAlSBnJlYXNvbhIUCgVhY3RvchgGIAEoCVIFYWN0b3ISMAoFdW50aWwYByABKAsy\
+    Gi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgV1bnRpbCJqChxTZXRTZXJ2aWNlUG9pbnRCbG9ja1Jlc3BvbnNlEjAKFGpvdXJuZXlfaW5zdGFuY2VfaWRz\
+    GAEgAygJUhJqb3VybmV5SW5zdGFuY2VJZHMSGAoHdG91Y2hlZBgCIAEoDVIHdG91Y2hlZCKRAgoXQ29tcGxldGVOb2RlV29ya1JlcXVlc3QSJwoPaWRlbXBv\
+    dGVuY3lfa2V5GAEgASgJUg5pZGVtcG90ZW5jeUtleRIuChNqb3VybmV5X2luc3RhbmNlX2lkGAIgASgJUhFqb3VybmV5SW5zdGFuY2VJZBIXCgdub2RlX2lk\
+    GAMgASgJUgZub2RlSWQSIQoMdmlzaXRfbnVtYmVyGAQgASgNUgt2aXNpdE51bWJlchIOCgJvaxgFIAEoCFICb2sSGAoHb3V0Y29tZRgGIAEoCVIHb3V0Y29t\
+    ZRIWCgZyZWFzb24YByABKAlSBnJlYXNvbhIfCgt0b2tlbnNfbGVmdBgIIAEoA1IKdG9rZW5zTGVmdCrSAQoMSm91cm5leVN0YXRlEh0KGUpPVVJORVlfU1RB\
+    VEVfVU5TUEVDSUZJRUQQABIZChVKT1VSTkVZX1NUQVRFX0NSRUFURUQQARIZChVKT1VSTkVZX1NUQVRFX1JVTk5JTkcQAhIbChdKT1VSTkVZX1NUQVRFX0NP\
+    TVBMRVRFRBADEhsKF0pPVVJORVlfU1RBVEVfQUJBTkRPTkVEEAQSGQoVSk9VUk5FWV9TVEFURV9BQk9SVEVEEAUSGAoUSk9VUk5FWV9TVEFURV9GQUlMRUQQ\
+    Biq3AQoJTm9kZVN0YXRlEhoKFk5PREVfU1RBVEVfVU5TUEVDSUZJRUQQABIWChJOT0RFX1NUQVRFX1BFTkRJTkcQARIVChFOT0RFX1NUQVRFX0FDVElWRRAC\
+    EhgKFE5PREVfU1RBVEVfQ09NUExFVEVEEAMSFgoSTk9ERV9TVEFURV9TS0lQUEVEEAQSFQoRTk9ERV9TVEFURV9GQUlMRUQQBRIWChJOT0RFX1NUQVRFX0JM\
+    T0NLRUQQBjKlDAoOSm91cm5leVJ1bnRpbWUScQoMU3RhcnRKb3VybmV5Eikuc3BhbndpcmUuam91cm5leXMudjEuU3RhcnRKb3VybmV5UmVxdWVzdBolLnNw\
+    YW53aXJlLmpvdXJuZXlzLnYxLkpvdXJuZXlJbnN0YW5jZSIPqrsYCwoBBBIBBhoDcHJnEm0KCkdldEpvdXJuZXkSJy5zcGFud2lyZS5qb3VybmV5cy52MS5H\
+    ZXRKb3VybmV5UmVxdWVzdBolLnNwYW53aXJlLmpvdXJuZXlzLnYxLkpvdXJuZXlJbnN0YW5jZSIPkAIBqrsYCAoCAgQSAgUGEnYKDExpc3RKb3VybmV5cxIp\
+    LnNwYW53aXJlLmpvdXJuZXlzLnYxLkxpc3RKb3VybmV5c1JlcXVlc3QaKi5zcGFud2lyZS5qb3VybmV5cy52MS5MaXN0Sm91cm5leXNSZXNwb25zZSIPkAIB\
+    qrsYCAoCAgQSAgUGEnMKDFdhdGNoSm91cm5leRIpLnNwYW53aXJlLmpvdXJuZXlzLnYxLldhdGNoSm91cm5leVJlcXVlc3QaJS5zcGFud2lyZS5ldmVudHMu\
+    djEuU3Vic2NyaWJlUmVzcG9uc2UiD5ACAaq7GAgKAgIEEgIFBjABEnUKDkFkdmFuY2VKb3VybmV5Eisuc3BhbndpcmUuam91cm5leXMudjEuQWR2YW5jZUpv\
+    dXJuZXlSZXF1ZXN0GiUuc3BhbndpcmUuam91cm5leXMudjEuSm91cm5leUluc3RhbmNlIg+quxgLCgEEEgEGGgNwcmcSbwoLQ2hhbmdlUm91dGUSKC5zcGFu\
+    d2lyZS5qb3VybmV5cy52MS5DaGFuZ2VSb3V0ZVJlcXVlc3QaJS5zcGFud2lyZS5qb3VybmV5cy52MS5Kb3VybmV5SW5zdGFuY2UiD6q7GAsKAQQSAQYaA3By\
+    ZxKDAQoVRGVjbGluZVJlY29tbWVuZGF0aW9uEjIuc3BhbndpcmUuam91cm5leXMudjEuRGVjbGluZVJlY29tbWVuZGF0aW9uUmVxdWVzdBolLnNwYW53aXJl\
+    LmpvdXJuZXlzLnYxLkpvdXJuZXlJbnN0YW5jZSIPqrsYCwoBBBIBBhoDcHJnEnUKDkFiYW5kb25Kb3VybmV5Eisuc3BhbndpcmUuam91cm5leXMudjEuQWJh\
+    bmRvbkpvdXJuZXlSZXF1ZXN0GiUuc3BhbndpcmUuam91cm5leXMudjEuSm91cm5leUluc3RhbmNlIg+quxgLCgEEEgEGGgNwcmcSbQoKRm9yY2VBYm9ydBIn\
+    LnNwYW53aXJlLmpvdXJuZXlzLnYxLkZvcmNlQWJvcnRSZXF1ZXN0GiUuc3BhbndpcmUuam91cm5leXMudjEuSm91cm5leUluc3RhbmNlIg+quxgLCgEEEgEG\
+    GgNwcmcSbwoNRm9yY2VTa2lwTm9kZRImLnNwYW53aXJlLmpvdXJuZXlzLnYxLkZvcmNlTm9kZVJlcXVlc3QaJS5zcGFud2lyZS5qb3VybmV5cy52MS5Kb3Vy\
+    bmV5SW5zdGFuY2UiD6q7GAsKAQQSAQYaA3ByZxJzChFGb3JjZUNvbXBsZXRlTm9kZRImLnNwYW53aXJlLmpvdXJuZXlzLnYxLkZvcmNlTm9kZVJlcXVlc3Qa\
+    JS5zcGFud2lyZS5qb3VybmV5cy52MS5Kb3VybmV5SW5zdGFuY2UiD6q7GAsKAQQSAQYaA3ByZxKOAQoUU2V0U2VydmljZVBvaW50QmxvY2sSMS5zcGFud2ly\
+    ZS5qb3VybmV5cy52MS5TZXRTZXJ2aWNlUG9pbnRCbG9ja1JlcXVlc3QaMi5zcGFud2lyZS5qb3VybmV5cy52MS5TZXRTZXJ2aWNlUG9pbnRCbG9ja1Jlc3Bv\
+    bnNlIg+quxgLCgEEEgEGGgNwcmcSeQoQQ29tcGxldGVOb2RlV29yaxItLnNwYW53aXJlLmpvdXJuZXlzLnYxLkNvbXBsZXRlTm9kZVdvcmtSZXF1ZXN0GiUu\
+    c3BhbndpcmUuam91cm5leXMudjEuSm91cm5leUluc3RhbmNlIg+quxgLCgEEEgEGGgN0am1CA7oCAGIGcHJvdG8z
     """,
   dependencies: { [googleProtobufTimestampFile, spanwireEventsV1EventsFile, spanwireOptionsV1OptionsFile] })
 
@@ -210,6 +213,8 @@ public struct JourneyInstance: Message {
   public var tokensLeft: Int64?
   /// that came, each with its last value
   public var signals: [Signal]
+  /// that the city was asked to keep, where places take only so many
+  public var rooms: [KeptRoom]
   public var unknownFields: UnknownFields
 
   public init() {
@@ -237,6 +242,7 @@ public struct JourneyInstance: Message {
     self.standingNodeIds = []
     self.tokensLeft = nil
     self.signals = []
+    self.rooms = []
     self.unknownFields = UnknownFields()
   }
 
@@ -264,7 +270,8 @@ public struct JourneyInstance: Message {
     entitlementIds: [String] = [],
     standingNodeIds: [String] = [],
     tokensLeft: Int64? = nil,
-    signals: [Signal] = []
+    signals: [Signal] = [],
+    rooms: [KeptRoom] = []
   ) {
     self.journeyInstanceID = journeyInstanceID
     self.tenantID = tenantID
@@ -290,6 +297,7 @@ public struct JourneyInstance: Message {
     self.standingNodeIds = standingNodeIds
     self.tokensLeft = tokensLeft
     self.signals = signals
+    self.rooms = rooms
     self.unknownFields = UnknownFields()
   }
 
@@ -302,6 +310,7 @@ public struct JourneyInstance: Message {
       .message(12, Google_Protobuf_Timestamp.table),
       .message(13, PlaceBlock.table),
       .message(24, Signal.table),
+      .message(25, KeptRoom.table),
     ]
   }
 
@@ -331,11 +340,13 @@ public struct JourneyInstance: Message {
     self.standingNodeIds = CField.strings(c.pointee.n_standing_node_ids, c.pointee.standing_node_ids)
     self.tokensLeft = c.pointee.has_tokens_left_case.rawValue == 23 ? c.pointee.tokens_left : nil
     self.signals = CField.messages(c.pointee.n_signals, c.pointee.signals)
+    self.rooms = CField.messages(c.pointee.n_rooms, c.pointee.rooms)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.message(25, repeated: self.rooms)
     writer.message(24, repeated: self.signals)
     writer.int64(23, optional: self.tokensLeft)
     writer.string(22, repeated: self.standingNodeIds)
@@ -360,6 +371,63 @@ public struct JourneyInstance: Message {
     writer.string(3, self.productRuntimeSessionID)
     writer.string(2, self.tenantID)
     writer.string(1, self.journeyInstanceID)
+  }
+}
+
+/// Room for the traveller at a place of limited capacity: from when she is expected to when she will have gone.
+public struct KeptRoom: Message {
+  public var servicePointID: String
+  /// tells it from every other of the journey
+  public var number: UInt64
+  public var startsAt: Google_Protobuf_Timestamp?
+  public var expiresAt: Google_Protobuf_Timestamp?
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.servicePointID = ""
+    self.number = 0
+    self.startsAt = nil
+    self.expiresAt = nil
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    servicePointID: String = "",
+    number: UInt64 = 0,
+    startsAt: Google_Protobuf_Timestamp? = nil,
+    expiresAt: Google_Protobuf_Timestamp? = nil
+  ) {
+    self.servicePointID = servicePointID
+    self.number = number
+    self.startsAt = startsAt
+    self.expiresAt = expiresAt
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.journeys.v1.KeptRoom"
+  public static var file: GeneratedFile { spanwireJourneysV1JourneysFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__journeys__v1__kept_room__table(), strings: [1]) {
+    [
+      .message(3, Google_Protobuf_Timestamp.table),
+      .message(4, Google_Protobuf_Timestamp.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Journeys__V1__KeptRoom.self)
+    self.servicePointID = CField.string(c.pointee.service_point_id)
+    self.number = c.pointee.number
+    self.startsAt = CField.message(c.pointee.starts_at)
+    self.expiresAt = CField.message(c.pointee.expires_at)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.message(4, optional: self.expiresAt)
+    writer.message(3, optional: self.startsAt)
+    writer.uint64(2, self.number)
+    writer.string(1, self.servicePointID)
   }
 }
 

@@ -16,6 +16,10 @@ public enum CityGraphLimits {
   public static let exactRouteStops = 13
   /// Simulated visits the improvement may spend: some 50 ms, the interactive budget of an agent's first answer.
   public static let routeImprovementSteps = 400_000
+  /// Walks of equal length that are made longer side by side: with four hundred candidates some 20 ms for a day of 25 stops.
+  static let routeBeam = 64
+  /// The best of them, from which the improvement begins.
+  static let routeBeginnings = 2
 
   /// The calendars reckon until 2200: no contract of ours looks farther.
   public static let lastSecond: UnixSeconds = 7_258_118_400
@@ -46,6 +50,8 @@ public enum CityGraphLimits {
   public static let reservationsPerPlace = 1_000
   /// The longest reservation.
   public static let dayNanoseconds: Int64 = 86_400 * 1_000_000_000
+  /// Places of one blocking: those of a cluster. The journey runtime takes as many.
+  public static let placesPerBlock = 200
   /// Clusters in an answer: a big city's quarters.
   public static let clustersReported = 500
   /// The time that opening hours are laid out for: a month, some hundred intervals.

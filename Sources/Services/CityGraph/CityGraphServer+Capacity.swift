@@ -14,6 +14,7 @@ extension CityGraphServer {
     var fields = Validation()
     fields.idempotencyKey(request.idempotencyKey)
     fields.id(request.servicePointID, "service_point_id")
+    fields.optionalID(request.reservationID, "reservation_id")
     fields.text(request.holder, "holder", max: CityGraphLimits.actorCharacters)
     fields.moment(request.startsAt, "starts_at")
     fields.moment(request.expiresAt, "expires_at")
@@ -26,7 +27,8 @@ extension CityGraphServer {
     try fields.finish()
 
     let reservation = PlaceReservation(
-      id: environment.ids.next("RSV"), servicePointID: request.servicePointID, visitors: visitors, holder: request.holder,
+      id: request.reservationID.isEmpty ? environment.ids.next("RSV") : request.reservationID,
+      servicePointID: request.servicePointID, visitors: visitors, holder: request.holder,
       startsAt: startsAt, expiresAt: expiresAt)
     let key = IdempotencyKey(request.idempotencyKey, request, context)
     return try await change("lem.reserve", key, step) { tx in
@@ -37,6 +39,9 @@ extension CityGraphServer {
         block.until.map({ $0 > startsAt }) ?? true
       {
         throw RPCError.failedPrecondition("\(reservation.servicePointID) is blocked then: \(block.reason)")
+      }
+      if try CityGraphStore.reservation(reservation.id, tenant: step.tenant, in: tx) != nil {
+        throw RPCError.alreadyExists("there is a reservation \(reservation.id) already")
       }
       try CityGraphStore.forgetReservations(of: reservation.servicePointID, until: step.now, tenant: step.tenant, in: tx)
       let others = try CityGraphStore.reservations(of: reservation.servicePointID, tenant: step.tenant, in: tx)

@@ -41,60 +41,74 @@ extension CityGraphServer {
     }
   }
 
-  /// Keeps everybody away from a place; a block that stands is replaced.
-  public func blockServicePoint(_ request: BlockServicePointRequest, context: ServerContext) async throws -> ServicePointStatus {
+  /// Keeps everybody away from a place, or from all that lie in a cluster; a block that stands is replaced.
+  public func blockServicePoint(_ request: BlockServicePointRequest, context: ServerContext) async throws -> BlockChange {
     let step = try step(context)
     var fields = Validation()
-    fields.idempotencyKey(request.idempotencyKey)
-    fields.id(request.servicePointID, "service_point_id")
-    fields.text(request.reason, "reason", max: CityGraphLimits.reasonCharacters)
-    fields.text(request.actor, "actor", max: CityGraphLimits.actorCharacters)
+    fields.target(request.servicePointID, request.clusterID)
+    fields.intervention(request.idempotencyKey, request.reason, request.actor)
     fields.moment(request.until, "until")
     if let until = request.until { fields.check(until.nanosecondsSinceEpoch > step.now, "until", "must lie ahead") }
     try fields.finish()
 
-    let city = try await cities.city(of: step.tenant)
-    let place = try Self.place(request.servicePointID, in: city)
-    let key = IdempotencyKey(request.idempotencyKey, request, context)
-    let block = PlaceBlock(
-      servicePointID: place.id, reason: request.reason, actor: request.actor, since: step.now, until: request.until?.nanosecondsSinceEpoch)
-    return try await change("lem.block", key, step) { tx in
-      guard try CityGraphStore.exists(place.id, tenant: step.tenant, in: tx) else { throw Self.missing(place.id) }
-      try CityGraphStore.put(block, tenant: step.tenant, in: tx)
-      try step.tell(
-        ServicePointBlocked(servicePointID: place.id, reason: request.reason, actor: request.actor, until: request.until),
-        market: place.point.marketCode, in: tx)
+    let places = try await places(request.servicePointID, orCluster: request.clusterID, step)
+    let until = request.until?.nanosecondsSinceEpoch
+    return try await change("lem.block", IdempotencyKey(request.idempotencyKey, request, context), step) { tx in
+      for place in places {
+        guard try CityGraphStore.exists(place.id, tenant: step.tenant, in: tx) else { throw Self.missing(place.id) }
+        let block = PlaceBlock(
+          servicePointID: place.id, reason: request.reason, actor: request.actor, since: step.now, until: until)
+        try CityGraphStore.put(block, tenant: step.tenant, in: tx)
+        try step.tell(
+          ServicePointBlocked(servicePointID: place.id, reason: request.reason, actor: request.actor, until: request.until),
+          market: place.point.marketCode, in: tx)
+      }
       try CityGraphStore.advance(step.tenant, mapChanged: false, in: tx)
-      return city.status(of: place, block: block, at: step.now)
+      return BlockChange(servicePointIds: places.map(\.id))
     }
   }
 
-  /// Lets people come again. A place that is not blocked refuses, so that an operator who mistook the place learns of it.
-  public func unblockServicePoint(
-    _ request: UnblockServicePointRequest, context: ServerContext
-  ) async throws -> ServicePointStatus {
+  /// Lets people come again. Where nothing is blocked it refuses, so that an operator who mistook the place learns of it.
+  public func unblockServicePoint(_ request: UnblockServicePointRequest, context: ServerContext) async throws -> BlockChange {
     let step = try step(context)
     var fields = Validation()
-    fields.idempotencyKey(request.idempotencyKey)
-    fields.id(request.servicePointID, "service_point_id")
-    fields.text(request.reason, "reason", max: CityGraphLimits.reasonCharacters)
-    fields.text(request.actor, "actor", max: CityGraphLimits.actorCharacters)
+    fields.target(request.servicePointID, request.clusterID)
+    fields.intervention(request.idempotencyKey, request.reason, request.actor)
     try fields.finish()
 
-    let city = try await cities.city(of: step.tenant)
-    let place = try Self.place(request.servicePointID, in: city)
-    let key = IdempotencyKey(request.idempotencyKey, request, context)
-    return try await change("lem.unblock", key, step) { tx in
-      guard let block = try CityGraphStore.block(of: place.id, tenant: step.tenant, in: tx), block.holds(at: step.now) else {
-        throw RPCError.failedPrecondition("\(place.id) is not blocked; only a blocked service point can be unblocked")
+    let places = try await places(request.servicePointID, orCluster: request.clusterID, step)
+    return try await change("lem.unblock", IdempotencyKey(request.idempotencyKey, request, context), step) { tx in
+      let blocked = try places.filter { place in
+        try CityGraphStore.block(of: place.id, tenant: step.tenant, in: tx)?.holds(at: step.now) ?? false
       }
-      try CityGraphStore.unblock(place.id, tenant: step.tenant, in: tx)
-      try step.tell(
-        ServicePointUnblocked(servicePointID: place.id, reason: request.reason, actor: request.actor),
-        market: place.point.marketCode, in: tx)
+      if blocked.isEmpty {
+        throw RPCError.failedPrecondition(
+          request.clusterID.isEmpty
+            ? "\(request.servicePointID) is not blocked; only a blocked service point can be unblocked"
+            : "no place of \(request.clusterID) is blocked")
+      }
+      for place in blocked {
+        try CityGraphStore.unblock(place.id, tenant: step.tenant, in: tx)
+        try step.tell(
+          ServicePointUnblocked(servicePointID: place.id, reason: request.reason, actor: request.actor),
+          market: place.point.marketCode, in: tx)
+      }
       try CityGraphStore.advance(step.tenant, mapChanged: false, in: tx)
-      return city.status(of: place, block: nil, at: step.now)
+      return BlockChange(servicePointIds: blocked.map(\.id))
     }
+  }
+
+  /// The place that is named, or those that lie in a cluster.
+  private func places(_ id: String, orCluster cluster: String, _ step: CityStep) async throws -> [CityPlace] {
+    let city = try await cities.city(of: step.tenant)
+    guard !cluster.isEmpty else { return [try Self.place(id, in: city)] }
+    let places = try await away { city.map.places(inCluster: cluster) }
+    if places.isEmpty { throw RPCError.missing(.servicePointNotFound, "there is no place in a cluster \(cluster)") }
+    guard places.count <= CityGraphLimits.placesPerBlock else {
+      throw RPCError.failedPrecondition(
+        "\(cluster) holds \(places.count) places; at most \(CityGraphLimits.placesPerBlock) are blocked at once: block them by themselves")
+    }
+    return places
   }
 
   /// Changes the city once per key; the next question sees it.
@@ -180,5 +194,19 @@ struct PlaceSync: Sendable {
         (0...CityGraphLimits.dwellSecondsMaximum).contains(dwell.seconds) && (0..<1_000_000_000).contains(dwell.nanos), "\(path).dwell",
         "must be 0 to 24 hours")
     }
+  }
+}
+
+extension Validation {
+  fileprivate mutating func target(_ place: String, _ cluster: String) {
+    optionalID(place, "service_point_id")
+    optionalID(cluster, "cluster_id")
+    check(place.isEmpty != cluster.isEmpty, "service_point_id", "exactly one of service_point_id and cluster_id must be given")
+  }
+
+  fileprivate mutating func intervention(_ key: String, _ reason: String, _ actor: String) {
+    idempotencyKey(key)
+    text(reason, "reason", max: CityGraphLimits.reasonCharacters)
+    text(actor, "actor", max: CityGraphLimits.actorCharacters)
   }
 }

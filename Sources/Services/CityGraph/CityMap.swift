@@ -38,6 +38,9 @@ final class CityMap: Sendable {
   func places(inMarket code: String, tags: [String]) -> [CityPlace] {
     places.filter { (code.isEmpty || $0.point.marketCode == code) && $0.bears(tags) }
   }
+
+  /// The places that lie in a cluster, in the order of their ids.
+  func places(inCluster id: String) -> [CityPlace] { places.filter { $0.point.clusterID == id } }
 }
 
 /// A place with what its text says, read once.

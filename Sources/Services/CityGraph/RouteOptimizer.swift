@@ -3,18 +3,17 @@
 /// An orienteering problem with time windows. What is sought, in this order: all required stops; as much worth as possible, where
 /// every stop counts 1 and its score at most 1 more, and every two hours of walking and waiting cost 1; the earliest end; the
 /// shortest walk. Up to `CityGraphLimits.exactRouteStops` candidates a dynamic programme over (set visited, last stop) finds the
-/// best in the first three, since of two ways through the same stops the earlier is never worse. Above, a nearest-neighbour tour is
-/// improved by 2-opt, or-opt, insertion and exchange until nothing helps or the budget of steps is spent. Both are deterministic: the
-/// same input gives the same route.
+/// best in the first three, since of two ways through the same stops the earlier is never worse. Above, `RouteSearch` looks for it. Both
+/// are deterministic: the same input gives the same route.
 public struct RouteOptimizer: Sendable {
-  private let constraints: RouteConstraints
+  let constraints: RouteConstraints
   private let all: [RouteCandidate]
   /// Those that can be visited at all, in the order they were given.
-  private let candidates: [RouteCandidate]
+  let candidates: [RouteCandidate]
   private let exclusions: [String: RouteExclusion]
   /// Walking from i to j; row n is the start.
-  private let metres: [[Double]]
-  private let seconds: [[Int64]]
+  let metres: [[Double]]
+  let seconds: [[Int64]]
 
   public init(_ all: [RouteCandidate], _ constraints: RouteConstraints) {
     self.all = all
@@ -48,8 +47,7 @@ public struct RouteOptimizer: Sendable {
     exactUpTo: Int = CityGraphLimits.exactRouteStops, isCancelled: @escaping () -> Bool = { false }
   ) throws -> PlannedRoute {
     if candidates.count <= exactUpTo { return route(try exactOrder(isCancelled), .exact) }
-    var search = Search(optimizer: self, isCancelled: isCancelled)
-    return route(try search.run(), .improved)
+    return route(try RouteSearch(self, isCancelled: isCancelled).bestOrder(), .improved)
   }
 
   /// The route of one who always walks to the next door that is nearest: what the optimiser is measured against.
@@ -76,7 +74,7 @@ public struct RouteOptimizer: Sendable {
   }
 
   /// When a visit can begin for one who arrives at `arrival`; nil if never.
-  private func begin(_ index: Int, arrival: UnixSeconds) -> (at: UnixSeconds, closes: UnixSeconds?)? {
+  func begin(_ index: Int, arrival: UnixSeconds) -> (at: UnixSeconds, closes: UnixSeconds?)? {
     let dwell = candidates[index].dwellSeconds
     let limit = constraints.finishBy ?? .max
     switch candidates[index].access {
@@ -94,12 +92,12 @@ public struct RouteOptimizer: Sendable {
   /// Two hours under way cost what a stop without a score is worth: nobody crosses the city for a slightly better coffee.
   public static let secondsPerWorth = 7200.0
 
-  private func worth(_ index: Int) -> Double {
+  func worth(_ index: Int) -> Double {
     1 + candidates[index].experienceScore + (candidates[index].isRequired ? 1000 : 0)
   }
 
   /// The value of an order, comparable; nil if it cannot be walked.
-  fileprivate struct Value: Comparable {
+  struct Value: Comparable {
     var worth: Double
     var finish: UnixSeconds
     var metres: Double
@@ -111,18 +109,25 @@ public struct RouteOptimizer: Sendable {
     }
   }
 
-  fileprivate func value(_ order: some Sequence<Int>) -> Value? {
-    var value = Value(worth: 0, finish: constraints.departAt, metres: 0)
+  func value(_ order: some Sequence<Int>) -> Value? {
+    var value = nothing
     var here = candidates.count
     for next in order {
-      guard let begin = begin(next, arrival: value.finish + seconds[here][next]) else { return nil }
-      value.worth -= Double(begin.at - value.finish) / Self.secondsPerWorth
-      value.finish = begin.at + candidates[next].dwellSeconds
-      value.metres += metres[here][next]
-      value.worth += worth(next)
-      here = next
+      guard let further = self.value(value, from: here, to: next) else { return nil }
+      (value, here) = (further, next)
     }
     return value
+  }
+
+  /// The value of going nowhere.
+  var nothing: Value { Value(worth: 0, finish: constraints.departAt, metres: 0) }
+
+  /// The value of a walk that goes on from its last stop to one more; nil if it can't.
+  func value(_ value: Value, from here: Int, to next: Int) -> Value? {
+    guard let begin = begin(next, arrival: value.finish + seconds[here][next]) else { return nil }
+    return Value(
+      worth: value.worth + worth(next) - Double(begin.at - value.finish) / Self.secondsPerWorth,
+      finish: begin.at + candidates[next].dwellSeconds, metres: value.metres + metres[here][next])
   }
 
   private func route(_ order: [Int], _ method: PlannedRoute.Method) -> PlannedRoute {
@@ -158,7 +163,6 @@ public struct RouteOptimizer: Sendable {
       table[set * n + last] = reached
     }
     var best: (set: Int, last: Int, value: Value)?
-    let nothing = Value(worth: 0, finish: constraints.departAt, metres: 0)
     for next in 0..<n {
       guard let begin = begin(next, arrival: constraints.departAt + seconds[n][next]) else { continue }
       offer(1 << next, next, Reached(finish: begin.at + candidates[next].dwellSeconds, metres: metres[n][next], before: -1))
@@ -193,9 +197,9 @@ public struct RouteOptimizer: Sendable {
     return order.reversed()
   }
 
-  // MARK: Heuristic
+  // MARK: The nearest door
 
-  private func nearestNeighbourOrder() -> [Int] {
+  func nearestNeighbourOrder() -> [Int] {
     var order: [Int] = []
     var left = Array(candidates.indices)
     var now = constraints.departAt
@@ -213,113 +217,5 @@ public struct RouteOptimizer: Sendable {
       order.append(here)
     }
     return order
-  }
-
-  /// Local search from the nearest-neighbour tour.
-  private struct Search {
-    let optimizer: RouteOptimizer
-    let isCancelled: () -> Bool
-    var order: [Int]
-    var value: Value
-    var steps = 0
-
-    init(optimizer: RouteOptimizer, isCancelled: @escaping () -> Bool) {
-      self.optimizer = optimizer
-      self.isCancelled = isCancelled
-      order = optimizer.nearestNeighbourOrder()
-      value = optimizer.value(order)!
-      // Required stops are placed first where the tour of near ones would leave no room for them.
-      let required = optimizer.candidates.indices.filter { optimizer.candidates[$0].isRequired }
-      if required.contains(where: { !order.contains($0) }) {
-        var placed: [Int] = []
-        for stop in required where placed.count < optimizer.constraints.maximumStops {
-          let places = (0...placed.count).map { Array(placed[..<$0]) + [stop] + Array(placed[$0...]) }
-          let walkable = places.compactMap { order in optimizer.value(order).map { (order, $0) } }
-          if let best = walkable.max(by: { $0.1 < $1.1 }) { placed = best.0 }
-        }
-        if let other = optimizer.value(placed), value < other { (order, value) = (placed, other) }
-      }
-    }
-
-    func goOn() throws {
-      if isCancelled() { throw CancellationError() }
-    }
-
-    var hasBudget: Bool { steps < CityGraphLimits.routeImprovementSteps }
-
-    mutating func run() throws -> [Int] {
-      while hasBudget, try insert() || twoOpt() || orOpt() || exchange() {}
-      return order
-    }
-
-    mutating func take(_ candidate: [Int]) -> Bool {
-      steps += candidate.count + 1
-      guard let other = optimizer.value(candidate), value < other else { return false }
-      (order, value) = (candidate, other)
-      return true
-    }
-
-    /// Puts one more stop where it costs least.
-    mutating func insert() throws -> Bool {
-      guard order.count < optimizer.constraints.maximumStops else { return false }
-      var best: (order: [Int], value: Value)?
-      for next in optimizer.candidates.indices where !order.contains(next) {
-        try goOn()
-        for place in 0...order.count where hasBudget {
-          var candidate = order
-          candidate.insert(next, at: place)
-          steps += candidate.count
-          if let other = optimizer.value(candidate), best == nil || best!.value < other { best = (candidate, other) }
-        }
-      }
-      guard let best, value < best.value else { return false }
-      (order, value) = best
-      return true
-    }
-
-    /// Walks a stretch the other way round.
-    mutating func twoOpt() throws -> Bool {
-      guard order.count > 1 else { return false }
-      for i in 0..<order.count - 1 {
-        try goOn()
-        for j in i + 1..<order.count where hasBudget {
-          if take(order[..<i] + order[i...j].reversed() + order[(j + 1)...]) { return true }
-        }
-      }
-      return false
-    }
-
-    /// Moves one to three neighbouring stops elsewhere.
-    mutating func orOpt() throws -> Bool {
-      for length in 1...3 where length < order.count {
-        for from in 0...order.count - length {
-          try goOn()
-          var rest = order
-          let segment = Array(rest[from..<from + length])
-          rest.removeSubrange(from..<from + length)
-          for place in 0...rest.count where place != from && hasBudget {
-            if take(Array(rest[..<place]) + segment + Array(rest[place...])) { return true }
-          }
-        }
-      }
-      return false
-    }
-
-    /// Replaces one stop by another, at the place where that is best.
-    mutating func exchange() throws -> Bool {
-      for out in order.indices {
-        var rest = order
-        rest.remove(at: out)
-        for next in optimizer.candidates.indices where !order.contains(next) {
-          try goOn()
-          for place in 0...rest.count where hasBudget {
-            var candidate = rest
-            candidate.insert(next, at: place)
-            if take(candidate) { return true }
-          }
-        }
-      }
-      return false
-    }
   }
 }

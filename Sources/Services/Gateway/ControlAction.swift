@@ -19,8 +19,8 @@ struct ControlAction: Sendable {
     case .forceAbortJourney(let it): self.init("journey.force_abort", session: it.productRuntimeSessionID)
     case .forceSkipNode(let it): self.init("journey.force_skip_node", session: it.productRuntimeSessionID, node: it.nodeID)
     case .forceCompleteNode(let it): self.init("journey.force_complete_node", session: it.productRuntimeSessionID, node: it.nodeID)
-    case .blockServicePoint(let it): self.init(name: "service_point.block", target: it.servicePointID, sessionID: nil)
-    case .unblockServicePoint(let it): self.init(name: "service_point.unblock", target: it.servicePointID, sessionID: nil)
+    case .blockServicePoint(let it): self.init("service_point.block", place: it.servicePointID, cluster: it.clusterID)
+    case .unblockServicePoint(let it): self.init("service_point.unblock", place: it.servicePointID, cluster: it.clusterID)
     case .compensateEntitlement(let it): self.init(name: "entitlement.compensate", target: it.entitlementID, sessionID: nil)
     case .correctSettlement(let it): self.init(name: "settlement.correct", target: it.settlementID, sessionID: nil)
     case nil: return nil
@@ -31,6 +31,10 @@ struct ControlAction: Sendable {
     self.name = name
     self.target = target
     self.sessionID = sessionID
+  }
+
+  private init(_ name: String, place: String, cluster: String) {
+    self.init(name: cluster.isEmpty ? name : name + "_cluster", target: place + cluster, sessionID: nil)
   }
 
   private init(_ name: String, session: String, node: String = "") {
@@ -50,8 +54,8 @@ struct ControlAction: Sendable {
     case .forceCompleteNode(let it):
       fields.id(it.productRuntimeSessionID, "force_complete_node.product_runtime_session_id")
       fields.id(it.nodeID, "force_complete_node.node_id")
-    case .blockServicePoint(let it): fields.id(it.servicePointID, "block_service_point.service_point_id")
-    case .unblockServicePoint(let it): fields.id(it.servicePointID, "unblock_service_point.service_point_id")
+    case .blockServicePoint(let it): fields.either(it.servicePointID, it.clusterID, in: "block_service_point")
+    case .unblockServicePoint(let it): fields.either(it.servicePointID, it.clusterID, in: "unblock_service_point")
     case .compensateEntitlement(let it):
       fields.id(it.entitlementID, "compensate_entitlement.entitlement_id")
       fields.check(it.quantity > 0, "compensate_entitlement.quantity", "must be at least 1")
@@ -60,5 +64,14 @@ struct ControlAction: Sendable {
       fields.check(it.amountMicros != 0, "correct_settlement.amount_micros", "must not be 0")
     case nil: fields.add("action", "must name one action")
     }
+  }
+}
+
+extension Validation {
+  /// A place or a cluster of places, not both.
+  fileprivate mutating func either(_ place: String, _ cluster: String, in path: String) {
+    optionalID(place, "\(path).service_point_id")
+    optionalID(cluster, "\(path).cluster_id")
+    check(place.isEmpty != cluster.isEmpty, "\(path).service_point_id", "exactly one of service_point_id and cluster_id must be given")
   }
 }

@@ -115,13 +115,15 @@ extension GatewayServer {
       try step.cause(
         Lem.Methods.blockServicePoint,
         BlockServicePointRequest(
-          idempotencyKey: effectID(0), servicePointID: it.servicePointID, reason: reason, actor: actor, until: it.until),
+          idempotencyKey: effectID(0), servicePointID: it.servicePointID, reason: reason, actor: actor, until: it.until,
+          clusterID: it.clusterID),
         id: effectID(0), stream: control.id, in: tx)
       return 2
     case .unblockServicePoint(let it):
       try step.cause(
         Lem.Methods.unblockServicePoint,
-        UnblockServicePointRequest(idempotencyKey: effectID(0), servicePointID: it.servicePointID, reason: reason, actor: actor),
+        UnblockServicePointRequest(
+          idempotencyKey: effectID(0), servicePointID: it.servicePointID, reason: reason, actor: actor, clusterID: it.clusterID),
         id: effectID(0), stream: control.id, in: tx)
       return 2
     case .compensateEntitlement(let it):
@@ -180,7 +182,7 @@ extension GatewayServer {
     }
     var answer = response
     try effect.add(to: &answer)
-    guard effect.part == 0, let block = journeyBlock(control, tenant: step.caller.tenant) else {
+    guard effect.part == 0, let block = journeyBlock(control, answer.servicePointIds, tenant: step.caller.tenant) else {
       return try conclude(control, action, answer, step, in: tx)
     }
     // The city knows it now; the journeys follow. In this order, so that nothing is blocked that the city does not have.
@@ -189,16 +191,13 @@ extension GatewayServer {
       JourneyRuntime.Methods.setServicePointBlock, block, id: block.idempotencyKey, stream: control.id, in: tx)
   }
 
-  /// The second part of blocking or unblocking a place; nil for every other action.
-  private func journeyBlock(_ control: ControlRow, tenant: String) -> SetServicePointBlockRequest? {
+  /// The second part of blocking or unblocking places; nil for every other action.
+  private func journeyBlock(_ control: ControlRow, _ places: [String], tenant: String) -> SetServicePointBlockRequest? {
     var request = SetServicePointBlockRequest(
-      idempotencyKey: "\(control.id)-1", tenantID: tenant, reason: control.request.reason, actor: control.actor)
+      idempotencyKey: "\(control.id)-1", tenantID: tenant, servicePointIds: places, reason: control.request.reason, actor: control.actor)
     switch control.request.action {
-    case .blockServicePoint(let it):
-      request.servicePointIds = [it.servicePointID]
-      request.blocked = true
-      request.until = it.until
-    case .unblockServicePoint(let it): request.servicePointIds = [it.servicePointID]
+    case .blockServicePoint(let it): (request.blocked, request.until) = (true, it.until)
+    case .unblockServicePoint: break
     default: return nil
     }
     return request
@@ -262,6 +261,8 @@ struct ControlEffect: Sendable {
   /// What the answer to the operator takes from it.
   func add(to answer: inout ApplyControlResponse) throws {
     switch method {
+    case Lem.Methods.blockServicePoint.path, Lem.Methods.unblockServicePoint.path:
+      answer.servicePointIds = try BlockChange(decoding: response).servicePointIds
     case JourneyRuntime.Methods.setServicePointBlock.path:
       answer.touchedJourneyInstanceIds = try SetServicePointBlockResponse(decoding: response).journeyInstanceIds
     case JourneyRuntime.Methods.forceAbort.path, JourneyRuntime.Methods.forceSkipNode.path, JourneyRuntime.Methods.forceCompleteNode.path:

@@ -150,8 +150,8 @@ public final class GatewayServer: ProductRuntimeGatewayService {
     effects.route(
       owner, JourneyRuntime.Methods.setServicePointBlock, SetServicePointBlockRequest.self, SetServicePointBlockResponse.self,
       over: channel)
-    effects.route(owner, Lem.Methods.blockServicePoint, BlockServicePointRequest.self, ServicePointStatus.self, over: channel)
-    effects.route(owner, Lem.Methods.unblockServicePoint, UnblockServicePointRequest.self, ServicePointStatus.self, over: channel)
+    effects.route(owner, Lem.Methods.blockServicePoint, BlockServicePointRequest.self, BlockChange.self, over: channel)
+    effects.route(owner, Lem.Methods.unblockServicePoint, UnblockServicePointRequest.self, BlockChange.self, over: channel)
     effects.route(
       owner, AgentOrchestrator.Methods.recordProposalDecision, RecordProposalDecisionRequest.self, Proposal.self, over: channel)
   }

@@ -57,6 +57,16 @@ public struct Journey: Sendable, Hashable {
     }
   }
 
+  /// Room that the city was asked to keep at a place that takes only so many.
+  public struct Room: Sendable, Hashable {
+    public var servicePointID: String
+    /// Tells it from every other of the journey.
+    public var number: UInt64
+    /// From when the traveller is expected to when she will have gone.
+    public var startsAt: Int64
+    public var expiresAt: Int64
+  }
+
   public struct Signal: Sendable, Hashable {
     public var name: String
     public var value: String
@@ -78,6 +88,8 @@ public struct Journey: Sendable, Hashable {
   public internal(set) var blocks: [Block] = []
   /// What Trutta last said is left to redeem; nil before it said anything.
   public internal(set) var tokensLeft: Int64?
+  /// What is kept for her, or was asked for.
+  public internal(set) var rooms: [Room] = []
   /// Those that came, each with its last value.
   public internal(set) var signals: [Signal] = []
   /// The traveller's.
@@ -162,6 +174,8 @@ public struct Journey: Sendable, Hashable {
         if let place = nextOpenStop { lead(id, graph, to: place) }
       }
     case .tokensCounted(let left): tokensLeft = left
+    case .roomAsked(let room): rooms.append(room)
+    case .roomEnded(let number): rooms.removeAll { $0.number == number }
     case .signalReceived(let name, let value):
       signals.removeAll { $0.name == name }
       signals.append(Signal(name: name, value: value))

@@ -42,7 +42,7 @@ extension JourneyRow {
       visitedServicePointIds: journey.visitedServicePointIDs, productVersionID: origin.productVersionID,
       runtimeSnapshotRef: origin.runtimeSnapshotRef, marketCode: origin.marketCode, userID: origin.userID, segments: journey.segments,
       entitlementIds: origin.entitlementIds, standingNodeIds: journey.standing, tokensLeft: journey.tokensLeft,
-      signals: journey.signals.map { SpanwireSchema.Signal(name: $0.name, value: $0.value) })
+      signals: journey.signals.map { SpanwireSchema.Signal(name: $0.name, value: $0.value) }, rooms: journey.rooms.map(\.contract))
   }
 
   /// The journey as the contract shows it.
@@ -84,6 +84,7 @@ extension JourneyRow {
     journey.blocks = stored.blocks.map(Journey.Block.init)
     journey.tokensLeft = stored.tokensLeft
     journey.signals = stored.signals.map { Journey.Signal(name: $0.name, value: $0.value) }
+    journey.rooms = stored.rooms.map(Journey.Room.init)
     journey.segments = stored.segments
     journey.startedAt = stored.startedAt?.nanosecondsSinceEpoch
     journey.endedAt = stored.endedAt?.nanosecondsSinceEpoch
@@ -99,6 +100,20 @@ extension Journey.Block {
 
   init(_ block: PlaceBlock) {
     self.init(servicePointID: block.servicePointID, reason: block.reason, until: block.until?.nanosecondsSinceEpoch)
+  }
+}
+
+extension Journey.Room {
+  var contract: KeptRoom {
+    KeptRoom(
+      servicePointID: servicePointID, number: number, startsAt: .init(nanosecondsSinceEpoch: startsAt),
+      expiresAt: .init(nanosecondsSinceEpoch: expiresAt))
+  }
+
+  init(_ room: KeptRoom) {
+    self.init(
+      servicePointID: room.servicePointID, number: room.number, startsAt: room.startsAt?.nanosecondsSinceEpoch ?? 0,
+      expiresAt: room.expiresAt?.nanosecondsSinceEpoch ?? 0)
   }
 }
 

@@ -40,7 +40,7 @@ extension JourneyEvent {
     case .abandoned(let reason): return JourneyAbandoned(reason: reason, revision: revision)
     case .aborted(let by): return JourneyAborted(reason: by.reason, actor: by.actor, revision: revision)
     case .failed(let id, let reason): return JourneyFailed(nodeID: id, reason: reason, revision: revision)
-    case .workRequested, .workAnswered, .tokensCounted: return nil
+    case .workRequested, .workAnswered, .tokensCounted, .roomAsked, .roomEnded: return nil
     }
   }
 }

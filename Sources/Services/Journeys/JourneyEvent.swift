@@ -9,13 +9,28 @@ public struct Intervention: Sendable, Hashable {
   }
 }
 
+/// When a traveller will be at a place.
+public struct PlannedStay: Sendable, Hashable {
+  public var servicePointID: String
+  public var startsAt: Int64
+  public var expiresAt: Int64
+
+  public init(servicePointID: String, startsAt: Int64, expiresAt: Int64) {
+    self.servicePointID = servicePointID
+    self.startsAt = startsAt
+    self.expiresAt = expiresAt
+  }
+}
+
 /// What is asked of a journey. Node ids name the node the caller believes the traveller stands at.
 public enum JourneyCommand: Sendable, Hashable {
   case start(entryPoint: String, tokensLeft: Int64?, segments: [String] = [], blocks: [Journey.Block] = [])
 
   // The traveller
   /// Nil arrives at whatever place the visit is for.
-  case arrive(nodeID: String, servicePointID: String?)
+  ///
+  /// - Parameter stay: where the place takes only so many, so that room is kept while she is there.
+  case arrive(nodeID: String, servicePointID: String?, stay: PlannedStay? = nil)
   case redeem(nodeID: String)
   case choose(nodeID: String, option: String)
   case acknowledge(nodeID: String)
@@ -23,13 +38,17 @@ public enum JourneyCommand: Sendable, Hashable {
   case abandon(reason: String)
 
   // Recommendations that were decided on
-  case changeRoute(servicePointIDs: [String], proposalID: String?, reason: String)
+  ///
+  /// - Parameter stays: at those of the places that take only so many.
+  case changeRoute(servicePointIDs: [String], proposalID: String?, reason: String, stays: [PlannedStay] = [])
   case declineRecommendation(proposalID: String, reason: String)
 
   // Outcomes of effects; stale ones change nothing
   case workSucceeded(nodeID: String, visitNumber: Int, tokensLeft: Int64?)
   case workFailed(nodeID: String, visitNumber: Int, reason: String)
   case timerFired(timerID: String)
+  /// The city has no room to keep.
+  case roomRefused(number: UInt64, reason: String)
 
   // Operators
   case forceSkip(nodeID: String, Intervention)
@@ -39,7 +58,7 @@ public enum JourneyCommand: Sendable, Hashable {
   case forceAbort(Intervention)
 }
 
-/// What happened. Each is one event of the log where `isLogged`; the others restate what the effects' table and Trutta know.
+/// What happened. Each is one event of the log where `isLogged`; the others restate what the effects' table, Trutta and LEM know.
 public enum JourneyEvent: Sendable, Hashable {
   case started(entryPoint: String, segments: [String])
   /// From nowhere: by an entry point.
@@ -63,11 +82,14 @@ public enum JourneyEvent: Sendable, Hashable {
   /// The answer came, and the node waits for what is made of it.
   case workAnswered(nodeID: String)
   case tokensCounted(Int64)
+  case roomAsked(Journey.Room)
+  /// It was given back, or could not be had.
+  case roomEnded(number: UInt64)
 
   /// Whether the log tells of it; only those count in the revision.
   public var isLogged: Bool {
     switch self {
-    case .workRequested, .workAnswered, .tokensCounted: false
+    case .workRequested, .workAnswered, .tokensCounted, .roomAsked, .roomEnded: false
     default: true
     }
   }
@@ -79,6 +101,10 @@ public enum JourneyEffect: Sendable, Hashable {
   case askAgent(nodeID: String, visitNumber: Int, agentType: String, intent: String)
   case startTimer(timerID: String, due: Int64)
   case cancelTimer(timerID: String)
+  case keepRoom(Journey.Room)
+  case giveBackRoom(Journey.Room)
+  /// The traveller has nowhere to go from a visit: an agent is asked where. The revision tells one asking from the next.
+  case askForWay(nodeID: String, revision: UInt64)
 }
 
 /// Why a command changes nothing.

@@ -28,7 +28,7 @@ extension JourneyServer {
       return (row, try config(of: row, in: reader))
     }
     try await askPolicy(row, caller)
-    try await revalidate(request.servicePointIds, row, frozen)
+    let stays = try await revalidate(request.servicePointIds, row, frozen)
 
     let id = request.journeyInstanceID
     return try await once(request.idempotencyKey, request, context, step) { [self] tx in
@@ -42,7 +42,7 @@ extension JourneyServer {
         row,
         .changeRoute(
           servicePointIDs: request.servicePointIds, proposalID: request.proposalID.isEmpty ? nil : request.proposalID,
-          reason: request.reason),
+          reason: request.reason, stays: stays),
         step, recommended: recommendation, in: tx)
     }
   }
@@ -55,8 +55,10 @@ extension JourneyServer {
     throw RPCError.denied(.policyDenied, rule: decision.rule, decision.reason)
   }
 
-  /// Does the route fit the frozen profiles, the blocks, and the hours of its places when she comes there?
-  private func revalidate(_ stops: [String], _ row: JourneyRow, _ frozen: FrozenConfig) async throws {
+  /// Does the route fit the frozen profiles, the blocks, and the hours of its places when she comes there? When she will be at those that
+  /// take only so many.
+  private func revalidate(_ stops: [String], _ row: JourneyRow, _ frozen: FrozenConfig) async throws -> [PlannedStay] {
+    var stays: [PlannedStay] = []
     let now = environment.clock.now
     let check = RouteCheck(
       profiles: frozen.config.profiles, marketCode: row.origin.marketCode, blocked: Set(row.journey.blocks.map(\.servicePointID)),
@@ -75,7 +77,11 @@ extension JourneyServer {
       if let objection = check.visit(status, at: arrival, in: &walk) {
         throw RPCError.precondition(.proposalInvalid, objection)
       }
+      if let place = status.servicePoint, place.capacity > 0 {
+        stays.append(PlannedStay(servicePointID: place.servicePointID, startsAt: arrival, expiresAt: walk.time))
+      }
     }
+    return stays
   }
 
   public func declineRecommendation(

@@ -134,8 +134,8 @@ extension JourneyServer {
     let node = request.nodeID
     switch request.step {
     case .arrived(let arrived):
-      try await checkDoor(request, caller)
-      return (.arrive(nodeID: node, servicePointID: arrived.servicePointID.nonEmpty), nil)
+      let stay = try await checkDoor(request, caller)
+      return (.arrive(nodeID: node, servicePointID: arrived.servicePointID.nonEmpty, stay: stay), nil)
     case .choose(let choose): return (.choose(nodeID: node, option: choose.option), nil)
     case .acknowledge: return (.acknowledge(nodeID: node), nil)
     case .signal(let signal): return (.signal(name: signal.name, value: signal.value), nil)
@@ -156,18 +156,24 @@ extension JourneyServer {
     }
   }
 
-  /// She stands before the door: it must not be blocked, nor known to be closed. Unknown hours are hers to find out.
-  private func checkDoor(_ request: AdvanceJourneyRequest, _ caller: Caller) async throws {
+  /// She stands before the door: it must not be blocked, nor known to be closed, nor full without room that is kept for her. Unknown
+  /// hours are hers to find out. How long she will stay, where the place takes only so many.
+  private func checkDoor(_ request: AdvanceJourneyRequest, _ caller: Caller) async throws -> PlannedStay? {
     let row = try await environment.database.read { [self, id = request.journeyInstanceID] reader in
       try find(id, caller.tenant, in: reader)
     }
-    guard let place = row.journey.record(request.nodeID)?.servicePointID, row.journey.stands(at: request.nodeID) else { return }
+    guard let place = row.journey.record(request.nodeID)?.servicePointID, row.journey.stands(at: request.nodeID) else { return nil }
+    let now = environment.clock.now
     let status = try await clients.city.getServicePoint(
-      GetServicePointRequest(servicePointID: place, at: .init(nanosecondsSinceEpoch: environment.clock.now)))
+      GetServicePointRequest(servicePointID: place, at: .init(nanosecondsSinceEpoch: now)))
     if status.blocked {
       throw RPCError.precondition(.servicePointBlocked, "\(place) is blocked: \(status.blockedReason)")
     }
     if status.openState == .closed { throw RPCError.precondition(.nodeTransitionInvalid, "\(place) is closed") }
+    guard let point = status.servicePoint, point.capacity > 0 else { return nil }
+    let isKept = row.journey.rooms.contains { $0.servicePointID == place && $0.startsAt <= now && now < $0.expiresAt }
+    guard isKept || status.freeCapacity > 0 else { throw RPCError.precondition(.capacityExceeded, "\(place) is full") }
+    return PlannedStay(servicePointID: place, startsAt: now, expiresAt: now + (point.dwell?.nanoseconds ?? JourneyLimits.dwell))
   }
 
   public func abandonJourney(_ request: AbandonJourneyRequest, context: ServerContext) async throws -> JourneyInstance {

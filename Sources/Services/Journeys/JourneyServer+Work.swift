@@ -31,6 +31,9 @@ extension JourneyServer {
   /// Effects of one node are performed in order; what another node waits for holds none up.
   static func stream(_ journey: String, _ part: String) -> String { "\(journey)/\(part)" }
 
+  /// The city's reservation of a room.
+  static func roomID(_ journey: String, _ number: UInt64) -> String { "RSV-\(journey).\(number)" }
+
   /// The orchestrator's task of one entry into an agent node: a name that says whom its end concerns.
   static func taskID(_ journey: String, _ node: String, _ visit: Int) -> String { "ATASK-" + workID(journey, node, visit) }
 
@@ -45,6 +48,8 @@ extension JourneyServer {
     effects.onOutcome(of: owner, effectOutcome)
     effects.route(owner, Trutta.Methods.redeem, RedeemRequest.self, Redemption.self, over: channel)
     effects.route(owner, AgentOrchestrator.Methods.submitTask, RunTaskRequest.self, AgentTask.self, over: channel)
+    effects.route(owner, Lem.Methods.reserveCapacity, ReserveCapacityRequest.self, ReserveCapacityResponse.self, over: channel)
+    effects.route(owner, Lem.Methods.releaseCapacity, ReleaseCapacityRequest.self, CapacityReservation.self, over: channel)
   }
 
   /// Writes an effect that the machine wants.
@@ -64,18 +69,26 @@ extension JourneyServer {
           vendorID: redemption.vendorID, journeyInstanceID: row.id),
         id: id, stream: Self.stream(row.id, node), in: tx)
     case .askAgent(let node, let visit, let type, let intent):
-      let id = Self.workID(row.id, node, visit)
+      let task = AgentTaskSpec(agentType: type, intent: intent)
+      try ask(task, id: Self.workID(row.id, node, visit), node: node, row, frozen, step, in: tx)
+    case .askForWay(let node, let revision):
+      // Nobody waits for its end: what it recommends, the traveller decides.
+      let task = AgentTaskSpec(agentType: "journey_guide", intent: "suggest_next_stop")
+      try ask(task, id: "\(row.id).\(node).\(revision)", node: node, row, frozen, step, in: tx)
+    case .keepRoom(let room):
+      let id = Self.roomID(row.id, room.number)
       try step.perform(
-        AgentOrchestrator.Methods.submitTask,
-        RunTaskRequest(
-          idempotencyKey: id, agentTaskID: Self.taskID(row.id, node, visit), tenantID: origin.tenantID, invoker: "tjm",
-          context: AgentContext(
-            productRuntimeSessionID: origin.productRuntimeSessionID, productVersionID: origin.productVersionID,
-            journeyInstanceID: row.id, userID: origin.userID, marketCode: origin.marketCode,
-            cityCode: frozen.config.market?.cityCode ?? "", profiles: frozen.config.agentProfiles,
-            runtimeSnapshotRef: origin.runtimeSnapshotRef),
-          task: AgentTaskSpec(agentType: type, intent: intent)),
-        id: id, stream: Self.stream(row.id, node), in: tx)
+        Lem.Methods.reserveCapacity,
+        ReserveCapacityRequest(
+          idempotencyKey: id, servicePointID: room.servicePointID, visitors: 1, holder: origin.productRuntimeSessionID,
+          startsAt: .init(nanosecondsSinceEpoch: room.startsAt), expiresAt: .init(nanosecondsSinceEpoch: room.expiresAt),
+          reservationID: id),
+        id: id, stream: Self.stream(row.id, room.servicePointID), in: tx)
+    case .giveBackRoom(let room):
+      let id = Self.roomID(row.id, room.number)
+      try step.perform(
+        Lem.Methods.releaseCapacity, ReleaseCapacityRequest(idempotencyKey: id + ".back", reservationID: id), id: id + ".back",
+        stream: Self.stream(row.id, room.servicePointID), in: tx)
     case .startTimer(let timerID, let due):
       try tx.perform(
         Effect(
@@ -83,6 +96,25 @@ extension JourneyServer {
           request: Array(timerID.utf8), dueAt: due, tenant: origin.tenantID, subject: step.caller.principal, trace: step.trace))
     case .cancelTimer(let timerID): try tx.cancelEffect(Self.timerEffect(row.id, timerID), at: step.now)
     }
+  }
+
+  /// Asks an agent, as part of the journey.
+  private func ask(
+    _ task: AgentTaskSpec, id: String, node: String, _ row: JourneyRow, _ frozen: FrozenConfig, _ step: JourneyStep,
+    in tx: borrowing Transaction
+  ) throws {
+    let origin = row.origin
+    try step.perform(
+      AgentOrchestrator.Methods.submitTask,
+      RunTaskRequest(
+        idempotencyKey: id, agentTaskID: "ATASK-" + id, tenantID: origin.tenantID, invoker: "tjm",
+        context: AgentContext(
+          productRuntimeSessionID: origin.productRuntimeSessionID, productVersionID: origin.productVersionID,
+          journeyInstanceID: row.id, userID: origin.userID, marketCode: origin.marketCode,
+          cityCode: frozen.config.market?.cityCode ?? "", profiles: frozen.config.agentProfiles,
+          runtimeSnapshotRef: origin.runtimeSnapshotRef),
+        task: task),
+      id: id, stream: Self.stream(row.id, node), in: tx)
   }
 
   /// What came of an effect, as a command to the journey that wanted it.
@@ -109,6 +141,12 @@ extension JourneyServer {
     if effect.method == Self.timer {
       guard case .succeeded = outcome else { return nil }
       return .timerFired(timerID: String(decoding: effect.request, as: UTF8.self))
+    }
+    if effect.method == Lem.Methods.reserveCapacity.path {
+      guard case .failed(let error) = outcome, error.reason == .capacityExceeded,
+        let room = row.journey.rooms.first(where: { Self.roomID(row.id, $0.number) == effect.id })
+      else { return nil }
+      return .roomRefused(number: room.number, reason: error.message)
     }
     guard let node = row.journey.nodes.first(where: { Self.workID(row.id, $0) == effect.id }) else { return nil }
     switch outcome {

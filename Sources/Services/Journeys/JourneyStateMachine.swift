@@ -13,6 +13,7 @@ public enum JourneyStateMachine {
     var walk = JourneyWalk(graph: graph, journey: journey, now: now)
     try walk.handle(command)
     walk.settleJoins()
+    walk.settleRooms()
     return JourneyTransition(journey: walk.journey, events: walk.events, effects: walk.effects)
   }
 }
@@ -24,18 +25,19 @@ extension JourneyWalk {
     case .workSucceeded(let id, let visit, let tokens): return try workSucceeded(id, visit, tokens)
     case .workFailed(let id, let visit, let reason): return workFailed(id, visit, reason)
     case .timerFired(let id): return try timerFired(id)
+    case .roomRefused(let number, let reason): return roomRefused(number, reason)
     default: break
     }
     guard journey.status == .running else { throw .notInStatus(journey.status, allowed: [.running]) }
     switch command {
-    case .arrive(let id, let place): try arrive(id, place)
+    case .arrive(let id, let place, let stay): try arrive(id, place, stay)
     case .redeem(let id): try redeem(id)
     case .choose(let id, let option): try choose(id, option)
     case .acknowledge(let id):
       _ = try current(id, takes: "message")
       try complete(id, "completed")
     case .signal(let name, let value): try signal(name, value)
-    case .changeRoute(let places, let proposal, let reason): try changeRoute(places, proposal, reason)
+    case .changeRoute(let places, let proposal, let reason, let stays): try changeRoute(places, proposal, reason, stays)
     case .declineRecommendation(_, _):
       guard let id = awaitedDecision else { throw .noRecommendationAwaited }
       try complete(id, "declined")
@@ -51,7 +53,7 @@ extension JourneyWalk {
     case .unblock(let place): unblock(place)
     case .abandon(let reason): end(.abandoned(reason: reason))
     case .forceAbort(let by): end(.aborted(by))
-    case .start, .workSucceeded, .workFailed, .timerFired: preconditionFailure("handled above")
+    case .start, .workSucceeded, .workFailed, .timerFired, .roomRefused: preconditionFailure("handled above")
     }
   }
 
@@ -68,13 +70,16 @@ extension JourneyWalk {
     enter(entry.nodeID, from: nil)
   }
 
-  private mutating func arrive(_ id: String, _ place: String?) throws(JourneyRefusal) {
+  private mutating func arrive(_ id: String, _ place: String?, _ stay: PlannedStay?) throws(JourneyRefusal) {
     let record = try current(id, takes: "visit", blockedAllowed: true)
     if let block = (place ?? record.servicePointID).flatMap(journey.block(of:)) {
       throw .servicePointBlocked(block.servicePointID, until: block.until)
     }
     guard let target = record.servicePointID, record.status == .active, place == nil || place == target else {
       throw .wrongServicePoint(place ?? "", expected: record.servicePointID)
+    }
+    if let stay, stay.servicePointID == target, !journey.rooms.contains(where: { $0.servicePointID == target && $0.expiresAt > now }) {
+      keepRoom([stay])
     }
     try complete(id, "completed")
   }

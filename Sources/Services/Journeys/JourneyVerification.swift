@@ -79,10 +79,12 @@ private struct JourneyRetold {
 }
 
 extension Journey {
-  /// Without what the log does not tell: whether an answer is awaited, which the effects know, and what is left, which Trutta knows.
+  /// Without what the log does not tell: whether an answer is awaited, which the effects know, what is left, which Trutta
+  /// knows, and what room is kept, which LEM knows.
   fileprivate var asTold: Journey {
     var told = self
     told.tokensLeft = nil
+    told.rooms = []
     for index in told.nodes.indices { told.nodes[index].awaitsWork = false }
     return told
   }

@@ -132,11 +132,12 @@ struct LemTests {
     let city = try await TestCity.open()
     try await city.sync([TestCity.cafe("SP-1"), TestCity.cafe("SP-2")])
     #expect(try await city.status("SP-1").blocked == false)
-    let blocked = try await city.block("SP-1", until: city.clock.now + 3_600_000_000_000)
+    let change = try await city.block("SP-1", until: city.clock.now + 3_600_000_000_000)
+    #expect(change.servicePointIds == ["SP-1"])
+    let blocked = try await city.status("SP-1")
     #expect(blocked.blocked && blocked.blockedReason == "broken glass" && blocked.openState == .open)
-    #expect(try await city.status("SP-1") == blocked)
     #expect(try await city.status("SP-2").blocked == false)
-    #expect(try await city.block("SP-1", until: city.clock.now + 3_600_000_000_000) == blocked)
+    #expect(try await city.block("SP-1", until: city.clock.now + 3_600_000_000_000) == change)
     city.clock.advance(by: .seconds(3600))
     #expect(try await city.status("SP-1").blocked == false)
     await city.expect(.failedPrecondition, nil) { _ = try await city.unblock("SP-1") }
@@ -144,7 +145,7 @@ struct LemTests {
     _ = try await city.block("SP-1", key: "block-2")
     city.clock.advance(by: .seconds(3600 * 24))
     #expect(try await city.status("SP-1").blocked)
-    #expect(try await city.unblock("SP-1", key: "unblock-2").blocked == false)
+    #expect(try await city.unblock("SP-1", key: "unblock-2").servicePointIds == ["SP-1"])
     #expect(try await city.status("SP-1").blocked == false)
     await city.expect(.failedPrecondition, nil) { _ = try await city.unblock("SP-1", key: "unblock-3") }
     await city.expect(.notFound, .servicePointNotFound) { _ = try await city.block("SP-9", key: "block-3") }
@@ -206,9 +207,9 @@ struct LemTests {
       }
       try await group.waitForAll()
     }
-    let last = try await city.block("SP-1", key: "last")
-    #expect(last.blockedUntil == nil)
-    #expect(try await city.status("SP-1") == last)
+    _ = try await city.block("SP-1", key: "last")
+    let last = try await city.status("SP-1")
+    #expect(last.blocked && last.blockedUntil == nil)
     try await city.expectSound()
   }
 
@@ -321,6 +322,35 @@ struct LemTests {
     #expect(members == ["SP-0", "SP-1"])
   }
 
+  @Test("All places of a cluster are blocked at once, and those that still are come back at once")
+  func clusterBlocks() async throws {
+    let city = try await TestCity.open()
+    var points = (0..<4).map { TestCity.cafe("SP-\($0)", north: $0) }
+    for index in 0..<3 { points[index].clusterID = "CL-A" }
+    try await city.sync(points)
+    let until = city.clock.now + 3_600_000_000_000
+    #expect(try await city.block(cluster: "CL-A", until: until).servicePointIds == ["SP-0", "SP-1", "SP-2"])
+    #expect(try await city.block(cluster: "CL-A", until: until).servicePointIds == ["SP-0", "SP-1", "SP-2"])
+    let listed = try await city.list(.init()).blockedIDs
+    #expect(listed == ["SP-0", "SP-1", "SP-2"])
+    _ = try await city.unblock("SP-1", key: "one")
+    #expect(try await city.unblock(cluster: "CL-A", key: "rest").servicePointIds == ["SP-0", "SP-2"])
+    await city.expect(.failedPrecondition, nil) { _ = try await city.unblock(cluster: "CL-A", key: "again") }
+    _ = try await city.block(cluster: "CL-A", key: "anew", until: city.clock.now + 1_000_000_000)
+    city.clock.advance(by: .seconds(1))
+    let after = try await city.list(.init()).blockedIDs
+    #expect(after.isEmpty)
+    await city.expect(.notFound, .servicePointNotFound) { _ = try await city.block(cluster: "CL-B", key: "none") }
+    await city.expect(.invalidArgument, .invalidFields) { _ = try await city.block("SP-1", cluster: "CL-A", key: "both") }
+    await city.expect(.invalidArgument, .invalidFields) { _ = try await city.block(key: "neither") }
+    let events = try await city.eventTypes()
+    let (blocks, unblocks) = (
+      events.count { $0 == "lem.service_point.blocked" }, events.count { $0 == "lem.service_point.unblocked" }
+    )
+    #expect(blocks == 6 && unblocks == 3)
+    try await city.expectSound()
+  }
+
   @Test("A route that nobody waits for is given up")
   func abandoned() async throws {
     let city = try await TestCity.open()
@@ -330,4 +360,8 @@ struct LemTests {
     await #expect(throws: CancellationError.self) { _ = try await route.value }
     #expect(try await city.eventTypes().isEmpty)
   }
+}
+
+extension ListServicePointsResponse {
+  fileprivate var blockedIDs: [String] { servicePoints.filter(\.blocked).compactMap(\.servicePoint?.servicePointID) }
 }

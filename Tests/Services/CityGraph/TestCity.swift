@@ -85,16 +85,17 @@ final class TestCity: Sendable {
     try await server.getServicePoint(GetServicePointRequest(servicePointID: id), context: ops(tenant: tenant))
   }
 
-  func block(_ id: String, key: String = "block", until: Int64? = nil) async throws -> ServicePointStatus {
+  func block(_ id: String = "", cluster: String = "", key: String = "block", until: Int64? = nil) async throws -> BlockChange {
     try await server.blockServicePoint(
       BlockServicePointRequest(
         idempotencyKey: key, servicePointID: id, reason: "broken glass", actor: "ops:olga",
-        until: until.map { .init(nanosecondsSinceEpoch: $0) }), context: service("prg"))
+        until: until.map { .init(nanosecondsSinceEpoch: $0) }, clusterID: cluster), context: service("prg"))
   }
 
-  func unblock(_ id: String, key: String = "unblock") async throws -> ServicePointStatus {
+  func unblock(_ id: String = "", cluster: String = "", key: String = "unblock") async throws -> BlockChange {
     try await server.unblockServicePoint(
-      UnblockServicePointRequest(idempotencyKey: key, servicePointID: id, reason: "swept", actor: "ops:olga"), context: service("prg"))
+      UnblockServicePointRequest(
+        idempotencyKey: key, servicePointID: id, reason: "swept", actor: "ops:olga", clusterID: cluster), context: service("prg"))
   }
 
   func list(_ request: ListServicePointsRequest) async throws -> ListServicePointsResponse {

@@ -22,6 +22,8 @@ struct ControlActionTests {
       ),
       (.blockServicePoint(BlockServicePoint(servicePointID: "SP-1")), "service_point.block", "SP-1", "service_point_control"),
       (.unblockServicePoint(UnblockServicePoint(servicePointID: "SP-1")), "service_point.unblock", "SP-1", "service_point_control"),
+      (.blockServicePoint(BlockServicePoint(clusterID: "CL-1")), "service_point.block_cluster", "CL-1", "service_point_control"),
+      (.unblockServicePoint(UnblockServicePoint(clusterID: "CL-1")), "service_point.unblock_cluster", "CL-1", "service_point_control"),
       (
         .compensateEntitlement(CompensateEntitlement(entitlementID: "ENT-1", quantity: 1)), "entitlement.compensate", "ENT-1",
         "entitlement_control"
@@ -48,6 +50,10 @@ struct ControlActionTests {
       ),
       (.compensateEntitlement(CompensateEntitlement(entitlementID: "ENT-1")), ["compensate_entitlement.quantity"]),
       (.correctSettlement(CorrectSettlement(settlementID: "SET-1")), ["correct_settlement.amount_micros"]),
+      (.blockServicePoint(BlockServicePoint()), ["block_service_point.service_point_id"]),
+      (
+        .unblockServicePoint(UnblockServicePoint(servicePointID: "SP-1", clusterID: "CL-1")), ["unblock_service_point.service_point_id"]
+      ),
       (nil, ["action"]),
     ])
   func fields(_ request: ApplyControlRequest.Action?, paths: [String]) {

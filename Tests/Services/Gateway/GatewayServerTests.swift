@@ -217,6 +217,11 @@ struct GatewayServerTests {
         Lem.Methods.blockServicePoint.path, JourneyRuntime.Methods.setServicePointBlock.path,
       ])
 
+    let cluster = ApplyControlRequest.Action.blockServicePoint(BlockServicePoint(clusterID: "CL-1"))
+    #expect(try await world.control(cluster, key: "cluster").servicePointIds == ["SP-A", "SP-B"])
+    let past = world.neighbours.change { $0.blocked }
+    #expect(past == ["SP-A", "SP-B"], "the journeys are led past what the city blocked")
+
     let cancelled = try await world.control(.cancelSession(CancelSession(productRuntimeSessionID: id)), key: "cancel")
     #expect(cancelled.session?.state == .cancelled)
     await world.environment.effects.settled()

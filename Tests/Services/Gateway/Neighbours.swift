@@ -22,6 +22,8 @@ final class Neighbours: Sendable {
     /// Every changing call, by method path, with its idempotency key.
     var calls: [(method: String, key: String)] = []
     var decisions: [RecordProposalDecisionRequest] = []
+    /// The places that journeys were last told to be blocked.
+    var blocked: [String] = []
   }
 
   let facts = Mutex(Facts())
@@ -61,9 +63,9 @@ final class Neighbours: Sendable {
           .unary(Lem.Methods.checkCoverage) { (_: CheckCoverageRequest, _) -> CheckCoverageResponse in
             CheckCoverageResponse(covered: self.change { $0.isCovered }, reason: "nobody is there")
           },
-          .unary(Lem.Methods.blockServicePoint) { (request: BlockServicePointRequest, _) -> ServicePointStatus in
+          .unary(Lem.Methods.blockServicePoint) { (request: BlockServicePointRequest, _) -> BlockChange in
             try self.call(Lem.Methods.blockServicePoint, request.idempotencyKey)
-            return ServicePointStatus(blocked: true)
+            return BlockChange(servicePointIds: request.clusterID.isEmpty ? [request.servicePointID] : ["SP-A", "SP-B"])
           },
         ]),
       ServiceRoutes(
@@ -122,6 +124,7 @@ final class Neighbours: Sendable {
         },
         .unary(JourneyRuntime.Methods.setServicePointBlock) { (request: SetServicePointBlockRequest, _) -> SetServicePointBlockResponse in
           try self.call(JourneyRuntime.Methods.setServicePointBlock, request.idempotencyKey)
+          self.change { $0.blocked = request.servicePointIds }
           return SetServicePointBlockResponse(journeyInstanceIds: ["JRN-1"])
         },
       ])

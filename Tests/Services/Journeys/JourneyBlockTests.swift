@@ -73,6 +73,33 @@ struct JourneyBlockTests {
     await world.stop()
   }
 
+  @Test("Where the route ends at a block, an agent is asked for another stop, once for each time; where it goes on, nobody is")
+  func asksForAWay() async throws {
+    let world = try await World()
+    let id = try await world.begin()
+    await world.environment.effects.settled()
+    _ = try await world.change(id, to: ["SP-A", "SP-B"])
+    _ = try await world.block(["SP-A"], key: "first")
+    await world.environment.effects.settled()
+    #expect(try await world.journey(id).stands == "visit active SP-B")
+    #expect(world.neighbours.asked == ["build_initial_route"])
+    _ = try await world.block(["SP-B"], key: "second")
+    await world.environment.effects.settled()
+    #expect(try await world.journey(id).stands == "visit blocked SP-B")
+    #expect(world.neighbours.asked == ["build_initial_route", "suggest_next_stop"])
+    let task = world.neighbours.facts.withLock { $0.submitted.last }
+    #expect(task?.task?.agentType == "journey_guide" && task?.context?.journeyInstanceID == id)
+    // Its end moves nothing: what it recommends, the traveller accepts.
+    try await world.endTask(try #require(task), with: AgentTaskFailed(message: "nothing near by"))
+    #expect(try await world.journey(id).stands == "visit blocked SP-B")
+    #expect(try await world.change(id, to: ["SP-C"], key: "third").stands == "visit active SP-C")
+    _ = try await world.block(["SP-C"], key: "fourth")
+    await world.environment.effects.settled()
+    #expect(world.neighbours.asked.count == 3)
+    #expect(try await world.server.verify().allSatisfy(\.isSound))
+    await world.stop()
+  }
+
   @Test("What is wrong with a block is told at once, and changes nothing")
   func refusals() async throws {
     let world = try await World()

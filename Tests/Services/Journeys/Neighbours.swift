@@ -18,6 +18,10 @@ final class Neighbours: Sendable {
     var redemptions: [String: Redemption] = [:]
     var refusesRouteChanges = false
     var submitted: [RunTaskRequest] = []
+    /// Room that is kept, by its reservation.
+    var kept: [String: ReserveCapacityRequest] = [:]
+    /// Places that have no room to keep.
+    var full: Set<String> = []
   }
 
   let facts = Mutex(Facts())
@@ -112,9 +116,37 @@ final class Neighbours: Sendable {
             throw RPCError.refusal(.notFound, .servicePointNotFound, "no place \(request.servicePointID)")
           }
           return place
-        }
+        },
+        .unary(Lem.Methods.reserveCapacity) { (request: ReserveCapacityRequest, _) -> ReserveCapacityResponse in
+          try self.facts.withLock { facts -> Result<ReserveCapacityResponse, RPCError> in
+            guard !facts.full.contains(request.servicePointID) else {
+              return .failure(.precondition(.capacityExceeded, "\(request.servicePointID) has room for 0 of 1 then"))
+            }
+            facts.kept[request.reservationID] = request
+            return .success(ReserveCapacityResponse(reservation: CapacityReservation(reservationID: request.reservationID)))
+          }.get()
+        },
+        .unary(Lem.Methods.releaseCapacity) { (request: ReleaseCapacityRequest, _) -> CapacityReservation in
+          let found = self.facts.withLock { $0.kept.removeValue(forKey: request.reservationID) }
+          guard found != nil else { throw RPCError.missing(.reservationNotFound, "no reservation") }
+          return CapacityReservation(reservationID: request.reservationID)
+        },
       ])
   }
+
+  /// Makes a place take only so many, of whom so many more can come.
+  func limit(_ place: String, to capacity: UInt32, free: UInt32) {
+    change { facts in
+      facts.places[place]?.servicePoint?.capacity = capacity
+      facts.places[place]?.freeCapacity = free
+    }
+  }
+
+  /// What agents were asked.
+  var asked: [String] { facts.withLock { $0.submitted.compactMap(\.task?.intent) } }
+
+  /// The places where room is kept, by their ids.
+  var kept: [String] { facts.withLock { $0.kept.values.map(\.servicePointID).sorted() } }
 }
 
 /// The coffee pass's journey in the contract's form, with profiles that matter.

@@ -237,8 +237,8 @@ final class SmallTown: RegistryService, LemService, TruttaService, JourneyRuntim
   func syncServicePoints(_ request: SyncServicePointsRequest, context: ServerContext) async throws -> SyncServicePointsResponse {
     throw none
   }
-  func blockServicePoint(_ request: BlockServicePointRequest, context: ServerContext) async throws -> ServicePointStatus { throw none }
-  func unblockServicePoint(_ request: UnblockServicePointRequest, context: ServerContext) async throws -> ServicePointStatus { throw none }
+  func blockServicePoint(_ request: BlockServicePointRequest, context: ServerContext) async throws -> BlockChange { throw none }
+  func unblockServicePoint(_ request: UnblockServicePointRequest, context: ServerContext) async throws -> BlockChange { throw none }
 
   func listClusters(_ request: ListClustersRequest, context: ServerContext) async throws -> ListClustersResponse { throw none }
   func explainHours(_ request: ExplainHoursRequest, context: ServerContext) async throws -> ExplainHoursResponse { throw none }

@@ -104,8 +104,8 @@ final class RememberingCity: LemService {
   func reserveCapacity(_ request: ReserveCapacityRequest, context: ServerContext) async throws -> ReserveCapacityResponse { throw none }
   func releaseCapacity(_ request: ReleaseCapacityRequest, context: ServerContext) async throws -> CapacityReservation { throw none }
   func listReservations(_ request: ListReservationsRequest, context: ServerContext) async throws -> ListReservationsResponse { throw none }
-  func blockServicePoint(_ request: BlockServicePointRequest, context: ServerContext) async throws -> ServicePointStatus { throw none }
-  func unblockServicePoint(_ request: UnblockServicePointRequest, context: ServerContext) async throws -> ServicePointStatus { throw none }
+  func blockServicePoint(_ request: BlockServicePointRequest, context: ServerContext) async throws -> BlockChange { throw none }
+  func unblockServicePoint(_ request: UnblockServicePointRequest, context: ServerContext) async throws -> BlockChange { throw none }
 
   private var none: RPCError { .unimplemented("not in this test") }
 }

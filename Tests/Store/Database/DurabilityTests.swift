@@ -1,6 +1,7 @@
 import Glibc
 import SpanwireDatabase
 import Synchronization
+import SpanwireEventLoop
 import Testing
 
 @Suite(.timeLimit(.minutes(2))) struct DurabilityTests {
@@ -45,6 +46,26 @@ import Testing
     let database = try await counterDatabase(folder)
     #expect(throws: DatabaseError.locked(path: folder.file + ".lock")) { try SQLiteDatabase(path: folder.file) }
     await database.close()
+  }
+
+  @Test("a database that is closed holds nothing of its file, whoever still holds the object")
+  func closed() async throws {
+    let folder = TemporaryFolder()
+    let loops = EventLoopGroup(loops: 1)
+    let loop = loops.loops[0]
+    let database = try await counterDatabase(folder)
+    let read = Task(executorPreference: loop) { try await database.value("a") }
+    _ = try await read.value
+    #expect(!folder.openFiles.isEmpty)
+    await database.close()
+    // The loop comes to this after what closing told it.
+    await withUnsafeContinuation { continuation in loop.execute { continuation.resume() } }
+    #expect(folder.openFiles == [])
+    let again = try await counterDatabase(folder)
+    await again.close()
+    let late = Task(executorPreference: loop) { try await database.value("a") }
+    await #expect(throws: DatabaseError.closed) { try await late.value }
+    loops.stop()
   }
 
   @Test("a damaged file is refused when it opens")

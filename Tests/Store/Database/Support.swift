@@ -24,6 +24,23 @@ final class TemporaryFolder: Sendable {
   }
 
   var file: String { path + "/test.db" }
+
+  /// What this process has open in it.
+  var openFiles: [String] {
+    var found: [String] = []
+    guard let descriptors = opendir("/proc/self/fd") else { return [] }
+    while let entry = readdir(descriptors) {
+      let name = withUnsafePointer(to: &entry.pointee.d_name) {
+        String(cString: UnsafeRawPointer($0).assumingMemoryBound(to: CChar.self))
+      }
+      var target = [CChar](repeating: 0, count: Int(PATH_MAX))
+      guard readlink("/proc/self/fd/" + name, &target, target.count - 1) > 0 else { continue }
+      let file = String(cString: target)
+      if file.hasPrefix(path + "/") { found.append(file) }
+    }
+    closedir(descriptors)
+    return found
+  }
 }
 
 let counters = Migrations(

@@ -7,6 +7,7 @@ final class SQLiteConnection: @unchecked Sendable {
   let handle: OpaquePointer
   /// By the address of the literal: a lookup is one small hash. As many as the program has literals.
   private var statements: [UnsafePointer<UInt8>: SQLiteStatement] = [:]
+  private var isClosed = false
 
   enum Mode { case readWrite, readOnly }
 
@@ -25,7 +26,12 @@ final class SQLiteConnection: @unchecked Sendable {
     sqlite3_busy_timeout(handle, 5_000)
   }
 
-  deinit {
+  deinit { close() }
+
+  /// Lets the file go, also where somebody still holds this object. Nothing may be asked of it any more.
+  func close() {
+    if isClosed { return }
+    isClosed = true
     statements.removeAll()  // their deinit finalises them, before the connection goes
     sqlite3_close_v2(handle)
   }

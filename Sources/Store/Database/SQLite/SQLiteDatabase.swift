@@ -45,9 +45,13 @@ public final class SQLiteDatabase: Database {
     writer.start()
   }
 
-  deinit {
+  deinit { end() }
+
+  private func end() {
     writer.close()
     readers.close()
+    // A loop lives longer than a database: what it reads with would stay open.
+    for loop in closing.begin() { loop.execute { [place] in loop.removeLocal(place) } }
   }
 
   /// Opens the file and applies the migrations of the store itself and of the rooms.
@@ -77,7 +81,11 @@ public final class SQLiteDatabase: Database {
   public func read<R: Sendable>(_ body: @escaping @Sendable (borrowing Snapshot) throws -> R) async throws -> R {
     guard let loop = EventLoop.current else { return try await readers.scan(body) }
     if closing.hasBegun { throw DatabaseError.closed }
-    let reader = try loop.local(place) { LoopReader(try file.openReader(), loop: loop) }
+    let reader = try loop.local(place) {
+      let reader = LoopReader(try file.openReader(), loop: loop)
+      guard closing.concerns(loop) else { throw DatabaseError.closed }
+      return reader
+    }
     return try reader.read(generation: writer.generation.load(ordering: .acquiring), body)
   }
 
@@ -121,8 +129,7 @@ public final class SQLiteDatabase: Database {
   }
 
   public func close() async {
-    writer.close()
-    readers.close()
+    end()
     await closing.wait()
   }
 
@@ -140,11 +147,28 @@ extension Transaction {
   }
 }
 
-/// Waits for the engine's threads: the writer, and the readers together.
+/// Waits for the engine's threads: the writer, and the readers together. Knows the loops that read.
 private final class Closing: Sendable {
-  private let state = Mutex((running: 2, begun: false, waiting: [UnsafeContinuation<Void, Never>]()))
+  private let state = Mutex((running: 2, begun: false, waiting: [UnsafeContinuation<Void, Never>](), loops: [EventLoop]()))
 
   var hasBegun: Bool { state.withLock { $0.begun } }
+
+  /// A loop has a connection; false when it is too late for one.
+  func concerns(_ loop: EventLoop) -> Bool {
+    state.withLock { state in
+      if !state.begun { state.loops.append(loop) }
+      return !state.begun
+    }
+  }
+
+  /// No more reading on loops; those that have a connection still.
+  func begin() -> [EventLoop] {
+    state.withLock { state in
+      state.begun = true
+      defer { state.loops = [] }
+      return state.loops
+    }
+  }
 
   func oneEnded() {
     let waiting = state.withLock { state in

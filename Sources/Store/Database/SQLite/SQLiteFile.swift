@@ -1,4 +1,5 @@
 import Glibc
+import Synchronization
 
 /// A database file: its path, its lock, how connections to it are made.
 struct SQLiteFile: Sendable {
@@ -42,10 +43,10 @@ struct SQLiteFile: Sendable {
 
 /// Keeps other processes out of a database: they would checkpoint under the writer's feet.
 final class FileLock: Sendable {
-  private let descriptor: Int32
+  private let descriptor: Atomic<Int32>
 
   init(path: String) throws {
-    descriptor = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0o600)
+    let descriptor = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0o600)
     guard descriptor >= 0 else {
       let code = errno
       let message = "\(path): \(String(cString: strerror(code)))"
@@ -59,7 +60,14 @@ final class FileLock: Sendable {
       close(descriptor)
       throw DatabaseError.locked(path: path)
     }
+    self.descriptor = Atomic(descriptor)
   }
 
-  deinit { close(descriptor) }
+  deinit { release() }
+
+  /// Lets others have the database, once.
+  func release() {
+    let held = descriptor.exchange(-1, ordering: .acquiringAndReleasing)
+    if held >= 0 { close(held) }
+  }
 }

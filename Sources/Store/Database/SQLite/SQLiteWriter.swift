@@ -78,6 +78,9 @@ final class SQLiteWriter: @unchecked Sendable {
       if frames >= SQLiteLimits.framesAlways { checkpoint() }
     }
     _ = sqlite3_wal_checkpoint_v2(session.connection.handle, nil, SQLITE_CHECKPOINT_TRUNCATE, nil, nil)
+    // Whoever still holds the database must not hold its file.
+    session.connection.close()
+    lock.release()
     ended()
   }
 

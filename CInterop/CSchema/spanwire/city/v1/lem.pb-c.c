@@ -1003,6 +1003,51 @@ void   spanwire__city__v1__unblock_service_point_request__free_unpacked
   assert(message->base.descriptor == &spanwire__city__v1__unblock_service_point_request__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   spanwire__city__v1__block_change__init
+                     (Spanwire__City__V1__BlockChange         *message)
+{
+  static const Spanwire__City__V1__BlockChange init_value = SPANWIRE__CITY__V1__BLOCK_CHANGE__INIT;
+  *message = init_value;
+}
+size_t spanwire__city__v1__block_change__get_packed_size
+                     (const Spanwire__City__V1__BlockChange *message)
+{
+  assert(message->base.descriptor == &spanwire__city__v1__block_change__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__city__v1__block_change__pack
+                     (const Spanwire__City__V1__BlockChange *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__city__v1__block_change__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__city__v1__block_change__pack_to_buffer
+                     (const Spanwire__City__V1__BlockChange *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__city__v1__block_change__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__City__V1__BlockChange *
+       spanwire__city__v1__block_change__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__City__V1__BlockChange *)
+     protobuf_c_message_unpack (&spanwire__city__v1__block_change__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__city__v1__block_change__free_unpacked
+                     (Spanwire__City__V1__BlockChange *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__city__v1__block_change__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   spanwire__city__v1__capacity_reservation__init
                      (Spanwire__City__V1__CapacityReservation         *message)
 {
@@ -3212,7 +3257,7 @@ const ProtobufCMessageDescriptor spanwire__city__v1__sync_service_points_respons
   (ProtobufCMessageInit) spanwire__city__v1__sync_service_points_response__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__city__v1__block_service_point_request__field_descriptors[5] =
+static const ProtobufCFieldDescriptor spanwire__city__v1__block_service_point_request__field_descriptors[6] =
 {
   {
     "idempotency_key",
@@ -3274,9 +3319,22 @@ static const ProtobufCFieldDescriptor spanwire__city__v1__block_service_point_re
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "cluster_id",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__BlockServicePointRequest, cluster_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__city__v1__block_service_point_request__field_indices_by_name[] = {
   3,   /* field[3] = actor */
+  5,   /* field[5] = cluster_id */
   0,   /* field[0] = idempotency_key */
   2,   /* field[2] = reason */
   1,   /* field[1] = service_point_id */
@@ -3285,7 +3343,7 @@ static const unsigned spanwire__city__v1__block_service_point_request__field_ind
 static const ProtobufCIntRange spanwire__city__v1__block_service_point_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 5 }
+  { 0, 6 }
 };
 const ProtobufCMessageDescriptor spanwire__city__v1__block_service_point_request__descriptor =
 {
@@ -3295,14 +3353,14 @@ const ProtobufCMessageDescriptor spanwire__city__v1__block_service_point_request
   "Spanwire__City__V1__BlockServicePointRequest",
   "spanwire.city.v1",
   sizeof(Spanwire__City__V1__BlockServicePointRequest),
-  5,
+  6,
   spanwire__city__v1__block_service_point_request__field_descriptors,
   spanwire__city__v1__block_service_point_request__field_indices_by_name,
   1,  spanwire__city__v1__block_service_point_request__number_ranges,
   (ProtobufCMessageInit) spanwire__city__v1__block_service_point_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__city__v1__unblock_service_point_request__field_descriptors[4] =
+static const ProtobufCFieldDescriptor spanwire__city__v1__unblock_service_point_request__field_descriptors[5] =
 {
   {
     "idempotency_key",
@@ -3352,9 +3410,22 @@ static const ProtobufCFieldDescriptor spanwire__city__v1__unblock_service_point_
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "cluster_id",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__UnblockServicePointRequest, cluster_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__city__v1__unblock_service_point_request__field_indices_by_name[] = {
   3,   /* field[3] = actor */
+  4,   /* field[4] = cluster_id */
   0,   /* field[0] = idempotency_key */
   2,   /* field[2] = reason */
   1,   /* field[1] = service_point_id */
@@ -3362,7 +3433,7 @@ static const unsigned spanwire__city__v1__unblock_service_point_request__field_i
 static const ProtobufCIntRange spanwire__city__v1__unblock_service_point_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 0, 5 }
 };
 const ProtobufCMessageDescriptor spanwire__city__v1__unblock_service_point_request__descriptor =
 {
@@ -3372,11 +3443,49 @@ const ProtobufCMessageDescriptor spanwire__city__v1__unblock_service_point_reque
   "Spanwire__City__V1__UnblockServicePointRequest",
   "spanwire.city.v1",
   sizeof(Spanwire__City__V1__UnblockServicePointRequest),
-  4,
+  5,
   spanwire__city__v1__unblock_service_point_request__field_descriptors,
   spanwire__city__v1__unblock_service_point_request__field_indices_by_name,
   1,  spanwire__city__v1__unblock_service_point_request__number_ranges,
   (ProtobufCMessageInit) spanwire__city__v1__unblock_service_point_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__city__v1__block_change__field_descriptors[1] =
+{
+  {
+    "service_point_ids",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__City__V1__BlockChange, n_service_point_ids),
+    offsetof(Spanwire__City__V1__BlockChange, service_point_ids),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__city__v1__block_change__field_indices_by_name[] = {
+  0,   /* field[0] = service_point_ids */
+};
+static const ProtobufCIntRange spanwire__city__v1__block_change__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor spanwire__city__v1__block_change__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.city.v1.BlockChange",
+  "BlockChange",
+  "Spanwire__City__V1__BlockChange",
+  "spanwire.city.v1",
+  sizeof(Spanwire__City__V1__BlockChange),
+  1,
+  spanwire__city__v1__block_change__field_descriptors,
+  spanwire__city__v1__block_change__field_indices_by_name,
+  1,  spanwire__city__v1__block_change__number_ranges,
+  (ProtobufCMessageInit) spanwire__city__v1__block_change__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor spanwire__city__v1__capacity_reservation__field_descriptors[6] =
@@ -3482,7 +3591,7 @@ const ProtobufCMessageDescriptor spanwire__city__v1__capacity_reservation__descr
   (ProtobufCMessageInit) spanwire__city__v1__capacity_reservation__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__city__v1__reserve_capacity_request__field_descriptors[6] =
+static const ProtobufCFieldDescriptor spanwire__city__v1__reserve_capacity_request__field_descriptors[7] =
 {
   {
     "idempotency_key",
@@ -3556,11 +3665,24 @@ static const ProtobufCFieldDescriptor spanwire__city__v1__reserve_capacity_reque
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "reservation_id",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__City__V1__ReserveCapacityRequest, reservation_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__city__v1__reserve_capacity_request__field_indices_by_name[] = {
   5,   /* field[5] = expires_at */
   3,   /* field[3] = holder */
   0,   /* field[0] = idempotency_key */
+  6,   /* field[6] = reservation_id */
   1,   /* field[1] = service_point_id */
   4,   /* field[4] = starts_at */
   2,   /* field[2] = visitors */
@@ -3568,7 +3690,7 @@ static const unsigned spanwire__city__v1__reserve_capacity_request__field_indice
 static const ProtobufCIntRange spanwire__city__v1__reserve_capacity_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 6 }
+  { 0, 7 }
 };
 const ProtobufCMessageDescriptor spanwire__city__v1__reserve_capacity_request__descriptor =
 {
@@ -3578,7 +3700,7 @@ const ProtobufCMessageDescriptor spanwire__city__v1__reserve_capacity_request__d
   "Spanwire__City__V1__ReserveCapacityRequest",
   "spanwire.city.v1",
   sizeof(Spanwire__City__V1__ReserveCapacityRequest),
-  6,
+  7,
   spanwire__city__v1__reserve_capacity_request__field_descriptors,
   spanwire__city__v1__reserve_capacity_request__field_indices_by_name,
   1,  spanwire__city__v1__reserve_capacity_request__number_ranges,

@@ -3226,7 +3226,7 @@ const ProtobufCMessageDescriptor spanwire__gateway__v1__force_complete_node__des
   (ProtobufCMessageInit) spanwire__gateway__v1__force_complete_node__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__gateway__v1__block_service_point__field_descriptors[2] =
+static const ProtobufCFieldDescriptor spanwire__gateway__v1__block_service_point__field_descriptors[3] =
 {
   {
     "service_point_id",
@@ -3252,15 +3252,28 @@ static const ProtobufCFieldDescriptor spanwire__gateway__v1__block_service_point
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "cluster_id",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Gateway__V1__BlockServicePoint, cluster_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__gateway__v1__block_service_point__field_indices_by_name[] = {
+  2,   /* field[2] = cluster_id */
   0,   /* field[0] = service_point_id */
   1,   /* field[1] = until */
 };
 static const ProtobufCIntRange spanwire__gateway__v1__block_service_point__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 2 }
+  { 0, 3 }
 };
 const ProtobufCMessageDescriptor spanwire__gateway__v1__block_service_point__descriptor =
 {
@@ -3270,14 +3283,14 @@ const ProtobufCMessageDescriptor spanwire__gateway__v1__block_service_point__des
   "Spanwire__Gateway__V1__BlockServicePoint",
   "spanwire.gateway.v1",
   sizeof(Spanwire__Gateway__V1__BlockServicePoint),
-  2,
+  3,
   spanwire__gateway__v1__block_service_point__field_descriptors,
   spanwire__gateway__v1__block_service_point__field_indices_by_name,
   1,  spanwire__gateway__v1__block_service_point__number_ranges,
   (ProtobufCMessageInit) spanwire__gateway__v1__block_service_point__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__gateway__v1__unblock_service_point__field_descriptors[1] =
+static const ProtobufCFieldDescriptor spanwire__gateway__v1__unblock_service_point__field_descriptors[2] =
 {
   {
     "service_point_id",
@@ -3291,14 +3304,27 @@ static const ProtobufCFieldDescriptor spanwire__gateway__v1__unblock_service_poi
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "cluster_id",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Gateway__V1__UnblockServicePoint, cluster_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__gateway__v1__unblock_service_point__field_indices_by_name[] = {
+  1,   /* field[1] = cluster_id */
   0,   /* field[0] = service_point_id */
 };
 static const ProtobufCIntRange spanwire__gateway__v1__unblock_service_point__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 1 }
+  { 0, 2 }
 };
 const ProtobufCMessageDescriptor spanwire__gateway__v1__unblock_service_point__descriptor =
 {
@@ -3308,7 +3334,7 @@ const ProtobufCMessageDescriptor spanwire__gateway__v1__unblock_service_point__d
   "Spanwire__Gateway__V1__UnblockServicePoint",
   "spanwire.gateway.v1",
   sizeof(Spanwire__Gateway__V1__UnblockServicePoint),
-  1,
+  2,
   spanwire__gateway__v1__unblock_service_point__field_descriptors,
   spanwire__gateway__v1__unblock_service_point__field_indices_by_name,
   1,  spanwire__gateway__v1__unblock_service_point__number_ranges,
@@ -3417,7 +3443,7 @@ const ProtobufCMessageDescriptor spanwire__gateway__v1__correct_settlement__desc
   (ProtobufCMessageInit) spanwire__gateway__v1__correct_settlement__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__gateway__v1__apply_control_response__field_descriptors[7] =
+static const ProtobufCFieldDescriptor spanwire__gateway__v1__apply_control_response__field_descriptors[8] =
 {
   {
     "incident_id",
@@ -3503,6 +3529,18 @@ static const ProtobufCFieldDescriptor spanwire__gateway__v1__apply_control_respo
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "service_point_ids",
+    8,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__Gateway__V1__ApplyControlResponse, n_service_point_ids),
+    offsetof(Spanwire__Gateway__V1__ApplyControlResponse, service_point_ids),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__gateway__v1__apply_control_response__field_indices_by_name[] = {
   1,   /* field[1] = audit_event_id */
@@ -3510,13 +3548,14 @@ static const unsigned spanwire__gateway__v1__apply_control_response__field_indic
   0,   /* field[0] = incident_id */
   4,   /* field[4] = journey */
   2,   /* field[2] = policy_rule */
+  7,   /* field[7] = service_point_ids */
   3,   /* field[3] = session */
   5,   /* field[5] = touched_journey_instance_ids */
 };
 static const ProtobufCIntRange spanwire__gateway__v1__apply_control_response__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 7 }
+  { 0, 8 }
 };
 const ProtobufCMessageDescriptor spanwire__gateway__v1__apply_control_response__descriptor =
 {
@@ -3526,7 +3565,7 @@ const ProtobufCMessageDescriptor spanwire__gateway__v1__apply_control_response__
   "Spanwire__Gateway__V1__ApplyControlResponse",
   "spanwire.gateway.v1",
   sizeof(Spanwire__Gateway__V1__ApplyControlResponse),
-  7,
+  8,
   spanwire__gateway__v1__apply_control_response__field_descriptors,
   spanwire__gateway__v1__apply_control_response__field_indices_by_name,
   1,  spanwire__gateway__v1__apply_control_response__number_ranges,

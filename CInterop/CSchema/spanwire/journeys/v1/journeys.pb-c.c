@@ -52,6 +52,51 @@ void   spanwire__journeys__v1__journey_instance__free_unpacked
   assert(message->base.descriptor == &spanwire__journeys__v1__journey_instance__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   spanwire__journeys__v1__kept_room__init
+                     (Spanwire__Journeys__V1__KeptRoom         *message)
+{
+  static const Spanwire__Journeys__V1__KeptRoom init_value = SPANWIRE__JOURNEYS__V1__KEPT_ROOM__INIT;
+  *message = init_value;
+}
+size_t spanwire__journeys__v1__kept_room__get_packed_size
+                     (const Spanwire__Journeys__V1__KeptRoom *message)
+{
+  assert(message->base.descriptor == &spanwire__journeys__v1__kept_room__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__journeys__v1__kept_room__pack
+                     (const Spanwire__Journeys__V1__KeptRoom *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__journeys__v1__kept_room__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__journeys__v1__kept_room__pack_to_buffer
+                     (const Spanwire__Journeys__V1__KeptRoom *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__journeys__v1__kept_room__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Journeys__V1__KeptRoom *
+       spanwire__journeys__v1__kept_room__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Journeys__V1__KeptRoom *)
+     protobuf_c_message_unpack (&spanwire__journeys__v1__kept_room__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__journeys__v1__kept_room__free_unpacked
+                     (Spanwire__Journeys__V1__KeptRoom *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__journeys__v1__kept_room__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   spanwire__journeys__v1__place_block__init
                      (Spanwire__Journeys__V1__PlaceBlock         *message)
 {
@@ -997,7 +1042,7 @@ void   spanwire__journeys__v1__complete_node_work_request__free_unpacked
   assert(message->base.descriptor == &spanwire__journeys__v1__complete_node_work_request__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor spanwire__journeys__v1__journey_instance__field_descriptors[24] =
+static const ProtobufCFieldDescriptor spanwire__journeys__v1__journey_instance__field_descriptors[25] =
 {
   {
     "journey_instance_id",
@@ -1287,6 +1332,18 @@ static const ProtobufCFieldDescriptor spanwire__journeys__v1__journey_instance__
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "rooms",
+    25,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Journeys__V1__JourneyInstance, n_rooms),
+    offsetof(Spanwire__Journeys__V1__JourneyInstance, rooms),
+    &spanwire__journeys__v1__kept_room__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__journeys__v1__journey_instance__field_indices_by_name[] = {
   12,   /* field[12] = blocks */
@@ -1302,6 +1359,7 @@ static const unsigned spanwire__journeys__v1__journey_instance__field_indices_by
   2,   /* field[2] = product_runtime_session_id */
   15,   /* field[15] = product_version_id */
   9,   /* field[9] = revision */
+  24,   /* field[24] = rooms */
   6,   /* field[6] = route */
   16,   /* field[16] = runtime_snapshot_ref */
   19,   /* field[19] = segments */
@@ -1317,7 +1375,7 @@ static const unsigned spanwire__journeys__v1__journey_instance__field_indices_by
 static const ProtobufCIntRange spanwire__journeys__v1__journey_instance__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 24 }
+  { 0, 25 }
 };
 const ProtobufCMessageDescriptor spanwire__journeys__v1__journey_instance__descriptor =
 {
@@ -1327,11 +1385,88 @@ const ProtobufCMessageDescriptor spanwire__journeys__v1__journey_instance__descr
   "Spanwire__Journeys__V1__JourneyInstance",
   "spanwire.journeys.v1",
   sizeof(Spanwire__Journeys__V1__JourneyInstance),
-  24,
+  25,
   spanwire__journeys__v1__journey_instance__field_descriptors,
   spanwire__journeys__v1__journey_instance__field_indices_by_name,
   1,  spanwire__journeys__v1__journey_instance__number_ranges,
   (ProtobufCMessageInit) spanwire__journeys__v1__journey_instance__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__journeys__v1__kept_room__field_descriptors[4] =
+{
+  {
+    "service_point_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Journeys__V1__KeptRoom, service_point_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "number",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Journeys__V1__KeptRoom, number),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "starts_at",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Journeys__V1__KeptRoom, starts_at),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "expires_at",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Journeys__V1__KeptRoom, expires_at),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__journeys__v1__kept_room__field_indices_by_name[] = {
+  3,   /* field[3] = expires_at */
+  1,   /* field[1] = number */
+  0,   /* field[0] = service_point_id */
+  2,   /* field[2] = starts_at */
+};
+static const ProtobufCIntRange spanwire__journeys__v1__kept_room__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor spanwire__journeys__v1__kept_room__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.journeys.v1.KeptRoom",
+  "KeptRoom",
+  "Spanwire__Journeys__V1__KeptRoom",
+  "spanwire.journeys.v1",
+  sizeof(Spanwire__Journeys__V1__KeptRoom),
+  4,
+  spanwire__journeys__v1__kept_room__field_descriptors,
+  spanwire__journeys__v1__kept_room__field_indices_by_name,
+  1,  spanwire__journeys__v1__kept_room__number_ranges,
+  (ProtobufCMessageInit) spanwire__journeys__v1__kept_room__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor spanwire__journeys__v1__place_block__field_descriptors[3] =

@@ -40,6 +40,7 @@ typedef struct Spanwire__City__V1__SyncServicePointsRequest__MarketTimeZonesEntr
 typedef struct Spanwire__City__V1__SyncServicePointsResponse Spanwire__City__V1__SyncServicePointsResponse;
 typedef struct Spanwire__City__V1__BlockServicePointRequest Spanwire__City__V1__BlockServicePointRequest;
 typedef struct Spanwire__City__V1__UnblockServicePointRequest Spanwire__City__V1__UnblockServicePointRequest;
+typedef struct Spanwire__City__V1__BlockChange Spanwire__City__V1__BlockChange;
 typedef struct Spanwire__City__V1__CapacityReservation Spanwire__City__V1__CapacityReservation;
 typedef struct Spanwire__City__V1__ReserveCapacityRequest Spanwire__City__V1__ReserveCapacityRequest;
 typedef struct Spanwire__City__V1__ReserveCapacityResponse Spanwire__City__V1__ReserveCapacityResponse;
@@ -388,10 +389,11 @@ struct  Spanwire__City__V1__BlockServicePointRequest
   ProtobufCBinaryData reason;
   ProtobufCBinaryData actor;
   Google__Protobuf__Timestamp *until;
+  ProtobufCBinaryData cluster_id;
 };
 #define SPANWIRE__CITY__V1__BLOCK_SERVICE_POINT_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__city__v1__block_service_point_request__descriptor) \
-    , {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, NULL }
+    , {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, NULL, {0,NULL} }
 
 
 struct  Spanwire__City__V1__UnblockServicePointRequest
@@ -401,10 +403,22 @@ struct  Spanwire__City__V1__UnblockServicePointRequest
   ProtobufCBinaryData service_point_id;
   ProtobufCBinaryData reason;
   ProtobufCBinaryData actor;
+  ProtobufCBinaryData cluster_id;
 };
 #define SPANWIRE__CITY__V1__UNBLOCK_SERVICE_POINT_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__city__v1__unblock_service_point_request__descriptor) \
-    , {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL} }
+    , {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL} }
+
+
+struct  Spanwire__City__V1__BlockChange
+{
+  ProtobufCMessage base;
+  size_t n_service_point_ids;
+  ProtobufCBinaryData *service_point_ids;
+};
+#define SPANWIRE__CITY__V1__BLOCK_CHANGE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__city__v1__block_change__descriptor) \
+    , 0,NULL }
 
 
 struct  Spanwire__City__V1__CapacityReservation
@@ -431,10 +445,11 @@ struct  Spanwire__City__V1__ReserveCapacityRequest
   ProtobufCBinaryData holder;
   Google__Protobuf__Timestamp *starts_at;
   Google__Protobuf__Timestamp *expires_at;
+  ProtobufCBinaryData reservation_id;
 };
 #define SPANWIRE__CITY__V1__RESERVE_CAPACITY_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__city__v1__reserve_capacity_request__descriptor) \
-    , {0,NULL}, {0,NULL}, 0, {0,NULL}, NULL, NULL }
+    , {0,NULL}, {0,NULL}, 0, {0,NULL}, NULL, NULL, {0,NULL} }
 
 
 struct  Spanwire__City__V1__ReserveCapacityResponse
@@ -904,6 +919,25 @@ Spanwire__City__V1__UnblockServicePointRequest *
 void   spanwire__city__v1__unblock_service_point_request__free_unpacked
                      (Spanwire__City__V1__UnblockServicePointRequest *message,
                       ProtobufCAllocator *allocator);
+/* Spanwire__City__V1__BlockChange methods */
+void   spanwire__city__v1__block_change__init
+                     (Spanwire__City__V1__BlockChange         *message);
+size_t spanwire__city__v1__block_change__get_packed_size
+                     (const Spanwire__City__V1__BlockChange   *message);
+size_t spanwire__city__v1__block_change__pack
+                     (const Spanwire__City__V1__BlockChange   *message,
+                      uint8_t             *out);
+size_t spanwire__city__v1__block_change__pack_to_buffer
+                     (const Spanwire__City__V1__BlockChange   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__City__V1__BlockChange *
+       spanwire__city__v1__block_change__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__city__v1__block_change__free_unpacked
+                     (Spanwire__City__V1__BlockChange *message,
+                      ProtobufCAllocator *allocator);
 /* Spanwire__City__V1__CapacityReservation methods */
 void   spanwire__city__v1__capacity_reservation__init
                      (Spanwire__City__V1__CapacityReservation         *message);
@@ -1089,6 +1123,9 @@ typedef void (*Spanwire__City__V1__BlockServicePointRequest_Closure)
 typedef void (*Spanwire__City__V1__UnblockServicePointRequest_Closure)
                  (const Spanwire__City__V1__UnblockServicePointRequest *message,
                   void *closure_data);
+typedef void (*Spanwire__City__V1__BlockChange_Closure)
+                 (const Spanwire__City__V1__BlockChange *message,
+                  void *closure_data);
 typedef void (*Spanwire__City__V1__CapacityReservation_Closure)
                  (const Spanwire__City__V1__CapacityReservation *message,
                   void *closure_data);
@@ -1138,6 +1175,7 @@ extern const ProtobufCMessageDescriptor spanwire__city__v1__sync_service_points_
 extern const ProtobufCMessageDescriptor spanwire__city__v1__sync_service_points_response__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__city__v1__block_service_point_request__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__city__v1__unblock_service_point_request__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__city__v1__block_change__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__city__v1__capacity_reservation__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__city__v1__reserve_capacity_request__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__city__v1__reserve_capacity_response__descriptor;

@@ -441,20 +441,22 @@ struct  Spanwire__Gateway__V1__BlockServicePoint
   ProtobufCMessage base;
   ProtobufCBinaryData service_point_id;
   Google__Protobuf__Timestamp *until;
+  ProtobufCBinaryData cluster_id;
 };
 #define SPANWIRE__GATEWAY__V1__BLOCK_SERVICE_POINT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__gateway__v1__block_service_point__descriptor) \
-    , {0,NULL}, NULL }
+    , {0,NULL}, NULL, {0,NULL} }
 
 
 struct  Spanwire__Gateway__V1__UnblockServicePoint
 {
   ProtobufCMessage base;
   ProtobufCBinaryData service_point_id;
+  ProtobufCBinaryData cluster_id;
 };
 #define SPANWIRE__GATEWAY__V1__UNBLOCK_SERVICE_POINT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__gateway__v1__unblock_service_point__descriptor) \
-    , {0,NULL} }
+    , {0,NULL}, {0,NULL} }
 
 
 struct  Spanwire__Gateway__V1__CompensateEntitlement
@@ -490,10 +492,12 @@ struct  Spanwire__Gateway__V1__ApplyControlResponse
   size_t n_touched_journey_instance_ids;
   ProtobufCBinaryData *touched_journey_instance_ids;
   Spanwire__Entitlements__V1__Entitlement *entitlement;
+  size_t n_service_point_ids;
+  ProtobufCBinaryData *service_point_ids;
 };
 #define SPANWIRE__GATEWAY__V1__APPLY_CONTROL_RESPONSE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__gateway__v1__apply_control_response__descriptor) \
-    , {0,NULL}, {0,NULL}, {0,NULL}, NULL, NULL, 0,NULL, NULL }
+    , {0,NULL}, {0,NULL}, {0,NULL}, NULL, NULL, 0,NULL, NULL, 0,NULL }
 
 
 /* Spanwire__Gateway__V1__ProductRuntimeSession__ExperimentVariantsEntry methods */

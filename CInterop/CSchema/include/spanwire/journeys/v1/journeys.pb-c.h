@@ -17,6 +17,7 @@ PROTOBUF_C__BEGIN_DECLS
 #include "google/protobuf/timestamp.pb-c.h"
 
 typedef struct Spanwire__Journeys__V1__JourneyInstance Spanwire__Journeys__V1__JourneyInstance;
+typedef struct Spanwire__Journeys__V1__KeptRoom Spanwire__Journeys__V1__KeptRoom;
 typedef struct Spanwire__Journeys__V1__PlaceBlock Spanwire__Journeys__V1__PlaceBlock;
 typedef struct Spanwire__Journeys__V1__NodeStatus Spanwire__Journeys__V1__NodeStatus;
 typedef struct Spanwire__Journeys__V1__StartJourneyRequest Spanwire__Journeys__V1__StartJourneyRequest;
@@ -105,6 +106,8 @@ struct  Spanwire__Journeys__V1__JourneyInstance
   ProtobufCBinaryData *standing_node_ids;
   size_t n_signals;
   Spanwire__Journeys__V1__Signal **signals;
+  size_t n_rooms;
+  Spanwire__Journeys__V1__KeptRoom **rooms;
   Spanwire__Journeys__V1__JourneyInstance__HasTokensLeftCase has_tokens_left_case;
   union {
     int64_t tokens_left;
@@ -112,7 +115,20 @@ struct  Spanwire__Journeys__V1__JourneyInstance
 };
 #define SPANWIRE__JOURNEYS__V1__JOURNEY_INSTANCE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__journeys__v1__journey_instance__descriptor) \
-    , {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, SPANWIRE__JOURNEYS__V1__JOURNEY_STATE__JOURNEY_STATE_UNSPECIFIED, 0,NULL, 0,NULL, 0, {0,NULL}, 0, NULL, NULL, 0,NULL, 0,NULL, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, 0,NULL, 0,NULL, 0,NULL, 0,NULL, SPANWIRE__JOURNEYS__V1__JOURNEY_INSTANCE__HAS_TOKENS_LEFT__NOT_SET, {0} }
+    , {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, SPANWIRE__JOURNEYS__V1__JOURNEY_STATE__JOURNEY_STATE_UNSPECIFIED, 0,NULL, 0,NULL, 0, {0,NULL}, 0, NULL, NULL, 0,NULL, 0,NULL, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, SPANWIRE__JOURNEYS__V1__JOURNEY_INSTANCE__HAS_TOKENS_LEFT__NOT_SET, {0} }
+
+
+struct  Spanwire__Journeys__V1__KeptRoom
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData service_point_id;
+  uint64_t number;
+  Google__Protobuf__Timestamp *starts_at;
+  Google__Protobuf__Timestamp *expires_at;
+};
+#define SPANWIRE__JOURNEYS__V1__KEPT_ROOM__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__journeys__v1__kept_room__descriptor) \
+    , {0,NULL}, 0, NULL, NULL }
 
 
 struct  Spanwire__Journeys__V1__PlaceBlock
@@ -436,6 +452,25 @@ Spanwire__Journeys__V1__JourneyInstance *
                       const uint8_t       *data);
 void   spanwire__journeys__v1__journey_instance__free_unpacked
                      (Spanwire__Journeys__V1__JourneyInstance *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Journeys__V1__KeptRoom methods */
+void   spanwire__journeys__v1__kept_room__init
+                     (Spanwire__Journeys__V1__KeptRoom         *message);
+size_t spanwire__journeys__v1__kept_room__get_packed_size
+                     (const Spanwire__Journeys__V1__KeptRoom   *message);
+size_t spanwire__journeys__v1__kept_room__pack
+                     (const Spanwire__Journeys__V1__KeptRoom   *message,
+                      uint8_t             *out);
+size_t spanwire__journeys__v1__kept_room__pack_to_buffer
+                     (const Spanwire__Journeys__V1__KeptRoom   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Journeys__V1__KeptRoom *
+       spanwire__journeys__v1__kept_room__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__journeys__v1__kept_room__free_unpacked
+                     (Spanwire__Journeys__V1__KeptRoom *message,
                       ProtobufCAllocator *allocator);
 /* Spanwire__Journeys__V1__PlaceBlock methods */
 void   spanwire__journeys__v1__place_block__init
@@ -841,6 +876,9 @@ void   spanwire__journeys__v1__complete_node_work_request__free_unpacked
 typedef void (*Spanwire__Journeys__V1__JourneyInstance_Closure)
                  (const Spanwire__Journeys__V1__JourneyInstance *message,
                   void *closure_data);
+typedef void (*Spanwire__Journeys__V1__KeptRoom_Closure)
+                 (const Spanwire__Journeys__V1__KeptRoom *message,
+                  void *closure_data);
 typedef void (*Spanwire__Journeys__V1__PlaceBlock_Closure)
                  (const Spanwire__Journeys__V1__PlaceBlock *message,
                   void *closure_data);
@@ -913,6 +951,7 @@ typedef void (*Spanwire__Journeys__V1__CompleteNodeWorkRequest_Closure)
 extern const ProtobufCEnumDescriptor    spanwire__journeys__v1__journey_state__descriptor;
 extern const ProtobufCEnumDescriptor    spanwire__journeys__v1__node_state__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__journeys__v1__journey_instance__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__journeys__v1__kept_room__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__journeys__v1__place_block__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__journeys__v1__node_status__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__journeys__v1__start_journey_request__descriptor;
