@@ -1,7 +1,7 @@
 import Testing
 
 /// The gRPC wire, point by point.
-@Suite(.timeLimit(.minutes(5))) struct ConformanceTests {
+@Suite(.timeLimit(.minutes(15))) struct ConformanceTests {
   @Test("the wire keeps the checklist", arguments: Checklist.chosen)
   func holds(row: Case) async throws {
     let deviation = Checklist.deviations.first { $0.row == row.row && $0.side == row.side && $0.name == row.name }

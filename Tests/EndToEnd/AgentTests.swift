@@ -2,7 +2,7 @@ import Foundation
 import Testing
 
 /// Agents in processes of their own: written as the README says, killed, stopped and revived.
-@Suite(.serialized, .timeLimit(.minutes(5)))
+@Suite(.serialized, .timeLimit(.minutes(15)))
 struct AgentTests {
   private static let readme = Checkout.home.appending(path: "Examples/Agents/README.md")
   private static let ask = ["tasks", "run", "journey_guide", "suggest_next_stop", "--market", "AT-VIE", "--timeout-ms", "60000"]

@@ -7,7 +7,7 @@ import SpanwireWellKnown
 import Testing
 
 /// What somebody does to the audit who has the data folder of a stopped server, and who finds it out.
-@Suite(.serialized, .timeLimit(.minutes(5)))
+@Suite(.serialized, .timeLimit(.minutes(15)))
 struct AuditTests {
   /// A tampering, in SQL; what the chain alone says of it, and what it says with the heads that were signed before. Nil: nothing.
   struct Tampering: Sendable {

@@ -3,7 +3,7 @@ import Testing
 
 /// What an operator and a traveller do in a terminal: the commands of `spanwire registry`, `spanwire sessions` and those of the city, their
 /// output and their exit codes.
-@Suite(.serialized, .timeLimit(.minutes(5)))
+@Suite(.serialized, .timeLimit(.minutes(15)))
 struct ByHandTests {
   static let traveller = "dev:user:USR-0001:vienna:traveller"
   static let sample = "Samples/vienna-coffee-pass.yaml"

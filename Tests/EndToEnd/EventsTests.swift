@@ -50,7 +50,7 @@ final class EventsTests {
     #expect(server.terminate() == 0)
   }
 
-  @Test("In a sandbox events are replayed to those who listen, marked, and change nothing", .timeLimit(.minutes(3)))
+  @Test("In a sandbox events are replayed to those who listen, marked, and change nothing", .timeLimit(.minutes(15)))
   func sandbox() async throws {
     let server = try ServerProcess()
     try server.start(["--sandbox"])

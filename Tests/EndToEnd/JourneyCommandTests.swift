@@ -2,7 +2,7 @@ import Foundation
 import Testing
 
 /// Journeys from a terminal: what a traveller and an operator do by hand, without a program of their own.
-@Suite(.serialized, .timeLimit(.minutes(3)))
+@Suite(.serialized, .timeLimit(.minutes(15)))
 struct JourneyCommandTests {
   private static let traveller = "dev:user:USR-0001:vienna:traveller"
 

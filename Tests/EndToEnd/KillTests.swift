@@ -90,11 +90,10 @@ final class OutputCollector: @unchecked Sendable {
   private let lock = NSLock()
   private var data = Data()
 
+  /// A thread that owns the pipe until its end, not a handler of Foundation's, which outlives a pipe that is dropped for the next one.
   init(_ pipe: Pipe) {
-    pipe.fileHandleForReading.readabilityHandler = { [self] handle in
-      let more = handle.availableData
-      if more.isEmpty { handle.readabilityHandler = nil }
-      lock.withLock { data.append(more) }
+    Thread.detachNewThread { [self] in
+      while let more = try? pipe.fileHandleForReading.read(upToCount: 4_096), !more.isEmpty { lock.withLock { data.append(more) } }
     }
   }
 

@@ -7,7 +7,7 @@ import SpanwireTestCertificates
 import Testing
 
 /// `spanwire serve` as an operator has it: certificates that are renewed, a socket in the file system, a look inside, an end in peace.
-@Suite(.serialized, .timeLimit(.minutes(3)))
+@Suite(.serialized, .timeLimit(.minutes(15)))
 struct ServeTests {
   private static let certificates = TestCertificates.shared
 

@@ -83,7 +83,7 @@ final class ServerProcess: @unchecked Sendable {
       throw ProcessFailed(message: "the server said: \(text)")
     }
     address = String(text.dropFirst("listening on ".count).prefix { $0 != " " })
-    output.fileHandleForReading.readabilityHandler = { if $0.availableData.isEmpty { $0.readabilityHandler = nil } }
+    _ = OutputCollector(output)
   }
 
   /// Starts the server to die at the next of the failpoints it has not died at; again, if it dies before it listens.

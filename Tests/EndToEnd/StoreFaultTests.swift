@@ -7,7 +7,7 @@ import Testing
 
 /// What a disk does to a server: it fills up, cannot be written, loses what it had accepted, gives back other bytes. Each time the server
 /// says so, nothing is half done, and it goes on when the cause is gone.
-@Suite(.serialized, .timeLimit(.minutes(5)))
+@Suite(.serialized, .timeLimit(.minutes(15)))
 struct StoreFaultTests {
   private static let noMemoryDisk = SmallDisk.obstacle(.memory)
   private static let noLoopDisk = SmallDisk.obstacle(.loop)

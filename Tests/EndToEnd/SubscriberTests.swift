@@ -16,7 +16,7 @@ struct SubscriberTests {
 
   @Test(
     "Subscribers that come late, that reconnect and that were there from the start see the same events, while fifty read and one does not",
-    .timeLimit(.minutes(5)))
+    .timeLimit(.minutes(15)))
   func sameEvents() async throws {
     let server = try ServerProcess()
     try server.start()

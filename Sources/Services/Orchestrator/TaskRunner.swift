@@ -240,10 +240,12 @@ final class TaskRunner: Sendable {
     if let permit = turn.permit { await breakers.report(permit, outcome) }
   }
 
-  /// A failure after which another attempt may do better; nil for a verdict, which would only be given again.
+  /// A failure after which another attempt may do better; nil for a verdict, which would only be given again, and for policy's refusal, which
+  /// says by itself when it may be asked again.
   private static func loss(_ error: any Error) -> AttemptLost? {
     switch error {
     case let error as AttemptLost: error
+    case let error as RPCError where error.reason == .policyDenied: nil
     case let error as RPCError where !error.isVerdict && error.code != .cancelled && error.reason != .circuitOpen:
       AttemptLost(outcome: "failed", reason: error.code.name, message: error.message)
     case let error as any RPCErrorConvertible: loss(error.rpcError)

@@ -9,7 +9,7 @@ import Testing
 @testable import protoc_gen_spanwire
 
 /// Methods whose handlers take views, by the caller's option or by that of the file.
-@Suite(.timeLimit(.minutes(5))) struct ViewMethodTests {
+@Suite(.timeLimit(.minutes(15))) struct ViewMethodTests {
   /// Keeps the views that it is given beyond their calls.
   final class Librarian: ShelfService {
     let kept = Mutex<[Books.View]>([])

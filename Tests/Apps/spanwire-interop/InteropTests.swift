@@ -8,7 +8,7 @@ import Testing
 @testable import spanwire_interop
 
 /// Our client against our server; against others' both are put by `tools/interop`.
-@Suite(.timeLimit(.minutes(5))) struct InteropTests {
+@Suite(.timeLimit(.minutes(15))) struct InteropTests {
   struct Row: Sendable, CustomTestStringConvertible {
     let name: String
     let isSecure: Bool

@@ -4,7 +4,7 @@ import SpanwireRPCTestSupport
 import Synchronization
 import Testing
 
-@Suite(.timeLimit(.minutes(5))) struct InProcessTests {
+@Suite(.timeLimit(.minutes(15))) struct InProcessTests {
   /// An echo that reaches itself by `nested`, over a channel like the one it is called by.
   static func serve(
     interceptors: [any ServerInterceptor] = [], observer: (any CallObserver)? = nil, clientObserver: (any CallObserver)? = nil,

@@ -7,7 +7,7 @@ import Testing
 @testable import SpanwireRPCOverHTTP2
 
 /// Each attack against a server that has another client besides. What it costs that client in time, `tools/abuse` measures.
-@Suite(.timeLimit(.minutes(5))) struct AttackTests {
+@Suite(.timeLimit(.minutes(15))) struct AttackTests {
   @Test(
     "an attacker is shown the door, everybody else is served, and nothing of it remains",
     arguments: Attack.all(path: "/spanwire.test.Echo/Get"))

@@ -5,7 +5,7 @@ import SpanwireRPCTestSupport
 import Testing
 
 /// Our client with our server.
-@Suite(.timeLimit(.minutes(5))) struct ChannelTests {
+@Suite(.timeLimit(.minutes(15))) struct ChannelTests {
   @Test("keeps the contract of every channel in the clear", arguments: ChannelContract.all)
   func contract(contract: ChannelContract) async throws {
     let server = try await EchoServer.start()

@@ -7,7 +7,7 @@ import SpanwireTestCertificates
 import Testing
 
 /// The live view of servers and channels, by a server that serves it of itself.
-@Suite(.timeLimit(.minutes(5))) struct ChannelzTests {
+@Suite(.timeLimit(.minutes(15))) struct ChannelzTests {
   private static func serve(isSecure: Bool = false) async throws -> (HTTP2Server, HTTP2Channel, ChannelzService) {
     let certificates = TestCertificates.shared
     let channelz = ChannelzService()

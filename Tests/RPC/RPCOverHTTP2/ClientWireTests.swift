@@ -5,7 +5,7 @@ import SpanwireWellKnown
 import Testing
 
 /// What our client makes of servers that are no gRPC servers, or bad ones.
-@Suite(.timeLimit(.minutes(5))) struct ClientWireTests {
+@Suite(.timeLimit(.minutes(15))) struct ClientWireTests {
   typealias Step = ScriptedServer.Step
 
   static func frame(_ message: Text, flag: UInt8 = 0) -> [UInt8] {
@@ -150,7 +150,7 @@ import Testing
 }
 
 /// Finding, losing and leaving servers.
-@Suite(.timeLimit(.minutes(5))) struct ChannelLifeTests {
+@Suite(.timeLimit(.minutes(15))) struct ChannelLifeTests {
   static let quick: HTTP2ChannelOptions = {
     var options = HTTP2ChannelOptions()
     options.backoff = ChannelBackoff(initial: .milliseconds(20), multiplier: 1.5, jitter: 0.2, maximum: .milliseconds(100))

@@ -6,7 +6,7 @@ import Testing
 @testable import SpanwireRPCOverHTTP2
 
 /// How long a server keeps a connection, and whom it lets have one.
-@Suite(.timeLimit(.minutes(5))) struct ConnectionLifeTests {
+@Suite(.timeLimit(.minutes(15))) struct ConnectionLifeTests {
   private static let wait = RawClient.frame([10, 4] + Array("wait".utf8))
 
   @Test("an old connection is told to go, its calls end in their own time")

@@ -4,7 +4,7 @@ import SpanwireRPCTestSupport
 import Testing
 
 /// In processes of their own, since what runs out is the process's.
-@Suite(.timeLimit(.minutes(5))) struct DescriptorTests {
+@Suite(.timeLimit(.minutes(15))) struct DescriptorTests {
   @Test("a server without descriptors lets clients wait, and takes them once it has some")
   func runOut() async {
     await #expect(processExitsWith: .success) {

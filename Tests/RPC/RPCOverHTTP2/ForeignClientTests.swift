@@ -9,7 +9,7 @@ import SpanwireTestCertificates
 import Testing
 
 /// Our server with stock grpcio as the client.
-@Suite(.timeLimit(.minutes(5)), .serialized) struct ForeignClientTests {
+@Suite(.timeLimit(.minutes(15)), .serialized) struct ForeignClientTests {
   enum Wire: String, CaseIterable, Sendable { case clear, secure, unix }
 
   @Test("a stock client finds everything as gRPC has it", arguments: Wire.allCases)

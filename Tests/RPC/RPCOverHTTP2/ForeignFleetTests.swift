@@ -4,7 +4,7 @@ import SpanwireRPCTestSupport
 import Testing
 
 /// Our client with several servers of stock grpcio, which fail, or go away and come back.
-@Suite(.timeLimit(.minutes(5)), .serialized) struct ForeignFleetTests {
+@Suite(.timeLimit(.minutes(15)), .serialized) struct ForeignFleetTests {
   /// An obedient echo in Python.
   final class Server: Sendable {
     let process: ForeignProcess

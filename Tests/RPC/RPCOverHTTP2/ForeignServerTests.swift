@@ -8,7 +8,7 @@ import Synchronization
 import Testing
 
 /// Our client with stock grpcio as the server.
-@Suite(.timeLimit(.minutes(5)), .serialized) struct ForeignServerTests {
+@Suite(.timeLimit(.minutes(15)), .serialized) struct ForeignServerTests {
   /// Where the lines of the server go.
   final class Listener: Sendable {
     let log = Mutex(Log())

@@ -3,7 +3,7 @@ import SpanwireRPCTestSupport
 import Testing
 
 /// The rules of RFC 9113 and RFC 7541 that a server must hold its clients to, each broken by bytes that no library would send.
-@Suite(.timeLimit(.minutes(5))) struct HTTP2RulesTests {
+@Suite(.timeLimit(.minutes(15))) struct HTTP2RulesTests {
   /// What must come of it.
   enum Outcome: Sendable, Equatable {
     /// GOAWAY with this code, then the end.

@@ -7,7 +7,7 @@ import SpanwireTestCertificates
 import Testing
 
 /// Who server and client are to each other over TLS.
-@Suite(.timeLimit(.minutes(5))) struct ServerIdentityTests {
+@Suite(.timeLimit(.minutes(15))) struct ServerIdentityTests {
   private static let certificates = TestCertificates.shared
   private static let authorities = PEM.file(path: certificates.authority)
 

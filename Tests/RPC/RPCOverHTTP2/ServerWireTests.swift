@@ -7,7 +7,7 @@ import Testing
 @testable import SpanwireRPCOverHTTP2
 
 /// The server against clients that send what they should not: the testable points of the gRPC wire.
-@Suite(.timeLimit(.minutes(5))) struct ServerWireTests {
+@Suite(.timeLimit(.minutes(15))) struct ServerWireTests {
   struct Case: Sendable, CustomTestStringConvertible {
     let name: String
     var headers: [(String, String?)] = []

@@ -3,7 +3,7 @@ import SpanwireRPCInProcess
 import SpanwireRPCServices
 import Testing
 
-@Suite(.timeLimit(.minutes(5))) struct HealthTests {
+@Suite(.timeLimit(.minutes(15))) struct HealthTests {
   typealias Request = Grpc_Health_V1_HealthCheckRequest
 
   static func serve() -> (service: HealthService, client: Grpc_Health_V1_HealthClient) {

@@ -4,7 +4,7 @@ import SpanwireRPCInProcess
 import SpanwireRPCServices
 import Testing
 
-@Suite(.timeLimit(.minutes(5))) struct ReflectionTests {
+@Suite(.timeLimit(.minutes(15))) struct ReflectionTests {
   static let channel = InProcessChannel(
     ServerRouter(
       ReflectionService.routes(services: [Grpc_Health_V1_Health.descriptor], files: [Grpc_Health_V1_Health.file])))

@@ -10,7 +10,7 @@ import Testing
 
 @testable import SpanwireGateway
 
-@Suite("The registry's answers, kept", .timeLimit(.minutes(2)))
+@Suite("The registry's answers, kept", .timeLimit(.minutes(15)))
 struct ConfigCacheTests {
   private let question = ResolveRuntimeConfigRequest(productID: "PRD-PASS", marketCode: "AT-VIE", userID: "USR-1", segments: ["tourist"])
 

@@ -4,7 +4,7 @@ import Synchronization
 import SpanwireEventLoop
 import Testing
 
-@Suite(.timeLimit(.minutes(2))) struct DurabilityTests {
+@Suite(.timeLimit(.minutes(15))) struct DurabilityTests {
   @Test(
     "killed before its commit a transaction never was; killed after it, it is there",
     arguments: [

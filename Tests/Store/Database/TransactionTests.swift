@@ -3,7 +3,7 @@ import SpanwireDatabase
 import SpanwireEventLoop
 import Testing
 
-@Suite(.timeLimit(.minutes(2))) struct TransactionTests {
+@Suite(.timeLimit(.minutes(15))) struct TransactionTests {
   @Test("values come back as they went in")
   func values() async throws {
     let folder = TemporaryFolder()

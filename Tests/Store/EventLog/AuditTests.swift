@@ -7,7 +7,7 @@ import Testing
 
 @testable import SpanwireEventLog
 
-@Suite(.timeLimit(.minutes(2))) struct AuditTests {
+@Suite(.timeLimit(.minutes(15))) struct AuditTests {
   /// Appends so many records of different tenants, with other events between them.
   static func fill(_ test: TestEnvironment, records: Int) async throws {
     for number in 1...records {

@@ -6,7 +6,7 @@ import Testing
 
 @testable import SpanwireEventLog
 
-@Suite(.timeLimit(.minutes(2))) struct CompactionTests {
+@Suite(.timeLimit(.minutes(15))) struct CompactionTests {
   /// Fills the log with so many events a day of each retention, session by session; the clock is left at the last one.
   static func fill(_ test: TestEnvironment, days: Int, perDay: Int = 150) async throws {
     for day in 0..<days {

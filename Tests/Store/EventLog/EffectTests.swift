@@ -7,7 +7,7 @@ import Testing
 
 @testable import SpanwireEventLog
 
-@Suite(.timeLimit(.minutes(2))) struct EffectTests {
+@Suite(.timeLimit(.minutes(15))) struct EffectTests {
   /// What was performed and what was told, in order.
   final class Journal: Sendable {
     let lines = Mutex<[String]>([])

@@ -39,7 +39,7 @@ struct TestEnvironment: Sendable {
   }
 }
 
-@Suite(.timeLimit(.minutes(2))) struct EnvelopeTests {
+@Suite(.timeLimit(.minutes(15))) struct EnvelopeTests {
   @Test("the stored envelope says everything that was drafted, and its place in the log")
   func envelope() async throws {
     let test = try await TestEnvironment()

@@ -8,7 +8,7 @@ import Testing
 
 @testable import SpanwireEventLog
 
-@Suite(.timeLimit(.minutes(2))) struct GivenUpEffectTests {
+@Suite(.timeLimit(.minutes(15))) struct GivenUpEffectTests {
   /// A callee that is broken until it is mended.
   final class Callee: Sendable {
     let isBroken = Atomic<Bool>(true)

@@ -9,7 +9,7 @@ import Testing
 
 @testable import SpanwireEventLog
 
-@Suite(.timeLimit(.minutes(2))) struct ReplayTests {
+@Suite(.timeLimit(.minutes(15))) struct ReplayTests {
   /// Keeps the envelopes it is given; full after each, so that a replay has to wait for it.
   final class Ear: Sendable {
     let heard = Mutex<[EventEnvelope]>([])

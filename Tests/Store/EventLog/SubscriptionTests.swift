@@ -5,7 +5,7 @@ import Testing
 
 @testable import SpanwireEventLog
 
-@Suite(.timeLimit(.minutes(2))) struct SubscriptionTests {
+@Suite(.timeLimit(.minutes(15))) struct SubscriptionTests {
   struct Refused: Error {}
 
   @Test("positions are dense, and so are the sequences of each stream, whatever is refused in between")

@@ -241,9 +241,11 @@ final class CircuitBreakers: Sendable {
 }
 
 extension CircuitBreaker.Outcome {
-  /// What an error says of whoever was asked: a verdict is an answer, and what its caller took back says nothing.
+  /// What an error says of whoever was asked: a verdict is an answer; what its caller took back, and what policy kept from being asked, say
+  /// nothing.
   init(of error: any Error, by deadline: Deadline?) {
     switch error {
+    case let error as RPCError where error.reason == .policyDenied: self = .neutral
     case let error as RPCError where error.isVerdict: self = .success
     case is CancellationError: self = deadline?.hasPassed == true ? .failure : .neutral
     case let error as RPCError where error.code == .cancelled: self = deadline?.hasPassed == true ? .failure : .neutral

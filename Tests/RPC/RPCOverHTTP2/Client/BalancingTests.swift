@@ -72,7 +72,7 @@ extension HTTP2Channel {
   }
 }
 
-@Suite(.serialized, .timeLimit(.minutes(5))) struct BalancingTests {
+@Suite(.serialized, .timeLimit(.minutes(15))) struct BalancingTests {
   static let never = Duration.seconds(1_000_000)
 
   @Test("pick-first uses one server, and another once that one is gone")

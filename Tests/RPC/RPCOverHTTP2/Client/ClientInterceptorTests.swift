@@ -6,7 +6,7 @@ import Testing
 @testable import SpanwireRPCOverHTTP2
 
 /// Code around calls, and what a channel does besides, for calls of all kinds.
-@Suite(.timeLimit(.minutes(5))) struct ClientInterceptorTests {
+@Suite(.timeLimit(.minutes(15))) struct ClientInterceptorTests {
   struct Failing: Error {}
 
   @Test("credentials go with calls of every kind; the caller's own stay", arguments: RetryTests.kinds.map(\.name))

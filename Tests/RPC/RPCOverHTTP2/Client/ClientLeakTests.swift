@@ -10,7 +10,7 @@ import Testing
 
 /// Calls that end in every way at every stage leave nothing behind: no stream, no waiting call, no kept byte, no timer, no object, no
 /// continuation, no connection.
-@Suite(.serialized, .timeLimit(.minutes(5))) struct ClientLeakTests {
+@Suite(.serialized, .timeLimit(.minutes(15))) struct ClientLeakTests {
   typealias Step = ScriptedServer.Step
 
   /// SplitMix64: the same calls every time.

@@ -8,7 +8,7 @@ import Testing
 @testable import SpanwireRPCOverHTTP2
 
 /// Calls that are made again, against a server that says and counts what it is told.
-@Suite(.timeLimit(.minutes(5))) struct RetryTests {
+@Suite(.timeLimit(.minutes(15))) struct RetryTests {
   typealias Step = ScriptedServer.Step
 
   static let hello: [UInt8] = RawClient.frame(Text(value: "hello").encoded())
