@@ -178,7 +178,7 @@ final class SimulatedStore: Database, @unchecked Sendable {
 
     init(store: SimulatedStore) { self.store = Unowned(store) }
 
-    func committed(_ items: [any Sendable]) {
+    func committed(_ items: [any CommitItem]) {
       guard let store = store.value, !store.isForgetful, !store.isDead else { return }
       for observer in store.observers { observer.committed(items) }
     }

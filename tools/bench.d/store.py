@@ -2,8 +2,7 @@
 
 Server and load share the machine. What the server's writer asked of SQLite is written down (Benchmarks/Store/witness.c) and done once
 more by a C program on a copy of the same database (replay.c): the same prepared statements, values, indexes and settings, with as many
-transactions in a commit as the server had, and one by one. A replay does the writes alone, neither the reads of the transactions nor
-their savepoints. Fsyncs are counted in the process, where it calls them. Processor time is a process's own, user and system, all its
+operations in a commit as the server had, and one by one. A replay does the writes alone, not the reads of the transactions. Fsyncs are counted in the process, where it calls them. Processor time is a process's own, user and system, all its
 threads; of several repetitions the cheapest counts. Exits with 1 when less than 60 % of SQLite's own is reached at 256 callers.
 """
 
@@ -78,14 +77,14 @@ class Bench:
             shutil.copytree(copy, folder)
             os.sync()
             out = subprocess.run(
-                [f"{self.options.build}/replay", f"{folder}/spanwire.db", record, str(batch), *more], capture_output=True, text=True)
+                [f"{self.options.build}/replay", f"{folder}/spanwire.db", record, str(count), str(batch), *more], capture_output=True, text=True)
             if out.returncode != 0:
                 sys.exit(out.stderr)
             said = json.loads(out.stdout)
             shutil.rmtree(folder)
             row = {
                 "rate": count / said["seconds"], "cpu": said["cpu_seconds"] * 1e6 / count, "commits": said["commits"] * 1000 / count,
-                "rows": said["rows"] / count, "transactions": said["transactions"] / count,
+                "rows": said["rows"] / count,
             }
             if not best or row["cpu"] < best["cpu"]:
                 best = row
@@ -108,7 +107,7 @@ class Bench:
                 alone = self.replay(recorded, 1)
                 for callers, row in results[work].items():
                     # Each commit is one fsync; those of checkpoints are few beside them.
-                    batch = max(1, round(alone["transactions"] * 1000 / row["fsyncs"]))
+                    batch = max(1, round(1000 / row["fsyncs"]))
                     row["batch"], row["raw"], row["alone"] = batch, self.replay(recorded, batch), alone
                     row["whole"] = self.replay(recorded, batch, "all")
         finally:

@@ -98,7 +98,7 @@ final class AuditHeadExporter: Sendable {
 }
 
 extension AuditHeadExporter: CommitObserver {
-  func committed(_ items: [any Sendable]) {
+  func committed(_ items: [any CommitItem]) {
     let isAudited = items.contains { ($0 as? LogEvent)?.header.type == AuditRecorded.eventType.rawValue }
     if isAudited { wake.yield() }
   }

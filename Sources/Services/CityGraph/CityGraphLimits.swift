@@ -52,6 +52,8 @@ public enum CityGraphLimits {
   public static let dayNanoseconds: Int64 = 86_400 * 1_000_000_000
   /// Places of one blocking: those of a cluster. The journey runtime takes as many.
   public static let placesPerBlock = 200
+  /// Answers about coverage that are remembered for their second: markets times kinds of token.
+  public static let coverageAnswers = 1_024
   /// Clusters in an answer: a big city's quarters.
   public static let clustersReported = 500
   /// The time that opening hours are laid out for: a month, some hundred intervals.

@@ -15,6 +15,7 @@ import Synchronization
 public final class CityGraphServer: LemService {
   let environment: ServiceEnvironment
   let cities: Cities
+  private let coverages = CoverageMemo()
 
   public static let migrations = CityGraphStore.migrations
 
@@ -65,17 +66,22 @@ public final class CityGraphServer: LemService {
     try fields.finish()
     let city = try await cities.city(of: step.tenant)
     let at = request.at?.nanosecondsSinceEpoch ?? step.now
+    let second = UnixTime.seconds(at)
+    let question = CoverageMemo.Question(tenant: step.tenant, version: city.version, market: request.marketCode, tags: request.tags)
+    if let known = coverages.answer(to: question, at: second), known.covered { return known }
     let response = try await away { () -> CheckCoverageResponse in
       guard let calendar = city.map.calendar(ofMarket: request.marketCode) else {
         return CheckCoverageResponse(reason: "there is no market \(request.marketCode)")
       }
       let places = city.map.places(inMarket: request.marketCode, tags: request.tags).filter { city.block(of: $0.id, at: at) == nil }
-      let coverage = Coverage(of: places.map(\.hours), at: UnixTime.seconds(at), in: calendar)
+      let coverage = Coverage(of: places.map(\.hours), at: second, in: calendar)
       return CheckCoverageResponse(
         covered: coverage.isCovered, servicePoints: UInt32(coverage.servicePoints), openNow: UInt32(coverage.openNow),
         reason: coverage.reason ?? "")
     }
-    if !response.covered {
+    if response.covered {
+      if city.blocksHold(through: second) { coverages.keep(response, to: question, at: second) }
+    } else {
       await note(CoverageMissed(marketCode: request.marketCode, reason: response.reason), market: request.marketCode, step)
     }
     return response

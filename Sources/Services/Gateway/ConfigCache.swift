@@ -18,7 +18,7 @@ final class ConfigCache: Sendable {
   }
 
   fileprivate struct State {
-    var configs: [Key: (config: RuntimeConfig, since: Int64)] = [:]
+    var configs: [Key: (config: ResolvedConfig, since: Int64)] = [:]
     /// The keys, the oldest first.
     var order: [Key] = []
     var isFollowing = false
@@ -36,7 +36,7 @@ final class ConfigCache: Sendable {
   }
 
   /// The configuration for a request of the ambient caller's tenant.
-  func config(_ request: ResolveRuntimeConfigRequest, tenant: String) async throws -> RuntimeConfig {
+  func config(_ request: ResolveRuntimeConfigRequest, tenant: String) async throws -> ResolvedConfig {
     let key = Key(tenant: tenant, request: request.question)
     let now = clock.now
     let (held, changes) = state.withLock { state in
@@ -44,7 +44,7 @@ final class ConfigCache: Sendable {
       return (held, state.isFollowing ? state.changes : nil)
     }
     if let held { return held }
-    let config = try await registry.resolveRuntimeConfig(key.request)
+    let config = ResolvedConfig(try await registry.resolveRuntimeConfig(key.request))
     if let changes {
       state.withLock { if $0.isFollowing && $0.changes == changes { $0.keep(config, as: key, since: now) } }
     }
@@ -92,7 +92,7 @@ final class ConfigCache: Sendable {
 }
 
 extension ConfigCache: CommitObserver {
-  func committed(_ items: [any Sendable]) {
+  func committed(_ items: [any CommitItem]) {
     for item in items {
       if let tenant = (item as? LogEvent)?.tenantOfChangedRegistry { drop(tenant) }
     }
@@ -103,7 +103,7 @@ extension ConfigCache: CommitObserver {
 }
 
 extension ConfigCache.State {
-  fileprivate mutating func keep(_ config: RuntimeConfig, as key: ConfigCache.Key, since: Int64) {
+  fileprivate mutating func keep(_ config: ResolvedConfig, as key: ConfigCache.Key, since: Int64) {
     if configs.updateValue((config, since), forKey: key) == nil { order.append(key) }
     if order.count > GatewayLimits.cachedConfigs { configs[order.removeFirst()] = nil }
   }

@@ -1,13 +1,13 @@
 import SpanwireSchema
 
 /// The services the gateway coordinates, each bound to the gateway's own identity.
-public struct GatewayClients: Sendable {
-  public var registry: RegistryClient
-  public var policy: PolicyClient
-  public var journeys: JourneyRuntimeClient
-  public var agents: AgentOrchestratorClient
-  public var entitlements: TruttaClient
-  public var city: LemClient
+public final class GatewayClients: Sendable {
+  public let registry: RegistryClient
+  public let policy: PolicyClient
+  public let journeys: JourneyRuntimeClient
+  public let agents: AgentOrchestratorClient
+  public let entitlements: TruttaClient
+  public let city: LemClient
 
   public init(
     registry: RegistryClient, policy: PolicyClient, journeys: JourneyRuntimeClient, agents: AgentOrchestratorClient,

@@ -31,13 +31,15 @@ extension GatewayServer {
     let outcome = try await Preflight(
       clients: clients, configs: configs, caller: caller, request: request, userID: userID, now: step.now
     ).run()
-    let draft = newSession(request, userID: userID, caller: caller, config: outcome.config, now: step.now)
+    let draft = newSession(request, userID: userID, caller: caller, resolved: outcome.resolved, now: step.now)
     let session = try await once(request.idempotencyKey, request, context, step) { tx in
       var change = SessionChange(opening: draft, now: step.now)
       try change.handle(.check)
-      if let config = outcome.config {
+      if let resolved = outcome.resolved {
         change.tell(
-          ConfigResolved(snapshotRef: config.snapshotRef, contentHash: config.contentHash, registryRevision: config.registryRevision))
+          ConfigResolved(
+            snapshotRef: resolved.config.snapshotRef, contentHash: resolved.config.contentHash,
+            registryRevision: resolved.config.registryRevision))
       }
       if let failure = outcome.failure {
         try change.handle(.failPreflight(check: failure.check, reason: failure.reason))
@@ -48,26 +50,26 @@ extension GatewayServer {
       try step.tell(change, in: tx)
       return change.session
     }
-    if let config = outcome.config, !config.snapshotRef.isEmpty { snapshots.keep(config, as: config.snapshotRef) }
+    if let resolved = outcome.resolved, !resolved.config.snapshotRef.isEmpty { snapshots.keep(resolved, as: resolved.config.snapshotRef) }
     return session
   }
 
   private func newSession(
-    _ request: OpenSessionRequest, userID: String, caller: Caller, config: RuntimeConfig?, now: Int64
+    _ request: OpenSessionRequest, userID: String, caller: Caller, resolved: ResolvedConfig?, now: Int64
   ) -> ProductRuntimeSession {
     var session = ProductRuntimeSession()
     session.productRuntimeSessionID = environment.ids.next(.session)
     session.tenantID = caller.tenant
     session.orgID = caller.organization
-    session.productID = config?.productID ?? request.productID
-    session.productVersionID = config?.productVersion?.productVersionID ?? request.productVersionID
+    session.productID = resolved?.config.productID ?? request.productID
+    session.productVersionID = resolved?.config.productVersion?.productVersionID ?? request.productVersionID
     session.marketCode = request.marketCode
     session.userID = userID
     session.avatarID = request.avatarID
     session.segments = request.segments
     session.state = .created
-    session.runtimeSnapshotRef = config?.snapshotRef ?? ""
-    session.experimentVariants = config?.experimentVariants ?? [:]
+    session.runtimeSnapshotRef = resolved?.config.snapshotRef ?? ""
+    session.experimentVariants = resolved?.config.experimentVariants ?? [:]
     session.createdAt = .init(nanosecondsSinceEpoch: now)
     session.updatedAt = .init(nanosecondsSinceEpoch: now)
     return session

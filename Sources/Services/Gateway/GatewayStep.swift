@@ -64,7 +64,7 @@ struct GatewayStep: Sendable {
 
   /// The events of a change and what it causes elsewhere, for a row that was written already.
   func tell(_ change: SessionChange, in tx: borrowing Transaction) throws {
-    for told in change.events { try tell(told.payload, change.session, task: told.agentTaskID, in: tx) }
+    try tx.append(change.events.map { draft($0.payload, change.session, task: $0.agentTaskID) }, environment)
     for case .abortJourney(let journeyID, let reason) in change.effects {
       let id = Self.abortEffect(of: journeyID)
       try cause(

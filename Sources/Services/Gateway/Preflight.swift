@@ -6,41 +6,61 @@ import SpanwireServiceKit
 ///
 /// Every check only reads (or, of the registry, stores a snapshot that is the same however often it is asked for), so that the
 /// session is born in one transaction with what came out, and a crash before it leaves nothing behind.
-struct Preflight: Sendable {
-  var clients: GatewayClients
-  var configs: ConfigCache
-  var caller: Caller
-  var request: OpenSessionRequest
-  var userID: String
-  /// When the session is opened.
-  var now: Int64
+final class Preflight: Sendable {
+  private let clients: GatewayClients
+  private let configs: ConfigCache
+  private let caller: Caller
+  private let request: OpenSessionRequest
+  private let userID: String
+  private let now: Int64
+
+  /// - Parameter now: when the session is opened.
+  init(
+    clients: GatewayClients, configs: ConfigCache, caller: Caller, request: OpenSessionRequest, userID: String, now: Int64
+  ) {
+    self.clients = clients
+    self.configs = configs
+    self.caller = caller
+    self.request = request
+    self.userID = userID
+    self.now = now
+  }
 
   struct Outcome: Sendable {
     /// Names of the checks that passed, in order.
     var passed: [String] = []
     /// The check that failed, and why.
     var failure: (check: String, reason: String)?
-    var config: RuntimeConfig?
+    var resolved: ResolvedConfig?
+  }
+
+  private enum Check: String, CaseIterable {
+    case config, policy, market, segments, coverage
   }
 
   func run() async throws -> Outcome {
     var outcome = Outcome()
-    let steps: [(String, (inout Outcome) async throws -> String?)] = [
-      ("config", resolveConfig), ("policy", askPolicy), ("market", admitMarket), ("segments", admitSegments), ("coverage", checkCoverage),
-    ]
-    for (name, step) in steps {
-      if let reason = try await step(&outcome) {
-        outcome.failure = (name, reason)
+    for check in Check.allCases {
+      let reason =
+        switch check {
+        case .config: try await resolveConfig(&outcome)
+        case .policy: try await askPolicy()
+        case .market: admitMarket(outcome.resolved)
+        case .segments: admitSegments(outcome.resolved)
+        case .coverage: try await checkCoverage(outcome.resolved)
+        }
+      if let reason {
+        outcome.failure = (check.rawValue, reason)
         return outcome
       }
-      outcome.passed.append(name)
+      outcome.passed.append(check.rawValue)
     }
     return outcome
   }
 
   private func resolveConfig(_ outcome: inout Outcome) async throws -> String? {
     do {
-      outcome.config = try await configs.config(
+      outcome.resolved = try await configs.config(
         ResolveRuntimeConfigRequest(
           productID: request.productID, productVersionID: request.productVersionID, marketCode: request.marketCode, userID: userID,
           avatarID: request.avatarID, segments: request.segments, experimentKeys: request.experimentKeys), tenant: caller.tenant)
@@ -50,32 +70,32 @@ struct Preflight: Sendable {
     }
   }
 
-  private func askPolicy(_ outcome: inout Outcome) async throws -> String? {
+  private func askPolicy() async throws -> String? {
     let decision = try await clients.policy.checkAccess(
       CheckAccessRequest(context: caller.access(to: "session_control", .write, as: caller.role, target: userID)))
     guard decision.decision != .allow else { return nil }
     return decision.explanation
   }
 
-  private func admitMarket(_ outcome: inout Outcome) async throws -> String? {
-    guard let version = outcome.config?.productVersion else { return "the configuration names no product version" }
-    guard outcome.config?.market?.marketCode == request.marketCode, version.marketCodes.contains(request.marketCode) else {
+  private func admitMarket(_ resolved: ResolvedConfig?) -> String? {
+    guard let version = resolved?.config.productVersion else { return "the configuration names no product version" }
+    guard resolved?.config.market?.marketCode == request.marketCode, version.marketCodes.contains(request.marketCode) else {
       return "\(version.productVersionID) is not offered in market \(request.marketCode)"
     }
     return nil
   }
 
-  private func admitSegments(_ outcome: inout Outcome) async throws -> String? {
-    let admitted = outcome.config?.productVersion?.segments ?? []
+  private func admitSegments(_ resolved: ResolvedConfig?) -> String? {
+    let admitted = resolved?.config.productVersion?.segments ?? []
     guard !admitted.isEmpty, !request.segments.contains(where: admitted.contains) else { return nil }
     return "the product is for \(admitted.joined(separator: ", ")), the session is of "
       + (request.segments.isEmpty ? "no segment" : request.segments.joined(separator: ", "))
   }
 
-  private func checkCoverage(_ outcome: inout Outcome) async throws -> String? {
-    let tags = Set((outcome.config?.tokens ?? []).flatMap(\.redeemableTags))
+  private func checkCoverage(_ resolved: ResolvedConfig?) async throws -> String? {
+    let tags = resolved?.redeemableTags ?? []
     // Coverage is asked for the tags one by one: a market is served when it has a place for each kind of token.
-    for tags in tags.isEmpty ? [[]] : tags.sorted().map({ [$0] }) {
+    for tags in tags.isEmpty ? [[]] : tags.map({ [$0] }) {
       let answer = try await clients.city.checkCoverage(
         CheckCoverageRequest(marketCode: request.marketCode, at: .init(nanosecondsSinceEpoch: now), tags: tags))
       guard answer.covered else { return answer.reason.isEmpty ? "market \(request.marketCode) is not covered" : answer.reason }

@@ -1,12 +1,12 @@
 import SpanwireSchema
 
 /// The services a journey's nodes ask, each bound to the journey runtime's own identity.
-public struct JourneyClients: Sendable {
-  public var registry: RegistryClient
-  public var policy: PolicyClient
-  public var agents: AgentOrchestratorClient
-  public var entitlements: TruttaClient
-  public var city: LemClient
+public final class JourneyClients: Sendable {
+  public let registry: RegistryClient
+  public let policy: PolicyClient
+  public let agents: AgentOrchestratorClient
+  public let entitlements: TruttaClient
+  public let city: LemClient
 
   public init(
     registry: RegistryClient, policy: PolicyClient, agents: AgentOrchestratorClient, entitlements: TruttaClient, city: LemClient

@@ -176,24 +176,28 @@ public final class JourneyServer: JourneyRuntimeService {
     try JourneyStore.update(after, from: row.journey, in: tx)
 
     let address = JourneyAddress(row, frozen)
+    var drafts: [EventDraft] = []
     if let recommended {
-      try step.tell(
-        RecommendationAccepted(proposalID: recommended.proposalID, kind: "route_change", actor: recommended.actor), address,
-        task: recommended.agentTaskID, in: tx)
+      drafts.append(
+        step.draft(
+          RecommendationAccepted(proposalID: recommended.proposalID, kind: "route_change", actor: recommended.actor), address,
+          task: recommended.agentTaskID))
     }
     var passing = row.journey
     for event in transition.events {
       passing.apply(event, frozen.graph, at: step.now)
       guard let payload = event.payload(passing, row.origin, in: frozen.graph) else { continue }
-      try step.tell(payload, address, in: tx)
+      drafts.append(step.draft(payload, address))
       if case .routeChanged = event, let recommended {
-        try step.tell(
-          RecommendationApplied(
-            proposalID: recommended.proposalID, kind: "route_change",
-            change: "the route goes on to \(recommended.servicePointIds.joined(separator: ", "))"),
-          address, task: recommended.agentTaskID, in: tx)
+        drafts.append(
+          step.draft(
+            RecommendationApplied(
+              proposalID: recommended.proposalID, kind: "route_change",
+              change: "the route goes on to \(recommended.servicePointIds.joined(separator: ", "))"),
+            address, task: recommended.agentTaskID))
       }
     }
+    try tx.append(drafts, environment)
     for effect in transition.effects { try cause(effect, after, frozen, step, in: tx) }
     return after
   }

@@ -39,12 +39,11 @@ struct JourneyStep: Sendable {
         subject: caller.principal, trace: trace))
   }
 
-  /// Appends an event of a journey to the session's stream.
-  func tell(_ payload: any Message, _ address: JourneyAddress, task: String = "", in tx: borrowing Transaction) throws {
-    try tx.append(
-      EventDraft(
-        payload, producer: Self.producer, tenant: caller.tenant, org: caller.organization, session: address.sessionID,
-        journey: address.journeyID, productVersion: address.productVersionID, market: address.marketCode, agentTask: task,
-        occurredAt: now, trace: trace), environment)
+  /// An event of a journey, for the session's stream.
+  func draft(_ payload: any Message, _ address: JourneyAddress, task: String = "") -> EventDraft {
+    EventDraft(
+      payload, producer: Self.producer, tenant: caller.tenant, org: caller.organization, session: address.sessionID,
+      journey: address.journeyID, productVersion: address.productVersionID, market: address.marketCode, agentTask: task, occurredAt: now,
+      trace: trace)
   }
 }

@@ -42,12 +42,16 @@ public struct Committed<R: Sendable>: Sendable {
   }
 }
 
+/// What a transaction tells the observers of its commit. A class, so that each observer knows its own by one comparison: every item of
+/// every commit passes all of them on the writer's thread.
+public protocol CommitItem: AnyObject, Sendable {}
+
 /// Learns of commits on the engine's own thread, in commit order, before the callers get their answers.
 ///
 /// It must be quick and may not call the database: it hands on to loops.
 public protocol CommitObserver: Sendable {
   /// Items that committed transactions gave to `Transaction.publish`, in order; one call a group of commits.
-  func committed(_ items: [any Sendable])
+  func committed(_ items: [any CommitItem])
 
   /// The engine lost track of a commit and found its feet again: whatever is derived from the items must be read anew.
   func recovered(_ snapshot: borrowing Snapshot)

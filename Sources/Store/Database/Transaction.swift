@@ -78,7 +78,10 @@ public struct Transaction: ~Copyable, Reader {
   }
 
   /// Hands an item to the commit observers if and when this transaction commits.
-  public func publish(_ item: any Sendable) { session.items.append(item) }
+  public func publish(_ item: any CommitItem) { session.items.append(item) }
+
+  /// How far the transaction has written the log; nil when it has not.
+  public var reachedPosition: Int64? { session.position }
 
   /// Says that the transaction has written the log up to here.
   public func reached(position: Int64) { session.position = position }

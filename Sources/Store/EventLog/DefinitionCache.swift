@@ -64,7 +64,7 @@ public final class DefinitionCache<Value: Sendable>: Sendable {
 }
 
 extension DefinitionCache: CommitObserver {
-  public func committed(_ items: [any Sendable]) {
+  public func committed(_ items: [any CommitItem]) {
     for item in items {
       if let event = item as? LogEvent, let tenant = tenant(changedBy: event) { drop(tenant) }
     }

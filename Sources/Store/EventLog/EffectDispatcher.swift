@@ -447,15 +447,18 @@ public final class EffectDispatcher: Sendable {
 }
 
 extension EffectDispatcher: CommitObserver {
-  public func committed(_ items: [any Sendable]) {
+  public func committed(_ items: [any CommitItem]) {
+    let changes = items.compactMap { $0 as? EffectChange }
+    if changes.isEmpty { return }
     var hasNew = false
     var hasSooner = false
     var hasReleased = false
     var ended: [(UnsafeContinuation<EffectOutcome, any Error>, Result<EffectOutcome, any Error>)] = []
     let now = clock.now
     state.withLock { state in
-      for item in items {
-        if let effect = item as? Effect {
+      for change in changes {
+        switch change.kind {
+        case .stored(let effect):
           if effect.dueAt > now {
             if effect.dueAt < state.nextDue {
               state.nextDue = effect.dueAt
@@ -468,18 +471,18 @@ extension EffectDispatcher: CommitObserver {
             state.hasBacklog = true
             state.looksAgain = true
           }
-        } else if let end = item as? EffectEnded {
-          for continuation in state.waiters.removeValue(forKey: end.id)?.values ?? [:].values {
-            ended.append((continuation, .success(end.outcome)))
+        case .ended(let id, let outcome):
+          for continuation in state.waiters.removeValue(forKey: id)?.values ?? [:].values {
+            ended.append((continuation, .success(outcome)))
           }
-        } else if let end = item as? EffectGivenUp {
-          state.held.insert(end.stream)
-          for continuation in state.waiters.removeValue(forKey: end.id)?.values ?? [:].values {
-            ended.append((continuation, .failure(RPCError.givenUp(end.id, end.error))))
+        case .givenUp(let id, let stream, let error):
+          state.held.insert(stream)
+          for continuation in state.waiters.removeValue(forKey: id)?.values ?? [:].values {
+            ended.append((continuation, .failure(RPCError.givenUp(id, error))))
           }
-        } else if let end = item as? EffectReleased {
-          state.held.remove(end.stream)
-          if state.isFetching { state.releasedMeanwhile.insert(end.stream) }
+        case .released(let stream):
+          state.held.remove(stream)
+          if state.isFetching { state.releasedMeanwhile.insert(stream) }
           state.hasBacklog = true
           state.looksAgain = true
           hasReleased = true

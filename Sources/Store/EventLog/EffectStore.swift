@@ -112,7 +112,7 @@ extension Transaction {
       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 0, 0, 0)
       """, stored.number, effect.id, effect.owner, effect.stream, effect.method, effect.request, effect.dueAt, effect.tenant,
       effect.subject?.storedText ?? "", effect.trace?.traceparent ?? "")
-    publish(stored)
+    publish(EffectChange(.stored(stored)))
   }
 
   /// Takes an effect back that has not ended; false when it has, or there is none. One that is being performed may still happen: whoever
@@ -123,8 +123,8 @@ extension Transaction {
     let found =
       try executeCounting(
         "UPDATE effect SET state = ?2, ended_at = ?3 WHERE id = ?1 AND state IN (0, 4)", id, EffectStore.State.cancelled, now) == 1
-    if found { publish(EffectEnded(id: id, outcome: .cancelled)) }
-    if let stream { publish(EffectReleased(stream: stream)) }
+    if found { publish(EffectChange(.ended(id: id, .cancelled))) }
+    if let stream { publish(EffectChange(.released(stream: stream))) }
     return found
   }
 
@@ -141,7 +141,7 @@ extension Transaction {
       try executeCounting(
         "UPDATE effect SET state = ?2, outcome = ?3, ended_at = ?4, attempts = ?5 WHERE number = ?1 AND state IN (0, 4)",
         effect.number, state, bytes, now, effect.attempts) == 1
-    if found { publish(EffectEnded(id: effect.id, outcome: outcome)) }
+    if found { publish(EffectChange(.ended(id: effect.id, outcome))) }
     return found
   }
 }
@@ -159,14 +159,14 @@ extension Transaction {
       try executeCounting(
         "UPDATE effect SET state = 4, attempts = ?2, outcome = ?3, ended_at = ?4 WHERE number = ?1 AND state = 0", effect.number,
         effect.attempts, error.stored, now) == 1
-    if found { publish(EffectGivenUp(id: effect.id, stream: effect.stream, error: error)) }
+    if found { publish(EffectChange(.givenUp(id: effect.id, stream: effect.stream, error))) }
     return found
   }
 
   /// Ends an effect that was given up as failed for good; false when it was not.
   func discardEffect(_ effect: Effect, _ error: RPCError, at now: Int64) throws -> Bool {
     guard try first("SELECT 1 FROM effect WHERE number = ?1 AND state = 4", effect.number, row: { _ in true }) != nil else { return false }
-    publish(EffectReleased(stream: effect.stream))
+    publish(EffectChange(.released(stream: effect.stream)))
     return try endEffect(effect, .failed(error), at: now)
   }
 
@@ -175,27 +175,25 @@ extension Transaction {
     let stream = try first(
       "UPDATE effect SET state = 0, attempts = 0, ended_at = 0 WHERE id = ?1 AND state = 4 RETURNING stream", id
     ) { $0.get(0, as: String.self) }
-    if let stream { publish(EffectReleased(stream: stream)) }
+    if let stream { publish(EffectChange(.released(stream: stream))) }
     return stream != nil
   }
 }
 
-/// Tells the dispatcher that an effect waits for an operator.
-struct EffectGivenUp: Sendable {
-  let id: String
-  let stream: String
-  let error: RPCError
-}
+/// Tells the dispatcher, in the order of commits, what has become of an effect.
+final class EffectChange: CommitItem {
+  enum Kind: Sendable {
+    case stored(Effect)
+    case ended(id: String, EffectOutcome)
+    /// It waits for an operator, and its stream with it.
+    case givenUp(id: String, stream: String, RPCError)
+    /// The stream no longer waits for an operator.
+    case released(stream: String)
+  }
 
-/// Tells the dispatcher that a stream no longer waits for an operator.
-struct EffectReleased: Sendable {
-  let stream: String
-}
+  let kind: Kind
 
-/// Tells the dispatcher, in the order of commits, that an effect has ended.
-struct EffectEnded: Sendable {
-  let id: String
-  let outcome: EffectOutcome
+  init(_ kind: Kind) { self.kind = kind }
 }
 
 extension Principal {

@@ -83,14 +83,22 @@ public enum EventABI {
     if envelope.replayOnly { throw .replayOnly }
     if envelope.schemaVersion != type.schemaVersion { throw .schemaVersion(type: type.rawValue, found: envelope.schemaVersion) }
     if envelope.lane != type.lane { throw .lane(type: type.rawValue) }
-    for (field, value) in [("event_id", envelope.eventID), ("tenant_id", envelope.tenantID), ("producer", envelope.producer)] {
-      if value.isEmpty { throw .missing(field: field, type: type.rawValue) }
-    }
+    if envelope.eventID.isEmpty { throw .missing(field: "event_id", type: type.rawValue) }
+    if envelope.tenantID.isEmpty { throw .missing(field: "tenant_id", type: type.rawValue) }
+    if envelope.producer.isEmpty { throw .missing(field: "producer", type: type.rawValue) }
     for field in type.requires where id(field, envelope).isEmpty { throw .missing(field: field, type: type.rawValue) }
-    for field in ids {
-      let value = id(field, envelope)
-      if !value.isEmpty && !Identifier.isValid(value) { throw .invalidID(field: field) }
-    }
+    try checkID(envelope.eventID, "event_id")
+    try checkID(envelope.tenantID, "tenant_id")
+    try checkID(envelope.orgID, "org_id")
+    try checkID(envelope.productVersionID, "product_version_id")
+    try checkID(envelope.marketCode, "market_code")
+    try checkID(envelope.productRuntimeSessionID, "product_runtime_session_id")
+    try checkID(envelope.journeyInstanceID, "journey_instance_id")
+    try checkID(envelope.turnID, "turn_id")
+    try checkID(envelope.executionID, "execution_id")
+    try checkID(envelope.agentTaskID, "agent_task_id")
+    try checkID(envelope.causationID, "causation_id")
+    try checkID(envelope.producer, "producer")
     try check(envelope.traceID, "trace_id", 16)
     try check(envelope.spanID, "span_id", 8)
     try check(envelope.parentSpanID, "parent_span_id", 8)
@@ -102,25 +110,22 @@ public enum EventABI {
     if bytes.count != length || bytes.allSatisfy({ $0 == 0 }) { throw .invalidTrace(field: field) }
   }
 
-  private static let ids = [
-    "event_id", "tenant_id", "org_id", "product_version_id", "market_code", "product_runtime_session_id", "journey_instance_id", "turn_id",
-    "execution_id", "agent_task_id", "causation_id", "producer",
-  ]
+  private static func checkID(_ value: String, _ field: StaticString) throws(EventRejection) {
+    if !value.isEmpty && !Identifier.isValid(value) { throw .invalidID(field: field.description) }
+  }
 
+  /// What types may require beyond the ids that all have.
   private static func id(_ field: String, _ envelope: EventEnvelope) -> String {
     switch field {
-    case "event_id": envelope.eventID
-    case "tenant_id": envelope.tenantID
-    case "org_id": envelope.orgID
-    case "product_version_id": envelope.productVersionID
-    case "market_code": envelope.marketCode
     case "product_runtime_session_id": envelope.productRuntimeSessionID
     case "journey_instance_id": envelope.journeyInstanceID
-    case "turn_id": envelope.turnID
-    case "execution_id": envelope.executionID
     case "agent_task_id": envelope.agentTaskID
+    case "execution_id": envelope.executionID
+    case "turn_id": envelope.turnID
+    case "product_version_id": envelope.productVersionID
+    case "market_code": envelope.marketCode
+    case "org_id": envelope.orgID
     case "causation_id": envelope.causationID
-    case "producer": envelope.producer
     default: preconditionFailure("an event type requires \(field), which no envelope has")
     }
   }

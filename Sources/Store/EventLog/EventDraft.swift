@@ -90,26 +90,40 @@ public struct EventDraft: Sendable {
 extension Transaction {
   /// Stores an event in this transaction; subscribers see it if and when the transaction commits.
   ///
-  /// An audit record becomes the next of the log's chain (`AuditChain`). Checked as every event is: one that lacks what its type requires throws `EventRejection`, is counted, and nothing is stored. Each
-  /// run of a transaction draws new event ids, of which only those of the run that commits are ever seen.
+  /// An audit record becomes the next of the log's chain (`AuditChain`). Checked as every event is: one that lacks what its type requires
+  /// throws `EventRejection`, is counted, and nothing is stored. Each run of a transaction draws new event ids, of which only those of the
+  /// run that commits are ever seen.
   @discardableResult
   public func append(_ draft: EventDraft, _ environment: ServiceEnvironment) throws -> LogEvent {
+    try append([draft], environment)[0]
+  }
+
+  /// Stores events in their order, as one by one, for less: those of one change mostly belong to one stream.
+  @discardableResult
+  public func append(_ drafts: [EventDraft], _ environment: ServiceEnvironment) throws -> [LogEvent] {
     do {
-      var (envelope, type) = try draft.envelope(id: environment.ids.next(.event))
-      try EventABI.check(envelope, type)
-      let record = draft.payload as? AuditRecorded
-      let head = try record.map { _ in try AuditChain.head(self) }
-      var hash: [UInt8] = []
-      let event = try append(EventHeader(envelope, type)) { position, sequence in
-        envelope.logPosition = LogCursor.text(position)
-        envelope.streamSequence = UInt64(sequence)
-        if let record, let head { hash = AuditChain.link(&envelope, record, after: head) }
-        let bytes = envelope.encoded()
+      var envelopes: [EventEnvelope] = []
+      var headers: [EventHeader] = []
+      envelopes.reserveCapacity(drafts.count)
+      headers.reserveCapacity(drafts.count)
+      for draft in drafts {
+        let (envelope, type) = try draft.envelope(id: environment.ids.next(.event))
+        try EventABI.check(envelope, type)
+        envelopes.append(envelope)
+        headers.append(EventHeader(envelope, type))
+      }
+      return try append(headers) { index, position, sequence in
+        envelopes[index].logPosition = LogCursor.text(position)
+        envelopes[index].streamSequence = UInt64(sequence)
+        var link: [UInt8]?
+        if let record = drafts[index].payload as? AuditRecorded {
+          link = AuditChain.link(&envelopes[index], record, after: try AuditChain.head(self))
+        }
+        let bytes = envelopes[index].encoded()
         if bytes.count > EventLogLimits.envelopeBytes { throw EventRejection.tooLarge(bytes: bytes.count) }
+        if let link { try advanceAudit(to: link, at: position) }
         return bytes
       }
-      if record != nil { try advanceAudit(to: hash, at: event.position) }
-      return event
     } catch let rejection as EventRejection {
       environment.log.rejections.count(rejection)
       throw rejection

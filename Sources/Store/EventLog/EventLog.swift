@@ -166,13 +166,16 @@ public enum LogCursor: Sendable, Hashable {
 }
 
 /// Marks in the order of commits where following the log begins.
-private struct LogStart: Sendable {
+private final class LogStart: CommitItem {
   let head: Int64
+
+  init(head: Int64) { self.head = head }
 }
 
 extension EventLog: CommitObserver {
-  public func committed(_ items: [any Sendable]) {
+  public func committed(_ items: [any CommitItem]) {
     var events: [LogEvent] = []
+    events.reserveCapacity(items.count)
     for item in items {
       if let event = item as? LogEvent {
         events.append(event)

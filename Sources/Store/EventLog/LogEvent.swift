@@ -1,5 +1,7 @@
+import SpanwireDatabase
+
 /// One stored event as readers of the log see it: what filters ask for, and the envelope's bytes, encoded once and shared by all.
-public final class LogEvent: Sendable {
+public final class LogEvent: CommitItem {
   /// Dense from 1 in the whole log.
   public let position: Int64
   /// Dense from 1 in its stream: the session, else the tenant's producer.

@@ -109,15 +109,51 @@ extension Transaction {
   /// Stores an event in this transaction under the log's next position and its stream's next sequence, with which `encode` makes the
   /// envelope. It reaches subscribers if and when the transaction commits.
   func append(_ header: EventHeader, encode: (_ position: Int64, _ sequence: Int64) throws -> [UInt8]) throws -> LogEvent {
-    let position = try LogStore.head(self) + 1
-    let stream = try first(
-      """
-      INSERT INTO event_stream (tenant_id, stream, stream_key, last_sequence) VALUES (?1, ?2, ?3, 1)
-      ON CONFLICT (tenant_id, stream) DO UPDATE SET last_sequence = event_stream.last_sequence + 1
-      RETURNING stream_key, last_sequence
-      """, header.tenant, header.stream, position
-    ) { (key: $0.get(0, as: Int64.self), sequence: $0.get(1, as: Int64.self)) }!
-    let envelope = try encode(position, stream.sequence)
+    try append([header]) { try encode($1, $2) }[0]
+  }
+
+  /// Stores events one after the other. Neighbours in one stream count it up together.
+  func append(
+    _ headers: [EventHeader], encode: (_ index: Int, _ position: Int64, _ sequence: Int64) throws -> [UInt8]
+  ) throws -> [LogEvent] {
+    // Nobody else writes meanwhile: what this transaction has reached is the head.
+    var position = try reachedPosition ?? LogStore.head(self)
+    var events: [LogEvent] = []
+    events.reserveCapacity(headers.count)
+    while events.count < headers.count {
+      let first = headers[events.count]
+      let name = first.stream
+      let neighbours = headers[events.count...].prefix { $0.tenant == first.tenant && $0.stream == name }
+      var stream = try advance(name, tenant: first.tenant, by: neighbours.count, newKey: position + 1)
+      for (index, header) in zip(neighbours.indices, neighbours) {
+        position += 1
+        stream.sequence += 1
+        events.append(try store(header, position, stream, envelope: try encode(index, position, stream.sequence)))
+      }
+    }
+    return events
+  }
+
+  /// Counts a stream up; returns its key and its sequence before. A stream that is new is known by the position of its first event.
+  private func advance(_ stream: String, tenant: String, by count: Int, newKey: Int64) throws -> (key: Int64, sequence: Int64) {
+    let known = try first("SELECT stream_key, last_sequence FROM event_stream WHERE tenant_id = ?1 AND stream = ?2", tenant, stream) {
+      (key: $0.get(0, as: Int64.self), sequence: $0.get(1, as: Int64.self))
+    }
+    guard let known else {
+      try execute(
+        "INSERT INTO event_stream (tenant_id, stream, stream_key, last_sequence) VALUES (?1, ?2, ?3, ?4)", tenant, stream, newKey, count)
+      return (newKey, 0)
+    }
+    // Not RETURNING, for which SQLite makes a table that lives for the statement.
+    try execute(
+      "UPDATE event_stream SET last_sequence = ?3 WHERE tenant_id = ?1 AND stream = ?2 AND last_sequence = ?4", tenant, stream,
+      known.sequence + Int64(count), known.sequence, expecting: .rows(1))
+    return known
+  }
+
+  private func store(
+    _ header: EventHeader, _ position: Int64, _ stream: (key: Int64, sequence: Int64), envelope: [UInt8]
+  ) throws -> LogEvent {
     try execute(
       """
       INSERT INTO event_log (position, stream_key, stream_sequence, type, lane, tenant_id, session_id, journey_instance_id, trace_id,

@@ -13,7 +13,13 @@ struct PageSummary: Sendable, Hashable {
 
   init(_ headers: [EventHeader]) {
     var entries: Set<UInt64> = []
-    for header in headers { Self.entries(of: header) { entries.insert($0) } }
+    entries.reserveCapacity(headers.count * 4)
+    var types: Set<String> = []
+    var previous: EventHeader?
+    for header in headers {
+      Self.entries(of: header, after: previous, isNewType: types.insert(header.type).inserted) { entries.insert($0) }
+      previous = header
+    }
     // The length is the number of entries, give or take a byte, and is not stored beside them.
     var bytes = [UInt8](repeating: 0, count: max(8, entries.count * Self.bitsPerEntry / 8))
     for entry in entries {
@@ -66,12 +72,14 @@ struct PageSummary: Sendable, Hashable {
     case tenant, session, journey, trace, type, lane
   }
 
-  private static func entries(of header: EventHeader, _ take: (UInt64) -> Void) {
-    take(hash(.tenant, header.tenant))
-    if !header.session.isEmpty { take(hash(.session, header.session)) }
-    if !header.journey.isEmpty { take(hash(.journey, header.journey)) }
-    if !header.trace.isEmpty { take(hash(.trace, header.trace)) }
-    take(hash(.lane, [UInt8(truncatingIfNeeded: header.lane.rawValue)]))
+  /// Neighbours are mostly of one transaction and say much the same, which need not be hashed again.
+  private static func entries(of header: EventHeader, after previous: EventHeader?, isNewType: Bool, _ take: (UInt64) -> Void) {
+    if header.tenant != previous?.tenant { take(hash(.tenant, header.tenant)) }
+    if !header.session.isEmpty, header.session != previous?.session { take(hash(.session, header.session)) }
+    if !header.journey.isEmpty, header.journey != previous?.journey { take(hash(.journey, header.journey)) }
+    if !header.trace.isEmpty, header.trace != previous?.trace { take(hash(.trace, header.trace)) }
+    if header.lane != previous?.lane { take(hash(.lane, [UInt8(truncatingIfNeeded: header.lane.rawValue)])) }
+    guard isNewType else { return }
     // The name and every part of it that ends in a dot, for globs such as `journey.*`.
     take(hash(.type, header.type))
     var prefix = ""

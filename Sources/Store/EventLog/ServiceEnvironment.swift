@@ -2,7 +2,9 @@ import SpanwireDatabase
 import SpanwireServiceKit
 
 /// What every service is given by Platform: the store, the log, its effects, the time and the ids. Nothing in it belongs to a service.
-public struct ServiceEnvironment: Sendable {
+///
+/// A class, since every step of every service carries it along.
+public final class ServiceEnvironment: Sendable {
   public let database: any Database
   public let log: EventLog
   public let effects: EffectDispatcher

@@ -16,7 +16,7 @@ public struct Caller: Sendable, Hashable {
   /// The role by which policy judges; empty for none.
   public var role: String { principal.roles.first ?? "" }
   /// `user:anna`, as events and audit name an actor.
-  public var name: String { "\(kind):\(id)" }
+  public var name: String { kind.name + ":" + id }
 
   public init(_ principal: Principal) { self.principal = principal }
 
@@ -37,6 +37,20 @@ public struct Caller: Sendable, Hashable {
   public func admit(tenant named: String) throws {
     if !named.isEmpty && named != tenant {
       throw RPCError.refusal(.permissionDenied, .tenantMismatch, "the request names another tenant than its credential")
+    }
+  }
+}
+
+extension Principal.Kind {
+  /// As it is written in names of callers, which are part of every idempotency key: without the reflection of string interpolation.
+  var name: String {
+    switch self {
+    case .anonymous: "anonymous"
+    case .user: "user"
+    case .agent: "agent"
+    case .worker: "worker"
+    case .ops: "ops"
+    case .service: "service"
     }
   }
 }

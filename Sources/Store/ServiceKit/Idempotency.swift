@@ -24,7 +24,7 @@ public struct IdempotencyKey: Sendable, Hashable {
   public init(_ key: String, _ request: some Message, _ context: ServerContext) {
     let subject = context.principal.subject
     self.init(
-      tenant: subject.tenant, principal: "\(subject.kind):\(subject.id)", method: context.method.path, key: key,
+      tenant: subject.tenant, principal: Caller(subject).name, method: context.method.path, key: key,
       requestHash: SHA256.hash(request.encoded()))
   }
 }

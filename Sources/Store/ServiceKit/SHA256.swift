@@ -1,18 +1,50 @@
 /// SHA-256 (FIPS 180-4), for names of contents and for telling one request from another. Not for secrets: it takes no key.
 public struct SHA256: Sendable {
-  private var state: [UInt32] = [
+  private static let initial: [UInt32] = [
     0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19,
   ]
+
+  private var state = initial
   private var block: [UInt8] = []
   private var length: UInt64 = 0
   private var schedule = [UInt32](repeating: 0, count: 64)
 
   public init() { block.reserveCapacity(64) }
 
+  /// Of bytes that are all there: every call with an idempotency key asks, so it makes nothing but its result.
   public static func hash(_ bytes: [UInt8]) -> [UInt8] {
-    var hash = SHA256()
-    hash.update(bytes)
-    return hash.finish()
+    withUnsafeTemporaryAllocation(of: UInt32.self, capacity: 8 + 64) { words in
+      let state = words.baseAddress!
+      for (index, word) in initial.enumerated() { state[index] = word }
+      constants.withUnsafeBufferPointer { constants in
+        bytes.withUnsafeBufferPointer { bytes in
+          var start = 0
+          while bytes.count - start >= 64 {
+            compress(bytes.baseAddress! + start, state, state + 8, constants.baseAddress!)
+            start += 64
+          }
+          withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 128) { tail in
+            let (rest, length) = (bytes.count - start, bytes.count - start < 56 ? 64 : 128)
+            tail.initialize(repeating: 0)
+            for index in 0..<rest { tail[index] = bytes[start + index] }
+            tail[rest] = 0x80
+            let bits = UInt64(bytes.count) &* 8
+            for index in 0..<8 { tail[length - 1 - index] = UInt8(truncatingIfNeeded: bits >> UInt64(8 * index)) }
+            for block in stride(from: 0, to: length, by: 64) {
+              compress(tail.baseAddress! + block, state, state + 8, constants.baseAddress!)
+            }
+          }
+        }
+      }
+      return bigEndian(state)
+    }
+  }
+
+  private static func bigEndian(_ state: UnsafePointer<UInt32>) -> [UInt8] {
+    [UInt8](unsafeUninitializedCapacity: 32) { buffer, count in
+      for index in 0..<32 { buffer[index] = UInt8(truncatingIfNeeded: state[index >> 2] >> UInt32(24 - 8 * (index & 3))) }
+      count = 32
+    }
   }
 
   /// `sha256:` and 64 hex digits, as contents are named.
@@ -57,7 +89,7 @@ public struct SHA256: Sendable {
     padding.append(contentsOf: repeatElement(0, count: (119 - block.count) % 64))
     for shift in stride(from: 56, through: 0, by: -8) { padding.append(UInt8(truncatingIfNeeded: bits >> UInt64(shift))) }
     update(padding)
-    return state.flatMap { word in stride(from: 24, through: 0, by: -8).map { UInt8(truncatingIfNeeded: word >> UInt32($0)) } }
+    return state.withUnsafeBufferPointer { Self.bigEndian($0.baseAddress!) }
   }
 
   /// Written for debug builds too, which hash bundles on a loop: pointers, and operators that are never calls.

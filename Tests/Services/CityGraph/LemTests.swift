@@ -127,6 +127,26 @@ struct LemTests {
       ])
   }
 
+  @Test("Coverage that was found is found anew when a block comes, ends within the second, or the night falls")
+  func coverageAnew() async throws {
+    let city = try await TestCity.open()
+    try await city.sync([TestCity.cafe("SP-1")])
+    func open() async throws -> UInt32 {
+      try await city.server.checkCoverage(.init(marketCode: "AT-VIE"), context: city.ops()).openNow
+    }
+    #expect(try await open() == 1)
+    _ = try await city.block("SP-1", until: city.clock.now + 500_000_000)
+    #expect(try await open() == 0)
+    city.clock.advance(by: .milliseconds(499))
+    #expect(try await open() == 0)
+    city.clock.advance(by: .milliseconds(1))
+    #expect(try await open() == 1)
+    city.clock.advance(by: .seconds(15 * 3600))
+    #expect(try await open() == 0)
+    try await city.sync([TestCity.cafe("SP-1", hours: "24/7")])
+    #expect(try await open() == 1)
+  }
+
   @Test("A block is seen at once, ends at its time, and is taken back with a reason")
   func blocks() async throws {
     let city = try await TestCity.open()

@@ -49,10 +49,10 @@ struct ConfigCacheTests {
         registry.push(tenant)
         // The witness's answer is dropped by every push to its own tenant.
         if drops {
-          while try await cache.config(question, tenant: "vienna").registryRevision < registry.revision { await Task.yield() }
+          while try await cache.config(question, tenant: "vienna").config.registryRevision < registry.revision { await Task.yield() }
         } else {
-          while try await cache.config(question, tenant: "graz").registryRevision < registry.revision { await Task.yield() }
-          #expect(try await cache.config(question, tenant: "vienna").registryRevision < registry.revision)
+          while try await cache.config(question, tenant: "graz").config.registryRevision < registry.revision { await Task.yield() }
+          #expect(try await cache.config(question, tenant: "vienna").config.registryRevision < registry.revision)
         }
       }
     }
@@ -86,10 +86,10 @@ struct ConfigCacheTests {
       await gate.reached()
       let old = registry.revision
       registry.push("vienna")
-      while try await cache.config(question, tenant: "vienna").registryRevision < registry.revision { await Task.yield() }
+      while try await cache.config(question, tenant: "vienna").config.registryRevision < registry.revision { await Task.yield() }
       gate.open()
       #expect(try await late.registryRevision == old)
-      #expect(try await cache.config(request, tenant: "vienna").registryRevision == registry.revision)
+      #expect(try await cache.config(request, tenant: "vienna").config.registryRevision == registry.revision)
     }
   }
 
@@ -106,9 +106,9 @@ struct ConfigCacheTests {
       try await fill(cache, silent)
       silent.changeSilently()
       clock.advance(by: GatewayLimits.configLifetime - .nanoseconds(1))
-      #expect(try await cache.config(question, tenant: "vienna").registryRevision < silent.revision)
+      #expect(try await cache.config(question, tenant: "vienna").config.registryRevision < silent.revision)
       clock.advance(by: .nanoseconds(1))
-      #expect(try await cache.config(question, tenant: "vienna").registryRevision == silent.revision)
+      #expect(try await cache.config(question, tenant: "vienna").config.registryRevision == silent.revision)
     }
   }
 
@@ -132,7 +132,7 @@ struct ConfigCacheTests {
             var answers = 0
             while !progress.isOver.load(ordering: .acquiring) {
               let floor = progress.acknowledged.load(ordering: .acquiring)
-              let config = try await world.asked { try await cache.config(request, tenant: "vienna") }
+              let config = try await world.asked { try await cache.config(request, tenant: "vienna").config }
               #expect(config.registryRevision >= floor)
               #expect(config.productVersion?.variants.first?.price?.micros == Int64(config.registryRevision), "of one revision, whole")
               answers += 1
@@ -143,7 +143,7 @@ struct ConfigCacheTests {
         }
         for price in 2...20 {
           progress.acknowledged.store(try await world.apply(price: Int64(price)), ordering: .releasing)
-          let now = try await world.asked { try await cache.config(request, tenant: "vienna") }
+          let now = try await world.asked { try await cache.config(request, tenant: "vienna").config }
           #expect(now.registryRevision == UInt64(price))
         }
         progress.isOver.store(true, ordering: .releasing)
@@ -165,7 +165,7 @@ struct ConfigCacheTests {
           readers.addTask {
             while !progress.isOver.load(ordering: .acquiring) {
               let floor = progress.acknowledged.load(ordering: .acquiring)
-              let config = try await world.asked { try await cache.config(request, tenant: "vienna") }
+              let config = try await world.asked { try await cache.config(request, tenant: "vienna").config }
               #expect(config.registryRevision >= floor)
               await Task.yield()
             }
@@ -174,7 +174,7 @@ struct ConfigCacheTests {
         for price in 2...10 {
           let acknowledged = try await world.apply(price: Int64(price))
           // No clock moves: what makes the change seen is the push alone.
-          while try await world.asked({ try await cache.config(request, tenant: "vienna") }).registryRevision < acknowledged {
+          while try await world.asked({ try await cache.config(request, tenant: "vienna") }).config.registryRevision < acknowledged {
             await Task.yield()
           }
           progress.acknowledged.store(acknowledged, ordering: .releasing)

@@ -220,9 +220,13 @@ import Testing
 
   @Test("observers learn of what committed, in order, and of nothing else")
   func observers() async throws {
+    final class Number: CommitItem {
+      let value: Int
+      init(_ value: Int) { self.value = value }
+    }
     final class Log: CommitObserver {
       let seen = Mutex<[Int]>([])
-      func committed(_ items: [any Sendable]) { seen.withLock { $0 += items.map { $0 as! Int } } }
+      func committed(_ items: [any CommitItem]) { seen.withLock { $0 += items.map { ($0 as! Number).value } } }
       func recovered(_ snapshot: borrowing Snapshot) {}
     }
     let folder = TemporaryFolder()
@@ -236,7 +240,7 @@ import Testing
             let next = try transaction.first(
               "INSERT INTO counter (id, value) VALUES ('n', 1) ON CONFLICT (id) DO UPDATE SET value = counter.value + 1 RETURNING value"
             ) { $0.get(0, as: Int.self) }!
-            transaction.publish(next)
+            transaction.publish(Number(next))
             transaction.reached(position: Int64(next))
             if caller % 4 == 0 { throw Refused() }
           }

@@ -63,6 +63,26 @@ struct TestEnvironment: Sendable {
     await test.end()
   }
 
+  @Test("events that are appended together stand as if one by one, in whatever streams they are")
+  func together() async throws {
+    let test = try await TestEnvironment()
+    let streams = ["A", "A", "B", "A", "B", "B", "B"]
+    let drafts = streams.map { test.draft(JourneyStarted(), session: "PRS-\($0)") }
+    let environment = test.environment
+    for round in 0..<2 {
+      let events = try await environment.database.transaction("append") { try $0.append(drafts, environment) }.value
+      #expect(events.map(\.position) == (1...7).map { Int64(round * 7 + $0) })
+      #expect(events.map(\.header.session) == streams.map { "PRS-\($0)" })
+      #expect(events.map(\.sequence) == [1, 2, 1, 3, 2, 3, 4].enumerated().map { Int64($1 + round * (streams[$0] == "A" ? 3 : 4)) })
+      for event in events {
+        let envelope = try event.decoded()
+        #expect(envelope.logPosition == "\(event.position)" && envelope.streamSequence == UInt64(event.sequence))
+      }
+    }
+    #expect(try await environment.log.verify().allSatisfy(\.isSound))
+    await test.end()
+  }
+
   @Test("what lacks something its type requires is counted and never stored")
   func rejections() async throws {
     let test = try await TestEnvironment()

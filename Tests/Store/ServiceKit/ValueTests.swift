@@ -46,6 +46,12 @@ import Testing
   @Test("a long hash, in any pieces")
   func longHash() {
     let bytes = [UInt8](repeating: UInt8(ascii: "a"), count: 1_000)
+    // What is hashed at once is padded elsewhere than what comes in pieces.
+    for length in [55, 56, 63, 64, 119, 120, 1_000] {
+      var pieces = SHA256()
+      for byte in bytes[..<length] { pieces.update([byte]) }
+      #expect(SHA256.hash(Array(bytes[..<length])) == pieces.finish())
+    }
     for size in [1, 63, 64, 65, 127, 999] {
       var hash = SHA256()
       for start in stride(from: 0, to: bytes.count, by: size) { hash.update(Array(bytes[start..<min(bytes.count, start + size)])) }

@@ -11,7 +11,10 @@ final class SQLiteConnection: @unchecked Sendable {
 
   enum Mode { case readWrite, readOnly }
 
+  private static let configured: Void = spanwire_configure_sqlite()
+
   init(path: String, mode: Mode) throws {
+    _ = Self.configured
     var opened: OpaquePointer?
     let flags = (mode == .readOnly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE) | SQLITE_OPEN_NOMUTEX
     let code = sqlite3_open_v2(path, &opened, flags, nil)

@@ -4,6 +4,8 @@ public enum SQLiteLimits {
   public static let group = 256
   /// Transactions that wait: at the slowest disk measured (2 ms a group) the last is answered in about a tenth of a second.
   public static let queue = 8_192
+  /// Groups that are run with savepoints after one had to be run again for want of them: where many refuse, few groups are run twice.
+  public static let carefulGroups = 64
   /// How long a commit waits for callers who have just been answered, at most: a part of a slow disk's commit, which they then share.
   public static let gatherNanoseconds: Int64 = 20_000_000
   /// Frames of the write-ahead log at which an idle writer moves them into the database.

@@ -7,12 +7,11 @@ struct TransactionLost: Error {}
 final class SQLiteSession {
   private(set) var connection: SQLiteConnection
   /// What closures of this batch want published, in order.
-  var items: [any Sendable] = []
+  var items: [any CommitItem] = []
   /// The log position that the present closure reached.
   var position: Int64?
-  /// Whether the present closure has its savepoint.
-  private var hasSavepoint = false
-  /// False while a closure runs alone in a transaction: that is its savepoint.
+  private var hasWritten = false
+  /// Whether each closure that writes has a savepoint to go back to. Without, what one has written can be undone only with all the rest.
   private var usesSavepoints = true
 
   init(_ connection: SQLiteConnection) { self.connection = connection }
@@ -32,22 +31,30 @@ final class SQLiteSession {
     if connection.isInTransaction { try? connection.with("ROLLBACK") { try $0.run() } }
   }
 
+  /// How a closure went.
+  struct Outcome {
+    var succeeded: Bool
+    var position: Int64?
+    /// It refused after it had written, and there was no savepoint: the transaction holds what nobody wants.
+    var isSpoiled = false
+  }
+
   /// Runs one closure, which says whether it succeeded. Its writes stay or go as one; throws only if the whole transaction is gone.
   ///
   /// Never inlined: the optimiser of Swift 6.3 aborts when it inlines a borrowed noncopyable argument into a loop.
   @inline(never)
-  func attempt(_ body: (borrowing Transaction) -> Bool) throws -> (succeeded: Bool, position: Int64?) {
-    hasSavepoint = false
+  func attempt(_ body: (borrowing Transaction) -> Bool) throws -> Outcome {
+    hasWritten = false
     position = nil
     let published = items.count
     let succeeded = body(Transaction(session: self))
     guard connection.isInTransaction else { throw TransactionLost() }
     if !succeeded { items.removeLast(items.count - published) }
-    if hasSavepoint {
+    if hasWritten && usesSavepoints {
       if !succeeded { try control("ROLLBACK TO caller") }
       try control("RELEASE caller")
     }
-    return (succeeded, succeeded ? position : nil)
+    return Outcome(succeeded: succeeded, position: succeeded ? position : nil, isSpoiled: !succeeded && hasWritten && !usesSavepoints)
   }
 
   /// A statement for the present closure. The first that writes opens the savepoint, so that a closure that only reads and then refuses
@@ -55,9 +62,9 @@ final class SQLiteSession {
   func prepare<T>(_ sql: StaticString, _ body: (SQLiteStatement) throws -> T) throws -> T {
     guard connection.isInTransaction else { throw TransactionLost() }
     return try connection.with(sql) { statement in
-      if usesSavepoints && !hasSavepoint && !statement.isReadOnly {
-        try control("SAVEPOINT caller")
-        hasSavepoint = true
+      if !hasWritten && !statement.isReadOnly {
+        if usesSavepoints { try control("SAVEPOINT caller") }
+        hasWritten = true
       }
       return try body(statement)
     }

@@ -5,8 +5,11 @@ import Synchronization
 /// The thread that owns the only connection that writes. It takes what waits, commits it as one, answers everybody, and checkpoints.
 ///
 /// A group is what has queued up while the last one was being written to disk. Those who were just answered come back at once, so it waits
-/// for about as many as they were, for a part of what writing to the disk takes; a caller who is alone waits for nobody. Each closure stands
-/// under a savepoint of its own, opened at its first write, so one that throws disturbs nobody.
+/// for about as many as they were, for a part of what writing to the disk takes; a caller who is alone waits for nobody.
+///
+/// A closure that throws disturbs nobody. Nearly all refuse before they write, so a group goes without savepoints, for which SQLite copies
+/// every page that each of its closures touches. One that does refuse later costs the group its work: it is run again, and the next ones
+/// at once, with a savepoint for each closure, opened at its first write.
 final class SQLiteWriter: @unchecked Sendable {
   // Sendable: `queue`, `observers` and `generation` are safe to share; all else belongs to the writer's thread once it runs.
 
@@ -22,6 +25,8 @@ final class SQLiteWriter: @unchecked Sendable {
   private let lock: FileLock
   private let reopen: @Sendable () throws -> SQLiteConnection
   private var frames: Int32 = 0
+  /// Groups that are still to be run with savepoints.
+  private var careful = 0
   private var failedReopen: DatabaseError?
   private let ended: @Sendable () -> Void
 
@@ -92,8 +97,14 @@ final class SQLiteWriter: @unchecked Sendable {
 
   private func commit(_ group: [PendingTransaction]) {
     do {
-      try session.begin(usingSavepoints: true)
-      for work in group { work.position = try session.attempt(work.run).position }
+      if careful > 0 {
+        careful -= 1
+        _ = try run(group, usingSavepoints: true)
+      } else if try !run(group, usingSavepoints: false) {
+        careful = SQLiteLimits.carefulGroups
+        session.rollback()
+        _ = try run(group, usingSavepoints: true)
+      }
     } catch {
       return commitEachAlone(group)
     }
@@ -108,6 +119,17 @@ final class SQLiteWriter: @unchecked Sendable {
     transactions.wrappingAdd(group.count, ordering: .relaxed)
     announce()
     for work in group { work.finish(nil) }
+  }
+
+  /// Runs the closures of a group in one transaction, which stays open; false when it has to be undone because of one of them.
+  private func run(_ group: [PendingTransaction], usingSavepoints: Bool) throws -> Bool {
+    try session.begin(usingSavepoints: usingSavepoints)
+    for work in group {
+      let outcome = try session.attempt(work.run)
+      if outcome.isSpoiled { return false }
+      work.position = outcome.position
+    }
+    return true
   }
 
   /// Nothing of the group has happened: each closure gets a transaction and an outcome of its own, so that what fits is not refused for
