@@ -83,7 +83,7 @@ public struct EventDraft: Sendable {
   }
 
   private static func bytes(_ value: UInt64) -> [UInt8] {
-    stride(from: 56, through: 0, by: -8).map { UInt8(truncatingIfNeeded: value >> UInt64($0)) }
+    withUnsafeBytes(of: value.bigEndian) { [UInt8]($0) }
   }
 }
 
