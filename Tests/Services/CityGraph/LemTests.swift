@@ -143,7 +143,7 @@ struct LemTests {
     #expect(try await open() == 1)
     city.clock.advance(by: .seconds(15 * 3600))
     #expect(try await open() == 0)
-    try await city.sync([TestCity.cafe("SP-1", hours: "24/7")])
+    try await city.sync([TestCity.cafe("SP-1", hours: "24/7")], revision: 2)
     #expect(try await open() == 1)
   }
 

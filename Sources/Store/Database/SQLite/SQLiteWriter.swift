@@ -101,8 +101,10 @@ final class SQLiteWriter: @unchecked Sendable {
         careful -= 1
         _ = try run(group, usingSavepoints: true)
       } else if try !run(group, usingSavepoints: false) {
-        careful = SQLiteLimits.carefulGroups
         session.rollback()
+        // Who is alone has its outcome: nobody else's work is lost.
+        if group.count == 1 { return group[0].finish(nil) }
+        careful = SQLiteLimits.carefulGroups
         _ = try run(group, usingSavepoints: true)
       }
     } catch {
