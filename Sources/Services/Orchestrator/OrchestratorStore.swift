@@ -213,9 +213,12 @@ enum OrchestratorStore {
   }
 
   static func proposals(_ reader: borrowing some Reader & ~Copyable, of key: AgentTaskKey) throws -> [Proposal] {
+    // Asked directly, SQLite walks the tenant's proposals by their key, which it takes to be few.
     try reader.query(
-      "SELECT proposal FROM ao_proposal WHERE tenant_id = ?1 AND agent_task_id = ?2 ORDER BY proposal_id LIMIT ?3", key.tenant, key.id,
-      Int(OrchestratorLimits.maxSuggestions) + 2, row: { try Proposal(decoding: $0.get(0, as: [UInt8].self)) })
+      """
+      SELECT proposal FROM ao_proposal WHERE tenant_id = ?1 AND proposal_id IN
+        (SELECT proposal_id FROM ao_proposal WHERE tenant_id = ?1 AND agent_task_id = ?2) ORDER BY proposal_id LIMIT ?3
+      """, key.tenant, key.id, Int(OrchestratorLimits.maxSuggestions) + 2, row: { try Proposal(decoding: $0.get(0, as: [UInt8].self)) })
   }
 }
 

@@ -88,10 +88,11 @@ enum BudgetStore {
 
   /// The buckets a reservation was made on, as its first entry tells; without their limits, which may have changed since.
   static func buckets(of reservation: String, tenant: String, in reader: borrowing some Reader & ~Copyable) throws -> [BudgetBucket] {
+    // Asked directly, SQLite walks the tenant's whole ledger by its key, which it takes to be short.
     try reader.query(
       """
-      SELECT policy_tenant, policy_id, period, currency FROM actp_budget_ledger
-      WHERE tenant_id = ?1 AND reservation_id = ?2 AND kind = 'reserve' ORDER BY line
+      SELECT policy_tenant, policy_id, period, currency FROM actp_budget_ledger WHERE tenant_id = ?1 AND entry_id IN
+        (SELECT entry_id FROM actp_budget_ledger WHERE tenant_id = ?1 AND reservation_id = ?2) AND kind = 'reserve' ORDER BY line
       """, tenant, reservation
     ) { BudgetBucket(policyTenant: $0[0], policyID: $0[1], period: $0[2], currency: $0[3], limit: 0) }
   }
