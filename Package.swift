@@ -5,6 +5,8 @@ import PackageDescription
 
 let commandLine: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let yaml: Target.Dependency = .product(name: "Yams", package: "Yams")
+let jwt: Target.Dependency = .product(name: "JWTKit", package: "jwt-kit")
+let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
 
 /// A Swift room: `room("Wire/HTTP2", …)` is the target SpanwireHTTP2 in Sources/Wire/HTTP2.
 func room(_ folder: String, _ dependencies: [Target.Dependency] = []) -> Target {
@@ -152,6 +154,8 @@ let platform: [Target] = [
   room("Services/Chain", ["SpanwireServiceKit", "SpanwireSchema"]),
   tests("Services/Chain", ["SpanwireRPCInProcess"], exclude: ["decisions.csv"]),
   tests("Services/Flags", ["SpanwireRegistry", "SpanwirePolicy", "SpanwireRPCInProcess"], exclude: ["flagd_oracle.py"]),
+  room("Services/Identity", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema", jwt, crypto]),
+  tests("Services/Identity", ["SpanwireEventLoop", jwt, crypto]),
   room("Services/Operations", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema", "SpanwireEventLoop"]),
   tests("Services/CityGraph", ["SpanwireEventLoop"], exclude: ["opening_hours_oracle.py"]),
   tests("Services/Journeys", ["SpanwireRPCInProcess"]),
@@ -166,12 +170,12 @@ let platform: [Target] = [
     "Apps/Platform",
     [
       "SpanwireEvents", "SpanwireRegistry", "SpanwirePolicy", "SpanwireGateway", "SpanwireJourneys", "SpanwireOrchestrator",
-      "SpanwireEntitlements", "SpanwireCityGraph", "SpanwireFlags", "SpanwireChain", "SpanwireObservability", "SpanwireOperations",
+      "SpanwireEntitlements", "SpanwireCityGraph", "SpanwireFlags", "SpanwireChain", "SpanwireIdentity", "SpanwireObservability", "SpanwireOperations",
       "SpanwireRPCInProcess",
       "SpanwireRPCOverHTTP2", "SpanwireRPCServices",
     ]),
   .executableTarget(
-    name: "spanwire", dependencies: ["SpanwirePlatform", "SpanwirePolicy", "SpanwireRegistry", commandLine],
+    name: "spanwire", dependencies: ["SpanwirePlatform", "SpanwireIdentity", "SpanwirePolicy", "SpanwireRegistry", commandLine],
     path: "Sources/Apps/spanwire"),
   .executableTarget(name: "spanwire-routes", dependencies: ["SpanwireCityGraph", yaml], path: "Benchmarks/Routes"),
   .executableTarget(
@@ -182,7 +186,7 @@ let platform: [Target] = [
 
   // Tests
   .executableTarget(name: "spanwire-determinism", dependencies: ["SpanwirePolicy", "SpanwireFlags"], path: "Tests/Determinism"),
-  tests("Apps/Platform", ["SpanwireRPCOverHTTP2"]),
+  tests("Apps/Platform", ["SpanwireRPCOverHTTP2", "SpanwireRPCInProcess", "CSQLite"]),
   // It is a process whose clock is its own: the linker puts its function before the C library's.
   .executableTarget(
     name: "spanwire-simulate", dependencies: ["SpanwirePlatform", "SpanwireRPCInProcess", "SpanwireEventLoop"], path: "Tests/Simulation",
@@ -193,7 +197,14 @@ let platform: [Target] = [
       "spanwire", "SpanwireRPCOverHTTP2", "SpanwireRPCServices", "SpanwireSchema", "SpanwireTestCertificates", "SpanwireRPCTestSupport",
       "SpanwireEventLog",
     ],
-    path: "Tests/EndToEnd", exclude: ["bad_input.py", "budget_race.py", "flags.py", "surface.py"]),
+    path: "Tests/EndToEnd", exclude: ["bad_input.py", "budget_race.py", "flags.py", "identity.py", "surface.py"]),
+]
+
+// Signatures of tokens. The library and the fuzzers do without.
+
+let identityPackages: [Package.Dependency] = [
+  .package(url: "https://github.com/vapor/jwt-kit", exact: "5.7.1"),
+  .package(url: "https://github.com/apple/swift-crypto", exact: "4.5.2"),
 ]
 
 // SPANWIRE_ONLY=library leaves the platform out: quick builds of Wire and RPC, and those with sanitizers. SPANWIRE_ONLY=fuzz adds the fuzzer.
@@ -220,7 +231,7 @@ let package = Package(
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
     .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
-  ],
+  ] + (whole ? identityPackages : []),
   targets: library + (whole ? platform : only == "fuzz" ? fuzzers : [])
 )
 

@@ -11,7 +11,8 @@ struct BudgetTests {
     let folder = FileManager.default.temporaryDirectory.appending(path: "budget-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(at: folder) }
-    try makeStubs(in: folder)
+    try makeStubs(
+      ["policy/v1/policy", "policy/v1/approvals", "policy/v1/runtime", "money/v1/money", "options/v1/options"], in: folder)
     let server = try ServerProcess()
     try server.start()
     let bundle = folder.appending(path: "race.yaml")
@@ -66,16 +67,5 @@ struct BudgetTests {
     let verify = try spanwire(["verify", "--server", server.address])
     #expect(verify.code == 0, "\(verify.output)")
     #expect(server.terminate() == 0)
-  }
-
-  /// What grpcio needs to speak with the policy service.
-  private func makeStubs(in folder: URL) throws {
-    let protos = Checkout.home.appending(path: "Protos")
-    let files = ["policy/v1/policy", "policy/v1/approvals", "policy/v1/runtime", "money/v1/money", "options/v1/options"]
-    let made = try run(
-      Checkout.python,
-      ["-m", "grpc_tools.protoc", "-I", protos.path, "--python_out", folder.path, "--grpc_python_out", folder.path]
-        + files.map { "spanwire/\($0).proto" })
-    guard made.code == 0 else { throw ProcessFailed(message: "grpcio-tools could not make the stubs: \(made.output)") }
   }
 }

@@ -56,15 +56,15 @@ final class ServerProcess: @unchecked Sendable {
   }
 
   /// Starts the server and returns once it listens; on the same address as before, if there was one. Options may follow.
-  func start(failpoint: String? = nil, listen: String? = nil, _ options: [String] = []) throws {
+  func start(failpoint: String? = nil, listen: String? = nil, isDevelopment: Bool = true, _ options: [String] = []) throws {
     process = Process()
     output = Pipe()
     process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
     process.arguments =
       (disk?.enter ?? []) + [
-        Checkout.spanwire.path, "serve", "--dev", "--data", data.path, "--listen", listen ?? address,
+        Checkout.spanwire.path, "serve", "--data", data.path, "--listen", listen ?? address,
         "--clock", Self.clock,
-      ] + options
+      ] + (isDevelopment ? ["--dev"] : []) + options
     var environment = ProcessInfo.processInfo.environment
     environment["SPANWIRE_FAILPOINT"] = failpoint
     process.environment = environment
@@ -150,4 +150,14 @@ func run(_ program: String, _ arguments: [String], environment: [String: String]
 /// Runs the command under test.
 func spanwire(_ arguments: [String], token: String? = "dev:ops:OPS-0001:vienna:ops_lead,finance_settlement") throws -> Outcome {
   try run(Checkout.spanwire.path, arguments, environment: token.map { ["SPANWIRE_TOKEN": $0] } ?? [:])
+}
+
+/// What grpcio needs to speak with our services: the messages and stubs of these contracts, by their paths below Protos/spanwire.
+func makeStubs(_ contracts: [String], in folder: URL) throws {
+  let protos = Checkout.home.appending(path: "Protos")
+  let made = try run(
+    Checkout.python,
+    ["-m", "grpc_tools.protoc", "-I", protos.path, "--python_out", folder.path, "--grpc_python_out", folder.path]
+      + contracts.map { "spanwire/\($0).proto" })
+  guard made.code == 0 else { throw ProcessFailed(message: "grpcio-tools could not make the stubs: \(made.output)") }
 }

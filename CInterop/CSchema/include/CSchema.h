@@ -37,6 +37,7 @@
 #include "spanwire/flags/v1/flags.pb-c.h"
 #include "spanwire/journeys/v1/journeys.pb-c.h"
 #include "spanwire/gateway/v1/gateway.pb-c.h"
+#include "spanwire/identity/v1/identity.pb-c.h"
 #include "spanwire/observability/v1/collector.pb-c.h"
 #include "spanwire/ops/v1/operations.pb-c.h"
 #include "spanwire/policy/v1/access_cases.pb-c.h"
@@ -1455,6 +1456,75 @@ static inline const ProtobufCMessageDescriptor *spanwire__gateway__v1__correct_s
 }
 static inline const ProtobufCMessageDescriptor *spanwire__gateway__v1__apply_control_response__table(void) {
   return &spanwire__gateway__v1__apply_control_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__identity__v1__calling_principal__table(void) {
+  return &spanwire__identity__v1__calling_principal__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__identity__v1__tenant__table(void) {
+  return &spanwire__identity__v1__tenant__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__identity__v1__role_binding__table(void) {
+  return &spanwire__identity__v1__role_binding__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__identity__v1__api_key__table(void) {
+  return &spanwire__identity__v1__api_key__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__identity__v1__revoked_token__table(void) {
+  return &spanwire__identity__v1__revoked_token__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__identity__v1__who_am_irequest__table(void) {
+  return &spanwire__identity__v1__who_am_irequest__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__identity__v1__create_tenant_request__table(void) {
+  return &spanwire__identity__v1__create_tenant_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__identity__v1__get_tenant_request__table(void) {
+  return &spanwire__identity__v1__get_tenant_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__identity__v1__list_tenants_request__table(void) {
+  return &spanwire__identity__v1__list_tenants_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__identity__v1__list_tenants_response__table(void) {
+  return &spanwire__identity__v1__list_tenants_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__identity__v1__set_tenant_state_request__table(void) {
+  return &spanwire__identity__v1__set_tenant_state_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__identity__v1__create_role_binding_request__table(void) {
+  return &spanwire__identity__v1__create_role_binding_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__identity__v1__list_role_bindings_request__table(void) {
+  return &spanwire__identity__v1__list_role_bindings_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__identity__v1__list_role_bindings_response__table(void) {
+  return &spanwire__identity__v1__list_role_bindings_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__identity__v1__delete_role_binding_request__table(void) {
+  return &spanwire__identity__v1__delete_role_binding_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__identity__v1__create_api_key_request__table(void) {
+  return &spanwire__identity__v1__create_api_key_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__identity__v1__create_api_key_response__table(void) {
+  return &spanwire__identity__v1__create_api_key_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__identity__v1__list_api_keys_request__table(void) {
+  return &spanwire__identity__v1__list_api_keys_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__identity__v1__list_api_keys_response__table(void) {
+  return &spanwire__identity__v1__list_api_keys_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__identity__v1__revoke_api_key_request__table(void) {
+  return &spanwire__identity__v1__revoke_api_key_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__identity__v1__revoke_token_request__table(void) {
+  return &spanwire__identity__v1__revoke_token_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__identity__v1__list_revoked_tokens_request__table(void) {
+  return &spanwire__identity__v1__list_revoked_tokens_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__identity__v1__list_revoked_tokens_response__table(void) {
+  return &spanwire__identity__v1__list_revoked_tokens_response__descriptor;
 }
 static inline const ProtobufCMessageDescriptor *spanwire__observability__v1__stored_span__table(void) {
   return &spanwire__observability__v1__stored_span__descriptor;

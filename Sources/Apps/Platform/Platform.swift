@@ -5,6 +5,7 @@ import SpanwireEntitlements
 import SpanwireEventLog
 import SpanwireEvents
 import SpanwireGateway
+import SpanwireIdentity
 import SpanwireJourneys
 import SpanwireObservability
 import SpanwireOrchestrator
@@ -28,10 +29,12 @@ public final class Platform: Sendable {
   private let services: PlatformServices
   private let databases: [any Database]
   private let auditHeads: AuditHeadExporter?
+  private let authenticator: Authenticator
+  private let tokens: TokenOptions?
 
   private init(
     address: String, server: HTTP2Server, health: HealthService, services: PlatformServices, databases: [any Database],
-    auditHeads: AuditHeadExporter?
+    auditHeads: AuditHeadExporter?, authenticator: Authenticator, tokens: TokenOptions?
   ) {
     self.address = address
     self.server = server
@@ -39,11 +42,15 @@ public final class Platform: Sendable {
     self.services = services
     self.databases = databases
     self.auditHeads = auditHeads
+    self.authenticator = authenticator
+    self.tokens = tokens
   }
 
   /// Opens the data folder, puts the services together, takes up what an earlier run left pending, and listens.
   public static func start(_ options: PlatformOptions) async throws -> Platform {
     let endpoint = try endpoint(of: options)
+    var verifier: TokenVerifier?
+    if let tokens = options.tokens { verifier = TokenVerifier(rules: tokens.rules, keys: try await tokens.keys()) }
     do {
       try FileManager.default.createDirectory(atPath: options.dataFolder, withIntermediateDirectories: true)
     } catch {
@@ -66,7 +73,9 @@ public final class Platform: Sendable {
       + ReflectionService.routes(
         services: served + [Grpc_Health_V1_Health.descriptor, inspection.descriptor],
         files: SpanwireSchemaFiles.all + [Grpc_Health_V1_Health.file, Grpc_Channelz_V1_Channelz.file])
-    var interceptors: [any ServerInterceptor] = [CredentialInterceptor(acceptsDevelopmentTokens: options.isDevelopment)]
+    let authenticator = Authenticator(
+      environment: services.environment, acceptsDevelopmentTokens: options.isDevelopment, tokens: verifier)
+    var interceptors: [any ServerInterceptor] = [authenticator]
     if let rate = options.callsPerSecond {
       let limit = RateLimit(burst: Int(max(1, min(2 * rate, 1e9))), perSecond: rate)
       // What the services ask of each other is the work of a call that was let in.
@@ -97,11 +106,21 @@ public final class Platform: Sendable {
       case .unix(let path, _): "unix:\(path)"
       }
     return Platform(
-      address: address, server: server, health: health, services: services, databases: [database, spans], auditHeads: auditHeads)
+      address: address, server: server, health: health, services: services, databases: [database, spans], auditHeads: auditHeads,
+      authenticator: authenticator, tokens: options.tokens)
   }
 
   /// Reads the certificate files again: new connections see what they hold now. When they cannot be used it throws and nothing changes.
   public func reloadCertificates() throws { try server.reloadCertificates() }
+
+  /// Reads the file of the token issuer's keys again; returns how many there are now. When it cannot be used it throws and the keys stay.
+  @discardableResult
+  public func reloadTokenKeys() async throws -> Int {
+    guard let tokens else { return 0 }
+    let keys = try await tokens.keys()
+    authenticator.replace(keys)
+    return keys.count
+  }
 
   /// Says NOT_SERVING, lets running calls finish within the grace, and closes the store.
   public func stop(grace: Duration) async {

@@ -1,4 +1,6 @@
+import Foundation
 import SpanwireEventLog
+import SpanwireIdentity
 import SpanwireServiceKit
 
 /// How a platform is put together: where its data lies, where it listens, what it trusts.
@@ -29,12 +31,14 @@ public struct PlatformOptions: Sendable {
   public var tenantWeights: [String: UInt32]
   /// Where signed heads of the audit are kept; nil: nowhere.
   public var auditHeads: AuditHeadOptions?
+  /// Whose JSON Web Tokens are accepted; nil: nobody's.
+  public var tokens: TokenOptions?
 
   public init(
     dataFolder: String, listen: String, certificateFile: String? = nil, keyFile: String? = nil, clientAuthoritiesFile: String? = nil,
     requiresClientCertificate: Bool = false, callsPerSecond: Double? = nil, isDevelopment: Bool = false,
     isSandbox: Bool = false, retention: RetentionPeriods = RetentionPeriods(), clock: any WallClock = SystemClock(),
-    flagsTenant: String? = nil, tenantWeights: [String: UInt32] = [:], auditHeads: AuditHeadOptions? = nil
+    flagsTenant: String? = nil, tenantWeights: [String: UInt32] = [:], auditHeads: AuditHeadOptions? = nil, tokens: TokenOptions? = nil
   ) {
     self.dataFolder = dataFolder
     self.listen = listen
@@ -50,6 +54,31 @@ public struct PlatformOptions: Sendable {
     self.flagsTenant = flagsTenant
     self.tenantWeights = tenantWeights
     self.auditHeads = auditHeads
+    self.tokens = tokens
+  }
+}
+
+/// An issuer of tokens: what its tokens say, and the public keys that verify them.
+public struct TokenOptions: Sendable {
+  /// A JWKS, or public keys in PEM.
+  public var keysFile: String
+  public var rules: TokenRules
+
+  public init(keysFile: String, rules: TokenRules) {
+    self.keysFile = keysFile
+    self.rules = rules
+  }
+
+  /// Reads the keys. The error names the file.
+  func keys() async throws -> TokenKeys {
+    guard let text = try? String(contentsOfFile: keysFile, encoding: .utf8) else {
+      throw PlatformError("the keys of tokens cannot be read from \(keysFile)")
+    }
+    do {
+      return try await TokenKeys(text)
+    } catch {
+      throw PlatformError("\(keysFile) gives no keys of tokens: \(error)")
+    }
   }
 }
 

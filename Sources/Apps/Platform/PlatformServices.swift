@@ -7,6 +7,7 @@ import SpanwireEventLoop
 import SpanwireEvents
 import SpanwireFlags
 import SpanwireGateway
+import SpanwireIdentity
 import SpanwireJourneys
 import SpanwireObservability
 import SpanwireOperations
@@ -34,6 +35,7 @@ package final class PlatformServices: Sendable {
   private let entitlements: EntitlementsServer
   private let registry: RegistryServer
   private let city: CityGraphServer
+  private let identity: IdentityServer
   private let collector: CollectorServer
   private let retention: RetentionPeriods
   private let background = Mutex<[Task<Void, Never>]>([])
@@ -43,6 +45,7 @@ package final class PlatformServices: Sendable {
       RegistryServer.migrations, GatewayServer.migrations, JourneyServer.migrations, OrchestratorServer.migrations,
       EntitlementsServer.migrations, CityGraphServer.migrations, PolicyServer.migrations,
       FlagsServer.migrations,
+      IdentityServer.migrations,
     ]
 
   /// - Parameters:
@@ -101,6 +104,7 @@ package final class PlatformServices: Sendable {
       environment: environment, registry: RegistryClient(flagsChannel), policy: PolicyClient(flagsChannel), anonymousTenant: flagsTenant)
     let chainChannel = local.channel(as: ServiceNames.chain)
     let chain = ChainServer(policy: PolicyClient(chainChannel), flags: FlagsClient(chainChannel), clock: clock)
+    identity = IdentityServer(environment: environment)
     collector = CollectorServer(database: spans, recorder: recorder, events: EventsClient(observability))
 
     // Effects are performed under the identity of the service that wrote them.
@@ -130,6 +134,7 @@ package final class PlatformServices: Sendable {
       AgentWorker.routes(orchestrator.workers),
       Trutta.routes(entitlements),
       Lem.routes(city),
+      Identity.routes(identity),
       Flags.routes(flags),
       Chain.routes(chain),
       Flagd_Evaluation_V1_Service.routes(FlagdEvaluationV1(flags)),
@@ -176,7 +181,7 @@ package final class PlatformServices: Sendable {
   func keepHouse() {
     background.withLock {
       $0.append(Task { [collector] in await collector.run() })
-      $0.append(Task { [environment, retention] in await Self.forget(environment, retention) })
+      $0.append(Task { [environment, identity, retention] in await Self.forget(environment, identity, retention) })
       $0.append(
         Task { [environment] in
           while !Task.isCancelled {
@@ -188,13 +193,14 @@ package final class PlatformServices: Sendable {
   }
 
   /// Forgets, every hour, what is kept for a day, outcomes by idempotency key and those of effects, and events past their retention.
-  private static func forget(_ environment: ServiceEnvironment, _ retention: RetentionPeriods) async {
+  private static func forget(_ environment: ServiceEnvironment, _ identity: IdentityServer, _ retention: RetentionPeriods) async {
     while !Task.isCancelled {
       try? await Task.sleep(for: .seconds(3_600))
       if Task.isCancelled { return }
       // What is not forgotten now is forgotten an hour later.
       _ = try? await Idempotency.purge(environment.database, now: environment.clock.now)
       try? await environment.effects.purge()
+      try? await identity.purge()
       _ = try? await environment.log.compact(retention, now: environment.clock.now)
     }
   }
@@ -212,8 +218,11 @@ package final class PlatformServices: Sendable {
     await orchestrator.stop()
     for task in background.withLock({ $0 }) { task.cancel() }
     await environment.settleDenials(all: true)
-    try? await collector.flush()
+    try? await flushSpans()
   }
+
+  /// Stores the spans of every call that has ended.
+  package func flushSpans() async throws { try await collector.flush() }
 }
 
 extension BundleChecks {

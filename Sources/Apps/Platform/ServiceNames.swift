@@ -1,3 +1,4 @@
+import SpanwireIdentity
 import SpanwireSchema
 
 /// The short names of the services: as identities, as producers of events and as `service.name` of spans.
@@ -9,6 +10,7 @@ enum ServiceNames {
   static let ao = "ao"
   static let trutta = "trutta"
   static let lem = "lem"
+  static let identity = IdentityServer.producer
   static let flags = "flags"
   static let chain = "chain"
   static let events = "events"
@@ -25,6 +27,7 @@ enum ServiceNames {
     AgentWorker.descriptor.fullName: ao,
     Trutta.descriptor.fullName: trutta,
     Lem.descriptor.fullName: lem,
+    Identity.descriptor.fullName: identity,
     Flags.descriptor.fullName: flags,
     Flagd_Evaluation_V1_Service.descriptor.fullName: flags,
     Flagd_Evaluation_V2_Service.descriptor.fullName: flags,

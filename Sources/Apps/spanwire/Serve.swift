@@ -11,7 +11,10 @@ struct Serve: AsyncParsableCommand {
     discussion: """
       Prints 'listening on HOST:PORT' once it serves. SIGTERM and SIGINT drain it: health says NOT_SERVING, new calls are sent \
       elsewhere, running ones finish within --grace, and it exits with 0. SIGHUP, or a change of the certificate files, makes new \
-      connections see the new certificates.
+      connections see the new certificates; the keys of tokens are read again in the same way.
+
+      Callers prove who they are by a token of the issuer (--jwt-keys, --jwt-issuer and --jwt-audience), by a key that 'spanwire keys' \
+      made, or by a client certificate (--tls-client-ca). Development tokens count only with --dev.
       """)
 
   @Option(help: "The folder of its databases; made if it isn't there.") var data: String
@@ -21,6 +24,7 @@ struct Serve: AsyncParsableCommand {
   @Option(name: .customLong("tls-client-ca"), help: "PEM file of the authorities of client certificates.") var tlsClientAuthorities: String?
   @Flag(name: .customLong("tls-require-client-cert"), help: "Refuse connections without a client certificate; needs --tls-client-ca.")
   var tlsRequiresClientCertificate = false
+  @OptionGroup var tokens: TokenIssuerOptions
   @Option(name: .customLong("rate-limit"), help: "Calls a second that one caller may make in the long run; twice as many at once.")
   var callsPerSecond: Double?
   @Option(help: "The tenant whose flags callers without a credential see, as flagd's stock clients are.") var flagsTenant: String?
@@ -90,12 +94,15 @@ struct Serve: AsyncParsableCommand {
           requiresClientCertificate: tlsRequiresClientCertificate, callsPerSecond: callsPerSecond, isDevelopment: dev,
           isSandbox: sandbox, retention: RetentionPeriods(operational: days(keepOperational), transient: days(keepTransient)),
           clock: try chosenClock(), flagsTenant: flagsTenant, tenantWeights: try chosenWeights(),
-          auditHeads: auditHeads.map { AuditHeadOptions(folder: $0, keyFile: auditKey ?? "") }))
-      let watch = CertificateWatch([tlsCertificate, tlsKey, tlsClientAuthorities].compactMap { $0 }) { try platform.reloadCertificates() }
+          auditHeads: auditHeads.map { AuditHeadOptions(folder: $0, keyFile: auditKey ?? "") }, tokens: try tokens.chosen()))
+      let watches = [
+        FileWatch("certificates", [tlsCertificate, tlsKey, tlsClientAuthorities].compactMap { $0 }) { try platform.reloadCertificates() },
+        FileWatch("keys of tokens", [tokens.keys].compactMap { $0 }) { try await platform.reloadTokenKeys() },
+      ]
       catchTermination()  // whoever reads the next line may send it
       print("listening on \(platform.address)\(dev ? " (development tokens are admitted)" : "")")
       await terminationRequest()
-      watch.end()
+      for watch in watches { watch.end() }
       print("draining")
       await platform.stop(grace: .milliseconds(Int64(min(grace, 3_600) * 1_000)))
       print("stopped")

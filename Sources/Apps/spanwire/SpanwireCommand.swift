@@ -20,6 +20,7 @@ struct SpanwireCommand: AsyncParsableCommand {
       Serve.self, Demo.self, CallCommand.self, EventsCommand.self, EffectsCommand.self, SessionsCommand.self, JourneysCommand.self,
       TraceCommand.self, RegistryCommand.self, PlacesCommand.self, RoutesCommand.self, FlagsCommand.self, PolicyCommand.self,
       ApprovalsCommand.self, ChainCommand.self, TasksCommand.self, WorkersCommand.self, DeadLettersCommand.self, BreakersCommand.self,
+      TenantsCommand.self, BindingsCommand.self, KeysCommand.self, TokensCommand.self, WhoAmICommand.self,
       EntitlementsCommand.self, SettlementsCommand.self, AuditCommand.self, VerifyCommand.self, BackupCommand.self,
     ])
 

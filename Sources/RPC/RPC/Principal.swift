@@ -26,6 +26,8 @@ public final class Principal: Sendable, Hashable {
   public let roles: [String]
   /// What the credential allows beyond its kind: scopes, slugs of agents or profiles.
   public let scopes: [String]
+  /// The groups of customers it belongs to, as its credential says.
+  public let segments: [String]
   /// The side of the platform it came in by.
   public let surface: Surface
   /// Whom a service acts for, when it passes on the identity of the call that it serves.
@@ -34,7 +36,7 @@ public final class Principal: Sendable, Hashable {
   /// A caller, as its credential says.
   public init(
     kind: Kind, id: String, tenant: String = "", organization: String = "", roles: [String] = [], scopes: [String] = [],
-    surface: Surface, onBehalfOf: Principal? = nil
+    segments: [String] = [], surface: Surface, onBehalfOf: Principal? = nil
   ) {
     self.kind = kind
     self.id = id
@@ -42,6 +44,7 @@ public final class Principal: Sendable, Hashable {
     self.organization = organization
     self.roles = roles
     self.scopes = scopes
+    self.segments = segments
     self.surface = surface
     self.onBehalfOf = onBehalfOf
   }
@@ -65,8 +68,8 @@ public final class Principal: Sendable, Hashable {
   public static func == (left: Principal, right: Principal) -> Bool {
     left === right
       || left.kind == right.kind && left.id == right.id && left.tenant == right.tenant && left.organization == right.organization
-        && left.roles == right.roles && left.scopes == right.scopes && left.surface == right.surface
-        && left.onBehalfOf == right.onBehalfOf
+        && left.roles == right.roles && left.scopes == right.scopes
+        && left.segments == right.segments && left.surface == right.surface && left.onBehalfOf == right.onBehalfOf
   }
 
   /// Hashes kind, id and tenant.

@@ -39,6 +39,7 @@ public enum SpanwireSchemaFiles {
     spanwireFlagsV1FlagsFile,
     spanwireJourneysV1JourneysFile,
     spanwireGatewayV1GatewayFile,
+    spanwireIdentityV1IdentityFile,
     spanwireObservabilityV1CollectorFile,
     spanwireOpsV1OperationsFile,
     spanwirePolicyV1AccessCasesFile,

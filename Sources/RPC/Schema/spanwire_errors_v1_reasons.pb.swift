@@ -6,30 +6,37 @@ import SpanwireProtobuf
 public let spanwireErrorsV1ReasonsFile: GeneratedFile = GeneratedFile(
   name: "spanwire/errors/v1/reasons.proto",
   base64: """
-    CiBzcGFud2lyZS9lcnJvcnMvdjEvcmVhc29ucy5wcm90bxISc3BhbndpcmUuZXJyb3JzLnYxKpQQCgZSZWFzb24SFgoSUkVBU09OX1VOU1BFQ0lGSUVEEAAS\
+    CiBzcGFud2lyZS9lcnJvcnMvdjEvcmVhc29ucy5wcm90bxISc3BhbndpcmUuZXJyb3JzLnYxKtYUCgZSZWFzb24SFgoSUkVBU09OX1VOU1BFQ0lGSUVEEAAS\
     GgoWUkVBU09OX1VOQVVUSEVOVElDQVRFRBABEh0KGVJFQVNPTl9NRVRIT0RfTk9UX0VYUE9TRUQQAhIaChZSRUFTT05fQUdFTlRfRk9SQklEREVOEAMSGAoU\
-    UkVBU09OX1BPTElDWV9ERU5JRUQQBBIaChZSRUFTT05fVEVOQU5UX01JU01BVENIEAUSGQoVUkVBU09OX0lOVkFMSURfRklFTERTEBQSIQodUkVBU09OX0lE\
-    RU1QT1RFTkNZX0tFWV9SRVVTRUQQFRIdChlSRUFTT05fUEFHRV9UT0tFTl9JTlZBTElEEBYSGQoVUkVBU09OX0NVUlNPUl9UT09fT0xEEBcSFQoRUkVBU09O\
-    X1FVRVVFX0ZVTEwQGBIaChZSRUFTT05fT1VUQ09NRV9VTktOT1dOEBkSHAoYUkVBU09OX1NFU1NJT05fTk9UX0ZPVU5EECgSJQohUkVBU09OX1NFU1NJT05f\
-    VFJBTlNJVElPTl9JTlZBTElEECkSGwoXUkVBU09OX1BSRUZMSUdIVF9GQUlMRUQQKhIdChlSRUFTT05fUFJPUE9TQUxfTk9UX0ZPVU5EECsSGwoXUkVBU09O\
-    X1BST1BPU0FMX0VYUElSRUQQLBIjCh9SRUFTT05fUFJPUE9TQUxfQUxSRUFEWV9ERUNJREVEEC0SGwoXUkVBU09OX1BST1BPU0FMX0lOVkFMSUQQLhIeChpS\
-    RUFTT05fRU5USVRMRU1FTlRfTUlTU0lORxAvEh8KG1JFQVNPTl9ERUZJTklUSU9OX05PVF9GT1VORBA8EhkKFVJFQVNPTl9CVU5ETEVfSU5WQUxJRBA9EhwK\
-    GFJFQVNPTl9WRVJTSU9OX0lNTVVUQUJMRRA+Eh0KGVJFQVNPTl9TTkFQU0hPVF9OT1RfRk9VTkQQPxIeChpSRUFTT05fTUFSS0VUX05PVF9BRE1JVFRFRBBA\
-    EhwKGFJFQVNPTl9KT1VSTkVZX05PVF9GT1VORBBQEiUKIVJFQVNPTl9KT1VSTkVZX1RSQU5TSVRJT05fSU5WQUxJRBBREhkKFVJFQVNPTl9OT0RFX05PVF9G\
-    T1VORBBSEiIKHlJFQVNPTl9OT0RFX1RSQU5TSVRJT05fSU5WQUxJRBBTEiAKHFJFQVNPTl9TRVJWSUNFX1BPSU5UX0JMT0NLRUQQVBIgChxSRUFTT05fRU5U\
-    SVRMRU1FTlRfTk9UX0ZPVU5EEGQSHwobUkVBU09OX0JBTEFOQ0VfSU5TVUZGSUNJRU5UEGUSHgoaUkVBU09OX0VOVElUTEVNRU5UX0VYUElSRUQQZhIYChRS\
-    RUFTT05fVE9LRU5fVU5LTk9XThBnEh8KG1JFQVNPTl9TRVRUTEVNRU5UX05PVF9GT1VORBBoEhkKFVJFQVNPTl9WRU5ET1JfVU5LTk9XThBpEiIKHlJFQVNP\
-    Tl9TRVJWSUNFX1BPSU5UX05PVF9GT1VORBB4EhYKElJFQVNPTl9OT1RfQ09WRVJFRBB5EhMKD1JFQVNPTl9OT19ST1VURRB6EhwKGFJFQVNPTl9DQVBBQ0lU\
-    WV9FWENFRURFRBB7EiAKHFJFQVNPTl9SRVNFUlZBVElPTl9OT1RfRk9VTkQQfBIbChdSRUFTT05fTUFSS0VUX05PVF9GT1VORBB9EhoKFVJFQVNPTl9GTEFH\
-    X05PVF9GT1VORBC0ARIeChlSRUFTT05fRkxBR19UWVBFX01JU01BVENIELUBEh0KGFJFQVNPTl9GTEFHX1JVTEVfSU5WQUxJRBC2ARIjCh5SRUFTT05fRkxB\
-    R19UUkFOU0lUSU9OX0lOVkFMSUQQtwESIQocUkVBU09OX0ZMQUdfQVBQUk9WQUxfTUlTU0lORxC4ARIgChtSRUFTT05fQUdFTlRfVEFTS19OT1RfRk9VTkQQ\
-    jAESGQoUUkVBU09OX0FHRU5UX1VOS05PV04QjQESIAobUkVBU09OX0FHRU5UX0lOVEVOVF9VTktOT1dOEI4BEhwKF1JFQVNPTl9XT1JLRVJfTk9UX0ZPVU5E\
-    EI8BEiEKHFJFQVNPTl9ERUFEX0xFVFRFUl9OT1RfRk9VTkQQkAESIAobUkVBU09OX0RFQURfTEVUVEVSX1JFVklFV0VEEJEBEhgKE1JFQVNPTl9DSVJDVUlU\
-    X09QRU4QkgESGwoWUkVBU09OX1dPUktFUl9SRVBMQUNFRBCTARIXChJSRUFTT05fV09SS0VSX0RFQUQQlAESGgoVUkVBU09OX0VWRU5UX1JFSkVDVEVEEKAB\
-    EhsKFlJFQVNPTl9UUkFDRV9OT1RfRk9VTkQQoQESIgodUkVBU09OX1JFUExBWV9PVVRTSURFX1NBTkRCT1gQogESGwoWUkVBU09OX0VGRkVDVF9HSVZFTl9V\
-    UBCjARIcChdSRUFTT05fRUZGRUNUX05PVF9GT1VORBCkARIbChZSRUFTT05fQ0hBTk5FTF9VTkhFQVJEEKUBEigKI1JFQVNPTl9CVURHRVRfUkVTRVJWQVRJ\
-    T05fTk9UX0ZPVU5EEMgBEiQKH1JFQVNPTl9CVURHRVRfUkVTRVJWQVRJT05fRU5ERUQQyQESHgoZUkVBU09OX0FQUFJPVkFMX05PVF9GT1VORBDKARIaChVS\
-    RUFTT05fQVBQUk9WQUxfRU5ERUQQywESHgoZUkVBU09OX0FQUFJPVkFMX05PVF9ZT1VSUxDMAUIDugIAYgZwcm90bzM=
+    UkVBU09OX1BPTElDWV9ERU5JRUQQBBIaChZSRUFTT05fVEVOQU5UX01JU01BVENIEAUSGgoWUkVBU09OX1RPS0VOX01BTEZPUk1FRBAGEhcKE1JFQVNPTl9U\
+    T0tFTl9GT1JHRUQQBxIYChRSRUFTT05fVE9LRU5fRVhQSVJFRBAIEh4KGlJFQVNPTl9UT0tFTl9OT1RfWUVUX1ZBTElEEAkSHwobUkVBU09OX1RPS0VOX1dS\
+    T05HX0FVRElFTkNFEAoSHQoZUkVBU09OX1RPS0VOX1dST05HX0lTU1VFUhALEiIKHlJFQVNPTl9UT0tFTl9BTEdPUklUSE1fUkVGVVNFRBAMEhwKGFJFQVNP\
+    Tl9UT0tFTl9LRVlfVU5LTk9XThANEhgKFFJFQVNPTl9UT0tFTl9SRVZPS0VEEA4SHwobUkVBU09OX1RPS0VOX1dJVEhPVVRfVEVOQU5UEA8SGQoVUkVBU09O\
+    X1RPS0VOX1RPT19MT05HEBASHQoZUkVBU09OX0NSRURFTlRJQUxfUkVGVVNFRBAREhsKF1JFQVNPTl9URU5BTlRfU1VTUEVOREVEEBISHQoZUkVBU09OX0ZP\
+    UldBUkRJTkdfUkVGVVNFRBATEhkKFVJFQVNPTl9JTlZBTElEX0ZJRUxEUxAUEiEKHVJFQVNPTl9JREVNUE9URU5DWV9LRVlfUkVVU0VEEBUSHQoZUkVBU09O\
+    X1BBR0VfVE9LRU5fSU5WQUxJRBAWEhkKFVJFQVNPTl9DVVJTT1JfVE9PX09MRBAXEhUKEVJFQVNPTl9RVUVVRV9GVUxMEBgSGgoWUkVBU09OX09VVENPTUVf\
+    VU5LTk9XThAZEhwKGFJFQVNPTl9TRVNTSU9OX05PVF9GT1VORBAoEiUKIVJFQVNPTl9TRVNTSU9OX1RSQU5TSVRJT05fSU5WQUxJRBApEhsKF1JFQVNPTl9Q\
+    UkVGTElHSFRfRkFJTEVEECoSHQoZUkVBU09OX1BST1BPU0FMX05PVF9GT1VORBArEhsKF1JFQVNPTl9QUk9QT1NBTF9FWFBJUkVEECwSIwofUkVBU09OX1BS\
+    T1BPU0FMX0FMUkVBRFlfREVDSURFRBAtEhsKF1JFQVNPTl9QUk9QT1NBTF9JTlZBTElEEC4SHgoaUkVBU09OX0VOVElUTEVNRU5UX01JU1NJTkcQLxIfChtS\
+    RUFTT05fREVGSU5JVElPTl9OT1RfRk9VTkQQPBIZChVSRUFTT05fQlVORExFX0lOVkFMSUQQPRIcChhSRUFTT05fVkVSU0lPTl9JTU1VVEFCTEUQPhIdChlS\
+    RUFTT05fU05BUFNIT1RfTk9UX0ZPVU5EED8SHgoaUkVBU09OX01BUktFVF9OT1RfQURNSVRURUQQQBIcChhSRUFTT05fSk9VUk5FWV9OT1RfRk9VTkQQUBIl\
+    CiFSRUFTT05fSk9VUk5FWV9UUkFOU0lUSU9OX0lOVkFMSUQQURIZChVSRUFTT05fTk9ERV9OT1RfRk9VTkQQUhIiCh5SRUFTT05fTk9ERV9UUkFOU0lUSU9O\
+    X0lOVkFMSUQQUxIgChxSRUFTT05fU0VSVklDRV9QT0lOVF9CTE9DS0VEEFQSIAocUkVBU09OX0VOVElUTEVNRU5UX05PVF9GT1VORBBkEh8KG1JFQVNPTl9C\
+    QUxBTkNFX0lOU1VGRklDSUVOVBBlEh4KGlJFQVNPTl9FTlRJVExFTUVOVF9FWFBJUkVEEGYSGAoUUkVBU09OX1RPS0VOX1VOS05PV04QZxIfChtSRUFTT05f\
+    U0VUVExFTUVOVF9OT1RfRk9VTkQQaBIZChVSRUFTT05fVkVORE9SX1VOS05PV04QaRIiCh5SRUFTT05fU0VSVklDRV9QT0lOVF9OT1RfRk9VTkQQeBIWChJS\
+    RUFTT05fTk9UX0NPVkVSRUQQeRITCg9SRUFTT05fTk9fUk9VVEUQehIcChhSRUFTT05fQ0FQQUNJVFlfRVhDRUVERUQQexIgChxSRUFTT05fUkVTRVJWQVRJ\
+    T05fTk9UX0ZPVU5EEHwSGwoXUkVBU09OX01BUktFVF9OT1RfRk9VTkQQfRIaChVSRUFTT05fRkxBR19OT1RfRk9VTkQQtAESHgoZUkVBU09OX0ZMQUdfVFlQ\
+    RV9NSVNNQVRDSBC1ARIdChhSRUFTT05fRkxBR19SVUxFX0lOVkFMSUQQtgESIwoeUkVBU09OX0ZMQUdfVFJBTlNJVElPTl9JTlZBTElEELcBEiEKHFJFQVNP\
+    Tl9GTEFHX0FQUFJPVkFMX01JU1NJTkcQuAESIAobUkVBU09OX0FHRU5UX1RBU0tfTk9UX0ZPVU5EEIwBEhkKFFJFQVNPTl9BR0VOVF9VTktOT1dOEI0BEiAK\
+    G1JFQVNPTl9BR0VOVF9JTlRFTlRfVU5LTk9XThCOARIcChdSRUFTT05fV09SS0VSX05PVF9GT1VORBCPARIhChxSRUFTT05fREVBRF9MRVRURVJfTk9UX0ZP\
+    VU5EEJABEiAKG1JFQVNPTl9ERUFEX0xFVFRFUl9SRVZJRVdFRBCRARIYChNSRUFTT05fQ0lSQ1VJVF9PUEVOEJIBEhsKFlJFQVNPTl9XT1JLRVJfUkVQTEFD\
+    RUQQkwESFwoSUkVBU09OX1dPUktFUl9ERUFEEJQBEhoKFVJFQVNPTl9FVkVOVF9SRUpFQ1RFRBCgARIbChZSRUFTT05fVFJBQ0VfTk9UX0ZPVU5EEKEBEiIK\
+    HVJFQVNPTl9SRVBMQVlfT1VUU0lERV9TQU5EQk9YEKIBEhsKFlJFQVNPTl9FRkZFQ1RfR0lWRU5fVVAQowESHAoXUkVBU09OX0VGRkVDVF9OT1RfRk9VTkQQ\
+    pAESGwoWUkVBU09OX0NIQU5ORUxfVU5IRUFSRBClARIoCiNSRUFTT05fQlVER0VUX1JFU0VSVkFUSU9OX05PVF9GT1VORBDIARIkCh9SRUFTT05fQlVER0VU\
+    X1JFU0VSVkFUSU9OX0VOREVEEMkBEh4KGVJFQVNPTl9BUFBST1ZBTF9OT1RfRk9VTkQQygESGgoVUkVBU09OX0FQUFJPVkFMX0VOREVEEMsBEh4KGVJFQVNP\
+    Tl9BUFBST1ZBTF9OT1RfWU9VUlMQzAESHAoXUkVBU09OX1RFTkFOVF9OT1RfRk9VTkQQ3AESGQoUUkVBU09OX1RFTkFOVF9FWElTVFMQ3QESIgodUkVBU09O\
+    X1JPTEVfQklORElOR19OT1RfRk9VTkQQ3gESHQoYUkVBU09OX0FQSV9LRVlfTk9UX0ZPVU5EEN8BEiIKHVJFQVNPTl9DRVJUSUZJQ0FURV9OQU1FX0JPVU5E\
+    EOABQgO6AgBiBnByb3RvMw==
     """)
 
 /// Why a service refused, sent as google.rpc.ErrorInfo: reason is the value's name without its prefix, domain is "spanwire".
@@ -42,6 +49,20 @@ public enum Reason: MessageEnum, CaseIterable {
   case agentForbidden
   case policyDenied
   case tenantMismatch
+  case tokenMalformed
+  case tokenForged
+  case tokenExpired
+  case tokenNotYetValid
+  case tokenWrongAudience
+  case tokenWrongIssuer
+  case tokenAlgorithmRefused
+  case tokenKeyUnknown
+  case tokenRevoked
+  case tokenWithoutTenant
+  case tokenTooLong
+  case credentialRefused
+  case tenantSuspended
+  case forwardingRefused
   /// Requests
   case invalidFields
   case idempotencyKeyReused
@@ -113,6 +134,12 @@ public enum Reason: MessageEnum, CaseIterable {
   case approvalNotFound
   case approvalEnded
   case approvalNotYours
+  /// Tenants, bindings and keys
+  case tenantNotFound
+  case tenantExists
+  case roleBindingNotFound
+  case apiKeyNotFound
+  case certificateNameBound
   /// A number that this build has no name for.
   case unrecognized(Int32)
 
@@ -124,6 +151,20 @@ public enum Reason: MessageEnum, CaseIterable {
     case 3: self = .agentForbidden
     case 4: self = .policyDenied
     case 5: self = .tenantMismatch
+    case 6: self = .tokenMalformed
+    case 7: self = .tokenForged
+    case 8: self = .tokenExpired
+    case 9: self = .tokenNotYetValid
+    case 10: self = .tokenWrongAudience
+    case 11: self = .tokenWrongIssuer
+    case 12: self = .tokenAlgorithmRefused
+    case 13: self = .tokenKeyUnknown
+    case 14: self = .tokenRevoked
+    case 15: self = .tokenWithoutTenant
+    case 16: self = .tokenTooLong
+    case 17: self = .credentialRefused
+    case 18: self = .tenantSuspended
+    case 19: self = .forwardingRefused
     case 20: self = .invalidFields
     case 21: self = .idempotencyKeyReused
     case 22: self = .pageTokenInvalid
@@ -185,6 +226,11 @@ public enum Reason: MessageEnum, CaseIterable {
     case 202: self = .approvalNotFound
     case 203: self = .approvalEnded
     case 204: self = .approvalNotYours
+    case 220: self = .tenantNotFound
+    case 221: self = .tenantExists
+    case 222: self = .roleBindingNotFound
+    case 223: self = .apiKeyNotFound
+    case 224: self = .certificateNameBound
     default: self = .unrecognized(rawValue)
     }
   }
@@ -197,6 +243,20 @@ public enum Reason: MessageEnum, CaseIterable {
     case .agentForbidden: 3
     case .policyDenied: 4
     case .tenantMismatch: 5
+    case .tokenMalformed: 6
+    case .tokenForged: 7
+    case .tokenExpired: 8
+    case .tokenNotYetValid: 9
+    case .tokenWrongAudience: 10
+    case .tokenWrongIssuer: 11
+    case .tokenAlgorithmRefused: 12
+    case .tokenKeyUnknown: 13
+    case .tokenRevoked: 14
+    case .tokenWithoutTenant: 15
+    case .tokenTooLong: 16
+    case .credentialRefused: 17
+    case .tenantSuspended: 18
+    case .forwardingRefused: 19
     case .invalidFields: 20
     case .idempotencyKeyReused: 21
     case .pageTokenInvalid: 22
@@ -258,11 +318,16 @@ public enum Reason: MessageEnum, CaseIterable {
     case .approvalNotFound: 202
     case .approvalEnded: 203
     case .approvalNotYours: 204
+    case .tenantNotFound: 220
+    case .tenantExists: 221
+    case .roleBindingNotFound: 222
+    case .apiKeyNotFound: 223
+    case .certificateNameBound: 224
     case .unrecognized(let number): number
     }
   }
 
   /// Every value that has a name.
-  public static let allCases: [Self] = [.unspecified, .unauthenticated, .methodNotExposed, .agentForbidden, .policyDenied, .tenantMismatch, .invalidFields, .idempotencyKeyReused, .pageTokenInvalid, .cursorTooOld, .queueFull, .outcomeUnknown, .sessionNotFound, .sessionTransitionInvalid, .preflightFailed, .proposalNotFound, .proposalExpired, .proposalAlreadyDecided, .proposalInvalid, .entitlementMissing, .definitionNotFound, .bundleInvalid, .versionImmutable, .snapshotNotFound, .marketNotAdmitted, .journeyNotFound, .journeyTransitionInvalid, .nodeNotFound, .nodeTransitionInvalid, .servicePointBlocked, .entitlementNotFound, .balanceInsufficient, .entitlementExpired, .tokenUnknown, .settlementNotFound, .vendorUnknown, .servicePointNotFound, .notCovered, .noRoute, .capacityExceeded, .reservationNotFound, .marketNotFound, .flagNotFound, .flagTypeMismatch, .flagRuleInvalid, .flagTransitionInvalid, .flagApprovalMissing, .agentTaskNotFound, .agentUnknown, .agentIntentUnknown, .workerNotFound, .deadLetterNotFound, .deadLetterReviewed, .circuitOpen, .workerReplaced, .workerDead, .eventRejected, .traceNotFound, .replayOutsideSandbox, .effectGivenUp, .effectNotFound, .channelUnheard, .budgetReservationNotFound, .budgetReservationEnded, .approvalNotFound, .approvalEnded, .approvalNotYours]
+  public static let allCases: [Self] = [.unspecified, .unauthenticated, .methodNotExposed, .agentForbidden, .policyDenied, .tenantMismatch, .tokenMalformed, .tokenForged, .tokenExpired, .tokenNotYetValid, .tokenWrongAudience, .tokenWrongIssuer, .tokenAlgorithmRefused, .tokenKeyUnknown, .tokenRevoked, .tokenWithoutTenant, .tokenTooLong, .credentialRefused, .tenantSuspended, .forwardingRefused, .invalidFields, .idempotencyKeyReused, .pageTokenInvalid, .cursorTooOld, .queueFull, .outcomeUnknown, .sessionNotFound, .sessionTransitionInvalid, .preflightFailed, .proposalNotFound, .proposalExpired, .proposalAlreadyDecided, .proposalInvalid, .entitlementMissing, .definitionNotFound, .bundleInvalid, .versionImmutable, .snapshotNotFound, .marketNotAdmitted, .journeyNotFound, .journeyTransitionInvalid, .nodeNotFound, .nodeTransitionInvalid, .servicePointBlocked, .entitlementNotFound, .balanceInsufficient, .entitlementExpired, .tokenUnknown, .settlementNotFound, .vendorUnknown, .servicePointNotFound, .notCovered, .noRoute, .capacityExceeded, .reservationNotFound, .marketNotFound, .flagNotFound, .flagTypeMismatch, .flagRuleInvalid, .flagTransitionInvalid, .flagApprovalMissing, .agentTaskNotFound, .agentUnknown, .agentIntentUnknown, .workerNotFound, .deadLetterNotFound, .deadLetterReviewed, .circuitOpen, .workerReplaced, .workerDead, .eventRejected, .traceNotFound, .replayOutsideSandbox, .effectGivenUp, .effectNotFound, .channelUnheard, .budgetReservationNotFound, .budgetReservationEnded, .approvalNotFound, .approvalEnded, .approvalNotYours, .tenantNotFound, .tenantExists, .roleBindingNotFound, .apiKeyNotFound, .certificateNameBound]
 }
 

@@ -21,6 +21,7 @@ extension GatewayServer {
     fields.ids(request.segments, "segments", max: GatewayLimits.segments)
     fields.ids(request.experimentKeys, "experiment_keys", max: GatewayLimits.experimentKeys)
     try fields.finish()
+    let request = try request.within(caller.segments)
 
     let userID = request.userID.isEmpty ? caller.id : request.userID
     if caller.kind == .user, userID != caller.id {
@@ -102,5 +103,18 @@ extension GatewayServer {
     let before = try PageToken.decode(request.pageToken)
     let (page, next) = try await environment.database.scan { try SessionStore.page(filter, before: before, size: size, in: $0) }
     return ListSessionsResponse(sessions: page, nextPageToken: next.map { PageToken.encode($0) } ?? "")
+  }
+}
+
+extension OpenSessionRequest {
+  /// The same with the segments of the caller's credential, if that names any: of these a request may name some, and no others.
+  fileprivate func within(_ segments: [String]) throws -> OpenSessionRequest {
+    if segments.isEmpty { return self }
+    guard self.segments.allSatisfy(segments.contains) else {
+      throw RPCError.denied(.policyDenied, rule: "R7-grant", "the credential admits the segments \(segments.joined(separator: ", ")) only")
+    }
+    var request = self
+    if request.segments.isEmpty { request.segments = segments }
+    return request
   }
 }

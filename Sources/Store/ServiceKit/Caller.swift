@@ -13,6 +13,8 @@ public struct Caller: Sendable, Hashable {
   public var tenant: String { principal.tenant }
   public var organization: String { principal.organization }
   public var roles: [String] { principal.roles }
+  /// The groups of customers that its credential puts it in.
+  public var segments: [String] { principal.segments }
   /// The role by which policy judges; empty for none.
   public var role: String { principal.roles.first ?? "" }
   /// `user:anna`, as events and audit name an actor.

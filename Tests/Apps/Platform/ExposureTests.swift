@@ -15,7 +15,7 @@ struct ExposureTests {
   static let services: [ServiceDescriptor] = [
     ProductRuntimeGateway.descriptor, Registry.descriptor, Policy.descriptor, JourneyRuntime.descriptor, AgentOrchestrator.descriptor,
     AgentWorker.descriptor,
-    Trutta.descriptor, Lem.descriptor, Flags.descriptor, Chain.descriptor, Flagd_Evaluation_V1_Service.descriptor,
+    Trutta.descriptor, Lem.descriptor, Identity.descriptor, Flags.descriptor, Chain.descriptor, Flagd_Evaluation_V1_Service.descriptor,
     Flagd_Evaluation_V2_Service.descriptor,
     Flagd_Sync_V1_FlagSyncService.descriptor, Events.descriptor, Collector.descriptor, Operations.descriptor,
   ]
@@ -37,7 +37,7 @@ struct ExposureTests {
 
     let callers: [(kind: Principal.Kind, token: String?)] = [
       (.anonymous, nil), (.user, "dev:user:U:t:traveller"), (.agent, "dev:agent:A:t:external_agent"),
-      (.worker, "dev:worker:W:t:external_agent"), (.ops, "dev:ops:O:t:ops_lead,platform_admin"),
+      (.worker, "dev:worker:W:t:external_agent"), (.ops, "dev:ops:O:platform:ops_lead,platform_admin"),
     ]
     for method in Self.services.flatMap(\.methods) {
       for (kind, token) in callers {
