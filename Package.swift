@@ -170,9 +170,8 @@ let platform: [Target] = [
     "Apps/Platform",
     [
       "SpanwireEvents", "SpanwireRegistry", "SpanwirePolicy", "SpanwireGateway", "SpanwireJourneys", "SpanwireOrchestrator",
-      "SpanwireEntitlements", "SpanwireCityGraph", "SpanwireFlags", "SpanwireChain", "SpanwireIdentity", "SpanwireObservability", "SpanwireOperations",
-      "SpanwireRPCInProcess",
-      "SpanwireRPCOverHTTP2", "SpanwireRPCServices",
+      "SpanwireEntitlements", "SpanwireCityGraph", "SpanwireFlags", "SpanwireChain", "SpanwireIdentity", "SpanwireObservability",
+      "SpanwireOperations", "SpanwireRPCInProcess", "SpanwireRPCOverHTTP2", "SpanwireRPCServices",
     ]),
   .executableTarget(
     name: "spanwire", dependencies: ["SpanwirePlatform", "SpanwireIdentity", "SpanwirePolicy", "SpanwireRegistry", commandLine],

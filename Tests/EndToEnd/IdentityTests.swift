@@ -14,14 +14,15 @@ struct IdentityTests {
     let server: ServerProcess
     let folder: URL
 
-    init(_ options: [String] = []) throws {
+    /// - Parameter listen: an address that the server's certificate names, if it has one.
+    init(_ options: [String] = [], listen: String? = nil) throws {
       folder = FileManager.default.temporaryDirectory.appending(path: "identity-\(UUID().uuidString)")
       try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
       try makeStubs(["identity/v1/identity", "options/v1/options"], in: folder)
       server = try ServerProcess()
       try issue("one", "two")
       try server.start(
-        isDevelopment: false,
+        listen: listen, isDevelopment: false,
         ["--jwt-keys", folder.appending(path: "jwks.json").path, "--jwt-issuer", "https://issuer.test", "--jwt-audience", "spanwire"]
           + options)
     }
@@ -123,9 +124,10 @@ struct IdentityTests {
   @Test("A client certificate stands for the principal that it is bound to, and for nobody before and after")
   func certificates() throws {
     let certificates = TestCertificates.shared
-    let site = try Site([
-      "--tls-cert", certificates.server.certificate, "--tls-key", certificates.server.key, "--tls-client-ca", certificates.authority,
-    ])
+    let site = try Site(
+      [
+        "--tls-cert", certificates.server.certificate, "--tls-key", certificates.server.key, "--tls-client-ca", certificates.authority,
+      ], listen: "127.0.0.1:0")
     let root = try site.root()
     func bearer() throws -> String {
       try site.python([

@@ -114,7 +114,7 @@ struct StoreFaultTests {
     let denied = try spanwire(["backup", "--server", server.address, "--to", copy.path])
     #expect(denied.code == 77 && denied.output.contains("platform_admin"), "\(denied.output)")
     let load = Task { try await travellers.open(1_000..<1_200) }
-    let made = try spanwire(["backup", "--server", server.address, "--to", copy.path], token: "dev:ops:OPS-0009:vienna:platform_admin")
+    let made = try spanwire(["backup", "--server", server.address, "--to", copy.path], token: "dev:ops:OPS-0009:platform:platform_admin")
     #expect(made.code == 0 && made.output.contains("spanwire.db") && made.output.contains("verified"), "\(made.output)")
     let during = try await load.value
     #expect(during.refused.isEmpty && during.unknown.isEmpty, "the load had not to suffer: \(during.errors)")

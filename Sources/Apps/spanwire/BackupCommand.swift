@@ -10,7 +10,7 @@ struct BackupCommand: AsyncParsableCommand {
       The server goes on meanwhile. Each database is copied as it is at one moment, checked page by page by the server, and compared \
       with the server's copy here once it has arrived. To restore: spanwire serve --data FOLDER.
 
-      It holds the data of all tenants, so it takes the role platform_admin or platform_sre.
+      It holds the data of all tenants, so it takes the role platform_admin or platform_sre in the tenant platform.
       """)
 
   @OptionGroup var connection: ConnectionOptions

@@ -173,7 +173,8 @@ enum IdentityStore {
       """
       INSERT INTO identity_revoked_tokens (tenant_id, token_id, reason, revoked_by, revoked_at, expires_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
       ON CONFLICT (tenant_id, token_id) DO UPDATE SET reason = excluded.reason, revoked_by = excluded.revoked_by,
-        revoked_at = excluded.revoked_at, expires_at = max(identity_revoked_tokens.expires_at, excluded.expires_at)
+        revoked_at = excluded.revoked_at, expires_at = CASE WHEN identity_revoked_tokens.expires_at > excluded.expires_at
+          THEN identity_revoked_tokens.expires_at ELSE excluded.expires_at END
       """, token.tenantID, token.tokenID, token.reason, token.revokedBy, token.revokedAt?.nanosecondsSinceEpoch ?? 0,
       token.expiresAt?.nanosecondsSinceEpoch ?? 0, expecting: .rows(1))
   }

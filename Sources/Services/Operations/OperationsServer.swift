@@ -39,8 +39,10 @@ public final class OperationsServer: OperationsService {
 
   public func backup(_ request: BackupRequest, responses: ResponseWriter<BackupResponse>, context: ServerContext) async throws {
     let caller = try Caller(context)
-    guard !OperationsLimits.backupRoles.isDisjoint(with: caller.roles) else {
-      throw RPCError.denied(.policyDenied, rule: "R7-grant", "a backup holds every tenant's data: it takes platform_admin or platform_sre")
+    guard caller.tenant == Caller.platformTenant, !OperationsLimits.backupRoles.isDisjoint(with: caller.roles) else {
+      throw RPCError.denied(
+        .policyDenied, rule: "R7-grant",
+        "a backup holds every tenant's data: it takes platform_admin or platform_sre of the tenant \(Caller.platformTenant)")
     }
     guard !isCopying.exchange(true, ordering: .acquiring) else { throw RPCError.resourceExhausted("a backup is being made already") }
     defer { isCopying.store(false, ordering: .releasing) }

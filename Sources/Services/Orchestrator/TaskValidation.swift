@@ -5,12 +5,10 @@ import SpanwireServiceKit
 /// Checks a request for agent work, field by field, before anything is stored.
 enum TaskValidation {
   static func check(_ request: RunTaskRequest, caller: Principal) throws {
+    try Caller(caller.subject).admit(tenant: request.tenantID)
     var validation = Validation()
     validation.idempotencyKey(request.idempotencyKey)
     validation.optionalID(request.agentTaskID, "agent_task_id")
-    if !request.tenantID.isEmpty, request.tenantID != caller.subject.tenant {
-      validation.add("tenant_id", "must be the caller's own")
-    }
     if !["prg", "tjm", "ops_console"].contains(request.invoker) {
       validation.add("invoker", "must be prg, tjm or ops_console")
     } else if caller.kind == .service, caller.id != request.invoker {

@@ -37,11 +37,11 @@ public final class PolicyServer: PolicyService {
   // MARK: Access
 
   public func checkAccess(_ request: CheckAccessRequest, context: ServerContext) async throws -> AccessDecision {
-    try await decide(request.context ?? AccessContext(), asSensitive: false, by: try await evaluator(for: context))
+    try await decide(request.context ?? AccessContext(), asSensitive: false, by: try await evaluator(for: context), context)
   }
 
   public func checkSensitive(_ request: CheckAccessRequest, context: ServerContext) async throws -> AccessDecision {
-    try await decide(request.context ?? AccessContext(), asSensitive: true, by: try await evaluator(for: context))
+    try await decide(request.context ?? AccessContext(), asSensitive: true, by: try await evaluator(for: context), context)
   }
 
   public func batchCheckAccess(_ request: BatchCheckAccessRequest, context: ServerContext) async throws -> BatchCheckAccessResponse {
@@ -52,14 +52,14 @@ public final class PolicyServer: PolicyService {
     var decisions: [AccessDecision] = []
     decisions.reserveCapacity(request.contexts.count)
     for (index, asked) in request.contexts.enumerated() {
-      decisions.append(try await decide(asked, asSensitive: request.asSensitive, by: evaluator, at: "contexts[\(index)]"))
+      decisions.append(try await decide(asked, asSensitive: request.asSensitive, by: evaluator, context, at: "contexts[\(index)]"))
     }
     return BatchCheckAccessResponse(decisions: decisions)
   }
 
   public func explainAccess(_ request: CheckAccessRequest, context: ServerContext) async throws -> ExplainAccessResponse {
     let evaluator = try await evaluator(for: context)
-    let question = try await question(request.context ?? AccessContext())
+    let question = try await question(request.context ?? AccessContext(), context)
     let outcome = evaluator.evaluate(question.request, now: question.now)
     let rules = evaluator.explain(question.request, now: question.now).map {
       RuleOutcome(rule: $0.rule, outcome: $0.outcome.rawValue, wouldMatch: $0.wouldMatch, text: $0.text)
@@ -68,19 +68,21 @@ public final class PolicyServer: PolicyService {
   }
 
   private func decide(
-    _ context: AccessContext, asSensitive: Bool, by evaluator: AccessEvaluator, at path: String = "context"
+    _ asked: AccessContext, asSensitive: Bool, by evaluator: AccessEvaluator, _ context: ServerContext, at path: String = "context"
   ) async throws -> AccessDecision {
-    let question = try await question(context, at: path)
+    let question = try await question(asked, context, at: path)
     return evaluator.evaluate(question.request, asSensitive: asSensitive, now: question.now).contract
   }
 
-  /// The question with the approvals it names, as the queue holds them: what the caller says of them counts for nothing.
-  private func question(_ context: AccessContext, at path: String = "context") async throws -> AccessQuestion {
-    var question = try AccessQuestion(context, at: path, now: environment.clock.now)
-    if context.approvalRefs.isEmpty { return question }
-    let (target, now) = (context.flagKey.isEmpty ? context.targetUserID : context.flagKey, question.now)
+  /// The question with the approvals it names, as the queue holds them: what the caller says of them counts for nothing. Another tenant's
+  /// queue is not the caller's to look into.
+  private func question(_ asked: AccessContext, _ context: ServerContext, at path: String = "context") async throws -> AccessQuestion {
+    var question = try AccessQuestion(asked, at: path, now: environment.clock.now)
+    let tenant = context.principal.subject.tenant
+    if asked.approvalRefs.isEmpty || tenant != asked.actorTenantID && tenant != Caller.platformTenant { return question }
+    let (target, now) = (asked.flagKey.isEmpty ? asked.targetUserID : asked.flagKey, question.now)
     question.request.approvals = try await environment.database.read { reader in
-      try ApprovalStore.standing(context.approvalRefs, for: target, tenant: context.actorTenantID, at: now, in: reader)
+      try ApprovalStore.standing(asked.approvalRefs, for: target, tenant: asked.actorTenantID, at: now, in: reader)
     }
     return question
   }

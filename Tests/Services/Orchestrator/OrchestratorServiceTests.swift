@@ -142,7 +142,7 @@ struct OrchestratorServiceTests {
     Mistake(name: "an operators' agent") { $0.task?.agentType = "ops_analyst" },
     Mistake(name: "no task") { $0.task = nil },
     Mistake(name: "another's name") { $0.invoker = "tjm" },
-    Mistake(name: "another's tenant") { $0.tenantID = "graz" },
+    Mistake(name: "another's tenant", code: .permissionDenied) { $0.tenantID = "graz" },
     Mistake(name: "too many suggestions") { $0.task?.constraints = AgentConstraints(maxSuggestions: 11) },
     Mistake(name: "off the globe") { $0.context?.position?.latitude = 91 },
     Mistake(name: "no id") { $0.context?.productRuntimeSessionID = "a b" },

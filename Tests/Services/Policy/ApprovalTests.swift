@@ -26,14 +26,16 @@ struct ApprovalTests {
       context: policy.context(who))
   }
 
-  private func access(_ policy: TestPolicy, _ refs: [String], actor: String = "pia", flag: String = "checkout") async throws
-    -> AccessDecision
+  private func access(
+    _ policy: TestPolicy, _ refs: [String], actor: String = "pia", flag: String = "checkout", by caller: Principal = TestPolicy.olga
+  )
+    async throws -> AccessDecision
   {
     try await policy.server.checkAccess(
       CheckAccessRequest(
         context: AccessContext(
           actorRole: "platform_admin", actorUserID: actor, actorTenantID: "vienna", targetTenantID: "vienna", flagKey: flag,
-          approvalRefs: refs)), context: policy.context())
+          approvalRefs: refs)), context: policy.context(caller))
   }
 
   @Test("what was approved by each required role opens what it is for, to who asked for it, while it lasts")
@@ -53,6 +55,9 @@ struct ApprovalTests {
     #expect(try await access(policy, [asked.approvalID]).encoded() == open.encoded())
     #expect(try await access(policy, [asked.approvalID], flag: "other").decision == .deny)
     #expect(try await access(policy, [asked.approvalID], actor: "paul").decision == .deny)
+    // Who is of another tenant learns nothing of this one's queue.
+    let stranger = TestPolicy.ops("eve", "platform_admin", tenant: "graz")
+    #expect(try await access(policy, [asked.approvalID], by: stranger).decision == .deny)
     #expect(try await access(policy, ["APR-NONE"]).decision == .deny)
     policy.clock.advance(by: PolicyLimits.approval)
     #expect(try await access(policy, [asked.approvalID]).decision == .deny)
