@@ -225,7 +225,7 @@ public final class Authenticator: ServerInterceptor {
 
 extension Authenticator: CommitObserver {
   /// Whatever changes identity writes an audit record, in the same commit.
-  public func committed(_ items: [any Sendable]) {
+  public func committed(_ items: [any CommitItem]) {
     if items.contains(where: { ($0 as? LogEvent)?.header.producer == IdentityServer.producer }) { forget() }
   }
 
