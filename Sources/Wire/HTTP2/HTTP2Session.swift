@@ -372,7 +372,8 @@ public final class HTTP2Session {
     if stream.state.pointee.hasReceivedEnd { endedByPeer -= 1 }
     if code == .noError { streamsEnded &+= 1 } else { streamsBroken &+= 1 }
     stream.state.pointee.closeCode = code
-    openHeaders = nil
+    // Others' blocks go on: between two parts of one, any stream may close.
+    if openHeaders?.toOpaque() == Unmanaged.passUnretained(stream).toOpaque() { openHeaders = nil }
     // What nobody took any more still counts against the window of the connection.
     if stream.state.pointee.unconsumed > 0 {
       connectionCredit += stream.state.pointee.unconsumed

@@ -29,6 +29,30 @@ import Testing
     #expect(client.session.openStreams == 0 && server.session.openStreams == 0)
   }
 
+  @Test("a stream that closes between two parts of another's header block takes nothing from it, wherever the block is cut")
+  func closedInsideHeaders() throws {
+    for cut in 1... {
+      let client = End(.client)
+      let server = End(.server)
+      let first = RecordingStream()
+      try client.session.submitRequest(first, request(), hasBody: false)
+      try exchange(client, server)
+      let second = RecordingStream()
+      try client.session.submitRequest(second, request([("authorization", "Bearer secret")]), hasBody: false)
+      let bytes = client.take()
+      guard cut < bytes.count else { break }
+      try server.give(Array(bytes[..<cut]))
+      let served = server.accepted[0]
+      served.session!.submitResponse(served, response(), endsStream: true)
+      #expect(!server.take().isEmpty && served.events.last == .closed(0))
+      try server.give(Array(bytes[cut...]))
+      #expect(
+        server.accepted[1].events.first
+          == .headers([":method: POST", ":scheme: http", ":path: /s/m", ":authority: test", "authorization: Bearer secret"]),
+        "cut after \(cut) of \(bytes.count) bytes")
+    }
+  }
+
   @Test("a large body crosses windows smaller than itself, drained by marks")
   func largeBody() throws {
     var limits = HTTP2Limits()
