@@ -178,7 +178,7 @@ struct AuditTests {
     try server.start(["--audit-heads", heads, "--audit-key", key])
     try deny(1...2, on: server)
     let backup = keys.appending(path: "backup").path
-    let copied = try spanwire(["backup", "--to", backup, "--server", server.address], token: "dev:ops:ADM:vienna:platform_admin")
+    let copied = try spanwire(["backup", "--to", backup, "--server", server.address], token: "dev:ops:ADM:platform:platform_admin")
     #expect(copied.code == 0, "\(copied.output)")
     try deny(3...4, on: server)
     #expect(server.terminate() == 0)

@@ -31,11 +31,14 @@ final class DayTests {
       [Checkout.home.appending(path: "Tests/EndToEnd/surface.py").path, "--server", server.address] + Self.services)
     #expect(surface.code == 0, "\(surface.output)")
 
+    let stubs = server.data.appending(path: "stubs")
+    try FileManager.default.createDirectory(at: stubs, withIntermediateDirectories: true)
+    try makeStubs(in: stubs)
     let bad = try run(
       Checkout.python,
       [
         Checkout.home.appending(path: "Tests/EndToEnd/bad_input.py").path, "--server", server.address,
-        "--stubs", Checkout.home.appending(path: ".build/day-stubs").path, "--database", server.data.appending(path: "spanwire.db").path,
+        "--stubs", stubs.path, "--database", server.data.appending(path: "spanwire.db").path,
       ])
     #expect(bad.code == 0, "\(bad.output)")
 

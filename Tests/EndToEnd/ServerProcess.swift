@@ -152,9 +152,13 @@ func spanwire(_ arguments: [String], token: String? = "dev:ops:OPS-0001:vienna:o
   try run(Checkout.spanwire.path, arguments, environment: token.map { ["SPANWIRE_TOKEN": $0] } ?? [:])
 }
 
-/// What grpcio needs to speak with our services: the messages and stubs of these contracts, by their paths below Protos/spanwire.
-func makeStubs(_ contracts: [String], in folder: URL) throws {
+/// What grpcio needs to speak with our services: the messages and stubs of these contracts, by their paths below Protos/spanwire, or of all.
+func makeStubs(_ contracts: [String]? = nil, in folder: URL) throws {
   let protos = Checkout.home.appending(path: "Protos")
+  let contracts =
+    try contracts
+    ?? FileManager.default.subpathsOfDirectory(atPath: protos.appending(path: "spanwire").path)
+    .filter { $0.hasSuffix(".proto") }.map { String($0.dropLast(".proto".count)) }
   let made = try run(
     Checkout.python,
     ["-m", "grpc_tools.protoc", "-I", protos.path, "--python_out", folder.path, "--grpc_python_out", folder.path]

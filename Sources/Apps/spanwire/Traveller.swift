@@ -6,9 +6,11 @@ import Synchronization
 struct Traveller {
   private let process = Process()
   private let pipe = Pipe()
+  /// The stubs of her program, of this day alone: days that are played at once must not remake each other's.
+  private let stubs: URL
 
   init(day: Day) throws {
-    let stubs = try Self.stubs(day)
+    stubs = try Self.stubs(day)
     process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
     var arguments = [
       day.python, day.home.appending(path: "Samples/day/traveller.py").path, "--json", "--server", day.server, "--stubs", stubs.path,
@@ -21,6 +23,7 @@ struct Traveller {
 
   /// Runs her day to its end and gives back what each step told.
   func travel() async throws -> [String: [String: String]] {
+    defer { try? FileManager.default.removeItem(at: stubs) }
     let exit = AsyncStream<Int32>.makeStream()
     process.terminationHandler = {
       exit.continuation.yield($0.terminationStatus)
@@ -44,13 +47,12 @@ struct Traveller {
     return steps
   }
 
-  /// The Python stubs of the platform's contracts, made by grpcio-tools once for each state of Protos.
+  /// The Python stubs of the platform's contracts, made by grpcio-tools.
   private static func stubs(_ day: Day) throws -> URL {
     let protos = day.home.appending(path: "Protos")
-    let out = day.home.appending(path: ".build/day-stubs")
+    let out = FileManager.default.temporaryDirectory.appending(path: "spanwire-stubs-\(UUID().uuidString)")
     let files = try FileManager.default.subpathsOfDirectory(atPath: protos.path)
       .filter { $0.hasSuffix(".proto") && ($0.hasPrefix("spanwire/") || $0.hasPrefix("opentelemetry/")) }.sorted()
-    try? FileManager.default.removeItem(at: out)
     try FileManager.default.createDirectory(at: out, withIntermediateDirectories: true)
     let generator = Process()
     generator.executableURL = URL(fileURLWithPath: "/usr/bin/env")

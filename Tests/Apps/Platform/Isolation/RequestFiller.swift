@@ -136,6 +136,7 @@ struct RequestFiller {
       "Lem/ComputeRoute.excluded_service_point_ids": [], "Lem/ComputeRoute.walking_metres_per_second": [],
       "Lem/SyncServicePoints.registry_revision": ["\"1000\""], "Lem/SyncServicePoints.service_points": [place],
       "Lem/SyncServicePoints.market_time_zones": [#"{"\#(Belongings.market)": "Europe/Vienna"}"#],
+      "Lem/ReserveCapacity.reservation_id": [Self.text(b.capacity)],
       "Lem/ReleaseCapacity.reservation_id": [Self.text(b.capacity)],
       "Events/Subscribe.from_now": [], "Events/Subscribe.mode": [], "Events/Subscribe.channel": [], "Events/Subscribe.cursor": [],
       "Events/ListEvents.cursor": [], "Events/ReplayEvents.cursor": [], "Events/ReplayEvents.channel": ["\"mine\""],

@@ -14,6 +14,7 @@ struct TenantIsolationTests {
   /// Methods that may also be refused for the state of what is the intruder's own, and why.
   private static let ownStates: [String: (code: RPCError.Code, reason: String)] = [
     "/spanwire.city.v1.Lem/UnblockServicePoint": (.failedPrecondition, "blocks are a tenant's own, also of places it does not know"),
+    "/spanwire.city.v1.Lem/ReserveCapacity": (.alreadyExists, "ids of reservations are a tenant's own: the first call took it"),
     "/spanwire.agents.v1.AgentOrchestrator/RunTask": (.alreadyExists, "ids of tasks are a tenant's own: the first call took it"),
     "/spanwire.agents.v1.AgentOrchestrator/SubmitTask": (.alreadyExists, "the same"),
     "/spanwire.agents.v1.AgentOrchestrator/CancelTask": (.failedPrecondition, "the task of that id that RunTask made, which has ended"),
