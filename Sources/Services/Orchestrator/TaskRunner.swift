@@ -119,8 +119,11 @@ final class TaskRunner: Sendable {
     } catch {
       // A run that the process's end stopped stays as it is and begins again; one that CancelTask stopped has its end already.
       if isStopping || Task.isCancelled { return }
-      // When the store refuses even to record it, the task stays unfinished in its row and is taken up at the next start.
-      try? await journal.end(ticket.key, Self.ending(of: error, timeout: ticket.timeout, passed: deadline.hasPassed))
+      let ending = Self.ending(of: error, timeout: ticket.timeout, passed: deadline.hasPassed)
+      // While the store refuses even to record it, somebody waits for an answer: it is tried until it stands, or the process ends.
+      while !isStopping, !Task.isCancelled {
+        do { return try await journal.end(ticket.key, ending) } catch { try? await Task.sleep(for: OrchestratorLimits.recordPause) }
+      }
     }
   }
 
