@@ -42,6 +42,7 @@
 #include "spanwire/ops/v1/operations.pb-c.h"
 #include "spanwire/policy/v1/access_cases.pb-c.h"
 #include "spanwire/registry/v1/registry.pb-c.h"
+#include "spanwire/turns/v1/turns.pb-c.h"
 
 // The address of each message's descriptor, for languages that cannot take that of an extern constant.
 static inline const ProtobufCMessageDescriptor *spanwire__options__v1__method_access__table(void) {
@@ -727,6 +728,9 @@ static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__experime
 }
 static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__agent_definition__table(void) {
   return &spanwire__registry__v1__agent_definition__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__turn_quota__table(void) {
+  return &spanwire__registry__v1__turn_quota__descriptor;
 }
 static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__tool_capability__table(void) {
   return &spanwire__registry__v1__tool_capability__descriptor;
@@ -1654,4 +1658,73 @@ static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__watch_re
 }
 static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__registry_change__table(void) {
   return &spanwire__registry__v1__registry_change__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__turns__v1__turn__table(void) {
+  return &spanwire__turns__v1__turn__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__turns__v1__turn_plan__table(void) {
+  return &spanwire__turns__v1__turn_plan__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__turns__v1__turn_budgets__table(void) {
+  return &spanwire__turns__v1__turn_budgets__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__turns__v1__turn_lane__table(void) {
+  return &spanwire__turns__v1__turn_lane__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__turns__v1__turn_node__table(void) {
+  return &spanwire__turns__v1__turn_node__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__turns__v1__turn_provider__table(void) {
+  return &spanwire__turns__v1__turn_provider__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__turns__v1__turn_evidence__table(void) {
+  return &spanwire__turns__v1__turn_evidence__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__turns__v1__turn_input__table(void) {
+  return &spanwire__turns__v1__turn_input__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__turns__v1__turn_decision__table(void) {
+  return &spanwire__turns__v1__turn_decision__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__turns__v1__turn_provider_attempt__table(void) {
+  return &spanwire__turns__v1__turn_provider_attempt__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__turns__v1__turn_output__table(void) {
+  return &spanwire__turns__v1__turn_output__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__turns__v1__get_turn_request__table(void) {
+  return &spanwire__turns__v1__get_turn_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__turns__v1__list_turns_request__table(void) {
+  return &spanwire__turns__v1__list_turns_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__turns__v1__list_turns_response__table(void) {
+  return &spanwire__turns__v1__list_turns_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__turns__v1__watch_turns_request__table(void) {
+  return &spanwire__turns__v1__watch_turns_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__turns__v1__get_turn_evidence_request__table(void) {
+  return &spanwire__turns__v1__get_turn_evidence_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__turns__v1__turn_record__table(void) {
+  return &spanwire__turns__v1__turn_record__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__turns__v1__replay_turn_request__table(void) {
+  return &spanwire__turns__v1__replay_turn_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__turns__v1__replay_turn_response__table(void) {
+  return &spanwire__turns__v1__replay_turn_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__turns__v1__replay_turn_response__check__table(void) {
+  return &spanwire__turns__v1__replay_turn_response__check__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__turns__v1__cancel_turn_request__table(void) {
+  return &spanwire__turns__v1__cancel_turn_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__turns__v1__rerun_turn_request__table(void) {
+  return &spanwire__turns__v1__rerun_turn_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__turns__v1__rerun_turn_response__table(void) {
+  return &spanwire__turns__v1__rerun_turn_response__descriptor;
 }

@@ -440,7 +440,10 @@ public enum EventType: String, CaseIterable, Hashable, Sendable {
       .agentTaskReceived,
       .agentTaskResult,
       .agentTaskStarted,
-      .agentTaskTimedOut: ["agent_task_id"]
+      .agentTaskTimedOut,
+      .turnDefer,
+      .turnReject,
+      .turnStaleEpochReject: ["agent_task_id"]
     case .cancelAccepted,
       .discontinuity,
       .outputAccepted,
@@ -449,7 +452,7 @@ public enum EventType: String, CaseIterable, Hashable, Sendable {
       .turnActive,
       .turnClose,
       .turnCommit,
-      .turnOpen: ["product_runtime_session_id", "turn_id"]
+      .turnOpen: ["turn_id"]
     case .jobCancelled,
       .jobCompleted,
       .jobDispatched,
@@ -487,10 +490,7 @@ public enum EventType: String, CaseIterable, Hashable, Sendable {
       .productRuntimeSessionPreflightFailed,
       .productRuntimeSessionPreflightPassed,
       .productRuntimeSessionReady,
-      .productRuntimeSessionRiskFlagged,
-      .turnDefer,
-      .turnReject,
-      .turnStaleEpochReject: ["product_runtime_session_id"]
+      .productRuntimeSessionRiskFlagged: ["product_runtime_session_id"]
     default: []
     }
   }

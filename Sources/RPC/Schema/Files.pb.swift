@@ -44,5 +44,6 @@ public enum SpanwireSchemaFiles {
     spanwireOpsV1OperationsFile,
     spanwirePolicyV1AccessCasesFile,
     spanwireRegistryV1RegistryFile,
+    spanwireTurnsV1TurnsFile,
   ]
 }

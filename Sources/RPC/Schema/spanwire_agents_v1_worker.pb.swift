@@ -31,27 +31,28 @@ public let spanwireAgentsV1WorkerFile: GeneratedFile = GeneratedFile(
     YWdlbnRzLnYxLldvcmtIAFIEd29yaxI4CgZjYW5jZWwYAyABKAsyHi5zcGFud2lyZS5hZ2VudHMudjEuQ2FuY2VsV29ya0gAUgZjYW5jZWwSPQoHcmVmdXNl\
     ZBgEIAEoCzIhLnNwYW53aXJlLmFnZW50cy52MS5BbnN3ZXJSZWZ1c2VkSABSB3JlZnVzZWQSOgoFZHJhaW4YBSABKAsyIi5zcGFud2lyZS5hZ2VudHMudjEu\
     RHJhaW5SZXF1ZXN0ZWRIAFIFZHJhaW5CBgoEa2luZCJtChBXb3JrZXJSZWdpc3RlcmVkEhsKCXdvcmtlcl9pZBgBIAEoCVIId29ya2VySWQSIQoMaGVhcnRi\
-    ZWF0X21zGAIgASgNUgtoZWFydGJlYXRNcxIZCghsZWFzZV9tcxgDIAEoDVIHbGVhc2VNcyKOAgoEV29yaxIzCgVjbGFpbRgBIAEoCzIdLnNwYW53aXJlLmFn\
+    ZWF0X21zGAIgASgNUgtoZWFydGJlYXRNcxIZCghsZWFzZV9tcxgDIAEoDVIHbGVhc2VNcyK7AgoEV29yaxIzCgVjbGFpbRgBIAEoCzIdLnNwYW53aXJlLmFn\
     ZW50cy52MS5Xb3JrQ2xhaW1SBWNsYWltEh0KCmFnZW50X3NsdWcYAiABKAlSCWFnZW50U2x1ZxI6Cgdjb250ZXh0GAMgASgLMiAuc3BhbndpcmUuYWdlbnRz\
     LnYxLkFnZW50Q29udGV4dFIHY29udGV4dBI1CgR0YXNrGAQgASgLMiEuc3BhbndpcmUuYWdlbnRzLnYxLkFnZW50VGFza1NwZWNSBHRhc2sSHQoKdGltZW91\
-    dF9tcxgFIAEoDVIJdGltZW91dE1zEiAKC3RyYWNlcGFyZW50GAYgASgJUgt0cmFjZXBhcmVudCJZCgpDYW5jZWxXb3JrEjMKBWNsYWltGAEgASgLMh0uc3Bh\
-    bndpcmUuYWdlbnRzLnYxLldvcmtDbGFpbVIFY2xhaW0SFgoGcmVhc29uGAIgASgJUgZyZWFzb24iXAoNQW5zd2VyUmVmdXNlZBIzCgVjbGFpbRgBIAEoCzId\
-    LnNwYW53aXJlLmFnZW50cy52MS5Xb3JrQ2xhaW1SBWNsYWltEhYKBnJlYXNvbhgCIAEoCVIGcmVhc29uIigKDkRyYWluUmVxdWVzdGVkEhYKBnJlYXNvbhgB\
-    IAEoCVIGcmVhc29uIsQDCgpXb3JrZXJJbmZvEhsKCXdvcmtlcl9pZBgBIAEoCVIId29ya2VySWQSGwoJdGVuYW50X2lkGAIgASgJUgh0ZW5hbnRJZBIfCgth\
-    Z2VudF9zbHVncxgDIAMoCVIKYWdlbnRTbHVncxIgCgtjb25jdXJyZW5jeRgEIAEoDVILY29uY3VycmVuY3kSNQoFc3RhdGUYBSABKA4yHy5zcGFud2lyZS5h\
-    Z2VudHMudjEuV29ya2VyU3RhdGVSBXN0YXRlEjsKC2F0dGFjaGVkX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIKYXR0YWNoZWRBdBI1\
-    CghoZWFyZF9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSB2hlYXJkQXQSJQoOcmVzaWRlbnRfYnl0ZXMYCCABKARSDXJlc2lkZW50Qnl0\
-    ZXMSNQoGY2xhaW1zGAkgAygLMh0uc3BhbndpcmUuYWdlbnRzLnYxLldvcmtDbGFpbVIGY2xhaW1zEhgKB3ZlcnNpb24YCiABKAlSB3ZlcnNpb24SFgoGcmVh\
-    c29uGAsgASgJUgZyZWFzb24iUAoSTGlzdFdvcmtlcnNSZXF1ZXN0EhsKCXBhZ2Vfc2l6ZRgBIAEoDVIIcGFnZVNpemUSHQoKcGFnZV90b2tlbhgCIAEoCVIJ\
-    cGFnZVRva2VuIqsBChNMaXN0V29ya2Vyc1Jlc3BvbnNlEjgKB3dvcmtlcnMYASADKAsyHi5zcGFud2lyZS5hZ2VudHMudjEuV29ya2VySW5mb1IHd29ya2Vy\
-    cxImCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAlSDW5leHRQYWdlVG9rZW4SGAoHd2FpdGluZxgDIAEoDVIHd2FpdGluZxIYCgdydW5uaW5nGAQgASgNUgdydW5u\
-    aW5nIkkKEkRyYWluV29ya2VyUmVxdWVzdBIbCgl3b3JrZXJfaWQYASABKAlSCHdvcmtlcklkEhYKBnJlYXNvbhgCIAEoCVIGcmVhc29uKqwBCgtXb3JrZXJT\
-    dGF0ZRIcChhXT1JLRVJfU1RBVEVfVU5TUEVDSUZJRUQQABIZChVXT1JLRVJfU1RBVEVfQVRUQUNIRUQQARIZChVXT1JLRVJfU1RBVEVfRFJBSU5JTkcQAhIX\
-    ChNXT1JLRVJfU1RBVEVfU0lMRU5UEAMSGQoVV09SS0VSX1NUQVRFX0RFVEFDSEVEEAQSFQoRV09SS0VSX1NUQVRFX0RFQUQQBTLAAgoLQWdlbnRXb3JrZXIS\
-    XwoGQXR0YWNoEiEuc3BhbndpcmUuYWdlbnRzLnYxLkF0dGFjaFJlcXVlc3QaIi5zcGFud2lyZS5hZ2VudHMudjEuQXR0YWNoUmVzcG9uc2UiCqq7GAYKAQMS\
-    AQQoATABEm0KC0xpc3RXb3JrZXJzEiYuc3BhbndpcmUuYWdlbnRzLnYxLkxpc3RXb3JrZXJzUmVxdWVzdBonLnNwYW53aXJlLmFnZW50cy52MS5MaXN0V29y\
-    a2Vyc1Jlc3BvbnNlIg2QAgGquxgGCgECEgEFEmEKC0RyYWluV29ya2VyEiYuc3BhbndpcmUuYWdlbnRzLnYxLkRyYWluV29ya2VyUmVxdWVzdBoeLnNwYW53\
-    aXJlLmFnZW50cy52MS5Xb3JrZXJJbmZvIgqquxgGCgECEgEFQgO6AgBiBnByb3RvMw==
+    dF9tcxgFIAEoDVIJdGltZW91dE1zEiAKC3RyYWNlcGFyZW50GAYgASgJUgt0cmFjZXBhcmVudBIXCgd0dXJuX2lkGAcgASgJUgZ0dXJuSWQSEgoEc2VlZBgI\
+    IAEoBFIEc2VlZCJZCgpDYW5jZWxXb3JrEjMKBWNsYWltGAEgASgLMh0uc3BhbndpcmUuYWdlbnRzLnYxLldvcmtDbGFpbVIFY2xhaW0SFgoGcmVhc29uGAIg\
+    ASgJUgZyZWFzb24iXAoNQW5zd2VyUmVmdXNlZBIzCgVjbGFpbRgBIAEoCzIdLnNwYW53aXJlLmFnZW50cy52MS5Xb3JrQ2xhaW1SBWNsYWltEhYKBnJlYXNv\
+    bhgCIAEoCVIGcmVhc29uIigKDkRyYWluUmVxdWVzdGVkEhYKBnJlYXNvbhgBIAEoCVIGcmVhc29uIsQDCgpXb3JrZXJJbmZvEhsKCXdvcmtlcl9pZBgBIAEo\
+    CVIId29ya2VySWQSGwoJdGVuYW50X2lkGAIgASgJUgh0ZW5hbnRJZBIfCgthZ2VudF9zbHVncxgDIAMoCVIKYWdlbnRTbHVncxIgCgtjb25jdXJyZW5jeRgE\
+    IAEoDVILY29uY3VycmVuY3kSNQoFc3RhdGUYBSABKA4yHy5zcGFud2lyZS5hZ2VudHMudjEuV29ya2VyU3RhdGVSBXN0YXRlEjsKC2F0dGFjaGVkX2F0GAYg\
+    ASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIKYXR0YWNoZWRBdBI1CghoZWFyZF9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBS\
+    B2hlYXJkQXQSJQoOcmVzaWRlbnRfYnl0ZXMYCCABKARSDXJlc2lkZW50Qnl0ZXMSNQoGY2xhaW1zGAkgAygLMh0uc3BhbndpcmUuYWdlbnRzLnYxLldvcmtD\
+    bGFpbVIGY2xhaW1zEhgKB3ZlcnNpb24YCiABKAlSB3ZlcnNpb24SFgoGcmVhc29uGAsgASgJUgZyZWFzb24iUAoSTGlzdFdvcmtlcnNSZXF1ZXN0EhsKCXBh\
+    Z2Vfc2l6ZRgBIAEoDVIIcGFnZVNpemUSHQoKcGFnZV90b2tlbhgCIAEoCVIJcGFnZVRva2VuIqsBChNMaXN0V29ya2Vyc1Jlc3BvbnNlEjgKB3dvcmtlcnMY\
+    ASADKAsyHi5zcGFud2lyZS5hZ2VudHMudjEuV29ya2VySW5mb1IHd29ya2VycxImCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAlSDW5leHRQYWdlVG9rZW4SGAoH\
+    d2FpdGluZxgDIAEoDVIHd2FpdGluZxIYCgdydW5uaW5nGAQgASgNUgdydW5uaW5nIkkKEkRyYWluV29ya2VyUmVxdWVzdBIbCgl3b3JrZXJfaWQYASABKAlS\
+    CHdvcmtlcklkEhYKBnJlYXNvbhgCIAEoCVIGcmVhc29uKqwBCgtXb3JrZXJTdGF0ZRIcChhXT1JLRVJfU1RBVEVfVU5TUEVDSUZJRUQQABIZChVXT1JLRVJf\
+    U1RBVEVfQVRUQUNIRUQQARIZChVXT1JLRVJfU1RBVEVfRFJBSU5JTkcQAhIXChNXT1JLRVJfU1RBVEVfU0lMRU5UEAMSGQoVV09SS0VSX1NUQVRFX0RFVEFD\
+    SEVEEAQSFQoRV09SS0VSX1NUQVRFX0RFQUQQBTLAAgoLQWdlbnRXb3JrZXISXwoGQXR0YWNoEiEuc3BhbndpcmUuYWdlbnRzLnYxLkF0dGFjaFJlcXVlc3Qa\
+    Ii5zcGFud2lyZS5hZ2VudHMudjEuQXR0YWNoUmVzcG9uc2UiCqq7GAYKAQMSAQQoATABEm0KC0xpc3RXb3JrZXJzEiYuc3BhbndpcmUuYWdlbnRzLnYxLkxp\
+    c3RXb3JrZXJzUmVxdWVzdBonLnNwYW53aXJlLmFnZW50cy52MS5MaXN0V29ya2Vyc1Jlc3BvbnNlIg2QAgGquxgGCgECEgEFEmEKC0RyYWluV29ya2VyEiYu\
+    c3BhbndpcmUuYWdlbnRzLnYxLkRyYWluV29ya2VyUmVxdWVzdBoeLnNwYW53aXJlLmFnZW50cy52MS5Xb3JrZXJJbmZvIgqquxgGCgECEgEFQgO6AgBiBnBy\
+    b3RvMw==
     """,
   dependencies: { [googleProtobufTimestampFile, spanwireAgentsV1AgentsFile, spanwireOptionsV1OptionsFile] })
 
@@ -653,6 +654,10 @@ public struct Work: Message {
   public var timeoutMs: UInt32
   /// W3C: for calls made on its behalf
   public var traceparent: String
+  /// the turn that this attempt runs as
+  public var turnID: String
+  /// for what the agent leaves to chance: a replay has the same
+  public var seed: UInt64
   public var unknownFields: UnknownFields
 
   public init() {
@@ -662,6 +667,8 @@ public struct Work: Message {
     self.task = nil
     self.timeoutMs = 0
     self.traceparent = ""
+    self.turnID = ""
+    self.seed = 0
     self.unknownFields = UnknownFields()
   }
 
@@ -671,7 +678,9 @@ public struct Work: Message {
     context: AgentContext? = nil,
     task: AgentTaskSpec? = nil,
     timeoutMs: UInt32 = 0,
-    traceparent: String = ""
+    traceparent: String = "",
+    turnID: String = "",
+    seed: UInt64 = 0
   ) {
     self.claim = claim
     self.agentSlug = agentSlug
@@ -679,12 +688,14 @@ public struct Work: Message {
     self.task = task
     self.timeoutMs = timeoutMs
     self.traceparent = traceparent
+    self.turnID = turnID
+    self.seed = seed
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.agents.v1.Work"
   public static var file: GeneratedFile { spanwireAgentsV1WorkerFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__work__table(), strings: [2, 6]) {
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__work__table(), strings: [2, 6, 7]) {
     [
       .message(1, WorkClaim.table),
       .message(3, AgentContext.table),
@@ -700,11 +711,15 @@ public struct Work: Message {
     self.task = CField.message(c.pointee.task)
     self.timeoutMs = c.pointee.timeout_ms
     self.traceparent = CField.string(c.pointee.traceparent)
+    self.turnID = CField.string(c.pointee.turn_id)
+    self.seed = c.pointee.seed
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.uint64(8, self.seed)
+    writer.string(7, self.turnID)
     writer.string(6, self.traceparent)
     writer.uint32(5, self.timeoutMs)
     writer.message(4, optional: self.task)

@@ -6,7 +6,7 @@ import SpanwireProtobuf
 public let spanwireErrorsV1ReasonsFile: GeneratedFile = GeneratedFile(
   name: "spanwire/errors/v1/reasons.proto",
   base64: """
-    CiBzcGFud2lyZS9lcnJvcnMvdjEvcmVhc29ucy5wcm90bxISc3BhbndpcmUuZXJyb3JzLnYxKtYUCgZSZWFzb24SFgoSUkVBU09OX1VOU1BFQ0lGSUVEEAAS\
+    CiBzcGFud2lyZS9lcnJvcnMvdjEvcmVhc29ucy5wcm90bxISc3BhbndpcmUuZXJyb3JzLnYxKqUVCgZSZWFzb24SFgoSUkVBU09OX1VOU1BFQ0lGSUVEEAAS\
     GgoWUkVBU09OX1VOQVVUSEVOVElDQVRFRBABEh0KGVJFQVNPTl9NRVRIT0RfTk9UX0VYUE9TRUQQAhIaChZSRUFTT05fQUdFTlRfRk9SQklEREVOEAMSGAoU\
     UkVBU09OX1BPTElDWV9ERU5JRUQQBBIaChZSRUFTT05fVEVOQU5UX01JU01BVENIEAUSGgoWUkVBU09OX1RPS0VOX01BTEZPUk1FRBAGEhcKE1JFQVNPTl9U\
     T0tFTl9GT1JHRUQQBxIYChRSRUFTT05fVE9LRU5fRVhQSVJFRBAIEh4KGlJFQVNPTl9UT0tFTl9OT1RfWUVUX1ZBTElEEAkSHwobUkVBU09OX1RPS0VOX1dS\
@@ -36,7 +36,8 @@ public let spanwireErrorsV1ReasonsFile: GeneratedFile = GeneratedFile(
     X1JFU0VSVkFUSU9OX0VOREVEEMkBEh4KGVJFQVNPTl9BUFBST1ZBTF9OT1RfRk9VTkQQygESGgoVUkVBU09OX0FQUFJPVkFMX0VOREVEEMsBEh4KGVJFQVNP\
     Tl9BUFBST1ZBTF9OT1RfWU9VUlMQzAESHAoXUkVBU09OX1RFTkFOVF9OT1RfRk9VTkQQ3AESGQoUUkVBU09OX1RFTkFOVF9FWElTVFMQ3QESIgodUkVBU09O\
     X1JPTEVfQklORElOR19OT1RfRk9VTkQQ3gESHQoYUkVBU09OX0FQSV9LRVlfTk9UX0ZPVU5EEN8BEiIKHVJFQVNPTl9DRVJUSUZJQ0FURV9OQU1FX0JPVU5E\
-    EOABQgO6AgBiBnByb3RvMw==
+    EOABEhoKFVJFQVNPTl9UVVJOX05PVF9GT1VORBCYAhIZChRSRUFTT05fVFVSTl9SRUpFQ1RFRBCZAhIWChFSRUFTT05fVFVSTl9FTkRFRBCaAkIDugIAYgZw\
+    cm90bzM=
     """)
 
 /// Why a service refused, sent as google.rpc.ErrorInfo: reason is the value's name without its prefix, domain is "spanwire".
@@ -140,6 +141,10 @@ public enum Reason: MessageEnum, CaseIterable {
   case roleBindingNotFound
   case apiKeyNotFound
   case certificateNameBound
+  /// Turns
+  case turnNotFound
+  case turnRejected
+  case turnEnded
   /// A number that this build has no name for.
   case unrecognized(Int32)
 
@@ -231,6 +236,9 @@ public enum Reason: MessageEnum, CaseIterable {
     case 222: self = .roleBindingNotFound
     case 223: self = .apiKeyNotFound
     case 224: self = .certificateNameBound
+    case 280: self = .turnNotFound
+    case 281: self = .turnRejected
+    case 282: self = .turnEnded
     default: self = .unrecognized(rawValue)
     }
   }
@@ -323,11 +331,14 @@ public enum Reason: MessageEnum, CaseIterable {
     case .roleBindingNotFound: 222
     case .apiKeyNotFound: 223
     case .certificateNameBound: 224
+    case .turnNotFound: 280
+    case .turnRejected: 281
+    case .turnEnded: 282
     case .unrecognized(let number): number
     }
   }
 
   /// Every value that has a name.
-  public static let allCases: [Self] = [.unspecified, .unauthenticated, .methodNotExposed, .agentForbidden, .policyDenied, .tenantMismatch, .tokenMalformed, .tokenForged, .tokenExpired, .tokenNotYetValid, .tokenWrongAudience, .tokenWrongIssuer, .tokenAlgorithmRefused, .tokenKeyUnknown, .tokenRevoked, .tokenWithoutTenant, .tokenTooLong, .credentialRefused, .tenantSuspended, .forwardingRefused, .invalidFields, .idempotencyKeyReused, .pageTokenInvalid, .cursorTooOld, .queueFull, .outcomeUnknown, .sessionNotFound, .sessionTransitionInvalid, .preflightFailed, .proposalNotFound, .proposalExpired, .proposalAlreadyDecided, .proposalInvalid, .entitlementMissing, .definitionNotFound, .bundleInvalid, .versionImmutable, .snapshotNotFound, .marketNotAdmitted, .journeyNotFound, .journeyTransitionInvalid, .nodeNotFound, .nodeTransitionInvalid, .servicePointBlocked, .entitlementNotFound, .balanceInsufficient, .entitlementExpired, .tokenUnknown, .settlementNotFound, .vendorUnknown, .servicePointNotFound, .notCovered, .noRoute, .capacityExceeded, .reservationNotFound, .marketNotFound, .flagNotFound, .flagTypeMismatch, .flagRuleInvalid, .flagTransitionInvalid, .flagApprovalMissing, .agentTaskNotFound, .agentUnknown, .agentIntentUnknown, .workerNotFound, .deadLetterNotFound, .deadLetterReviewed, .circuitOpen, .workerReplaced, .workerDead, .eventRejected, .traceNotFound, .replayOutsideSandbox, .effectGivenUp, .effectNotFound, .channelUnheard, .budgetReservationNotFound, .budgetReservationEnded, .approvalNotFound, .approvalEnded, .approvalNotYours, .tenantNotFound, .tenantExists, .roleBindingNotFound, .apiKeyNotFound, .certificateNameBound]
+  public static let allCases: [Self] = [.unspecified, .unauthenticated, .methodNotExposed, .agentForbidden, .policyDenied, .tenantMismatch, .tokenMalformed, .tokenForged, .tokenExpired, .tokenNotYetValid, .tokenWrongAudience, .tokenWrongIssuer, .tokenAlgorithmRefused, .tokenKeyUnknown, .tokenRevoked, .tokenWithoutTenant, .tokenTooLong, .credentialRefused, .tenantSuspended, .forwardingRefused, .invalidFields, .idempotencyKeyReused, .pageTokenInvalid, .cursorTooOld, .queueFull, .outcomeUnknown, .sessionNotFound, .sessionTransitionInvalid, .preflightFailed, .proposalNotFound, .proposalExpired, .proposalAlreadyDecided, .proposalInvalid, .entitlementMissing, .definitionNotFound, .bundleInvalid, .versionImmutable, .snapshotNotFound, .marketNotAdmitted, .journeyNotFound, .journeyTransitionInvalid, .nodeNotFound, .nodeTransitionInvalid, .servicePointBlocked, .entitlementNotFound, .balanceInsufficient, .entitlementExpired, .tokenUnknown, .settlementNotFound, .vendorUnknown, .servicePointNotFound, .notCovered, .noRoute, .capacityExceeded, .reservationNotFound, .marketNotFound, .flagNotFound, .flagTypeMismatch, .flagRuleInvalid, .flagTransitionInvalid, .flagApprovalMissing, .agentTaskNotFound, .agentUnknown, .agentIntentUnknown, .workerNotFound, .deadLetterNotFound, .deadLetterReviewed, .circuitOpen, .workerReplaced, .workerDead, .eventRejected, .traceNotFound, .replayOutsideSandbox, .effectGivenUp, .effectNotFound, .channelUnheard, .budgetReservationNotFound, .budgetReservationEnded, .approvalNotFound, .approvalEnded, .approvalNotYours, .tenantNotFound, .tenantExists, .roleBindingNotFound, .apiKeyNotFound, .certificateNameBound, .turnNotFound, .turnRejected, .turnEnded]
 }
 

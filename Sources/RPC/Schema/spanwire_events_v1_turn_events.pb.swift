@@ -8,46 +8,49 @@ public let spanwireEventsV1TurnEventsFile: GeneratedFile = GeneratedFile(
   name: "spanwire/events/v1/turn_events.proto",
   base64: """
     CiRzcGFud2lyZS9ldmVudHMvdjEvdHVybl9ldmVudHMucHJvdG8SEnNwYW53aXJlLmV2ZW50cy52MRohc3BhbndpcmUvb3B0aW9ucy92MS9vcHRpb25zLnBy\
-    b3RvIm0KClR1cm5SZWplY3QSFgoGcmVhc29uGAEgASgJUgZyZWFzb24SFAoFcXVvdGEYAiABKAlSBXF1b3RhOjGyuxgtCgt0dXJuX3JlamVjdBADGAIiGnBy\
-    b2R1Y3RfcnVudGltZV9zZXNzaW9uX2lkInsKCVR1cm5EZWZlchIWCgZyZWFzb24YASABKAlSBnJlYXNvbhIkCg5yZXRyeV9hZnRlcl9tcxgCIAEoA1IMcmV0\
-    cnlBZnRlck1zOjCyuxgsCgp0dXJuX2RlZmVyEAMYAiIacHJvZHVjdF9ydW50aW1lX3Nlc3Npb25faWQikAEKFFR1cm5TdGFsZUVwb2NoUmVqZWN0EhQKBWVw\
-    b2NoGAEgASgEUgVlcG9jaBIjCg1jdXJyZW50X2Vwb2NoGAIgASgEUgxjdXJyZW50RXBvY2g6PbK7GDkKF3R1cm5fc3RhbGVfZXBvY2hfcmVqZWN0EAEYAiIa\
-    cHJvZHVjdF9ydW50aW1lX3Nlc3Npb25faWQidQoIVHVybk9wZW4SGwoJcGxhbl9oYXNoGAEgASgMUghwbGFuSGFzaBISCgRzZWVkGAIgASgEUgRzZWVkOjiy\
-    uxg0Cgl0dXJuX29wZW4QARgBIhpwcm9kdWN0X3J1bnRpbWVfc2Vzc2lvbl9pZCIHdHVybl9pZCJICgpUdXJuQWN0aXZlOjqyuxg2Cgt0dXJuX2FjdGl2ZRAB\
-    GAEiGnByb2R1Y3RfcnVudGltZV9zZXNzaW9uX2lkIgd0dXJuX2lkIpABCg5PdXRwdXRBY2NlcHRlZBIbCglvdXRwdXRfaWQYASABKAlSCG91dHB1dElkEiEK\
-    DGNvbnRlbnRfaGFzaBgCIAEoDFILY29udGVudEhhc2g6PrK7GDoKD291dHB1dF9hY2NlcHRlZBACGAEiGnByb2R1Y3RfcnVudGltZV9zZXNzaW9uX2lkIgd0\
-    dXJuX2lkIm8KD1BsYXliYWNrU3RhcnRlZBIbCglvdXRwdXRfaWQYASABKAlSCG91dHB1dElkOj+yuxg7ChBwbGF5YmFja19zdGFydGVkEAIYASIacHJvZHVj\
-    dF9ydW50aW1lX3Nlc3Npb25faWQiB3R1cm5faWQiaAoOQ2FuY2VsQWNjZXB0ZWQSFgoGcmVhc29uGAEgASgJUgZyZWFzb246PrK7GDoKD2NhbmNlbF9hY2Nl\
-    cHRlZBABGAEiGnByb2R1Y3RfcnVudGltZV9zZXNzaW9uX2lkIgd0dXJuX2lkIm0KClR1cm5Db21taXQSIwoNZXZpZGVuY2VfaGFzaBgBIAEoDFIMZXZpZGVu\
-    Y2VIYXNoOjqyuxg2Cgt0dXJuX2NvbW1pdBABGAEiGnByb2R1Y3RfcnVudGltZV9zZXNzaW9uX2lkIgd0dXJuX2lkIl4KCVR1cm5BYm9ydBIWCgZyZWFzb24Y\
-    ASABKAlSBnJlYXNvbjo5srsYNQoKdHVybl9hYm9ydBABGAEiGnByb2R1Y3RfcnVudGltZV9zZXNzaW9uX2lkIgd0dXJuX2lkImAKCVR1cm5DbG9zZRIYCgdv\
-    dXRjb21lGAEgASgJUgdvdXRjb21lOjmyuxg1Cgp0dXJuX2Nsb3NlEAEYASIacHJvZHVjdF9ydW50aW1lX3Nlc3Npb25faWQiB3R1cm5faWQiiwEKEVByZXNz\
-    dXJlV2F0ZXJtYXJrEhQKBXF1ZXVlGAEgASgJUgVxdWV1ZRIUCgVsZXZlbBgCIAEoCVIFbGV2ZWwSFgoGYWN0aW9uGAMgASgJUgZhY3Rpb24SFAoFZGVwdGgY\
-    BCABKARSBWRlcHRoOhyyuxgYChJwcmVzc3VyZV93YXRlcm1hcmsQAxgDIpgBChFUdXJuRGlzY29udGludWl0eRIWCgZzdHJlYW0YASABKAlSBnN0cmVhbRIV\
-    CgZnYXBfbnMYAiABKANSBWdhcE5zEhYKBnBvbGljeRgDIAEoCVIGcG9saWN5Ojyyuxg4Cg1kaXNjb250aW51aXR5EAEYAiIacHJvZHVjdF9ydW50aW1lX3Nl\
-    c3Npb25faWQiB3R1cm5faWQikgEKGFJlY29yZGluZ0xldmVsRG93bmdyYWRlZBIdCgpmcm9tX2xldmVsGAEgASgJUglmcm9tTGV2ZWwSGQoIdG9fbGV2ZWwY\
-    AiABKAlSB3RvTGV2ZWwSFgoGcmVhc29uGAMgASgJUgZyZWFzb246JLK7GCAKGnJlY29yZGluZ19sZXZlbF9kb3duZ3JhZGVkEAEYAkIDugIAYgZwcm90bzM=
+    b3RvIoYBCgpUdXJuUmVqZWN0EhYKBnJlYXNvbhgBIAEoCVIGcmVhc29uEhQKBXF1b3RhGAIgASgJUgVxdW90YRIkCg5yZXRyeV9hZnRlcl9tcxgDIAEoA1IM\
+    cmV0cnlBZnRlck1zOiSyuxggCgt0dXJuX3JlamVjdBADGAIiDWFnZW50X3Rhc2tfaWQihAEKCVR1cm5EZWZlchIWCgZyZWFzb24YASABKAlSBnJlYXNvbhIk\
+    Cg5yZXRyeV9hZnRlcl9tcxgCIAEoA1IMcmV0cnlBZnRlck1zEhQKBXF1b3RhGAMgASgJUgVxdW90YTojsrsYHwoKdHVybl9kZWZlchADGAIiDWFnZW50X3Rh\
+    c2tfaWQigwEKFFR1cm5TdGFsZUVwb2NoUmVqZWN0EhQKBWVwb2NoGAEgASgEUgVlcG9jaBIjCg1jdXJyZW50X2Vwb2NoGAIgASgEUgxjdXJyZW50RXBvY2g6\
+    MLK7GCwKF3R1cm5fc3RhbGVfZXBvY2hfcmVqZWN0EAEYAiINYWdlbnRfdGFza19pZCJZCghUdXJuT3BlbhIbCglwbGFuX2hhc2gYASABKAxSCHBsYW5IYXNo\
+    EhIKBHNlZWQYAiABKARSBHNlZWQ6HLK7GBgKCXR1cm5fb3BlbhABGAEiB3R1cm5faWQiLAoKVHVybkFjdGl2ZToesrsYGgoLdHVybl9hY3RpdmUQARgBIgd0\
+    dXJuX2lkInQKDk91dHB1dEFjY2VwdGVkEhsKCW91dHB1dF9pZBgBIAEoCVIIb3V0cHV0SWQSIQoMY29udGVudF9oYXNoGAIgASgMUgtjb250ZW50SGFzaDoi\
+    srsYHgoPb3V0cHV0X2FjY2VwdGVkEAIYASIHdHVybl9pZCJTCg9QbGF5YmFja1N0YXJ0ZWQSGwoJb3V0cHV0X2lkGAEgASgJUghvdXRwdXRJZDojsrsYHwoQ\
+    cGxheWJhY2tfc3RhcnRlZBACGAEiB3R1cm5faWQiTAoOQ2FuY2VsQWNjZXB0ZWQSFgoGcmVhc29uGAEgASgJUgZyZWFzb246IrK7GB4KD2NhbmNlbF9hY2Nl\
+    cHRlZBABGAEiB3R1cm5faWQiUQoKVHVybkNvbW1pdBIjCg1ldmlkZW5jZV9oYXNoGAEgASgMUgxldmlkZW5jZUhhc2g6HrK7GBoKC3R1cm5fY29tbWl0EAEY\
+    ASIHdHVybl9pZCJnCglUdXJuQWJvcnQSFgoGcmVhc29uGAEgASgJUgZyZWFzb24SIwoNZXZpZGVuY2VfaGFzaBgCIAEoDFIMZXZpZGVuY2VIYXNoOh2yuxgZ\
+    Cgp0dXJuX2Fib3J0EAEYASIHdHVybl9pZCJECglUdXJuQ2xvc2USGAoHb3V0Y29tZRgBIAEoCVIHb3V0Y29tZTodsrsYGQoKdHVybl9jbG9zZRABGAEiB3R1\
+    cm5faWQiiwEKEVByZXNzdXJlV2F0ZXJtYXJrEhQKBXF1ZXVlGAEgASgJUgVxdWV1ZRIUCgVsZXZlbBgCIAEoCVIFbGV2ZWwSFgoGYWN0aW9uGAMgASgJUgZh\
+    Y3Rpb24SFAoFZGVwdGgYBCABKARSBWRlcHRoOhyyuxgYChJwcmVzc3VyZV93YXRlcm1hcmsQAxgDInwKEVR1cm5EaXNjb250aW51aXR5EhYKBnN0cmVhbRgB\
+    IAEoCVIGc3RyZWFtEhUKBmdhcF9ucxgCIAEoA1IFZ2FwTnMSFgoGcG9saWN5GAMgASgJUgZwb2xpY3k6ILK7GBwKDWRpc2NvbnRpbnVpdHkQARgCIgd0dXJu\
+    X2lkIpIBChhSZWNvcmRpbmdMZXZlbERvd25ncmFkZWQSHQoKZnJvbV9sZXZlbBgBIAEoCVIJZnJvbUxldmVsEhkKCHRvX2xldmVsGAIgASgJUgd0b0xldmVs\
+    EhYKBnJlYXNvbhgDIAEoCVIGcmVhc29uOiSyuxggChpyZWNvcmRpbmdfbGV2ZWxfZG93bmdyYWRlZBABGAJCA7oCAGIGcHJvdG8z
     """,
   dependencies: { [spanwireOptionsV1OptionsFile] })
 
 /// `spanwire.events.v1.TurnReject`
 public struct TurnReject: Message {
   public var reason: String
+  /// the key whose quota it was: session:<tenant>:<session>
   public var quota: String
+  public var retryAfterMs: Int64
   public var unknownFields: UnknownFields
 
   public init() {
     self.reason = ""
     self.quota = ""
+    self.retryAfterMs = 0
     self.unknownFields = UnknownFields()
   }
 
   public init(
     reason: String = "",
-    quota: String = ""
+    quota: String = "",
+    retryAfterMs: Int64 = 0
   ) {
     self.reason = reason
     self.quota = quota
+    self.retryAfterMs = retryAfterMs
     self.unknownFields = UnknownFields()
   }
 
@@ -59,11 +62,13 @@ public struct TurnReject: Message {
     let c = cStruct.assumingMemoryBound(to: Spanwire__Events__V1__TurnReject.self)
     self.reason = CField.string(c.pointee.reason)
     self.quota = CField.string(c.pointee.quota)
+    self.retryAfterMs = c.pointee.retry_after_ms
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.int64(3, self.retryAfterMs)
     writer.string(2, self.quota)
     writer.string(1, self.reason)
   }
@@ -73,36 +78,42 @@ public struct TurnReject: Message {
 public struct TurnDefer: Message {
   public var reason: String
   public var retryAfterMs: Int64
+  public var quota: String
   public var unknownFields: UnknownFields
 
   public init() {
     self.reason = ""
     self.retryAfterMs = 0
+    self.quota = ""
     self.unknownFields = UnknownFields()
   }
 
   public init(
     reason: String = "",
-    retryAfterMs: Int64 = 0
+    retryAfterMs: Int64 = 0,
+    quota: String = ""
   ) {
     self.reason = reason
     self.retryAfterMs = retryAfterMs
+    self.quota = quota
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.events.v1.TurnDefer"
   public static var file: GeneratedFile { spanwireEventsV1TurnEventsFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__turn_defer__table(), strings: [1])
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__turn_defer__table(), strings: [1, 3])
 
   public init(cStruct: UnsafeRawPointer) {
     let c = cStruct.assumingMemoryBound(to: Spanwire__Events__V1__TurnDefer.self)
     self.reason = CField.string(c.pointee.reason)
     self.retryAfterMs = c.pointee.retry_after_ms
+    self.quota = CField.string(c.pointee.quota)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.string(3, self.quota)
     writer.int64(2, self.retryAfterMs)
     writer.string(1, self.reason)
   }
@@ -348,17 +359,21 @@ public struct TurnCommit: Message {
 /// `spanwire.events.v1.TurnAbort`
 public struct TurnAbort: Message {
   public var reason: String
+  public var evidenceHash: [UInt8]
   public var unknownFields: UnknownFields
 
   public init() {
     self.reason = ""
+    self.evidenceHash = []
     self.unknownFields = UnknownFields()
   }
 
   public init(
-    reason: String = ""
+    reason: String = "",
+    evidenceHash: [UInt8] = []
   ) {
     self.reason = reason
+    self.evidenceHash = evidenceHash
     self.unknownFields = UnknownFields()
   }
 
@@ -369,11 +384,13 @@ public struct TurnAbort: Message {
   public init(cStruct: UnsafeRawPointer) {
     let c = cStruct.assumingMemoryBound(to: Spanwire__Events__V1__TurnAbort.self)
     self.reason = CField.string(c.pointee.reason)
+    self.evidenceHash = CField.bytes(c.pointee.evidence_hash)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.bytes(2, self.evidenceHash)
     writer.string(1, self.reason)
   }
 }

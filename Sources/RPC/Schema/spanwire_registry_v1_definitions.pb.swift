@@ -53,65 +53,67 @@ public let spanwireRegistryV1DefinitionsFile: GeneratedFile = GeneratedFile(
     c2NvcmUYASABKAFSEm1pbkV4cGVyaWVuY2VTY29yZSKnAQoKRXhwZXJpbWVudBIlCg5leHBlcmltZW50X2tleRgBIAEoCVINZXhwZXJpbWVudEtleRIdCgpw\
     cm9kdWN0X2lkGAIgASgJUglwcm9kdWN0SWQSNwoEYXJtcxgDIAMoCzIjLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLkV4cGVyaW1lbnRBcm1SBGFybXMSGgoIc2Vn\
     bWVudHMYBCADKAlSCHNlZ21lbnRzIkYKDUV4cGVyaW1lbnRBcm0SHQoKdmFyaWFudF9pZBgBIAEoCVIJdmFyaWFudElkEhYKBndlaWdodBgCIAEoDVIGd2Vp\
-    Z2h0IqIECg9BZ2VudERlZmluaXRpb24SHQoKYWdlbnRfc2x1ZxgBIAEoCVIJYWdlbnRTbHVnEh0KCmFnZW50X3R5cGUYAiABKAlSCWFnZW50VHlwZRIUCgV0\
+    Z2h0ItkECg9BZ2VudERlZmluaXRpb24SHQoKYWdlbnRfc2x1ZxgBIAEoCVIJYWdlbnRTbHVnEh0KCmFnZW50X3R5cGUYAiABKAlSCWFnZW50VHlwZRIUCgV0\
     aXRsZRgDIAEoCVIFdGl0bGUSGAoHaW50ZW50cxgEIAMoCVIHaW50ZW50cxIpChBjYXBhYmlsaXR5X3RpZXJzGAUgAygJUg9jYXBhYmlsaXR5VGllcnMSGAoH\
     dmVyc2lvbhgGIAEoDVIHdmVyc2lvbhIgCgtkZXNjcmlwdGlvbhgHIAEoCVILZGVzY3JpcHRpb24SHAoJY2hhbmdlbG9nGAggASgJUgljaGFuZ2Vsb2cSSAoM\
     Y2FwYWJpbGl0aWVzGAkgAygLMiQuc3BhbndpcmUucmVnaXN0cnkudjEuVG9vbENhcGFiaWxpdHlSDGNhcGFiaWxpdGllcxIfCgttZW1vcnlfcmVhZBgKIAMo\
     CVIKbWVtb3J5UmVhZBIhCgxtZW1vcnlfd3JpdGUYCyADKAlSC21lbW9yeVdyaXRlEkQKDG1vZGVsX3BvbGljeRgMIAEoCzIhLnNwYW53aXJlLnJlZ2lzdHJ5\
     LnYxLk1vZGVsUG9saWN5Ugttb2RlbFBvbGljeRIdCgdlbmFibGVkGA0gASgISABSB2VuYWJsZWSIAQESHQoKYnlfd29ya2VycxgOIAEoCFIJYnlXb3JrZXJz\
-    QgoKCF9lbmFibGVkIk0KDlRvb2xDYXBhYmlsaXR5EhIKBHRvb2wYASABKAlSBHRvb2wSJwoPcGVybWlzc2lvbl90aWVyGAIgASgJUg5wZXJtaXNzaW9uVGll\
-    ciLAAQoLTW9kZWxQb2xpY3kSIwoNZGVmYXVsdF9tb2RlbBgBIAEoCVIMZGVmYXVsdE1vZGVsEicKD2ZhbGxiYWNrX21vZGVscxgCIAMoCVIOZmFsbGJhY2tN\
-    b2RlbHMSMwoIbWF4X2Nvc3QYAyABKAsyGC5zcGFud2lyZS5tb25leS52MS5Nb25leVIHbWF4Q29zdBIuCgVwcmljZRgEIAEoCzIYLnNwYW53aXJlLm1vbmV5\
-    LnYxLk1vbmV5UgVwcmljZSLnAgoKTW9kZWxSb3V0ZRIZCghyb3V0ZV9pZBgBIAEoCVIHcm91dGVJZBIbCgl0YXNrX3R5cGUYAiABKAlSCHRhc2tUeXBlEhoK\
-    CHByb3ZpZGVyGAMgASgJUghwcm92aWRlchIUCgVtb2RlbBgEIAEoCVIFbW9kZWwSGgoIcHJpb3JpdHkYBSABKAVSCHByaW9yaXR5EjMKCG1heF9jb3N0GAYg\
-    ASgLMhguc3BhbndpcmUubW9uZXkudjEuTW9uZXlSB21heENvc3QSRQoKY29uZGl0aW9ucxgHIAEoCzIlLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLlJvdXRlQ29u\
-    ZGl0aW9uc1IKY29uZGl0aW9ucxIsChJmYWxsYmFja19yb3V0ZV9pZHMYCCADKAlSEGZhbGxiYWNrUm91dGVJZHMSHQoHZW5hYmxlZBgJIAEoCEgAUgdlbmFi\
-    bGVkiAEBQgoKCF9lbmFibGVkImAKD1JvdXRlQ29uZGl0aW9ucxIsChJtYXhfY29udGV4dF9sZW5ndGgYASABKA1SEG1heENvbnRleHRMZW5ndGgSHwoLYWdl\
-    bnRfc2x1Z3MYAiADKAlSCmFnZW50U2x1Z3Mi5QgKDkZsYWdEZWZpbml0aW9uEhkKCGZsYWdfa2V5GAEgASgJUgdmbGFnS2V5EiAKC2Rlc2NyaXB0aW9uGAIg\
-    ASgJUgtkZXNjcmlwdGlvbhIYCgdlbmFibGVkGAMgASgIUgdlbmFibGVkEk4KCHZhcmlhbnRzGAQgAygLMjIuc3BhbndpcmUucmVnaXN0cnkudjEuRmxhZ0Rl\
-    ZmluaXRpb24uVmFyaWFudHNFbnRyeVIIdmFyaWFudHMSJwoPZGVmYXVsdF92YXJpYW50GAUgASgJUg5kZWZhdWx0VmFyaWFudBInCg9yb2xsb3V0X3Zhcmlh\
-    bnQYBiABKAlSDnJvbGxvdXRWYXJpYW50EkcKDXJvbGxvdXRfc3RhZ2UYByABKA4yIi5zcGFud2lyZS5yZWdpc3RyeS52MS5Sb2xsb3V0U3RhZ2VSDHJvbGxv\
-    dXRTdGFnZRIfCgtyb2xsb3V0X3BjdBgIIAEoDVIKcm9sbG91dFBjdBIdCgp0YXJnZXRfaWRzGAkgAygJUgl0YXJnZXRJZHMSXgoOdXNlcl9vdmVycmlkZXMY\
-    CiADKAsyNy5zcGFud2lyZS5yZWdpc3RyeS52MS5GbGFnRGVmaW5pdGlvbi5Vc2VyT3ZlcnJpZGVzRW50cnlSDXVzZXJPdmVycmlkZXMSZAoQdGVuYW50X292\
-    ZXJyaWRlcxgLIAMoCzI5LnNwYW53aXJlLnJlZ2lzdHJ5LnYxLkZsYWdEZWZpbml0aW9uLlRlbmFudE92ZXJyaWRlc0VudHJ5Ug90ZW5hbnRPdmVycmlkZXMS\
-    IwoNcGlsb3RfdGVuYW50cxgMIAMoCVIMcGlsb3RUZW5hbnRzEh0KCmRlcGVuZHNfb24YDSADKAlSCWRlcGVuZHNPbhIlCg5zZW5zaXRpdmVfZmxhZxgOIAEo\
-    CFINc2Vuc2l0aXZlRmxhZxIrChFyZXF1aXJlc19hcHByb3ZhbBgPIAEoCFIQcmVxdWlyZXNBcHByb3ZhbBImCg9hcHByb3ZhbF9yb3dfaWQYECABKAlSDWFw\
-    cHJvdmFsUm93SWQSOQoKZXhwaXJlc19hdBgRIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSCWV4cGlyZXNBdBI1Cgl0YXJnZXRpbmcYEiABKAsy\
-    Fy5nb29nbGUucHJvdG9idWYuU3RydWN0Ugl0YXJnZXRpbmcaUwoNVmFyaWFudHNFbnRyeRIQCgNrZXkYASABKAlSA2tleRIsCgV2YWx1ZRgCIAEoCzIWLmdv\
-    b2dsZS5wcm90b2J1Zi5WYWx1ZVIFdmFsdWU6AjgBGkAKElVzZXJPdmVycmlkZXNFbnRyeRIQCgNrZXkYASABKAlSA2tleRIUCgV2YWx1ZRgCIAEoCVIFdmFs\
-    dWU6AjgBGkIKFFRlbmFudE92ZXJyaWRlc0VudHJ5EhAKA2tleRgBIAEoCVIDa2V5EhQKBXZhbHVlGAIgASgJUgV2YWx1ZToCOAEihQMKEFBvbGljeURlZmlu\
-    aXRpb24SGwoJcG9saWN5X2lkGAEgASgJUghwb2xpY3lJZBIUCgVzY29wZRgCIAEoCVIFc2NvcGUSHQoHZW5hYmxlZBgDIAEoCEgBUgdlbmFibGVkiAEBEjwK\
-    BmJ1ZGdldBgEIAEoCzIiLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLkJ1ZGdldFBvbGljeUgAUgZidWRnZXQSRgoKcmF0ZV9saW1pdBgFIAEoCzIlLnNwYW53aXJl\
-    LnJlZ2lzdHJ5LnYxLlJhdGVMaW1pdFBvbGljeUgAUglyYXRlTGltaXQSRQoJYWxsb3dsaXN0GAYgASgLMiUuc3BhbndpcmUucmVnaXN0cnkudjEuQWxsb3ds\
-    aXN0UG9saWN5SABSCWFsbG93bGlzdBI8CgZzYWZldHkYByABKAsyIi5zcGFud2lyZS5yZWdpc3RyeS52MS5TYWZldHlQb2xpY3lIAFIGc2FmZXR5QggKBmNv\
-    bmZpZ0IKCghfZW5hYmxlZCJxCgxCdWRnZXRQb2xpY3kSLgoFZGFpbHkYASABKAsyGC5zcGFud2lyZS5tb25leS52MS5Nb25leVIFZGFpbHkSMQoHcGVyX3J1\
-    bhgCIAEoCzIYLnNwYW53aXJlLm1vbmV5LnYxLk1vbmV5UgZwZXJSdW4iSwoPUmF0ZUxpbWl0UG9saWN5EhIKBHRvb2wYASABKAlSBHRvb2wSJAoObWF4X3Bl\
-    cl9taW51dGUYAiABKA1SDG1heFBlck1pbnV0ZSJjCg9BbGxvd2xpc3RQb2xpY3kSJwoPYWxsb3dlZF9kb21haW5zGAEgAygJUg5hbGxvd2VkRG9tYWlucxIn\
-    Cg9wdWJsaWNfc3VmZml4ZXMYAiADKAlSDnB1YmxpY1N1ZmZpeGVzIkAKDFNhZmV0eVBvbGljeRIwChRyZXF1aXJlX2FwcHJvdmFsX2ZvchgBIAMoCVIScmVx\
-    dWlyZUFwcHJvdmFsRm9yIqUBCg5Sb2xlRGVmaW5pdGlvbhIZCghyb2xlX2tleRgBIAEoCVIHcm9sZUtleRIaCghjYXRlZ29yeRgCIAEoCVIIY2F0ZWdvcnkS\
-    FAoFdGl0bGUYAyABKAlSBXRpdGxlEicKD3BsYXRmb3JtX2dsb2JhbBgEIAEoCFIOcGxhdGZvcm1HbG9iYWwSHQoKbWF5X2Fzc2lzdBgFIAEoCFIJbWF5QXNz\
-    aXN0ImkKC0FwcHJvdmFsUm93EhUKBnJvd19pZBgBIAEoCVIFcm93SWQSFAoFdGl0bGUYAiABKAlSBXRpdGxlEi0KEnJlcXVpcmVkX2FwcHJvdmVycxgDIAMo\
-    CVIRcmVxdWlyZWRBcHByb3ZlcnMi3QMKDEFjY2Vzc1BvbGljeRIoChBhY2Nlc3NfcG9saWN5X2lkGAEgASgJUg5hY2Nlc3NQb2xpY3lJZBIUCgV0aXRsZRgC\
-    IAEoCVIFdGl0bGUSTgoQZmllbGRfY2F0ZWdvcmllcxgDIAMoCzIjLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLkZpZWxkQ2F0ZWdvcnlSD2ZpZWxkQ2F0ZWdvcmll\
-    cxJPChBwcmVjZWRlbmNlX3J1bGVzGAQgAygLMiQuc3BhbndpcmUucmVnaXN0cnkudjEuUHJlY2VkZW5jZVJ1bGVSD3ByZWNlZGVuY2VSdWxlcxI5CgZncmFu\
-    dHMYBSADKAsyIS5zcGFud2lyZS5yZWdpc3RyeS52MS5BY2Nlc3NHcmFudFIGZ3JhbnRzEjwKB2RlbmlhbHMYBiADKAsyIi5zcGFud2lyZS5yZWdpc3RyeS52\
-    MS5BY2Nlc3NEZW5pYWxSB2RlbmlhbHMSOAoKYXNzaXN0X3R0bBgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvblIJYXNzaXN0VHRsEjkKC3ZpZXdf\
-    YXNfdHRsGAggASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uUgl2aWV3QXNUdGwingEKDUZpZWxkQ2F0ZWdvcnkSGgoIY2F0ZWdvcnkYASABKAlSCGNh\
-    dGVnb3J5EhwKCXNlbnNpdGl2ZRgCIAEoCFIJc2Vuc2l0aXZlEisKEXJlcXVpcmVzX2FwcHJvdmFsGAMgASgIUhByZXF1aXJlc0FwcHJvdmFsEiYKD2FwcHJv\
-    dmFsX3Jvd19pZBgEIAEoCVINYXBwcm92YWxSb3dJZCJjCg5QcmVjZWRlbmNlUnVsZRIXCgdydWxlX2lkGAEgASgJUgZydWxlSWQSGgoIcHJpb3JpdHkYAiAB\
-    KA1SCHByaW9yaXR5EhwKCWNvbmRpdGlvbhgDIAEoCVIJY29uZGl0aW9uIooBCgtBY2Nlc3NHcmFudBIZCghyb2xlX2tleRgBIAEoCVIHcm9sZUtleRIpChBm\
-    aWVsZF9jYXRlZ29yaWVzGAIgAygJUg9maWVsZENhdGVnb3JpZXMSGAoHYWN0aW9ucxgDIAMoCVIHYWN0aW9ucxIbCglvbmx5X3NlbGYYBCABKAhSCG9ubHlT\
-    ZWxmIq8BCgxBY2Nlc3NEZW5pYWwSGwoJZGVuaWFsX2lkGAEgASgJUghkZW5pYWxJZBIZCghyb2xlX2tleRgCIAEoCVIHcm9sZUtleRIpChBmaWVsZF9jYXRl\
-    Z29yaWVzGAMgAygJUg9maWVsZENhdGVnb3JpZXMSGAoHYWN0aW9ucxgEIAMoCVIHYWN0aW9ucxIiCgxlbnZpcm9ubWVudHMYBSADKAlSDGVudmlyb25tZW50\
-    cyqdBAoORGVmaW5pdGlvbktpbmQSHwobREVGSU5JVElPTl9LSU5EX1VOU1BFQ0lGSUVEEAASGgoWREVGSU5JVElPTl9LSU5EX01BUktFVBABEhsKF0RFRklO\
-    SVRJT05fS0lORF9QUk9EVUNUEAISIwofREVGSU5JVElPTl9LSU5EX1BST0RVQ1RfVkVSU0lPThADEhsKF0RFRklOSVRJT05fS0lORF9QUk9GSUxFEAQSJAog\
-    REVGSU5JVElPTl9LSU5EX0pPVVJORVlfRE9DVU1FTlQQBRIhCh1ERUZJTklUSU9OX0tJTkRfU0VSVklDRV9QT0lOVBAGEhkKFURFRklOSVRJT05fS0lORF9U\
-    T0tFThAHEhoKFkRFRklOSVRJT05fS0lORF9WRU5ET1IQCBIeChpERUZJTklUSU9OX0tJTkRfRVhQRVJJTUVOVBAJEhkKFURFRklOSVRJT05fS0lORF9BR0VO\
-    VBAKEh8KG0RFRklOSVRJT05fS0lORF9NT0RFTF9ST1VURRALEhgKFERFRklOSVRJT05fS0lORF9GTEFHEAwSGgoWREVGSU5JVElPTl9LSU5EX1BPTElDWRAN\
-    EhgKFERFRklOSVRJT05fS0lORF9ST0xFEA4SIAocREVGSU5JVElPTl9LSU5EX0FQUFJPVkFMX1JPVxAPEiEKHURFRklOSVRJT05fS0lORF9BQ0NFU1NfUE9M\
-    SUNZEBAqzAEKDFJvbGxvdXRTdGFnZRIdChlST0xMT1VUX1NUQUdFX1VOU1BFQ0lGSUVEEAASFwoTUk9MTE9VVF9TVEFHRV9EUkFGVBABEhoKFlJPTExPVVRf\
-    U1RBR0VfSU5URVJOQUwQAhIXChNST0xMT1VUX1NUQUdFX1BJTE9UEAMSFgoSUk9MTE9VVF9TVEFHRV9GVUxMEAQSGAoUUk9MTE9VVF9TVEFHRV9QQVVTRUQQ\
-    BRIdChlST0xMT1VUX1NUQUdFX1JPTExFRF9CQUNLEAZCA7oCAGIGcHJvdG8z
+    EjUKBXR1cm5zGA8gASgLMh8uc3BhbndpcmUucmVnaXN0cnkudjEuVHVyblF1b3RhUgV0dXJuc0IKCghfZW5hYmxlZCKPAQoJVHVyblF1b3RhEigKEG9wZW5f\
+    cGVyX3Nlc3Npb24YASABKA1SDm9wZW5QZXJTZXNzaW9uEiYKD29wZW5fcGVyX3RlbmFudBgCIAEoDVINb3BlblBlclRlbmFudBIwChRkZWZlcnJlZF9wZXJf\
+    c2Vzc2lvbhgDIAEoDVISZGVmZXJyZWRQZXJTZXNzaW9uIk0KDlRvb2xDYXBhYmlsaXR5EhIKBHRvb2wYASABKAlSBHRvb2wSJwoPcGVybWlzc2lvbl90aWVy\
+    GAIgASgJUg5wZXJtaXNzaW9uVGllciLAAQoLTW9kZWxQb2xpY3kSIwoNZGVmYXVsdF9tb2RlbBgBIAEoCVIMZGVmYXVsdE1vZGVsEicKD2ZhbGxiYWNrX21v\
+    ZGVscxgCIAMoCVIOZmFsbGJhY2tNb2RlbHMSMwoIbWF4X2Nvc3QYAyABKAsyGC5zcGFud2lyZS5tb25leS52MS5Nb25leVIHbWF4Q29zdBIuCgVwcmljZRgE\
+    IAEoCzIYLnNwYW53aXJlLm1vbmV5LnYxLk1vbmV5UgVwcmljZSLnAgoKTW9kZWxSb3V0ZRIZCghyb3V0ZV9pZBgBIAEoCVIHcm91dGVJZBIbCgl0YXNrX3R5\
+    cGUYAiABKAlSCHRhc2tUeXBlEhoKCHByb3ZpZGVyGAMgASgJUghwcm92aWRlchIUCgVtb2RlbBgEIAEoCVIFbW9kZWwSGgoIcHJpb3JpdHkYBSABKAVSCHBy\
+    aW9yaXR5EjMKCG1heF9jb3N0GAYgASgLMhguc3BhbndpcmUubW9uZXkudjEuTW9uZXlSB21heENvc3QSRQoKY29uZGl0aW9ucxgHIAEoCzIlLnNwYW53aXJl\
+    LnJlZ2lzdHJ5LnYxLlJvdXRlQ29uZGl0aW9uc1IKY29uZGl0aW9ucxIsChJmYWxsYmFja19yb3V0ZV9pZHMYCCADKAlSEGZhbGxiYWNrUm91dGVJZHMSHQoH\
+    ZW5hYmxlZBgJIAEoCEgAUgdlbmFibGVkiAEBQgoKCF9lbmFibGVkImAKD1JvdXRlQ29uZGl0aW9ucxIsChJtYXhfY29udGV4dF9sZW5ndGgYASABKA1SEG1h\
+    eENvbnRleHRMZW5ndGgSHwoLYWdlbnRfc2x1Z3MYAiADKAlSCmFnZW50U2x1Z3Mi5QgKDkZsYWdEZWZpbml0aW9uEhkKCGZsYWdfa2V5GAEgASgJUgdmbGFn\
+    S2V5EiAKC2Rlc2NyaXB0aW9uGAIgASgJUgtkZXNjcmlwdGlvbhIYCgdlbmFibGVkGAMgASgIUgdlbmFibGVkEk4KCHZhcmlhbnRzGAQgAygLMjIuc3Bhbndp\
+    cmUucmVnaXN0cnkudjEuRmxhZ0RlZmluaXRpb24uVmFyaWFudHNFbnRyeVIIdmFyaWFudHMSJwoPZGVmYXVsdF92YXJpYW50GAUgASgJUg5kZWZhdWx0VmFy\
+    aWFudBInCg9yb2xsb3V0X3ZhcmlhbnQYBiABKAlSDnJvbGxvdXRWYXJpYW50EkcKDXJvbGxvdXRfc3RhZ2UYByABKA4yIi5zcGFud2lyZS5yZWdpc3RyeS52\
+    MS5Sb2xsb3V0U3RhZ2VSDHJvbGxvdXRTdGFnZRIfCgtyb2xsb3V0X3BjdBgIIAEoDVIKcm9sbG91dFBjdBIdCgp0YXJnZXRfaWRzGAkgAygJUgl0YXJnZXRJ\
+    ZHMSXgoOdXNlcl9vdmVycmlkZXMYCiADKAsyNy5zcGFud2lyZS5yZWdpc3RyeS52MS5GbGFnRGVmaW5pdGlvbi5Vc2VyT3ZlcnJpZGVzRW50cnlSDXVzZXJP\
+    dmVycmlkZXMSZAoQdGVuYW50X292ZXJyaWRlcxgLIAMoCzI5LnNwYW53aXJlLnJlZ2lzdHJ5LnYxLkZsYWdEZWZpbml0aW9uLlRlbmFudE92ZXJyaWRlc0Vu\
+    dHJ5Ug90ZW5hbnRPdmVycmlkZXMSIwoNcGlsb3RfdGVuYW50cxgMIAMoCVIMcGlsb3RUZW5hbnRzEh0KCmRlcGVuZHNfb24YDSADKAlSCWRlcGVuZHNPbhIl\
+    Cg5zZW5zaXRpdmVfZmxhZxgOIAEoCFINc2Vuc2l0aXZlRmxhZxIrChFyZXF1aXJlc19hcHByb3ZhbBgPIAEoCFIQcmVxdWlyZXNBcHByb3ZhbBImCg9hcHBy\
+    b3ZhbF9yb3dfaWQYECABKAlSDWFwcHJvdmFsUm93SWQSOQoKZXhwaXJlc19hdBgRIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSCWV4cGlyZXNB\
+    dBI1Cgl0YXJnZXRpbmcYEiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Ugl0YXJnZXRpbmcaUwoNVmFyaWFudHNFbnRyeRIQCgNrZXkYASABKAlSA2tl\
+    eRIsCgV2YWx1ZRgCIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZVIFdmFsdWU6AjgBGkAKElVzZXJPdmVycmlkZXNFbnRyeRIQCgNrZXkYASABKAlSA2tl\
+    eRIUCgV2YWx1ZRgCIAEoCVIFdmFsdWU6AjgBGkIKFFRlbmFudE92ZXJyaWRlc0VudHJ5EhAKA2tleRgBIAEoCVIDa2V5EhQKBXZhbHVlGAIgASgJUgV2YWx1\
+    ZToCOAEihQMKEFBvbGljeURlZmluaXRpb24SGwoJcG9saWN5X2lkGAEgASgJUghwb2xpY3lJZBIUCgVzY29wZRgCIAEoCVIFc2NvcGUSHQoHZW5hYmxlZBgD\
+    IAEoCEgBUgdlbmFibGVkiAEBEjwKBmJ1ZGdldBgEIAEoCzIiLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLkJ1ZGdldFBvbGljeUgAUgZidWRnZXQSRgoKcmF0ZV9s\
+    aW1pdBgFIAEoCzIlLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLlJhdGVMaW1pdFBvbGljeUgAUglyYXRlTGltaXQSRQoJYWxsb3dsaXN0GAYgASgLMiUuc3Bhbndp\
+    cmUucmVnaXN0cnkudjEuQWxsb3dsaXN0UG9saWN5SABSCWFsbG93bGlzdBI8CgZzYWZldHkYByABKAsyIi5zcGFud2lyZS5yZWdpc3RyeS52MS5TYWZldHlQ\
+    b2xpY3lIAFIGc2FmZXR5QggKBmNvbmZpZ0IKCghfZW5hYmxlZCJxCgxCdWRnZXRQb2xpY3kSLgoFZGFpbHkYASABKAsyGC5zcGFud2lyZS5tb25leS52MS5N\
+    b25leVIFZGFpbHkSMQoHcGVyX3J1bhgCIAEoCzIYLnNwYW53aXJlLm1vbmV5LnYxLk1vbmV5UgZwZXJSdW4iSwoPUmF0ZUxpbWl0UG9saWN5EhIKBHRvb2wY\
+    ASABKAlSBHRvb2wSJAoObWF4X3Blcl9taW51dGUYAiABKA1SDG1heFBlck1pbnV0ZSJjCg9BbGxvd2xpc3RQb2xpY3kSJwoPYWxsb3dlZF9kb21haW5zGAEg\
+    AygJUg5hbGxvd2VkRG9tYWlucxInCg9wdWJsaWNfc3VmZml4ZXMYAiADKAlSDnB1YmxpY1N1ZmZpeGVzIkAKDFNhZmV0eVBvbGljeRIwChRyZXF1aXJlX2Fw\
+    cHJvdmFsX2ZvchgBIAMoCVIScmVxdWlyZUFwcHJvdmFsRm9yIqUBCg5Sb2xlRGVmaW5pdGlvbhIZCghyb2xlX2tleRgBIAEoCVIHcm9sZUtleRIaCghjYXRl\
+    Z29yeRgCIAEoCVIIY2F0ZWdvcnkSFAoFdGl0bGUYAyABKAlSBXRpdGxlEicKD3BsYXRmb3JtX2dsb2JhbBgEIAEoCFIOcGxhdGZvcm1HbG9iYWwSHQoKbWF5\
+    X2Fzc2lzdBgFIAEoCFIJbWF5QXNzaXN0ImkKC0FwcHJvdmFsUm93EhUKBnJvd19pZBgBIAEoCVIFcm93SWQSFAoFdGl0bGUYAiABKAlSBXRpdGxlEi0KEnJl\
+    cXVpcmVkX2FwcHJvdmVycxgDIAMoCVIRcmVxdWlyZWRBcHByb3ZlcnMi3QMKDEFjY2Vzc1BvbGljeRIoChBhY2Nlc3NfcG9saWN5X2lkGAEgASgJUg5hY2Nl\
+    c3NQb2xpY3lJZBIUCgV0aXRsZRgCIAEoCVIFdGl0bGUSTgoQZmllbGRfY2F0ZWdvcmllcxgDIAMoCzIjLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLkZpZWxkQ2F0\
+    ZWdvcnlSD2ZpZWxkQ2F0ZWdvcmllcxJPChBwcmVjZWRlbmNlX3J1bGVzGAQgAygLMiQuc3BhbndpcmUucmVnaXN0cnkudjEuUHJlY2VkZW5jZVJ1bGVSD3By\
+    ZWNlZGVuY2VSdWxlcxI5CgZncmFudHMYBSADKAsyIS5zcGFud2lyZS5yZWdpc3RyeS52MS5BY2Nlc3NHcmFudFIGZ3JhbnRzEjwKB2RlbmlhbHMYBiADKAsy\
+    Ii5zcGFud2lyZS5yZWdpc3RyeS52MS5BY2Nlc3NEZW5pYWxSB2RlbmlhbHMSOAoKYXNzaXN0X3R0bBgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlv\
+    blIJYXNzaXN0VHRsEjkKC3ZpZXdfYXNfdHRsGAggASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uUgl2aWV3QXNUdGwingEKDUZpZWxkQ2F0ZWdvcnkS\
+    GgoIY2F0ZWdvcnkYASABKAlSCGNhdGVnb3J5EhwKCXNlbnNpdGl2ZRgCIAEoCFIJc2Vuc2l0aXZlEisKEXJlcXVpcmVzX2FwcHJvdmFsGAMgASgIUhByZXF1\
+    aXJlc0FwcHJvdmFsEiYKD2FwcHJvdmFsX3Jvd19pZBgEIAEoCVINYXBwcm92YWxSb3dJZCJjCg5QcmVjZWRlbmNlUnVsZRIXCgdydWxlX2lkGAEgASgJUgZy\
+    dWxlSWQSGgoIcHJpb3JpdHkYAiABKA1SCHByaW9yaXR5EhwKCWNvbmRpdGlvbhgDIAEoCVIJY29uZGl0aW9uIooBCgtBY2Nlc3NHcmFudBIZCghyb2xlX2tl\
+    eRgBIAEoCVIHcm9sZUtleRIpChBmaWVsZF9jYXRlZ29yaWVzGAIgAygJUg9maWVsZENhdGVnb3JpZXMSGAoHYWN0aW9ucxgDIAMoCVIHYWN0aW9ucxIbCglv\
+    bmx5X3NlbGYYBCABKAhSCG9ubHlTZWxmIq8BCgxBY2Nlc3NEZW5pYWwSGwoJZGVuaWFsX2lkGAEgASgJUghkZW5pYWxJZBIZCghyb2xlX2tleRgCIAEoCVIH\
+    cm9sZUtleRIpChBmaWVsZF9jYXRlZ29yaWVzGAMgAygJUg9maWVsZENhdGVnb3JpZXMSGAoHYWN0aW9ucxgEIAMoCVIHYWN0aW9ucxIiCgxlbnZpcm9ubWVu\
+    dHMYBSADKAlSDGVudmlyb25tZW50cyqdBAoORGVmaW5pdGlvbktpbmQSHwobREVGSU5JVElPTl9LSU5EX1VOU1BFQ0lGSUVEEAASGgoWREVGSU5JVElPTl9L\
+    SU5EX01BUktFVBABEhsKF0RFRklOSVRJT05fS0lORF9QUk9EVUNUEAISIwofREVGSU5JVElPTl9LSU5EX1BST0RVQ1RfVkVSU0lPThADEhsKF0RFRklOSVRJ\
+    T05fS0lORF9QUk9GSUxFEAQSJAogREVGSU5JVElPTl9LSU5EX0pPVVJORVlfRE9DVU1FTlQQBRIhCh1ERUZJTklUSU9OX0tJTkRfU0VSVklDRV9QT0lOVBAG\
+    EhkKFURFRklOSVRJT05fS0lORF9UT0tFThAHEhoKFkRFRklOSVRJT05fS0lORF9WRU5ET1IQCBIeChpERUZJTklUSU9OX0tJTkRfRVhQRVJJTUVOVBAJEhkK\
+    FURFRklOSVRJT05fS0lORF9BR0VOVBAKEh8KG0RFRklOSVRJT05fS0lORF9NT0RFTF9ST1VURRALEhgKFERFRklOSVRJT05fS0lORF9GTEFHEAwSGgoWREVG\
+    SU5JVElPTl9LSU5EX1BPTElDWRANEhgKFERFRklOSVRJT05fS0lORF9ST0xFEA4SIAocREVGSU5JVElPTl9LSU5EX0FQUFJPVkFMX1JPVxAPEiEKHURFRklO\
+    SVRJT05fS0lORF9BQ0NFU1NfUE9MSUNZEBAqzAEKDFJvbGxvdXRTdGFnZRIdChlST0xMT1VUX1NUQUdFX1VOU1BFQ0lGSUVEEAASFwoTUk9MTE9VVF9TVEFH\
+    RV9EUkFGVBABEhoKFlJPTExPVVRfU1RBR0VfSU5URVJOQUwQAhIXChNST0xMT1VUX1NUQUdFX1BJTE9UEAMSFgoSUk9MTE9VVF9TVEFHRV9GVUxMEAQSGAoU\
+    Uk9MTE9VVF9TVEFHRV9QQVVTRUQQBRIdChlST0xMT1VUX1NUQUdFX1JPTExFRF9CQUNLEAZCA7oCAGIGcHJvdG8z
     """,
   dependencies: { [googleProtobufDurationFile, googleProtobufStructFile, googleProtobufTimestampFile, spanwireCityV1LemFile, spanwireJourneysV1DocumentFile, spanwireMoneyV1MoneyFile] })
 
@@ -1307,6 +1309,8 @@ public struct AgentDefinition: Message {
   public var enabled: Bool?
   /// attached workers do its tasks, which wait for one; else the platform's own agent does them
   public var byWorkers: Bool
+  /// absent: as many as the kernel admits
+  public var turns: TurnQuota?
   public var unknownFields: UnknownFields
 
   public init() {
@@ -1324,6 +1328,7 @@ public struct AgentDefinition: Message {
     self.modelPolicy = nil
     self.enabled = nil
     self.byWorkers = false
+    self.turns = nil
     self.unknownFields = UnknownFields()
   }
 
@@ -1341,7 +1346,8 @@ public struct AgentDefinition: Message {
     memoryWrite: [String] = [],
     modelPolicy: ModelPolicy? = nil,
     enabled: Bool? = nil,
-    byWorkers: Bool = false
+    byWorkers: Bool = false,
+    turns: TurnQuota? = nil
   ) {
     self.agentSlug = agentSlug
     self.agentType = agentType
@@ -1357,6 +1363,7 @@ public struct AgentDefinition: Message {
     self.modelPolicy = modelPolicy
     self.enabled = enabled
     self.byWorkers = byWorkers
+    self.turns = turns
     self.unknownFields = UnknownFields()
   }
 
@@ -1366,6 +1373,7 @@ public struct AgentDefinition: Message {
     [
       .message(9, ToolCapability.table),
       .message(12, ModelPolicy.table),
+      .message(15, TurnQuota.table),
     ]
   }
 
@@ -1385,11 +1393,13 @@ public struct AgentDefinition: Message {
     self.modelPolicy = CField.message(c.pointee.model_policy)
     self.enabled = c.pointee.has_enabled_case.rawValue == 13 ? c.pointee.enabled != 0 : nil
     self.byWorkers = c.pointee.by_workers != 0
+    self.turns = CField.message(c.pointee.turns)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.message(15, optional: self.turns)
     writer.bool(14, self.byWorkers)
     writer.bool(13, optional: self.enabled)
     writer.message(12, optional: self.modelPolicy)
@@ -1404,6 +1414,54 @@ public struct AgentDefinition: Message {
     writer.string(3, self.title)
     writer.string(2, self.agentType)
     writer.string(1, self.agentSlug)
+  }
+}
+
+/// How many turns of an agent may be open at a time: one a session is a conversation, in which no two answers cross.
+public struct TurnQuota: Message {
+  /// 0: as many as the kernel admits
+  public var openPerSession: UInt32
+  /// 0: as many as the kernel admits
+  public var openPerTenant: UInt32
+  /// how many may wait for that; the next is rejected; 0: as many as the kernel lets wait
+  public var deferredPerSession: UInt32
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.openPerSession = 0
+    self.openPerTenant = 0
+    self.deferredPerSession = 0
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    openPerSession: UInt32 = 0,
+    openPerTenant: UInt32 = 0,
+    deferredPerSession: UInt32 = 0
+  ) {
+    self.openPerSession = openPerSession
+    self.openPerTenant = openPerTenant
+    self.deferredPerSession = deferredPerSession
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.registry.v1.TurnQuota"
+  public static var file: GeneratedFile { spanwireRegistryV1DefinitionsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__registry__v1__turn_quota__table())
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Registry__V1__TurnQuota.self)
+    self.openPerSession = c.pointee.open_per_session
+    self.openPerTenant = c.pointee.open_per_tenant
+    self.deferredPerSession = c.pointee.deferred_per_session
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.uint32(3, self.deferredPerSession)
+    writer.uint32(2, self.openPerTenant)
+    writer.uint32(1, self.openPerSession)
   }
 }
 

@@ -3013,7 +3013,7 @@ const ProtobufCMessageDescriptor spanwire__agents__v1__agent_task__descriptor =
   (ProtobufCMessageInit) spanwire__agents__v1__agent_task__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__agents__v1__task_attempt__field_descriptors[6] =
+static const ProtobufCFieldDescriptor spanwire__agents__v1__task_attempt__field_descriptors[7] =
 {
   {
     "lease_epoch",
@@ -3087,6 +3087,18 @@ static const ProtobufCFieldDescriptor spanwire__agents__v1__task_attempt__field_
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "turn_id",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__TaskAttempt, turn_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__agents__v1__task_attempt__field_indices_by_name[] = {
   2,   /* field[2] = begun_at */
@@ -3095,11 +3107,12 @@ static const unsigned spanwire__agents__v1__task_attempt__field_indices_by_name[
   0,   /* field[0] = lease_epoch */
   4,   /* field[4] = outcome */
   1,   /* field[1] = performer */
+  6,   /* field[6] = turn_id */
 };
 static const ProtobufCIntRange spanwire__agents__v1__task_attempt__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 6 }
+  { 0, 7 }
 };
 const ProtobufCMessageDescriptor spanwire__agents__v1__task_attempt__descriptor =
 {
@@ -3109,7 +3122,7 @@ const ProtobufCMessageDescriptor spanwire__agents__v1__task_attempt__descriptor 
   "Spanwire__Agents__V1__TaskAttempt",
   "spanwire.agents.v1",
   sizeof(Spanwire__Agents__V1__TaskAttempt),
-  6,
+  7,
   spanwire__agents__v1__task_attempt__field_descriptors,
   spanwire__agents__v1__task_attempt__field_indices_by_name,
   1,  spanwire__agents__v1__task_attempt__number_ranges,

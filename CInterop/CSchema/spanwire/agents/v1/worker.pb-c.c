@@ -1598,7 +1598,7 @@ const ProtobufCMessageDescriptor spanwire__agents__v1__worker_registered__descri
   (ProtobufCMessageInit) spanwire__agents__v1__worker_registered__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__agents__v1__work__field_descriptors[6] =
+static const ProtobufCFieldDescriptor spanwire__agents__v1__work__field_descriptors[8] =
 {
   {
     "claim",
@@ -1672,19 +1672,45 @@ static const ProtobufCFieldDescriptor spanwire__agents__v1__work__field_descript
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "turn_id",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__Work, turn_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "seed",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__Work, seed),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__agents__v1__work__field_indices_by_name[] = {
   1,   /* field[1] = agent_slug */
   0,   /* field[0] = claim */
   2,   /* field[2] = context */
+  7,   /* field[7] = seed */
   3,   /* field[3] = task */
   4,   /* field[4] = timeout_ms */
   5,   /* field[5] = traceparent */
+  6,   /* field[6] = turn_id */
 };
 static const ProtobufCIntRange spanwire__agents__v1__work__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 6 }
+  { 0, 8 }
 };
 const ProtobufCMessageDescriptor spanwire__agents__v1__work__descriptor =
 {
@@ -1694,7 +1720,7 @@ const ProtobufCMessageDescriptor spanwire__agents__v1__work__descriptor =
   "Spanwire__Agents__V1__Work",
   "spanwire.agents.v1",
   sizeof(Spanwire__Agents__V1__Work),
-  6,
+  8,
   spanwire__agents__v1__work__field_descriptors,
   spanwire__agents__v1__work__field_indices_by_name,
   1,  spanwire__agents__v1__work__number_ranges,

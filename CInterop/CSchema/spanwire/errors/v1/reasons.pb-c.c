@@ -7,7 +7,7 @@
 #endif
 
 #include "spanwire/errors/v1/reasons.pb-c.h"
-static const ProtobufCEnumValue spanwire__errors__v1__reason__enum_values_by_number[86] =
+static const ProtobufCEnumValue spanwire__errors__v1__reason__enum_values_by_number[89] =
 {
   { "REASON_UNSPECIFIED", "SPANWIRE__ERRORS__V1__REASON__REASON_UNSPECIFIED", 0 },
   { "REASON_UNAUTHENTICATED", "SPANWIRE__ERRORS__V1__REASON__REASON_UNAUTHENTICATED", 1 },
@@ -95,11 +95,14 @@ static const ProtobufCEnumValue spanwire__errors__v1__reason__enum_values_by_num
   { "REASON_ROLE_BINDING_NOT_FOUND", "SPANWIRE__ERRORS__V1__REASON__REASON_ROLE_BINDING_NOT_FOUND", 222 },
   { "REASON_API_KEY_NOT_FOUND", "SPANWIRE__ERRORS__V1__REASON__REASON_API_KEY_NOT_FOUND", 223 },
   { "REASON_CERTIFICATE_NAME_BOUND", "SPANWIRE__ERRORS__V1__REASON__REASON_CERTIFICATE_NAME_BOUND", 224 },
+  { "REASON_TURN_NOT_FOUND", "SPANWIRE__ERRORS__V1__REASON__REASON_TURN_NOT_FOUND", 280 },
+  { "REASON_TURN_REJECTED", "SPANWIRE__ERRORS__V1__REASON__REASON_TURN_REJECTED", 281 },
+  { "REASON_TURN_ENDED", "SPANWIRE__ERRORS__V1__REASON__REASON_TURN_ENDED", 282 },
 };
 static const ProtobufCIntRange spanwire__errors__v1__reason__value_ranges[] = {
-{0, 0},{40, 26},{60, 34},{80, 39},{100, 44},{120, 50},{140, 56},{160, 65},{180, 71},{200, 76},{220, 81},{0, 86}
+{0, 0},{40, 26},{60, 34},{80, 39},{100, 44},{120, 50},{140, 56},{160, 65},{180, 71},{200, 76},{220, 81},{280, 86},{0, 89}
 };
-static const ProtobufCEnumValueIndex spanwire__errors__v1__reason__enum_values_by_name[86] =
+static const ProtobufCEnumValueIndex spanwire__errors__v1__reason__enum_values_by_name[89] =
 {
   { "REASON_AGENT_FORBIDDEN", 3 },
   { "REASON_AGENT_INTENT_UNKNOWN", 58 },
@@ -180,6 +183,9 @@ static const ProtobufCEnumValueIndex spanwire__errors__v1__reason__enum_values_b
   { "REASON_TOKEN_WRONG_AUDIENCE", 10 },
   { "REASON_TOKEN_WRONG_ISSUER", 11 },
   { "REASON_TRACE_NOT_FOUND", 66 },
+  { "REASON_TURN_ENDED", 88 },
+  { "REASON_TURN_NOT_FOUND", 86 },
+  { "REASON_TURN_REJECTED", 87 },
   { "REASON_UNAUTHENTICATED", 1 },
   { "REASON_UNSPECIFIED", 0 },
   { "REASON_VENDOR_UNKNOWN", 49 },
@@ -195,11 +201,11 @@ const ProtobufCEnumDescriptor spanwire__errors__v1__reason__descriptor =
   "Reason",
   "Spanwire__Errors__V1__Reason",
   "spanwire.errors.v1",
-  86,
+  89,
   spanwire__errors__v1__reason__enum_values_by_number,
-  86,
+  89,
   spanwire__errors__v1__reason__enum_values_by_name,
-  11,
+  12,
   spanwire__errors__v1__reason__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };

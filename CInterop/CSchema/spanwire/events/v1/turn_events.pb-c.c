@@ -637,7 +637,7 @@ void   spanwire__events__v1__recording_level_downgraded__free_unpacked
   assert(message->base.descriptor == &spanwire__events__v1__recording_level_downgraded__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor spanwire__events__v1__turn_reject__field_descriptors[2] =
+static const ProtobufCFieldDescriptor spanwire__events__v1__turn_reject__field_descriptors[3] =
 {
   {
     "reason",
@@ -663,15 +663,28 @@ static const ProtobufCFieldDescriptor spanwire__events__v1__turn_reject__field_d
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "retry_after_ms",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__TurnReject, retry_after_ms),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__events__v1__turn_reject__field_indices_by_name[] = {
   1,   /* field[1] = quota */
   0,   /* field[0] = reason */
+  2,   /* field[2] = retry_after_ms */
 };
 static const ProtobufCIntRange spanwire__events__v1__turn_reject__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 2 }
+  { 0, 3 }
 };
 const ProtobufCMessageDescriptor spanwire__events__v1__turn_reject__descriptor =
 {
@@ -681,14 +694,14 @@ const ProtobufCMessageDescriptor spanwire__events__v1__turn_reject__descriptor =
   "Spanwire__Events__V1__TurnReject",
   "spanwire.events.v1",
   sizeof(Spanwire__Events__V1__TurnReject),
-  2,
+  3,
   spanwire__events__v1__turn_reject__field_descriptors,
   spanwire__events__v1__turn_reject__field_indices_by_name,
   1,  spanwire__events__v1__turn_reject__number_ranges,
   (ProtobufCMessageInit) spanwire__events__v1__turn_reject__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__events__v1__turn_defer__field_descriptors[2] =
+static const ProtobufCFieldDescriptor spanwire__events__v1__turn_defer__field_descriptors[3] =
 {
   {
     "reason",
@@ -714,15 +727,28 @@ static const ProtobufCFieldDescriptor spanwire__events__v1__turn_defer__field_de
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "quota",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__TurnDefer, quota),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__events__v1__turn_defer__field_indices_by_name[] = {
+  2,   /* field[2] = quota */
   0,   /* field[0] = reason */
   1,   /* field[1] = retry_after_ms */
 };
 static const ProtobufCIntRange spanwire__events__v1__turn_defer__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 2 }
+  { 0, 3 }
 };
 const ProtobufCMessageDescriptor spanwire__events__v1__turn_defer__descriptor =
 {
@@ -732,7 +758,7 @@ const ProtobufCMessageDescriptor spanwire__events__v1__turn_defer__descriptor =
   "Spanwire__Events__V1__TurnDefer",
   "spanwire.events.v1",
   sizeof(Spanwire__Events__V1__TurnDefer),
-  2,
+  3,
   spanwire__events__v1__turn_defer__field_descriptors,
   spanwire__events__v1__turn_defer__field_indices_by_name,
   1,  spanwire__events__v1__turn_defer__number_ranges,
@@ -1024,7 +1050,7 @@ const ProtobufCMessageDescriptor spanwire__events__v1__turn_commit__descriptor =
   (ProtobufCMessageInit) spanwire__events__v1__turn_commit__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__events__v1__turn_abort__field_descriptors[1] =
+static const ProtobufCFieldDescriptor spanwire__events__v1__turn_abort__field_descriptors[2] =
 {
   {
     "reason",
@@ -1038,14 +1064,27 @@ static const ProtobufCFieldDescriptor spanwire__events__v1__turn_abort__field_de
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "evidence_hash",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__TurnAbort, evidence_hash),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__events__v1__turn_abort__field_indices_by_name[] = {
+  1,   /* field[1] = evidence_hash */
   0,   /* field[0] = reason */
 };
 static const ProtobufCIntRange spanwire__events__v1__turn_abort__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 1 }
+  { 0, 2 }
 };
 const ProtobufCMessageDescriptor spanwire__events__v1__turn_abort__descriptor =
 {
@@ -1055,7 +1094,7 @@ const ProtobufCMessageDescriptor spanwire__events__v1__turn_abort__descriptor =
   "Spanwire__Events__V1__TurnAbort",
   "spanwire.events.v1",
   sizeof(Spanwire__Events__V1__TurnAbort),
-  1,
+  2,
   spanwire__events__v1__turn_abort__field_descriptors,
   spanwire__events__v1__turn_abort__field_indices_by_name,
   1,  spanwire__events__v1__turn_abort__number_ranges,

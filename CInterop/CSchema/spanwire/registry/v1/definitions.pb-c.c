@@ -907,6 +907,51 @@ void   spanwire__registry__v1__agent_definition__free_unpacked
   assert(message->base.descriptor == &spanwire__registry__v1__agent_definition__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   spanwire__registry__v1__turn_quota__init
+                     (Spanwire__Registry__V1__TurnQuota         *message)
+{
+  static const Spanwire__Registry__V1__TurnQuota init_value = SPANWIRE__REGISTRY__V1__TURN_QUOTA__INIT;
+  *message = init_value;
+}
+size_t spanwire__registry__v1__turn_quota__get_packed_size
+                     (const Spanwire__Registry__V1__TurnQuota *message)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__turn_quota__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__registry__v1__turn_quota__pack
+                     (const Spanwire__Registry__V1__TurnQuota *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__turn_quota__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__registry__v1__turn_quota__pack_to_buffer
+                     (const Spanwire__Registry__V1__TurnQuota *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__turn_quota__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Registry__V1__TurnQuota *
+       spanwire__registry__v1__turn_quota__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Registry__V1__TurnQuota *)
+     protobuf_c_message_unpack (&spanwire__registry__v1__turn_quota__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__registry__v1__turn_quota__free_unpacked
+                     (Spanwire__Registry__V1__TurnQuota *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__registry__v1__turn_quota__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   spanwire__registry__v1__tool_capability__init
                      (Spanwire__Registry__V1__ToolCapability         *message)
 {
@@ -3205,7 +3250,7 @@ const ProtobufCMessageDescriptor spanwire__registry__v1__experiment_arm__descrip
   (ProtobufCMessageInit) spanwire__registry__v1__experiment_arm__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__registry__v1__agent_definition__field_descriptors[14] =
+static const ProtobufCFieldDescriptor spanwire__registry__v1__agent_definition__field_descriptors[15] =
 {
   {
     "agent_slug",
@@ -3375,6 +3420,18 @@ static const ProtobufCFieldDescriptor spanwire__registry__v1__agent_definition__
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "turns",
+    15,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__AgentDefinition, turns),
+    &spanwire__registry__v1__turn_quota__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__registry__v1__agent_definition__field_indices_by_name[] = {
   0,   /* field[0] = agent_slug */
@@ -3390,12 +3447,13 @@ static const unsigned spanwire__registry__v1__agent_definition__field_indices_by
   10,   /* field[10] = memory_write */
   11,   /* field[11] = model_policy */
   2,   /* field[2] = title */
+  14,   /* field[14] = turns */
   5,   /* field[5] = version */
 };
 static const ProtobufCIntRange spanwire__registry__v1__agent_definition__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 14 }
+  { 0, 15 }
 };
 const ProtobufCMessageDescriptor spanwire__registry__v1__agent_definition__descriptor =
 {
@@ -3405,11 +3463,75 @@ const ProtobufCMessageDescriptor spanwire__registry__v1__agent_definition__descr
   "Spanwire__Registry__V1__AgentDefinition",
   "spanwire.registry.v1",
   sizeof(Spanwire__Registry__V1__AgentDefinition),
-  14,
+  15,
   spanwire__registry__v1__agent_definition__field_descriptors,
   spanwire__registry__v1__agent_definition__field_indices_by_name,
   1,  spanwire__registry__v1__agent_definition__number_ranges,
   (ProtobufCMessageInit) spanwire__registry__v1__agent_definition__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__registry__v1__turn_quota__field_descriptors[3] =
+{
+  {
+    "open_per_session",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__TurnQuota, open_per_session),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "open_per_tenant",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__TurnQuota, open_per_tenant),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "deferred_per_session",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__TurnQuota, deferred_per_session),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__registry__v1__turn_quota__field_indices_by_name[] = {
+  2,   /* field[2] = deferred_per_session */
+  0,   /* field[0] = open_per_session */
+  1,   /* field[1] = open_per_tenant */
+};
+static const ProtobufCIntRange spanwire__registry__v1__turn_quota__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor spanwire__registry__v1__turn_quota__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.registry.v1.TurnQuota",
+  "TurnQuota",
+  "Spanwire__Registry__V1__TurnQuota",
+  "spanwire.registry.v1",
+  sizeof(Spanwire__Registry__V1__TurnQuota),
+  3,
+  spanwire__registry__v1__turn_quota__field_descriptors,
+  spanwire__registry__v1__turn_quota__field_indices_by_name,
+  1,  spanwire__registry__v1__turn_quota__number_ranges,
+  (ProtobufCMessageInit) spanwire__registry__v1__turn_quota__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor spanwire__registry__v1__tool_capability__field_descriptors[2] =

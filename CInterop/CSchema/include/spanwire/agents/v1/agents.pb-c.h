@@ -325,10 +325,11 @@ struct  Spanwire__Agents__V1__TaskAttempt
   Google__Protobuf__Timestamp *ended_at;
   ProtobufCBinaryData outcome;
   ProtobufCBinaryData error;
+  ProtobufCBinaryData turn_id;
 };
 #define SPANWIRE__AGENTS__V1__TASK_ATTEMPT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__task_attempt__descriptor) \
-    , 0, {0,NULL}, NULL, NULL, {0,NULL}, {0,NULL} }
+    , 0, {0,NULL}, NULL, NULL, {0,NULL}, {0,NULL}, {0,NULL} }
 
 
 typedef enum {

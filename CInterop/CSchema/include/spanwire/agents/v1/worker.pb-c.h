@@ -226,10 +226,12 @@ struct  Spanwire__Agents__V1__Work
   Spanwire__Agents__V1__AgentTaskSpec *task;
   uint32_t timeout_ms;
   ProtobufCBinaryData traceparent;
+  ProtobufCBinaryData turn_id;
+  uint64_t seed;
 };
 #define SPANWIRE__AGENTS__V1__WORK__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__work__descriptor) \
-    , NULL, {0,NULL}, NULL, NULL, 0, {0,NULL} }
+    , NULL, {0,NULL}, NULL, NULL, 0, {0,NULL}, {0,NULL}, 0 }
 
 
 struct  Spanwire__Agents__V1__CancelWork

@@ -41,10 +41,11 @@ struct  Spanwire__Events__V1__TurnReject
   ProtobufCMessage base;
   ProtobufCBinaryData reason;
   ProtobufCBinaryData quota;
+  int64_t retry_after_ms;
 };
 #define SPANWIRE__EVENTS__V1__TURN_REJECT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__events__v1__turn_reject__descriptor) \
-    , {0,NULL}, {0,NULL} }
+    , {0,NULL}, {0,NULL}, 0 }
 
 
 struct  Spanwire__Events__V1__TurnDefer
@@ -52,10 +53,11 @@ struct  Spanwire__Events__V1__TurnDefer
   ProtobufCMessage base;
   ProtobufCBinaryData reason;
   int64_t retry_after_ms;
+  ProtobufCBinaryData quota;
 };
 #define SPANWIRE__EVENTS__V1__TURN_DEFER__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__events__v1__turn_defer__descriptor) \
-    , {0,NULL}, 0 }
+    , {0,NULL}, 0, {0,NULL} }
 
 
 struct  Spanwire__Events__V1__TurnStaleEpochReject
@@ -134,10 +136,11 @@ struct  Spanwire__Events__V1__TurnAbort
 {
   ProtobufCMessage base;
   ProtobufCBinaryData reason;
+  ProtobufCBinaryData evidence_hash;
 };
 #define SPANWIRE__EVENTS__V1__TURN_ABORT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__events__v1__turn_abort__descriptor) \
-    , {0,NULL} }
+    , {0,NULL}, {0,NULL} }
 
 
 struct  Spanwire__Events__V1__TurnClose

@@ -41,6 +41,7 @@ typedef struct Spanwire__Registry__V1__QualityProfile Spanwire__Registry__V1__Qu
 typedef struct Spanwire__Registry__V1__Experiment Spanwire__Registry__V1__Experiment;
 typedef struct Spanwire__Registry__V1__ExperimentArm Spanwire__Registry__V1__ExperimentArm;
 typedef struct Spanwire__Registry__V1__AgentDefinition Spanwire__Registry__V1__AgentDefinition;
+typedef struct Spanwire__Registry__V1__TurnQuota Spanwire__Registry__V1__TurnQuota;
 typedef struct Spanwire__Registry__V1__ToolCapability Spanwire__Registry__V1__ToolCapability;
 typedef struct Spanwire__Registry__V1__ModelPolicy Spanwire__Registry__V1__ModelPolicy;
 typedef struct Spanwire__Registry__V1__ModelRoute Spanwire__Registry__V1__ModelRoute;
@@ -419,6 +420,7 @@ struct  Spanwire__Registry__V1__AgentDefinition
   ProtobufCBinaryData *memory_write;
   Spanwire__Registry__V1__ModelPolicy *model_policy;
   protobuf_c_boolean by_workers;
+  Spanwire__Registry__V1__TurnQuota *turns;
   Spanwire__Registry__V1__AgentDefinition__HasEnabledCase has_enabled_case;
   union {
     protobuf_c_boolean enabled;
@@ -426,7 +428,19 @@ struct  Spanwire__Registry__V1__AgentDefinition
 };
 #define SPANWIRE__REGISTRY__V1__AGENT_DEFINITION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__agent_definition__descriptor) \
-    , {0,NULL}, {0,NULL}, {0,NULL}, 0,NULL, 0,NULL, 0, {0,NULL}, {0,NULL}, 0,NULL, 0,NULL, 0,NULL, NULL, 0, SPANWIRE__REGISTRY__V1__AGENT_DEFINITION__HAS_ENABLED__NOT_SET, {0} }
+    , {0,NULL}, {0,NULL}, {0,NULL}, 0,NULL, 0,NULL, 0, {0,NULL}, {0,NULL}, 0,NULL, 0,NULL, 0,NULL, NULL, 0, NULL, SPANWIRE__REGISTRY__V1__AGENT_DEFINITION__HAS_ENABLED__NOT_SET, {0} }
+
+
+struct  Spanwire__Registry__V1__TurnQuota
+{
+  ProtobufCMessage base;
+  uint32_t open_per_session;
+  uint32_t open_per_tenant;
+  uint32_t deferred_per_session;
+};
+#define SPANWIRE__REGISTRY__V1__TURN_QUOTA__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__turn_quota__descriptor) \
+    , 0, 0, 0 }
 
 
 struct  Spanwire__Registry__V1__ToolCapability
@@ -1128,6 +1142,25 @@ Spanwire__Registry__V1__AgentDefinition *
 void   spanwire__registry__v1__agent_definition__free_unpacked
                      (Spanwire__Registry__V1__AgentDefinition *message,
                       ProtobufCAllocator *allocator);
+/* Spanwire__Registry__V1__TurnQuota methods */
+void   spanwire__registry__v1__turn_quota__init
+                     (Spanwire__Registry__V1__TurnQuota         *message);
+size_t spanwire__registry__v1__turn_quota__get_packed_size
+                     (const Spanwire__Registry__V1__TurnQuota   *message);
+size_t spanwire__registry__v1__turn_quota__pack
+                     (const Spanwire__Registry__V1__TurnQuota   *message,
+                      uint8_t             *out);
+size_t spanwire__registry__v1__turn_quota__pack_to_buffer
+                     (const Spanwire__Registry__V1__TurnQuota   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Registry__V1__TurnQuota *
+       spanwire__registry__v1__turn_quota__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__registry__v1__turn_quota__free_unpacked
+                     (Spanwire__Registry__V1__TurnQuota *message,
+                      ProtobufCAllocator *allocator);
 /* Spanwire__Registry__V1__ToolCapability methods */
 void   spanwire__registry__v1__tool_capability__init
                      (Spanwire__Registry__V1__ToolCapability         *message);
@@ -1522,6 +1555,9 @@ typedef void (*Spanwire__Registry__V1__ExperimentArm_Closure)
 typedef void (*Spanwire__Registry__V1__AgentDefinition_Closure)
                  (const Spanwire__Registry__V1__AgentDefinition *message,
                   void *closure_data);
+typedef void (*Spanwire__Registry__V1__TurnQuota_Closure)
+                 (const Spanwire__Registry__V1__TurnQuota *message,
+                  void *closure_data);
 typedef void (*Spanwire__Registry__V1__ToolCapability_Closure)
                  (const Spanwire__Registry__V1__ToolCapability *message,
                   void *closure_data);
@@ -1610,6 +1646,7 @@ extern const ProtobufCMessageDescriptor spanwire__registry__v1__quality_profile_
 extern const ProtobufCMessageDescriptor spanwire__registry__v1__experiment__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__registry__v1__experiment_arm__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__registry__v1__agent_definition__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__registry__v1__turn_quota__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__registry__v1__tool_capability__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__registry__v1__model_policy__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__registry__v1__model_route__descriptor;
