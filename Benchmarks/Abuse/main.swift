@@ -4,19 +4,20 @@ import SpanwireRawWire
 // What an attack costs those who are served meanwhile: latency in the calm and under each attack, and the server's memory before, at its
 // highest, and after.
 //
-//   spanwire-abuse SECONDS PORT PID
+//   spanwire-abuse SECONDS PORT PID [ATTACK]
 //
-// A server of echo.proto listens on the port as that process. Attackers run at the lowest priority: theirs would be another machine's time.
+// A server of echo.proto listens on the port as that process. Attackers and the bystander would have machines of their own: so attackers have
+// the time that nobody else wants, and the bystander, who needs very little, has his at once if the system allows it.
 
 let arguments = CommandLine.arguments
-guard arguments.count == 4, let seconds = Double(arguments[1]), let port = UInt16(arguments[2]), let server = Int32(arguments[3]) else {
-  print("usage: spanwire-abuse SECONDS PORT PID")
+guard (4...5).contains(arguments.count), let seconds = Double(arguments[1]), let port = UInt16(arguments[2]), let server = Int32(arguments[3]) else {
+  print("usage: spanwire-abuse SECONDS PORT PID [ATTACK]")
   exit(2)
 }
 
-/// Beyond this many times the calm p99 an attack has succeeded, unless the figure is below the floor: what a busy machine does by itself.
+/// Beyond this many times the calm p99 an attack has succeeded, unless the figure is below the floor: what a machine does by itself.
 let allowedRatio = 3.0
-let floorMilliseconds = 5.0
+let floorMilliseconds = 1.0
 /// Memory that may remain: the allocator's, not the attack's.
 let allowedGrowthKiB = 16 * 1024
 /// Connections that wait at a time, for attacks that work by waiting.
@@ -68,11 +69,13 @@ func effect(of attack: Attack) throws -> Effect {
   return Effect(calm: calm, hot: hot, before: before, highest: highest.kiB, after: after)
 }
 
+let isPunctual = runAs(SCHED_RR, priority: 1)
 var failures = 0
 print("attack                  calm p50   calm p99        p50        p99   ratio   RSS before    highest      after")
 let path = "/echo.Echo/Get"
 _ = try Victim(port: port, path: path).latencies(for: 0.2)
-for attack in Attack.all(path: path) {
+let attacks = Attack.all(path: path).filter { arguments.count < 5 || $0.name == arguments[4] }
+for attack in attacks {
   let first = try effect(of: attack)
   var best = first
   for _ in 1..<attempts where best.isSlow {
@@ -89,5 +92,6 @@ for attack in Attack.all(path: path) {
 print(
   "times in milliseconds of \(Victim.perSecond) calls a second; a ratio up to \(allowedRatio), or a p99 up to \(floorMilliseconds) ms, is well"
 )
-print("abuse: \(Attack.all(path: path).count - failures) passed, \(failures) failed")
+if !isPunctual { print("the bystander had to wait for a processor as the server does: he may not run at once here") }
+print("abuse: \(attacks.count - failures) passed, \(failures) failed")
 exit(failures == 0 ? 0 : 1)

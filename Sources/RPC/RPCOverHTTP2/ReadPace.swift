@@ -10,8 +10,9 @@ struct ReadPace {
   /// Reads in a turn.
   var reads: Int { bytes == most ? Self.mostReads : 1 }
 
-  /// Some fifty calls of the smallest kind, a fraction of a millisecond's work.
-  private static let firstBytes = 4 * 1024
+  /// Some thirty calls of the smallest kind that are reset at once, or as many of the largest fields that a byte can name: a quarter of a
+  /// millisecond's work.
+  private static let firstBytes = 1024
   /// Reads in a turn of a connection that has shown that it moves data.
   private static let mostReads = 8
 

@@ -60,12 +60,16 @@ package final class RawConnection: @unchecked Sendable {
   package func send(_ bytes: [UInt8]) -> Bool {
     var offset = 0
     while offset < bytes.count {
-      let count = bytes.withUnsafeBytes { Glibc.send(descriptor, $0.baseAddress! + offset, bytes.count - offset, Int32(MSG_NOSIGNAL)) }
+      let part = min(bytes.count - offset, Self.bytesPerCall)
+      let count = bytes.withUnsafeBytes { Glibc.send(descriptor, $0.baseAddress! + offset, part, Int32(MSG_NOSIGNAL)) }
       if count <= 0 { return false }
       offset += count
     }
     return true
   }
+
+  /// A larger call to the kernel keeps the processor to itself for as long as it takes, which would be some other machine's.
+  private static let bytesPerCall = 16 * 1024
 
   @discardableResult
   package func send(_ frames: RawFrame...) -> Bool { send(frames.flatMap(\.bytes)) }
