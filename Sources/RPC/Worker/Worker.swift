@@ -54,11 +54,15 @@ public struct Worker: Sendable {
     desk.say(.registration(registration))
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask {
-        for await request in outgoing { try await call.requests.write(request) }
+        defer { desk.finish() }
+        for await request in outgoing {
+          try await call.requests.write(request)
+          desk.wrote()
+        }
         call.requests.finish()
       }
       group.addTask {
-        defer { queue.finish() }
+        defer { desk.finish() }
         // Its own group, so that a stream that breaks takes the tasks with it.
         try await withThrowingDiscardingTaskGroup { work in
           defer { work.cancelAll() }
@@ -112,15 +116,15 @@ public struct WorkerTask: Sendable {
   public let work: Work
   fileprivate let desk: Desk
 
-  /// Tells whoever asked how far it is.
+  /// Tells whoever asked how far it is. Waits while the platform is behind with what the worker says.
   public func progress(_ stage: String, percent: UInt32, _ message: String = "") async throws {
-    try Task.checkCancellation()
+    try await desk.room()
     desk.say(.progress(WorkProgress(claim: work.claim, progress: Progress(stage: stage, percent: percent, message: message))))
   }
 
-  /// Sends a piece of the answer ahead.
+  /// Sends a piece of the answer ahead. Waits while the platform is behind with what the worker says.
   public func partial(_ text: String) async throws {
-    try Task.checkCancellation()
+    try await desk.room()
     desk.say(.partial(WorkPartial(claim: work.claim, partial: Partial(text: text))))
   }
 }
@@ -161,13 +165,20 @@ public enum ResidentMemory {
   }
 }
 
-/// What a worker has in hand and has to say. It holds at most its concurrency of tasks, and what they say goes out as fast as the stream
-/// takes it.
+/// What a worker has in hand and has to say. It holds at most its concurrency of tasks; what they tell on their way waits for room, what
+/// ends them, and heartbeats, are few and do not.
 private final class Desk: Sendable {
   private struct State {
     var tasks: [WorkClaim: WorkHandle] = [:]
     var isDraining = false
+    /// Said and not yet written.
+    var unwritten = 0
+    var waiting: [CheckedContinuation<Void, Never>] = []
+    var isOver = false
   }
+
+  /// Enough that a stream of small pieces always has one to write.
+  private static let mostUnwritten = 64
 
   private let state = Mutex(State())
   private let queue: AsyncStream<AttachRequest>.Continuation
@@ -176,7 +187,44 @@ private final class Desk: Sendable {
 
   var isDone: Bool { state.withLock { $0.isDraining && $0.tasks.isEmpty } }
 
-  func say(_ kind: AttachRequest.Kind) { queue.yield(AttachRequest(kind: kind)) }
+  func say(_ kind: AttachRequest.Kind) {
+    state.withLock { $0.unwritten += 1 }
+    queue.yield(AttachRequest(kind: kind))
+  }
+
+  /// Returns once something may be said, or nothing need be any more.
+  func room() async throws {
+    try Task.checkCancellation()
+    await withCheckedContinuation { continuation in
+      let mayGo = state.withLock { state in
+        if state.isOver || state.unwritten < Self.mostUnwritten { return true }
+        state.waiting.append(continuation)
+        return false
+      }
+      if mayGo { continuation.resume() }
+    }
+    try Task.checkCancellation()
+  }
+
+  /// One of what was said is on its way.
+  func wrote() {
+    let next = state.withLock { state in
+      state.unwritten -= 1
+      return state.waiting.isEmpty ? nil : state.waiting.removeFirst()
+    }
+    next?.resume()
+  }
+
+  /// Nothing more is said: the last is written, or the stream has ended.
+  func finish() {
+    let waiting = state.withLock { state in
+      state.isOver = true
+      defer { state.waiting = [] }
+      return state.waiting
+    }
+    for each in waiting { each.resume() }
+    queue.finish()
+  }
 
   func begin(_ claim: WorkClaim, _ handle: WorkHandle) { state.withLock { $0.tasks[claim] = handle } }
 
@@ -187,7 +235,7 @@ private final class Desk: Sendable {
       state.tasks[claim] = nil
       return state.isDraining && state.tasks.isEmpty
     }
-    if isDone { queue.finish() }
+    if isDone { finish() }
   }
 
   func drain() {
@@ -196,7 +244,7 @@ private final class Desk: Sendable {
       return state.tasks.isEmpty
     }
     say(.draining(WorkerDraining()))
-    if isDone { queue.finish() }
+    if isDone { finish() }
   }
 }
 
