@@ -10,7 +10,9 @@ import SpanwireRawWire
 // the time that nobody else wants, and the bystander, who needs very little, has his at once if the system allows it.
 
 let arguments = CommandLine.arguments
-guard (4...5).contains(arguments.count), let seconds = Double(arguments[1]), let port = UInt16(arguments[2]), let server = Int32(arguments[3]) else {
+guard (4...5).contains(arguments.count), let seconds = Double(arguments[1]), let port = UInt16(arguments[2]),
+  let server = Int32(arguments[3])
+else {
   print("usage: spanwire-abuse SECONDS PORT PID [ATTACK]")
   exit(2)
 }
