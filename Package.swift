@@ -163,7 +163,7 @@ let platform: [Target] = [
   tests("Services/Entitlements", ["SpanwireEventLoop"]),
   tests("Services/Policy", ["SpanwireRegistry", "SpanwireRPCInProcess", "SpanwireEventLoop"]),
   tests("Services/Registry", ["SpanwirePolicy", "SpanwireRPCInProcess"]),
-  tests("Services/Orchestrator", ["SpanwirePolicy", "SpanwireRPCInProcess"]),
+  tests("Services/Orchestrator", ["SpanwirePolicy", "SpanwireRPCInProcess", "SpanwireWorker"]),
 
   // Apps
   room(

@@ -23,6 +23,8 @@ final class OrchestratorHarness: Sendable {
   let server: OrchestratorServer
   let agents: AgentOrchestratorClient
   let workers: AgentWorkerClient
+  /// To what is served here, for those who bring a client of their own.
+  let channel: InProcessChannel
 
   init(town: SmallTown = SmallTown(), start: Bool = true, queue: FairQueue = FairQueue()) async throws {
     folder = FileManager.default.temporaryDirectory.appending(path: "spanwire-orchestrator-\(UUID().uuidString)")
@@ -43,7 +45,7 @@ final class OrchestratorHarness: Sendable {
       ]), service: "ao")
     self.town = town
     server = Self.server(environment, others, queue)
-    let channel = InProcessChannel(
+    channel = InProcessChannel(
       ServerRouter([AgentOrchestrator.routes(server), AgentWorker.routes(server.workers)], interceptors: [ExposureInterceptor()]))
     agents = AgentOrchestratorClient(channel)
     workers = AgentWorkerClient(channel)
