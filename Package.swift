@@ -153,7 +153,8 @@ let platform: [Target] = [
   room("Services/Flags", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema", "SpanwireEventLoop"]),
   room("Services/Chain", ["SpanwireServiceKit", "SpanwireSchema"]),
   tests("Services/Chain", ["SpanwireRPCInProcess"], exclude: ["decisions.csv"]),
-  tests("Services/Flags", ["SpanwireRegistry", "SpanwirePolicy", "SpanwireRPCInProcess"], exclude: ["flagd_oracle.py"]),
+  tests(
+    "Services/Flags", ["SpanwireRegistry", "SpanwirePolicy", "SpanwireRPCInProcess", "SpanwireTestChance"], exclude: ["flagd_oracle.py"]),
   room("Services/Identity", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema", jwt, crypto]),
   tests("Services/Identity", ["SpanwireEventLoop", jwt, crypto]),
   room("Services/Operations", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema", "SpanwireEventLoop"]),
@@ -184,11 +185,14 @@ let platform: [Target] = [
     name: "spanwire-storeload", dependencies: ["SpanwireSchema", "SpanwireRPCOverHTTP2"], path: "Benchmarks/Store/load"),
 
   // Tests
-  .executableTarget(name: "spanwire-determinism", dependencies: ["SpanwirePolicy", "SpanwireFlags"], path: "Tests/Determinism"),
+  .target(name: "SpanwireTestChance", path: "Tests/Chance"),
+  .executableTarget(
+    name: "spanwire-determinism", dependencies: ["SpanwirePolicy", "SpanwireFlags", "SpanwireTestChance"], path: "Tests/Determinism"),
   tests("Apps/Platform", ["SpanwireRPCOverHTTP2", "SpanwireRPCInProcess", "CSQLite"]),
   // It is a process whose clock is its own: the linker puts its function before the C library's.
   .executableTarget(
-    name: "spanwire-simulate", dependencies: ["SpanwirePlatform", "SpanwireRPCInProcess", "SpanwireEventLoop"], path: "Tests/Simulation",
+    name: "spanwire-simulate", dependencies: ["SpanwirePlatform", "SpanwireRPCInProcess", "SpanwireEventLoop", "SpanwireTestChance"],
+    path: "Tests/Simulation",
     linkerSettings: [.unsafeFlags(["-Xlinker", "--export-dynamic-symbol=clock_gettime"])]),
   .testTarget(
     name: "EndToEndTests",

@@ -3,26 +3,11 @@ import SpanwireFlags
 import SpanwirePolicy
 import SpanwireSchema
 import SpanwireServiceKit
+import SpanwireTestChance
 import SpanwireWellKnown
 
 // Evaluates seeded random contexts, each as an access question and as a flag's, and prints the digest of all answers' bytes. Every process
 // hashes with a seed of its own, so what depends on the order of a set or a dictionary differs from run to run.
-
-/// A generator of which the same seed makes the same sequence (splitmix64).
-struct Chance {
-  var state: UInt64
-
-  mutating func below(_ bound: Int) -> Int {
-    state &+= 0x9e37_79b9_7f4a_7c15
-    var mixed = state
-    mixed = (mixed ^ mixed >> 30) &* 0xbf58_476d_1ce4_e5b9
-    mixed = (mixed ^ mixed >> 27) &* 0x94d0_49bb_1331_11eb
-    return Int((mixed ^ mixed >> 31) % UInt64(bound))
-  }
-
-  mutating func pick<Value>(_ values: [Value]) -> Value { values[below(values.count)] }
-  mutating func sometimes(_ oneIn: Int) -> Bool { below(oneIn) == 0 }
-}
 
 let hour: Int64 = 3_600_000_000_000
 let tenants = ["vienna", "rome", ""]
@@ -37,22 +22,24 @@ let categories = [
 ]
 
 func accessRequest(_ chance: inout Chance, now: Int64) -> AccessEvaluator.Request {
-  let (target, user, category) = (chance.pick(tenants), chance.pick(users), chance.pick(categories))
+  let (target, user, category) = (chance.choose(tenants), chance.choose(users), chance.choose(categories))
   var request = AccessEvaluator.Request(
-    actorRole: chance.pick(roles), actorUserID: chance.pick(users), actorTenantID: chance.pick(tenants), targetTenantID: target,
-    targetUserID: user, category: category, kind: chance.pick([.read, .write, .export]), environment: chance.pick([.prod, .staging, .dev]),
-    isAnonymous: chance.sometimes(10))
+    actorRole: chance.choose(roles), actorUserID: chance.choose(users), actorTenantID: chance.choose(tenants), targetTenantID: target,
+    targetUserID: user, category: category, kind: chance.choose([.read, .write, .export]),
+    environment: chance.choose([.prod, .staging, .dev]),
+    isAnonymous: chance.once(in: 10))
   func grant(_ chance: inout Chance) -> AccessEvaluator.Request.Grant {
-    AccessEvaluator.Request.Grant(
-      id: "GRT-\(chance.below(9))", grantedTo: chance.pick([request.actorUserID, "eve"]), targetUserID: user, targetTenantID: target,
-      expiresAt: now + Int64(chance.below(20) - 4) * hour / 2)
+    if chance.once(in: 8) { return AccessEvaluator.Request.Grant(id: "GRT-0", fault: "there is no such grant") }
+    return AccessEvaluator.Request.Grant(
+      id: "GRT-\(chance.below(9))", grantedTo: chance.choose([request.actorUserID, "eve"]), targetUserID: user, targetTenantID: target,
+      madeAt: now - Int64(chance.below(8) - 1) * hour / 4, expiresAt: now + Int64(chance.below(20) - 4) * hour / 2)
   }
-  if chance.sometimes(4) { request.assist = grant(&chance) }
-  if chance.sometimes(4) { request.viewAs = grant(&chance) }
-  for role in ["security_auditor", "platform_admin", "ops_lead", "finance_settlement"] where chance.sometimes(2) {
+  if chance.once(in: 4) { request.assist = grant(&chance) }
+  if chance.once(in: 4) { request.viewAs = grant(&chance) }
+  for role in ["security_auditor", "platform_admin", "ops_lead", "finance_settlement"] where chance.once(in: 2) {
     request.approvals.append(
       AccessEvaluator.Request.Approval(
-        reference: "APR-\(role)", approverRole: role, approverUserID: chance.pick(users), requestedBy: request.actorUserID,
+        reference: "APR-\(role)", approverRole: role, approverUserID: chance.choose(users), requestedBy: request.actorUserID,
         category: category, expiresAt: now + Int64(chance.below(5) - 1) * hour))
   }
   return request
@@ -66,19 +53,19 @@ func flags(_ chance: inout Chance) -> FlagEvaluator {
   return FlagEvaluator(
     definitions: keys.enumerated().map { index, key in
       var flag = FlagDefinition(
-        flagKey: key, enabled: !chance.sometimes(8),
+        flagKey: key, enabled: !chance.once(in: 8),
         variants: [
           "on": Google_Protobuf_Value(kind: .boolValue(true)), "off": Google_Protobuf_Value(kind: .boolValue(false)),
           "third": Google_Protobuf_Value(kind: .boolValue(true)),
         ], defaultVariant: "off", rolloutVariant: "on",
-        rolloutStage: chance.pick([.draft, .internal, .pilot, .full, .paused, .rolledBack]), rolloutPct: UInt32(chance.below(101)))
-      if chance.sometimes(3) { flag.userOverrides = ["anna": "third", "bert": "off", "carl": "on"] }
-      if chance.sometimes(3) { flag.tenantOverrides = ["vienna": "third", "rome": "on"] }
-      if chance.sometimes(3) { flag.pilotTenants = ["vienna"] }
-      if chance.sometimes(2) { flag.targeting = rule }
-      flag.requiresApproval = chance.sometimes(6)
-      flag.dependsOn = keys[(index + 1)...].filter { _ in chance.sometimes(12) }
-      if chance.sometimes(20) { flag.dependsOn.append(keys[index / 2]) }
+        rolloutStage: chance.choose([.draft, .internal, .pilot, .full, .paused, .rolledBack]), rolloutPct: UInt32(chance.below(101)))
+      if chance.once(in: 3) { flag.userOverrides = ["anna": "third", "bert": "off", "carl": "on"] }
+      if chance.once(in: 3) { flag.tenantOverrides = ["vienna": "third", "rome": "on"] }
+      if chance.once(in: 3) { flag.pilotTenants = ["vienna"] }
+      if chance.once(in: 2) { flag.targeting = rule }
+      flag.requiresApproval = chance.once(in: 6)
+      flag.dependsOn = keys[(index + 1)...].filter { _ in chance.once(in: 12) }
+      if chance.once(in: 20) { flag.dependsOn.append(keys[index / 2]) }
       return flag
     })
 }
@@ -91,7 +78,7 @@ func number(_ name: String, _ standard: Int) -> Int {
   return value
 }
 
-var chance = Chance(state: UInt64(number("--seed", 1)))
+var chance = Chance(seed: UInt64(number("--seed", 1)))
 let access = AccessEvaluator()
 var evaluator = flags(&chance)
 var digest = SHA256()
@@ -99,10 +86,10 @@ let contexts = number("--contexts", 100_000)
 for index in 0..<contexts {
   if index.isMultiple(of: 1_000) { evaluator = flags(&chance) }
   let now = Int64(1_777_896_000) * 1_000_000_000 + Int64(index) * 1_000_000
-  let decision = access.evaluate(accessRequest(&chance, now: now), asSensitive: chance.sometimes(4), now: now)
+  let decision = access.evaluate(accessRequest(&chance, now: now), asSensitive: chance.once(in: 4), now: now)
   digest.update(decision.contract.encoded())
   let asker = FlagAsker(
-    userID: chance.pick(users), tenantID: chance.pick(tenants), tier: chance.pick(["staff", "admin", "gold", "member", "anonymous"]),
+    userID: chance.choose(users), tenantID: chance.choose(tenants), tier: chance.choose(["staff", "admin", "gold", "member", "anonymous"]),
     now: now)
   digest.update(evaluator.evaluate("flag-\(chance.below(17))", for: asker).encoded())
 }

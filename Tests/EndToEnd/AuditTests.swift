@@ -93,7 +93,7 @@ struct AuditTests {
   /// Makes records: five people are refused the audit.
   private func deny(_ people: ClosedRange<Int>, on server: ServerProcess) throws {
     for number in people {
-      let refused = try spanwire(["audit", "list", "--server", server.address], token: "dev:ops:OPS-\(number):vienna:ops_lead")
+      let refused = try spanwire(["audit", "list", "--server", server.address], token: "dev:ops:OPS-\(number):vienna:ops_operator")
       #expect(refused.code == 77, "\(refused.output)")
     }
   }
@@ -120,19 +120,66 @@ struct AuditTests {
     #expect(denied.output.contains("ops:OPS-3") && !denied.output.contains("ops:OPS-4") && denied.output.contains("more: --page-token"))
     let none = try spanwire(["audit", "list", "--decision", "allow", "--json", "--server", server.address], token: Self.auditor)
     #expect(none.code == 0 && none.output.isEmpty, "\(none.output)")
-    let exported = try spanwire(["audit", "export", "--action", "List*", "--server", server.address], token: Self.auditor)
+    let export = ["audit", "export", "--action", "List*", "--server", server.address]
+    let early = try spanwire(export, token: Self.auditor)
+    #expect(early.code == 77 && early.output.contains("needs approval by security_auditor"), "\(early.output)")
+    let asked = try spanwire(
+      ["approvals", "request", "audit_log", "--reason", "the yearly review", "--server", server.address], token: Self.auditor)
+    let approval = String(asked.output.prefix { $0 != " " })
+    let approved = try spanwire(
+      ["approvals", "approve", approval, "--server", server.address], token: "dev:ops:AUD-2:vienna:security_auditor")
+    #expect(approved.code == 0, "\(approved.output)")
+    let exported = try spanwire(export + ["--approvals", approval], token: Self.auditor)
     let lines = exported.output.split(separator: "\n")
-    #expect(lines.count == 5 && lines.allSatisfy { $0.contains("ListAudit") && $0.contains("R7-grant") }, "\(exported.output)")
+    #expect(lines.count == 5 && lines.allSatisfy { $0.contains("ListAudit") && $0.contains("R8-masked") }, "\(exported.output)")
+    // The tenant's own lead reads it, and nobody else's.
+    let lead = "dev:ops:LED-1:vienna:ops_lead"
+    let read = try spanwire(["audit", "list", "--decision", "deny", "--server", server.address], token: lead)
+    #expect(read.code == 0 && read.output.contains("ops:OPS-3"), "\(read.output)")
+    let everybody = try spanwire(["audit", "list", "--all-tenants", "--server", server.address], token: lead)
+    #expect(everybody.code == 77, "\(everybody.output)")
     let all = try spanwire(["verify", "--server", server.address])
     #expect(all.code == 0 && all.output.contains("audit: the chain is whole"), "\(all.output)")
     // A crash between a commit and its head loses the newest head alone: the next start writes it.
     server.kill()
     let whole = try spanwire(["audit", "verify", "--data", server.data.path] + signed)
-    #expect(whole.code == 0 && whole.output.contains("6 records"), "\(whole.output)")
+    #expect(whole.code == 0 && whole.output.contains("9 records"), "\(whole.output)")
     try server.start(["--audit-heads", heads, "--audit-key", key])
     let restarted = try newestHead(in: heads)
-    #expect(restarted.sequence == 6)
+    #expect(restarted.sequence == 9)
     #expect(server.terminate() == 0)
+
+    // A server that signs does not start on a log that is behind its last head, or not the same.
+    for (index, finding) in [(9, "its tail is missing"), (7, "the chain was made anew")] {
+      let copy = try ServerProcess()
+      try FileManager.default.removeItem(at: copy.data)
+      try FileManager.default.copyItem(at: server.data, to: copy.data)
+      try await tamper(copy, Self.tamperings[index].plant)
+      let options = ["--audit-heads", heads, "--audit-key", key]
+      let kept = try FileManager.default.contentsOfDirectory(atPath: heads).sorted().map {
+        try String(contentsOfFile: heads + "/" + $0, encoding: .utf8)
+      }
+      let refused = #expect(throws: ProcessFailed.self) { try copy.start(options) }
+      #expect("\(String(describing: refused))".contains(finding), "\(String(describing: refused))")
+      #expect(
+        try FileManager.default.contentsOfDirectory(atPath: heads).sorted().map {
+          try String(contentsOfFile: heads + "/" + $0, encoding: .utf8)
+        }
+          == kept)
+      if index == 9 {
+        let beside = keys.appending(path: "heads-of-copy").path
+        try FileManager.default.copyItem(atPath: heads, toPath: beside)
+        try copy.start(["--audit-heads", beside, "--audit-key", key, "--accept-audit-gap", "restored from Monday"])
+        let told = try spanwire(
+          ["audit", "list", "--action", "audit.accept_gap", "--server", copy.address], token: "dev:ops:ADM:platform:platform_admin")
+        #expect(told.output.contains("restored from Monday") && told.output.contains(finding), "\(told.output)")
+        let event = try spanwire(
+          ["events", "tail", "--type", "runtime.degraded", "--until-end", "--server", copy.address],
+          token: "dev:ops:ADM:platform:platform_admin")
+        #expect(event.output.contains("runtime.degraded"), "\(event.output)")
+        copy.kill()
+      }
+    }
 
     for tampering in Self.tamperings {
       let copy = try ServerProcess()

@@ -1,6 +1,7 @@
 import Foundation
 import SpanwireDatabase
 import SpanwireSchema
+import SpanwireTestChance
 
 /// A life of the platform, made of a seed: wishes, failures, crashes and time, and after every step what must hold.
 final class Run {

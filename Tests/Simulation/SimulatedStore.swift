@@ -1,6 +1,7 @@
 import Glibc
 import SpanwireDatabase
 import SpanwireEventLoop
+import SpanwireTestChance
 import Synchronization
 
 /// The real engine, whose transactions and scans take place when the simulation says so, and go wrong when it says so.

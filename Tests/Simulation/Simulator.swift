@@ -1,4 +1,5 @@
 import SpanwireEventLoop
+import SpanwireTestChance
 
 /// A process whose every turn is chosen by chance: which task, loop or thread of the store goes on next, and when time passes.
 ///

@@ -1,6 +1,7 @@
 import SpanwireRPC
 import SpanwireSchema
 import SpanwireServiceKit
+import SpanwireTestChance
 import SpanwireWellKnown
 
 /// What a tenant's travellers, operators and services wish, by chance and by what they know.

@@ -4,6 +4,7 @@ import SpanwireRPC
 import SpanwireRPCInProcess
 import SpanwireSchema
 import SpanwireServiceKit
+import SpanwireTestChance
 import Synchronization
 
 /// The platform in a simulated process, on a database that outlives it.

@@ -17,6 +17,7 @@
 #include "spanwire/agents/v1/agents.pb-c.h"
 #include "spanwire/agents/v1/worker.pb-c.h"
 #include "spanwire/policy/v1/approvals.pb-c.h"
+#include "spanwire/policy/v1/grants.pb-c.h"
 #include "spanwire/policy/v1/runtime.pb-c.h"
 #include "spanwire/policy/v1/policy.pb-c.h"
 #include "spanwire/journeys/v1/document.pb-c.h"
@@ -563,6 +564,21 @@ static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__list_appro
 }
 static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__list_approvals_response__table(void) {
   return &spanwire__policy__v1__list_approvals_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__help_grant__table(void) {
+  return &spanwire__policy__v1__help_grant__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__grant_help_request__table(void) {
+  return &spanwire__policy__v1__grant_help_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__revoke_help_request__table(void) {
+  return &spanwire__policy__v1__revoke_help_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__list_help_request__table(void) {
+  return &spanwire__policy__v1__list_help_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__list_help_response__table(void) {
+  return &spanwire__policy__v1__list_help_response__descriptor;
 }
 static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__check_tool_request__table(void) {
   return &spanwire__policy__v1__check_tool_request__descriptor;

@@ -31,13 +31,32 @@ public struct AuditHeadFiles: Sendable {
     try file.synchronize()
   }
 
+  /// The head that was written last of those that these keys have signed; nil where there is none.
+  func newest(trusting keys: [VerifyingKey]) throws -> AuditHead? {
+    for name in try names().reversed() {
+      let text = try String(contentsOfFile: "\(folder)/\(name)", encoding: .utf8)
+      for line in text.split(separator: "\n").reversed() {
+        if let head = try? AuditHead(jsonString: String(line)), let key = keys.first(where: { $0.auditID == head.keyID }),
+          key.verifies(head.signature, of: head.signedBytes)
+        {
+          return head
+        }
+      }
+    }
+    return nil
+  }
+
+  /// The files, the oldest first.
+  private func names() throws -> [String] {
+    try FileManager.default.contentsOfDirectory(atPath: folder).filter { $0.hasPrefix(Self.prefix) && $0.hasSuffix(Self.suffix) }.sorted()
+  }
+
   /// Every head whose signature holds, and what is wrong with the others, a sentence each.
   public func read(trusting keys: [VerifyingKey]) throws -> (heads: [AuditHead], findings: [String]) {
     let keys = Dictionary(keys.map { ($0.auditID, $0) }) { first, _ in first }
     var heads: [AuditHead] = []
     var findings: [String] = []
-    let names = try FileManager.default.contentsOfDirectory(atPath: folder)
-    for name in names.sorted() where name.hasPrefix(Self.prefix) && name.hasSuffix(Self.suffix) {
+    for name in try names() {
       let text = try String(contentsOfFile: "\(folder)/\(name)", encoding: .utf8)
       let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
       for (index, line) in lines.enumerated() where !line.isEmpty {

@@ -30,6 +30,7 @@ public final class Platform: Sendable {
   private let databases: [any Database]
   private let auditHeads: AuditHeadExporter?
   private let authenticator: Authenticator
+  private let watch: Task<Void, Never>
   private let tokens: TokenOptions?
 
   private init(
@@ -43,6 +44,7 @@ public final class Platform: Sendable {
     self.databases = databases
     self.auditHeads = auditHeads
     self.authenticator = authenticator
+    watch = Task { await authenticator.keepWatch() }
     self.tokens = tokens
   }
 
@@ -83,7 +85,7 @@ public final class Platform: Sendable {
     }
     let router = services.connect(beside: others, behind: interceptors, observer: services.recorder)
     let auditHeads = try options.auditHeads.map {
-      try AuditHeadExporter($0, dataFolder: options.dataFolder, database: database, clock: services.environment.clock)
+      try AuditHeadExporter($0, dataFolder: options.dataFolder, environment: services.environment)
     }
     try await auditHeads?.start()
     try await services.start()
@@ -125,6 +127,7 @@ public final class Platform: Sendable {
   /// Says NOT_SERVING, lets running calls finish within the grace, and closes the store.
   public func stop(grace: Duration) async {
     health.drain()
+    watch.cancel()
     await services.endSubscriptions()
     await server.shutDown(grace: grace)
     await services.stop()

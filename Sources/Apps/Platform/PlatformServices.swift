@@ -116,7 +116,8 @@ package final class PlatformServices: Sendable {
     effects.onOutcome(of: EntitlementsServer.effectOwner, entitlements.effectOutcome)
     effects.onOutcome(of: PolicyServer.producer, policy.effectOutcome)
 
-    let operations = OperationsServer(environment: environment, databases: files, folder: folder)
+    let operations = OperationsServer(
+      environment: environment, policy: PolicyClient(local.channel(as: ServiceNames.operations)), databases: files, folder: folder)
     let events = EventsServer(
       environment: environment,
       checks: [
@@ -184,19 +185,14 @@ package final class PlatformServices: Sendable {
       $0.append(Task { [environment, identity, retention] in await Self.forget(environment, identity, retention) })
       $0.append(
         Task { [environment] in
-          while !Task.isCancelled {
-            try? await Task.sleep(for: EventLogLimits.denialWindow)
-            await environment.settleDenials()
-          }
+          await environment.clock.every(EventLogLimits.denialWindow) { await environment.settleDenials() }
         })
     }
   }
 
   /// Forgets, every hour, what is kept for a day, outcomes by idempotency key and those of effects, and events past their retention.
   private static func forget(_ environment: ServiceEnvironment, _ identity: IdentityServer, _ retention: RetentionPeriods) async {
-    while !Task.isCancelled {
-      try? await Task.sleep(for: .seconds(3_600))
-      if Task.isCancelled { return }
+    await environment.clock.every(.seconds(3_600)) {
       // What is not forgotten now is forgotten an hour later.
       _ = try? await Idempotency.purge(environment.database, now: environment.clock.now)
       try? await environment.effects.purge()

@@ -17,40 +17,21 @@ struct ApprovalsList: AsyncParsableCommand {
   static let configuration = CommandConfiguration(commandName: "list", abstract: "List requests, oldest first.")
 
   @OptionGroup var connection: ConnectionOptions
-  @Option(help: "Only pending, approved, rejected or expired ones.") var state: String = ""
+  @Option(help: "Only those in this state.") var state: ApprovalState?
   @Option(help: "Only those that this user asked for.") var requestedBy: String = ""
-  @Option(help: "How many at most.") var limit: Int = 50
-  @Flag(help: "Print JSON, one request a line.") var json = false
-
-  func wantedState() throws -> ApprovalState {
-    switch state.lowercased() {
-    case "": .unspecified
-    case "pending": .pending
-    case "approved": .approved
-    case "rejected": .rejected
-    case "expired": .expired
-    default: throw ValidationError("no approval is ever '\(state)'")
-    }
-  }
-
-  mutating func validate() throws {
-    _ = try wantedState()
-    if limit < 1 { throw ValidationError("--limit must be at least 1") }
-  }
+  @OptionGroup var page: PageOptions
 
   func run() async throws {
     try await reportingFailures {
       let policy = PolicyClient(try await connection.channel())
-      var request = ListApprovalsRequest(state: try wantedState(), requestedBy: requestedBy)
-      let (found, _) = try await gather(upTo: limit) { size, token in
-        (request.pageSize, request.pageToken) = (size, token)
-        let page = try await policy.listApprovals(request)
-        return (page.approvals, page.nextPageToken)
+      let (found, next) = try await page.collect { size, token in
+        let answer = try await policy.listApprovals(
+          ListApprovalsRequest(state: state ?? .unspecified, requestedBy: requestedBy, pageSize: size, pageToken: token))
+        return (answer.approvals, answer.nextPageToken)
       }
-      if json { return try found.forEach { try printJSON($0) } }
-      printTable(
-        ["APPROVAL", "STATE", "FOR", "ASKED BY", "STILL TO APPROVE"],
-        found.map { [$0.approvalID, "\($0.state)", $0.subject, $0.requestedBy, $0.missing.joined(separator: ", ")] })
+      try page.show(found, next: next, ["APPROVAL", "STATE", "FOR", "ASKED BY", "STILL TO APPROVE"]) {
+        [$0.approvalID, "\($0.state)", $0.subject, $0.requestedBy, $0.missing.joined(separator: ", ")]
+      }
     }
   }
 }

@@ -15,7 +15,8 @@ struct AuditCommand: AsyncParsableCommand {
       being seen. A server with --audit-heads signs how far the chain has come and keeps that outside of its data, so that neither \
       recomputing the chain nor cutting off its end goes unseen.
 
-      Reading takes the role security_auditor, platform_admin or platform_sre.
+      Who may read it, and who may take it away, says the access policy by the category audit_log: unless it was changed, an ops_lead \
+      reads that of the tenant, roles that work across tenants read all, and an export takes the approval of another security_auditor.
       """,
     subcommands: [AuditList.self, AuditExport.self, AuditVerify.self, AuditKey.self])
 }
@@ -78,15 +79,19 @@ struct AuditList: AsyncParsableCommand {
 struct AuditExport: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "export", abstract: "Print audit records as JSON lines, up to the present end.",
-    discussion: "One envelope a line, as 'spanwire events tail --json' prints it. That it was exported is itself audited.")
+    discussion: """
+      One envelope a line, as 'spanwire events tail --json' prints it. That it was exported is itself audited. Where the approval matrix \
+      asks for an approval: 'spanwire approvals request audit_log --reason …', and name it here once it is approved.
+      """)
 
   @OptionGroup var connection: ConnectionOptions
   @OptionGroup var wanted: AuditFilterOptions
+  @Option(parsing: .upToNextOption, help: "Approvals to count, APR-….") var approvals: [String] = []
 
   func run() async throws {
     try await reportingFailures {
       let operations = OperationsClient(try await connection.channel())
-      for try await answer in try await operations.exportAudit(ExportAuditRequest(filter: try wanted.filter())) {
+      for try await answer in try await operations.exportAudit(ExportAuditRequest(filter: try wanted.filter(), approvalRefs: approvals)) {
         if let record = answer.record { try printJSON(record) }
       }
     }

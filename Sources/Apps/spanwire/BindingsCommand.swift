@@ -15,21 +15,13 @@ struct BindingsCommand: AsyncParsableCommand {
 struct BindingsList: AsyncParsableCommand {
   static let configuration = CommandConfiguration(commandName: "list", abstract: "List bindings, oldest first.")
 
-  @OptionGroup var connection: ConnectionOptions
-  @OptionGroup var tenant: TenantOption
-  @Option(help: "Only those of the principals with this id.") var principal: String = ""
-  @OptionGroup var page: PageOptions
+  @OptionGroup var options: PrincipalListOptions
 
   func run() async throws {
-    try await reportingFailures {
-      let identity = IdentityClient(try await connection.channel())
-      var request = ListRoleBindingsRequest(tenantID: tenant.tenant, principalID: principal)
-      let (found, next) = try await page.collect { size, token in
-        (request.pageSize, request.pageToken) = (size, token)
-        let answer = try await identity.listRoleBindings(request)
-        return (answer.bindings, answer.nextPageToken)
-      }
-      try page.show(found, next: next, ["BINDING", "PRINCIPAL", "ROLES", "SEGMENTS", "CERTIFICATE"], row: \.cells)
+    try await options.show(["BINDING", "PRINCIPAL", "ROLES", "SEGMENTS", "CERTIFICATE"], row: \RoleBinding.cells) {
+      let answer = try await $0.listRoleBindings(
+        ListRoleBindingsRequest(tenantID: options.tenant.tenant, principalID: options.principal, pageSize: $1, pageToken: $2))
+      return (answer.bindings, answer.nextPageToken)
     }
   }
 }

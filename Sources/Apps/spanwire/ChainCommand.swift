@@ -19,6 +19,7 @@ struct ChainCommand: AsyncParsableCommand {
   @Option(help: "The tenant of who acts: your own.") var tenant: String
   @Option(help: "The tenant that is acted on; by default the actor's.") var targetTenant: String?
   @Option(help: "The user that is acted on.") var targetUser: String = ""
+  @OptionGroup var help: HelpOptions
   @OptionGroup var subject: FlagSubjectOptions
   @Flag(help: "Print JSON.") var json = false
 
@@ -33,7 +34,8 @@ struct ChainCommand: AsyncParsableCommand {
         EvaluateChainRequest(
           actorRole: role, actorUserID: subject.user, actorTenantID: tenant, targetTenantID: targetTenant ?? tenant,
           targetUserID: targetUser, flagKey: flag, requestedAction: try RequestedAccess(word: action), approvalRefs: subject.approvals,
-          env: try subject.environment(), tier: try subject.tierValue(), nowIso: subject.nowISO, attributes: try subject.members()))
+          assistCtx: help.assistContext, viewAsCtx: help.viewAsContext, env: try subject.environment(), tier: try subject.tierValue(),
+          nowIso: subject.nowISO, attributes: try subject.members()))
       if json { try printJSON(answer) } else { try tell(answer) }
       if answer.flagEvalStatus != "evaluated" { throw ExitCode(answer.policyGateStatus == "deny" ? 1 : 69) }
     }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import SpanwireProtobuf
 import SpanwireSchema
 import SpanwireServiceKit
 import SpanwireWellKnown
@@ -6,6 +7,26 @@ import SpanwireWellKnown
 /// In which tenant an administrator acts.
 struct TenantOption: ParsableArguments {
   @Option(help: "The tenant; the credential's own when none is named.") var tenant: String = ""
+}
+
+/// Whose keys or bindings are listed, and how much of the list.
+struct PrincipalListOptions: ParsableArguments {
+  @OptionGroup var connection: ConnectionOptions
+  @OptionGroup var tenant: TenantOption
+  @Option(help: "Only those of the principals with this id.") var principal: String = ""
+  @OptionGroup var page: PageOptions
+
+  /// Reads and prints the list.
+  func show<Element: Message>(
+    _ header: [String], row: (Element) -> [String],
+    read: (_ identity: IdentityClient, _ size: UInt32, _ token: String) async throws -> ([Element], String)
+  ) async throws {
+    try await reportingFailures {
+      let identity = IdentityClient(try await connection.channel())
+      let (found, next) = try await page.collect { size, token in try await read(identity, size, token) }
+      try page.show(found, next: next, header, row: row)
+    }
+  }
 }
 
 /// The principal that a key or a binding is for.

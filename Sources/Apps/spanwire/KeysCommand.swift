@@ -1,6 +1,7 @@
 import ArgumentParser
 import SpanwireRPC
 import SpanwireSchema
+import SpanwireServiceKit
 
 struct KeysCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -8,6 +9,10 @@ struct KeysCommand: AsyncParsableCommand {
     discussion: """
       A key stands for one principal with just the roles it is given. Its secret is shown once, when it is made: it goes into \
       $SPANWIRE_TOKEN, or behind 'Bearer'. The platform keeps only its hash.
+
+      With --scope it calls nothing but the services and methods named, by their full names, and with --read-only only methods that \
+      change nothing. A program that watches events and no more:
+        spanwire keys create ops:watcher --role ops_operator --scope spanwire.events.v1.Events --read-only
       """,
     subcommands: [KeysList.self, KeysCreate.self, KeysRevoke.self], defaultSubcommand: KeysList.self)
 }
@@ -15,26 +20,13 @@ struct KeysCommand: AsyncParsableCommand {
 struct KeysList: AsyncParsableCommand {
   static let configuration = CommandConfiguration(commandName: "list", abstract: "List keys, oldest first.")
 
-  @OptionGroup var connection: ConnectionOptions
-  @OptionGroup var tenant: TenantOption
-  @Option(help: "Only those of the principals with this id.") var principal: String = ""
-  @OptionGroup var page: PageOptions
+  @OptionGroup var options: PrincipalListOptions
 
   func run() async throws {
-    try await reportingFailures {
-      let identity = IdentityClient(try await connection.channel())
-      var request = ListApiKeysRequest(tenantID: tenant.tenant, principalID: principal)
-      let (found, next) = try await page.collect { size, token in
-        (request.pageSize, request.pageToken) = (size, token)
-        let answer = try await identity.listApiKeys(request)
-        return (answer.keys, answer.nextPageToken)
-      }
-      try page.show(found, next: next, ["KEY", "PRINCIPAL", "ROLES", "EXPIRES", "LAST USED", "LABEL"]) { key in
-        [
-          key.keyID, principalName(key.kind, key.principalID), key.roles.joined(separator: ", "),
-          key.revokedAt != nil ? "revoked" : key.expiresAt.map(timeText) ?? "", key.lastUsedAt.map(timeText) ?? "never", key.label,
-        ]
-      }
+    try await options.show(["KEY", "PRINCIPAL", "ROLES", "SCOPES", "EXPIRES", "LAST USED", "LABEL"], row: \ApiKey.cells) {
+      let answer = try await $0.listApiKeys(
+        ListApiKeysRequest(tenantID: options.tenant.tenant, principalID: options.principal, pageSize: $1, pageToken: $2))
+      return (answer.keys, answer.nextPageToken)
     }
   }
 }
@@ -45,6 +37,12 @@ struct KeysCreate: AsyncParsableCommand {
   @OptionGroup var connection: ConnectionOptions
   @OptionGroup var tenant: TenantOption
   @OptionGroup var principal: PrincipalOptions
+  @Option(
+    name: .customLong("scope"),
+    help: "A service or method that it may call, such as spanwire.events.v1.Events or spanwire.events.v1.Events.Subscribe; may be repeated."
+  )
+  var scopes: [String] = []
+  @Flag(help: "It calls only methods without side effects.") var readOnly = false
   @Option(help: "What it is for.") var label: String = ""
   @Option(help: "For how many days.") var days: Int = 90
   @Option(help: "Makes a repeated command safe; by default a new one each time.") var idempotencyKey: String?
@@ -60,7 +58,7 @@ struct KeysCreate: AsyncParsableCommand {
         CreateApiKeyRequest(
           idempotencyKey: idempotencyKey ?? newIdempotencyKey(), tenantID: tenant.tenant, kind: kind, principalID: id,
           orgID: principal.org, roles: principal.roles, segments: principal.segments, label: label,
-          ttl: .init(seconds: Int64(days) * 86_400)))
+          ttl: .init(seconds: Int64(days) * 86_400), scopes: scopes + (readOnly ? [CallScope.readOnly] : [])))
       if json { return try printJSON(made) }
       print("\(printable(made.key?.keyID ?? ""))  \(made.secret.isEmpty ? "(its secret was shown when it was made)" : made.secret)")
     }
@@ -83,5 +81,14 @@ struct KeysRevoke: AsyncParsableCommand {
       if change.json { return try printJSON(key) }
       print("revoked \(printable(key.keyID))")
     }
+  }
+}
+
+extension ApiKey {
+  fileprivate var cells: [String] {
+    [
+      keyID, principalName(kind, principalID), roles.joined(separator: ", "), scopes.joined(separator: ", "),
+      revokedAt != nil ? "revoked" : expiresAt.map(timeText) ?? "", lastUsedAt.map(timeText) ?? "never", label,
+    ]
   }
 }

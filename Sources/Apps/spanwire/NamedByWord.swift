@@ -24,6 +24,8 @@ extension WorkerState: NamedByWord {}
 extension DeadLetter.Resolution: NamedByWord {}
 extension BreakerState: NamedByWord {}
 extension BreakerMode: NamedByWord {}
+extension ApprovalState: NamedByWord {}
+extension BudgetReservationState: NamedByWord {}
 
 /// `productVersion` as `product_version`.
 func snakeCase(_ name: String) -> String {

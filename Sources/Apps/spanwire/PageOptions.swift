@@ -31,12 +31,14 @@ struct PageOptions: ParsableArguments {
 struct ControlOptions: ParsableArguments {
   @Option(help: "Why; it stands in the audit.") var reason: String
   @Option(help: "The incident this belongs to; one is opened when none is named.") var incident: String = ""
+  @Option(parsing: .upToNextOption, help: "Approvals to count, APR-…, where the approval matrix asks for any.") var approvals: [String] = []
   @Option(help: "Makes a repeated command safe; by default a new one each time.") var idempotencyKey: String?
   @Flag(help: "Print JSON.") var json = false
 
   func apply(_ action: ApplyControlRequest.Action, over connection: ConnectionOptions) async throws -> ApplyControlResponse {
     try await ProductRuntimeGatewayClient(try await connection.channel()).applyControl(
       ApplyControlRequest(
-        idempotencyKey: idempotencyKey ?? newIdempotencyKey(), reason: reason, incidentID: incident, action: action))
+        idempotencyKey: idempotencyKey ?? newIdempotencyKey(), reason: reason, incidentID: incident, approvalRefs: approvals,
+        action: action))
   }
 }

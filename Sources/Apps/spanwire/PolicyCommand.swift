@@ -93,47 +93,28 @@ struct PolicyReservations: AsyncParsableCommand {
 
   @OptionGroup var connection: ConnectionOptions
   @Option(name: .customLong("run"), help: "Only those of this run.") var runID: String = ""
-  @Option(help: "Only held, settled, released or expired ones.") var state: String = ""
+  @Option(help: "Only those in this state.") var state: BudgetReservationState?
   @Option(help: "Release this reservation instead of listing.") var release: String?
-  @Option(help: "How many at most.") var limit: Int = 50
-  @Flag(help: "Print JSON, one reservation a line.") var json = false
-
-  func wantedState() throws -> BudgetReservationState {
-    switch state.lowercased() {
-    case "": .unspecified
-    case "held": .held
-    case "settled": .settled
-    case "released": .released
-    case "expired": .expired
-    default: throw ValidationError("no reservation is ever '\(state)'")
-    }
-  }
-
-  mutating func validate() throws {
-    _ = try wantedState()
-    if limit < 1 { throw ValidationError("--limit must be at least 1") }
-  }
+  @OptionGroup var page: PageOptions
 
   func run() async throws {
     try await reportingFailures {
       let policy = PolicyClient(try await connection.channel())
-      var found: [BudgetReservation] = []
+      var (found, next): ([BudgetReservation], String) = ([], "")
       if let release {
         found = [
           try await policy.releaseReservation(ReleaseReservationRequest(idempotencyKey: newIdempotencyKey(), reservationID: release))
         ]
       } else {
-        var request = ListBudgetReservationsRequest(state: try wantedState(), runID: runID)
-        (found, _) = try await gather(upTo: limit) { size, token in
-          (request.pageSize, request.pageToken) = (size, token)
-          let page = try await policy.listBudgetReservations(request)
-          return (page.reservations, page.nextPageToken)
+        (found, next) = try await page.collect { size, token in
+          let answer = try await policy.listBudgetReservations(
+            ListBudgetReservationsRequest(state: state ?? .unspecified, runID: runID, pageSize: size, pageToken: token))
+          return (answer.reservations, answer.nextPageToken)
         }
       }
-      if json { return try found.forEach { try printJSON($0) } }
-      printTable(
-        ["RESERVATION", "STATE", "RESERVED", "SPENT", "AGENT", "TOOL", "RUN"],
-        found.map { [$0.reservationID, "\($0.state)", $0.reserved?.text ?? "", $0.spent?.text ?? "", $0.agentSlug, $0.toolName, $0.runID] })
+      try page.show(found, next: next, ["RESERVATION", "STATE", "RESERVED", "SPENT", "AGENT", "TOOL", "RUN"]) {
+        [$0.reservationID, "\($0.state)", $0.reserved?.text ?? "", $0.spent?.text ?? "", $0.agentSlug, $0.toolName, $0.runID]
+      }
     }
   }
 }
@@ -150,7 +131,9 @@ struct PolicyAccess: AsyncParsableCommand {
   @Option(help: "The tenant of who acts.") var tenant: String
   @Option(help: "The tenant that is acted on; by default the actor's.") var targetTenant: String?
   @Option(help: "The user that is acted on.") var targetUser: String = ""
+  @Option(help: "The one thing of the category, such as a session: approvals for it count too.") var target: String = ""
   @Option(parsing: .upToNextOption, help: "Approvals to count, APR-….") var approvals: [String] = []
+  @OptionGroup var help: HelpOptions
   @Flag(help: "Print JSON.") var json = false
 
   mutating func validate() throws { _ = try RequestedAccess(word: action) }
@@ -162,7 +145,8 @@ struct PolicyAccess: AsyncParsableCommand {
         CheckAccessRequest(
           context: AccessContext(
             actorRole: role, actorUserID: actor, actorTenantID: tenant, targetTenantID: targetTenant ?? tenant, targetUserID: targetUser,
-            fieldCategory: category, requestedAction: try RequestedAccess(word: action), approvalRefs: approvals)))
+            fieldCategory: category, requestedAction: try RequestedAccess(word: action), approvalRefs: approvals,
+            assistCtx: help.assistContext, viewAsCtx: help.viewAsContext, target: target)))
       if json { return try printJSON(answer) }
       let decision = answer.decision ?? AccessDecision()
       print("\(decision.decision): \(printable(decision.reasons.map(\.text).joined(separator: "; ")))")

@@ -36,6 +36,10 @@ struct Serve: AsyncParsableCommand {
   var auditHeads: String?
   @Option(name: .customLong("audit-key"), help: "PEM file of the key that signs them; 'spanwire audit key' makes one.")
   var auditKey: String?
+  @Option(
+    name: .customLong("accept-audit-gap"),
+    help: "Why the log may be behind its newest signed head, as after a backup was restored; without it such a server does not start.")
+  var acceptedAuditGap: String?
   @Flag(help: "Admit development tokens; listens on loopback only.") var dev = false
   @Flag(help: "A place for analysis and simulation: events may be replayed here.") var sandbox = false
   @Option(name: .customLong("keep-operational"), help: "Days that operational events are kept; business events are kept for ever.")
@@ -69,6 +73,7 @@ struct Serve: AsyncParsableCommand {
       throw ValidationError("--tls-require-client-cert needs --tls-client-ca")
     }
     if (auditHeads == nil) != (auditKey == nil) { throw ValidationError("--audit-heads and --audit-key go together") }
+    if acceptedAuditGap != nil, auditHeads == nil { throw ValidationError("--accept-audit-gap goes with --audit-heads") }
     if let callsPerSecond, !(callsPerSecond > 0) { throw ValidationError("--rate-limit must be more than 0") }
     for days in [keepOperational, keepTransient] where !(0...36_500).contains(days) {
       throw ValidationError("--keep-operational and --keep-transient take days, from 0 to 36500")
@@ -94,7 +99,8 @@ struct Serve: AsyncParsableCommand {
           requiresClientCertificate: tlsRequiresClientCertificate, callsPerSecond: callsPerSecond, isDevelopment: dev,
           isSandbox: sandbox, retention: RetentionPeriods(operational: days(keepOperational), transient: days(keepTransient)),
           clock: try chosenClock(), flagsTenant: flagsTenant, tenantWeights: try chosenWeights(),
-          auditHeads: auditHeads.map { AuditHeadOptions(folder: $0, keyFile: auditKey ?? "") }, tokens: try tokens.chosen()))
+          auditHeads: auditHeads.map { AuditHeadOptions(folder: $0, keyFile: auditKey ?? "", acceptedGap: acceptedAuditGap) },
+          tokens: try tokens.chosen()))
       let watches = [
         FileWatch("certificates", [tlsCertificate, tlsKey, tlsClientAuthorities].compactMap { $0 }) { try platform.reloadCertificates() },
         FileWatch("keys of tokens", [tokens.keys].compactMap { $0 }) { try await platform.reloadTokenKeys() },

@@ -33,6 +33,7 @@ struct SessionsControl: AsyncParsableCommand {
   @Option(help: "How many tokens are issued in compensation.") var quantity: Int64 = 0
   @Option(parsing: .unconditional, help: "By what a settlement is corrected, such as -3.40.") var amount: String = ""
   @Option(help: "The incident this belongs to; one is opened when none is named.") var incident: String = ""
+  @Option(parsing: .upToNextOption, help: "Approvals to count, APR-…, where the approval matrix asks for any.") var approvals: [String] = []
 
   func request() throws -> ApplyControlRequest.Action {
     switch action {
@@ -75,7 +76,8 @@ struct SessionsControl: AsyncParsableCommand {
     try await reportingFailures {
       let gateway = ProductRuntimeGatewayClient(try await connection.channel())
       let response = try await gateway.applyControl(
-        ApplyControlRequest(idempotencyKey: options.key, reason: reason, incidentID: incident, action: try request()))
+        ApplyControlRequest(
+          idempotencyKey: options.key, reason: reason, incidentID: incident, approvalRefs: approvals, action: try request()))
       if options.json { return try printJSON(response) }
       print("done: \(action.rawValue) \(printable(target)), incident \(response.incidentID), audit \(response.auditEventID)")
       if cluster { print(printable("  places: \(response.servicePointIds.joined(separator: " "))")) }
@@ -102,6 +104,7 @@ struct SessionsAbortAll: AsyncParsableCommand {
   @Option(help: "Why; it stands in the audit.") var reason: String
   @Option(help: "The incident this belongs to; the first abort opens one when none is named.") var incident: String = ""
   @Flag(help: "List the sessions only.") var dryRun = false
+  @Option(parsing: .upToNextOption, help: "Approvals to count, APR-…, where the approval matrix asks for any.") var approvals: [String] = []
   @Flag(help: "Print JSON, one answer a line.") var json = false
 
   mutating func validate() throws {
@@ -122,7 +125,7 @@ struct SessionsAbortAll: AsyncParsableCommand {
         do {
           let response = try await gateway.applyControl(
             ApplyControlRequest(
-              idempotencyKey: newIdempotencyKey(), reason: reason, incidentID: incident,
+              idempotencyKey: newIdempotencyKey(), reason: reason, incidentID: incident, approvalRefs: approvals,
               action: .forceAbortJourney(ForceAbortJourney(productRuntimeSessionID: session.productRuntimeSessionID))))
           incident = response.incidentID
           aborted += 1

@@ -34,6 +34,11 @@ public protocol ServerCall: CallStream {
 
   /// Sends the leading metadata now, where otherwise it would go with the first message.
   func sendResponseMetadata()
+
+  /// Ends the call with a status in spite of its handler, which is cancelled; from any task. Nothing happens if it has ended.
+  ///
+  /// - Parameter context: the call's own, since what carries one call may carry another after it.
+  func end(_ context: ServerContext, with error: RPCError)
 }
 
 /// The client's end of one call, as a transport implements it and `Channel` hands it out.

@@ -164,6 +164,11 @@ final class InProcessServerCall: ServerCall {
 
   func sendResponseMetadata() { call.leading.open(call.context.responseMetadata) }
 
+  func end(_ context: ServerContext, with error: RPCError) {
+    call.end(error)
+    call.context.cancel(error.code)
+  }
+
   var traffic: CallTraffic { CallTraffic(messagesSent: call.responses.pushed, messagesReceived: call.requests.taken) }
 }
 

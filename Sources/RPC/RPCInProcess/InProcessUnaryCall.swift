@@ -43,6 +43,9 @@ final class InProcessUnaryCall<Request: Message, Response: Message>: ServerCall,
 
   func sendResponseMetadata() {}
 
+  /// The handler runs in its caller's own task, and is told.
+  func end(_ context: ServerContext, with error: RPCError) { context.cancel(error.code) }
+
   var traffic: CallTraffic { CallTraffic(messagesSent: responses, messagesReceived: 1) }
 
   func result() throws -> UnaryResponse<Response> {

@@ -249,6 +249,22 @@ final class ServerStream: HTTP2Stream, ServerCall, @unchecked Sendable {
     sendStatus(error, acceptsEncodings: acceptsEncodings)
   }
 
+  func end(_ context: ServerContext, with error: RPCError) {
+    loop.execute {
+      guard self.phase == .handling, self.currentContext === context else { return }
+      self.giveUp(error)
+    }
+  }
+
+  /// Ends a call whose handler goes on.
+  private func giveUp(_ error: RPCError) {
+    let isStalled = hasSentHeaders && isStalled
+    // The status would wait for a reader who does not read; a client takes the reset for what it is.
+    if isStalled { output.removeAll() }
+    answer(error)
+    if isStalled { reset(.cancel) }
+  }
+
   private func cancelHandler(_ code: RPCError.Code) {
     currentContext?.cancel(code)
     task?.cancel()

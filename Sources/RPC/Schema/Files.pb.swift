@@ -19,6 +19,7 @@ public enum SpanwireSchemaFiles {
     spanwireAgentsV1AgentsFile,
     spanwireAgentsV1WorkerFile,
     spanwirePolicyV1ApprovalsFile,
+    spanwirePolicyV1GrantsFile,
     spanwirePolicyV1RuntimeFile,
     spanwirePolicyV1PolicyFile,
     spanwireJourneysV1DocumentFile,

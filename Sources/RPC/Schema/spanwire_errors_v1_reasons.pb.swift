@@ -6,7 +6,7 @@ import SpanwireProtobuf
 public let spanwireErrorsV1ReasonsFile: GeneratedFile = GeneratedFile(
   name: "spanwire/errors/v1/reasons.proto",
   base64: """
-    CiBzcGFud2lyZS9lcnJvcnMvdjEvcmVhc29ucy5wcm90bxISc3BhbndpcmUuZXJyb3JzLnYxKqUVCgZSZWFzb24SFgoSUkVBU09OX1VOU1BFQ0lGSUVEEAAS\
+    CiBzcGFud2lyZS9lcnJvcnMvdjEvcmVhc29ucy5wcm90bxISc3BhbndpcmUuZXJyb3JzLnYxKpwWCgZSZWFzb24SFgoSUkVBU09OX1VOU1BFQ0lGSUVEEAAS\
     GgoWUkVBU09OX1VOQVVUSEVOVElDQVRFRBABEh0KGVJFQVNPTl9NRVRIT0RfTk9UX0VYUE9TRUQQAhIaChZSRUFTT05fQUdFTlRfRk9SQklEREVOEAMSGAoU\
     UkVBU09OX1BPTElDWV9ERU5JRUQQBBIaChZSRUFTT05fVEVOQU5UX01JU01BVENIEAUSGgoWUkVBU09OX1RPS0VOX01BTEZPUk1FRBAGEhcKE1JFQVNPTl9U\
     T0tFTl9GT1JHRUQQBxIYChRSRUFTT05fVE9LRU5fRVhQSVJFRBAIEh4KGlJFQVNPTl9UT0tFTl9OT1RfWUVUX1ZBTElEEAkSHwobUkVBU09OX1RPS0VOX1dS\
@@ -34,10 +34,11 @@ public let spanwireErrorsV1ReasonsFile: GeneratedFile = GeneratedFile(
     HVJFQVNPTl9SRVBMQVlfT1VUU0lERV9TQU5EQk9YEKIBEhsKFlJFQVNPTl9FRkZFQ1RfR0lWRU5fVVAQowESHAoXUkVBU09OX0VGRkVDVF9OT1RfRk9VTkQQ\
     pAESGwoWUkVBU09OX0NIQU5ORUxfVU5IRUFSRBClARIoCiNSRUFTT05fQlVER0VUX1JFU0VSVkFUSU9OX05PVF9GT1VORBDIARIkCh9SRUFTT05fQlVER0VU\
     X1JFU0VSVkFUSU9OX0VOREVEEMkBEh4KGVJFQVNPTl9BUFBST1ZBTF9OT1RfRk9VTkQQygESGgoVUkVBU09OX0FQUFJPVkFMX0VOREVEEMsBEh4KGVJFQVNP\
-    Tl9BUFBST1ZBTF9OT1RfWU9VUlMQzAESHAoXUkVBU09OX1RFTkFOVF9OT1RfRk9VTkQQ3AESGQoUUkVBU09OX1RFTkFOVF9FWElTVFMQ3QESIgodUkVBU09O\
-    X1JPTEVfQklORElOR19OT1RfRk9VTkQQ3gESHQoYUkVBU09OX0FQSV9LRVlfTk9UX0ZPVU5EEN8BEiIKHVJFQVNPTl9DRVJUSUZJQ0FURV9OQU1FX0JPVU5E\
-    EOABEhoKFVJFQVNPTl9UVVJOX05PVF9GT1VORBCYAhIZChRSRUFTT05fVFVSTl9SRUpFQ1RFRBCZAhIWChFSRUFTT05fVFVSTl9FTkRFRBCaAkIDugIAYgZw\
-    cm90bzM=
+    Tl9BUFBST1ZBTF9OT1RfWU9VUlMQzAESGwoWUkVBU09OX0dSQU5UX05PVF9GT1VORBDNARIcChdSRUFTT05fVEVOQU5UX05PVF9GT1VORBDcARIZChRSRUFT\
+    T05fVEVOQU5UX0VYSVNUUxDdARIiCh1SRUFTT05fUk9MRV9CSU5ESU5HX05PVF9GT1VORBDeARIdChhSRUFTT05fQVBJX0tFWV9OT1RfRk9VTkQQ3wESIgod\
+    UkVBU09OX0NFUlRJRklDQVRFX05BTUVfQk9VTkQQ4AESGQoUUkVBU09OX09VVFNJREVfU0NPUEUQ4QESHgoZUkVBU09OX0NSRURFTlRJQUxfQ0hBTkdFRBDi\
+    ARIdChhSRUFTT05fVE9PX01BTllfUkVGVVNBTFMQ4wESGgoVUkVBU09OX1RVUk5fTk9UX0ZPVU5EEJgCEhkKFFJFQVNPTl9UVVJOX1JFSkVDVEVEEJkCEhYK\
+    EVJFQVNPTl9UVVJOX0VOREVEEJoCQgO6AgBiBnByb3RvMw==
     """)
 
 /// Why a service refused, sent as google.rpc.ErrorInfo: reason is the value's name without its prefix, domain is "spanwire".
@@ -135,12 +136,16 @@ public enum Reason: MessageEnum, CaseIterable {
   case approvalNotFound
   case approvalEnded
   case approvalNotYours
+  case grantNotFound
   /// Tenants, bindings and keys
   case tenantNotFound
   case tenantExists
   case roleBindingNotFound
   case apiKeyNotFound
   case certificateNameBound
+  case outsideScope
+  case credentialChanged
+  case tooManyRefusals
   /// Turns
   case turnNotFound
   case turnRejected
@@ -231,11 +236,15 @@ public enum Reason: MessageEnum, CaseIterable {
     case 202: self = .approvalNotFound
     case 203: self = .approvalEnded
     case 204: self = .approvalNotYours
+    case 205: self = .grantNotFound
     case 220: self = .tenantNotFound
     case 221: self = .tenantExists
     case 222: self = .roleBindingNotFound
     case 223: self = .apiKeyNotFound
     case 224: self = .certificateNameBound
+    case 225: self = .outsideScope
+    case 226: self = .credentialChanged
+    case 227: self = .tooManyRefusals
     case 280: self = .turnNotFound
     case 281: self = .turnRejected
     case 282: self = .turnEnded
@@ -326,11 +335,15 @@ public enum Reason: MessageEnum, CaseIterable {
     case .approvalNotFound: 202
     case .approvalEnded: 203
     case .approvalNotYours: 204
+    case .grantNotFound: 205
     case .tenantNotFound: 220
     case .tenantExists: 221
     case .roleBindingNotFound: 222
     case .apiKeyNotFound: 223
     case .certificateNameBound: 224
+    case .outsideScope: 225
+    case .credentialChanged: 226
+    case .tooManyRefusals: 227
     case .turnNotFound: 280
     case .turnRejected: 281
     case .turnEnded: 282
@@ -339,6 +352,6 @@ public enum Reason: MessageEnum, CaseIterable {
   }
 
   /// Every value that has a name.
-  public static let allCases: [Self] = [.unspecified, .unauthenticated, .methodNotExposed, .agentForbidden, .policyDenied, .tenantMismatch, .tokenMalformed, .tokenForged, .tokenExpired, .tokenNotYetValid, .tokenWrongAudience, .tokenWrongIssuer, .tokenAlgorithmRefused, .tokenKeyUnknown, .tokenRevoked, .tokenWithoutTenant, .tokenTooLong, .credentialRefused, .tenantSuspended, .forwardingRefused, .invalidFields, .idempotencyKeyReused, .pageTokenInvalid, .cursorTooOld, .queueFull, .outcomeUnknown, .sessionNotFound, .sessionTransitionInvalid, .preflightFailed, .proposalNotFound, .proposalExpired, .proposalAlreadyDecided, .proposalInvalid, .entitlementMissing, .definitionNotFound, .bundleInvalid, .versionImmutable, .snapshotNotFound, .marketNotAdmitted, .journeyNotFound, .journeyTransitionInvalid, .nodeNotFound, .nodeTransitionInvalid, .servicePointBlocked, .entitlementNotFound, .balanceInsufficient, .entitlementExpired, .tokenUnknown, .settlementNotFound, .vendorUnknown, .servicePointNotFound, .notCovered, .noRoute, .capacityExceeded, .reservationNotFound, .marketNotFound, .flagNotFound, .flagTypeMismatch, .flagRuleInvalid, .flagTransitionInvalid, .flagApprovalMissing, .agentTaskNotFound, .agentUnknown, .agentIntentUnknown, .workerNotFound, .deadLetterNotFound, .deadLetterReviewed, .circuitOpen, .workerReplaced, .workerDead, .eventRejected, .traceNotFound, .replayOutsideSandbox, .effectGivenUp, .effectNotFound, .channelUnheard, .budgetReservationNotFound, .budgetReservationEnded, .approvalNotFound, .approvalEnded, .approvalNotYours, .tenantNotFound, .tenantExists, .roleBindingNotFound, .apiKeyNotFound, .certificateNameBound, .turnNotFound, .turnRejected, .turnEnded]
+  public static let allCases: [Self] = [.unspecified, .unauthenticated, .methodNotExposed, .agentForbidden, .policyDenied, .tenantMismatch, .tokenMalformed, .tokenForged, .tokenExpired, .tokenNotYetValid, .tokenWrongAudience, .tokenWrongIssuer, .tokenAlgorithmRefused, .tokenKeyUnknown, .tokenRevoked, .tokenWithoutTenant, .tokenTooLong, .credentialRefused, .tenantSuspended, .forwardingRefused, .invalidFields, .idempotencyKeyReused, .pageTokenInvalid, .cursorTooOld, .queueFull, .outcomeUnknown, .sessionNotFound, .sessionTransitionInvalid, .preflightFailed, .proposalNotFound, .proposalExpired, .proposalAlreadyDecided, .proposalInvalid, .entitlementMissing, .definitionNotFound, .bundleInvalid, .versionImmutable, .snapshotNotFound, .marketNotAdmitted, .journeyNotFound, .journeyTransitionInvalid, .nodeNotFound, .nodeTransitionInvalid, .servicePointBlocked, .entitlementNotFound, .balanceInsufficient, .entitlementExpired, .tokenUnknown, .settlementNotFound, .vendorUnknown, .servicePointNotFound, .notCovered, .noRoute, .capacityExceeded, .reservationNotFound, .marketNotFound, .flagNotFound, .flagTypeMismatch, .flagRuleInvalid, .flagTransitionInvalid, .flagApprovalMissing, .agentTaskNotFound, .agentUnknown, .agentIntentUnknown, .workerNotFound, .deadLetterNotFound, .deadLetterReviewed, .circuitOpen, .workerReplaced, .workerDead, .eventRejected, .traceNotFound, .replayOutsideSandbox, .effectGivenUp, .effectNotFound, .channelUnheard, .budgetReservationNotFound, .budgetReservationEnded, .approvalNotFound, .approvalEnded, .approvalNotYours, .grantNotFound, .tenantNotFound, .tenantExists, .roleBindingNotFound, .apiKeyNotFound, .certificateNameBound, .outsideScope, .credentialChanged, .tooManyRefusals, .turnNotFound, .turnRejected, .turnEnded]
 }
 

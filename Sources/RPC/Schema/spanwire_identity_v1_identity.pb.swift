@@ -22,66 +22,67 @@ public let spanwireIdentityV1IdentityFile: GeneratedFile = GeneratedFile(
     bmRSBGtpbmQSIQoMcHJpbmNpcGFsX2lkGAQgASgJUgtwcmluY2lwYWxJZBIpChBjZXJ0aWZpY2F0ZV9uYW1lGAUgASgJUg9jZXJ0aWZpY2F0ZU5hbWUSFQoG\
     b3JnX2lkGAYgASgJUgVvcmdJZBIUCgVyb2xlcxgHIAMoCVIFcm9sZXMSGgoIc2VnbWVudHMYCCADKAlSCHNlZ21lbnRzEjkKCmNyZWF0ZWRfYXQYCSABKAsy\
     Gi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgljcmVhdGVkQXQSHQoKY3JlYXRlZF9ieRgKIAEoCVIJY3JlYXRlZEJ5EjkKCmV4cGlyZXNfYXQYCyABKAsy\
-    Gi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUglleHBpcmVzQXQihAQKBkFwaUtleRIVCgZrZXlfaWQYASABKAlSBWtleUlkEhsKCXRlbmFudF9pZBgCIAEo\
+    Gi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUglleHBpcmVzQXQinAQKBkFwaUtleRIVCgZrZXlfaWQYASABKAlSBWtleUlkEhsKCXRlbmFudF9pZBgCIAEo\
     CVIIdGVuYW50SWQSNgoEa2luZBgDIAEoDjIiLnNwYW53aXJlLm9wdGlvbnMudjEuUHJpbmNpcGFsS2luZFIEa2luZBIhCgxwcmluY2lwYWxfaWQYBCABKAlS\
     C3ByaW5jaXBhbElkEhUKBm9yZ19pZBgFIAEoCVIFb3JnSWQSFAoFcm9sZXMYBiADKAlSBXJvbGVzEhoKCHNlZ21lbnRzGAcgAygJUghzZWdtZW50cxIUCgVs\
     YWJlbBgIIAEoCVIFbGFiZWwSOQoKY3JlYXRlZF9hdBgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSCWNyZWF0ZWRBdBIdCgpjcmVhdGVkX2J5\
     GAogASgJUgljcmVhdGVkQnkSOQoKZXhwaXJlc19hdBgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSCWV4cGlyZXNBdBI5CgpyZXZva2VkX2F0\
     GAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIJcmV2b2tlZEF0EjwKDGxhc3RfdXNlZF9hdBgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1l\
-    c3RhbXBSCmxhc3RVc2VkQXQi8wEKDFJldm9rZWRUb2tlbhIbCgl0ZW5hbnRfaWQYASABKAlSCHRlbmFudElkEhkKCHRva2VuX2lkGAIgASgJUgd0b2tlbklk\
-    EhYKBnJlYXNvbhgDIAEoCVIGcmVhc29uEh0KCnJldm9rZWRfYnkYBCABKAlSCXJldm9rZWRCeRI5CgpyZXZva2VkX2F0GAUgASgLMhouZ29vZ2xlLnByb3Rv\
-    YnVmLlRpbWVzdGFtcFIJcmV2b2tlZEF0EjkKCmV4cGlyZXNfYXQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUglleHBpcmVzQXQiDwoNV2hv\
-    QW1JUmVxdWVzdCJ+ChNDcmVhdGVUZW5hbnRSZXF1ZXN0EicKD2lkZW1wb3RlbmN5X2tleRgBIAEoCVIOaWRlbXBvdGVuY3lLZXkSGwoJdGVuYW50X2lkGAIg\
-    ASgJUgh0ZW5hbnRJZBIhCgxkaXNwbGF5X25hbWUYAyABKAlSC2Rpc3BsYXlOYW1lIi8KEEdldFRlbmFudFJlcXVlc3QSGwoJdGVuYW50X2lkGAEgASgJUgh0\
-    ZW5hbnRJZCKJAQoSTGlzdFRlbmFudHNSZXF1ZXN0EjcKBXN0YXRlGAEgASgOMiEuc3BhbndpcmUuaWRlbnRpdHkudjEuVGVuYW50U3RhdGVSBXN0YXRlEhsK\
-    CXBhZ2Vfc2l6ZRgCIAEoDVIIcGFnZVNpemUSHQoKcGFnZV90b2tlbhgDIAEoCVIJcGFnZVRva2VuInUKE0xpc3RUZW5hbnRzUmVzcG9uc2USNgoHdGVuYW50\
-    cxgBIAMoCzIcLnNwYW53aXJlLmlkZW50aXR5LnYxLlRlbmFudFIHdGVuYW50cxImCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAlSDW5leHRQYWdlVG9rZW4irgEK\
-    FVNldFRlbmFudFN0YXRlUmVxdWVzdBInCg9pZGVtcG90ZW5jeV9rZXkYASABKAlSDmlkZW1wb3RlbmN5S2V5EhsKCXRlbmFudF9pZBgCIAEoCVIIdGVuYW50\
-    SWQSNwoFc3RhdGUYAyABKA4yIS5zcGFud2lyZS5pZGVudGl0eS52MS5UZW5hbnRTdGF0ZVIFc3RhdGUSFgoGcmVhc29uGAQgASgJUgZyZWFzb24i3AIKGENy\
-    ZWF0ZVJvbGVCaW5kaW5nUmVxdWVzdBInCg9pZGVtcG90ZW5jeV9rZXkYASABKAlSDmlkZW1wb3RlbmN5S2V5EhsKCXRlbmFudF9pZBgCIAEoCVIIdGVuYW50\
-    SWQSNgoEa2luZBgDIAEoDjIiLnNwYW53aXJlLm9wdGlvbnMudjEuUHJpbmNpcGFsS2luZFIEa2luZBIhCgxwcmluY2lwYWxfaWQYBCABKAlSC3ByaW5jaXBh\
-    bElkEikKEGNlcnRpZmljYXRlX25hbWUYBSABKAlSD2NlcnRpZmljYXRlTmFtZRIVCgZvcmdfaWQYBiABKAlSBW9yZ0lkEhQKBXJvbGVzGAcgAygJUgVyb2xl\
-    cxIaCghzZWdtZW50cxgIIAMoCVIIc2VnbWVudHMSKwoDdHRsGAkgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uUgN0dGwilQEKF0xpc3RSb2xlQmlu\
-    ZGluZ3NSZXF1ZXN0EhsKCXRlbmFudF9pZBgBIAEoCVIIdGVuYW50SWQSIQoMcHJpbmNpcGFsX2lkGAIgASgJUgtwcmluY2lwYWxJZBIbCglwYWdlX3NpemUY\
-    AyABKA1SCHBhZ2VTaXplEh0KCnBhZ2VfdG9rZW4YBCABKAlSCXBhZ2VUb2tlbiKBAQoYTGlzdFJvbGVCaW5kaW5nc1Jlc3BvbnNlEj0KCGJpbmRpbmdzGAEg\
-    AygLMiEuc3BhbndpcmUuaWRlbnRpdHkudjEuUm9sZUJpbmRpbmdSCGJpbmRpbmdzEiYKD25leHRfcGFnZV90b2tlbhgCIAEoCVINbmV4dFBhZ2VUb2tlbiKX\
-    AQoYRGVsZXRlUm9sZUJpbmRpbmdSZXF1ZXN0EicKD2lkZW1wb3RlbmN5X2tleRgBIAEoCVIOaWRlbXBvdGVuY3lLZXkSGwoJdGVuYW50X2lkGAIgASgJUgh0\
-    ZW5hbnRJZBIdCgpiaW5kaW5nX2lkGAMgASgJUgliaW5kaW5nSWQSFgoGcmVhc29uGAQgASgJUgZyZWFzb24iwgIKE0NyZWF0ZUFwaUtleVJlcXVlc3QSJwoP\
-    aWRlbXBvdGVuY3lfa2V5GAEgASgJUg5pZGVtcG90ZW5jeUtleRIbCgl0ZW5hbnRfaWQYAiABKAlSCHRlbmFudElkEjYKBGtpbmQYAyABKA4yIi5zcGFud2ly\
-    ZS5vcHRpb25zLnYxLlByaW5jaXBhbEtpbmRSBGtpbmQSIQoMcHJpbmNpcGFsX2lkGAQgASgJUgtwcmluY2lwYWxJZBIVCgZvcmdfaWQYBSABKAlSBW9yZ0lk\
-    EhQKBXJvbGVzGAYgAygJUgVyb2xlcxIaCghzZWdtZW50cxgHIAMoCVIIc2VnbWVudHMSFAoFbGFiZWwYCCABKAlSBWxhYmVsEisKA3R0bBgJIAEoCzIZLmdv\
-    b2dsZS5wcm90b2J1Zi5EdXJhdGlvblIDdHRsIl4KFENyZWF0ZUFwaUtleVJlc3BvbnNlEi4KA2tleRgBIAEoCzIcLnNwYW53aXJlLmlkZW50aXR5LnYxLkFw\
-    aUtleVIDa2V5EhYKBnNlY3JldBgCIAEoCVIGc2VjcmV0IpABChJMaXN0QXBpS2V5c1JlcXVlc3QSGwoJdGVuYW50X2lkGAEgASgJUgh0ZW5hbnRJZBIhCgxw\
-    cmluY2lwYWxfaWQYAiABKAlSC3ByaW5jaXBhbElkEhsKCXBhZ2Vfc2l6ZRgDIAEoDVIIcGFnZVNpemUSHQoKcGFnZV90b2tlbhgEIAEoCVIJcGFnZVRva2Vu\
-    Im8KE0xpc3RBcGlLZXlzUmVzcG9uc2USMAoEa2V5cxgBIAMoCzIcLnNwYW53aXJlLmlkZW50aXR5LnYxLkFwaUtleVIEa2V5cxImCg9uZXh0X3BhZ2VfdG9r\
-    ZW4YAiABKAlSDW5leHRQYWdlVG9rZW4iigEKE1Jldm9rZUFwaUtleVJlcXVlc3QSJwoPaWRlbXBvdGVuY3lfa2V5GAEgASgJUg5pZGVtcG90ZW5jeUtleRIb\
-    Cgl0ZW5hbnRfaWQYAiABKAlSCHRlbmFudElkEhUKBmtleV9pZBgDIAEoCVIFa2V5SWQSFgoGcmVhc29uGAQgASgJUgZyZWFzb24iyAEKElJldm9rZVRva2Vu\
-    UmVxdWVzdBInCg9pZGVtcG90ZW5jeV9rZXkYASABKAlSDmlkZW1wb3RlbmN5S2V5EhsKCXRlbmFudF9pZBgCIAEoCVIIdGVuYW50SWQSGQoIdG9rZW5faWQY\
-    AyABKAlSB3Rva2VuSWQSOQoKZXhwaXJlc19hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSCWV4cGlyZXNBdBIWCgZyZWFzb24YBSABKAlS\
-    BnJlYXNvbiJzChhMaXN0UmV2b2tlZFRva2Vuc1JlcXVlc3QSGwoJdGVuYW50X2lkGAEgASgJUgh0ZW5hbnRJZBIbCglwYWdlX3NpemUYAiABKA1SCHBhZ2VT\
-    aXplEh0KCnBhZ2VfdG9rZW4YAyABKAlSCXBhZ2VUb2tlbiJ/ChlMaXN0UmV2b2tlZFRva2Vuc1Jlc3BvbnNlEjoKBnRva2VucxgBIAMoCzIiLnNwYW53aXJl\
-    LmlkZW50aXR5LnYxLlJldm9rZWRUb2tlblIGdG9rZW5zEiYKD25leHRfcGFnZV90b2tlbhgCIAEoCVINbmV4dFBhZ2VUb2tlbipgCgtUZW5hbnRTdGF0ZRIc\
-    ChhURU5BTlRfU1RBVEVfVU5TUEVDSUZJRUQQABIXChNURU5BTlRfU1RBVEVfQUNUSVZFEAESGgoWVEVOQU5UX1NUQVRFX1NVU1BFTkRFRBACMv4NCghJZGVu\
-    dGl0eRJrCgZXaG9BbUkSIy5zcGFud2lyZS5pZGVudGl0eS52MS5XaG9BbUlSZXF1ZXN0GiYuc3BhbndpcmUuaWRlbnRpdHkudjEuQ2FsbGluZ1ByaW5jaXBh\
-    bCIUkAIBqrsYDQoEAQIDBBIFAgMEBQYSfQoMQ3JlYXRlVGVuYW50Eikuc3BhbndpcmUuaWRlbnRpdHkudjEuQ3JlYXRlVGVuYW50UmVxdWVzdBocLnNwYW53\
-    aXJlLmlkZW50aXR5LnYxLlRlbmFudCIkqrsYIAoBAhIBBSIYQUdFTlQtRk9SQklEREVOLUlERU5USVRZEnoKCUdldFRlbmFudBImLnNwYW53aXJlLmlkZW50\
-    aXR5LnYxLkdldFRlbmFudFJlcXVlc3QaHC5zcGFud2lyZS5pZGVudGl0eS52MS5UZW5hbnQiJ5ACAaq7GCAKAQISAQUiGEFHRU5ULUZPUkJJRERFTi1JREVO\
-    VElUWRKLAQoLTGlzdFRlbmFudHMSKC5zcGFud2lyZS5pZGVudGl0eS52MS5MaXN0VGVuYW50c1JlcXVlc3QaKS5zcGFud2lyZS5pZGVudGl0eS52MS5MaXN0\
-    VGVuYW50c1Jlc3BvbnNlIieQAgGquxggCgECEgEFIhhBR0VOVC1GT1JCSURERU4tSURFTlRJVFkSgQEKDlNldFRlbmFudFN0YXRlEisuc3BhbndpcmUuaWRl\
-    bnRpdHkudjEuU2V0VGVuYW50U3RhdGVSZXF1ZXN0Ghwuc3BhbndpcmUuaWRlbnRpdHkudjEuVGVuYW50IiSquxggCgECEgEFIhhBR0VOVC1GT1JCSURERU4t\
-    SURFTlRJVFkSjAEKEUNyZWF0ZVJvbGVCaW5kaW5nEi4uc3BhbndpcmUuaWRlbnRpdHkudjEuQ3JlYXRlUm9sZUJpbmRpbmdSZXF1ZXN0GiEuc3BhbndpcmUu\
-    aWRlbnRpdHkudjEuUm9sZUJpbmRpbmciJKq7GCAKAQISAQUiGEFHRU5ULUZPUkJJRERFTi1JREVOVElUWRKaAQoQTGlzdFJvbGVCaW5kaW5ncxItLnNwYW53\
-    aXJlLmlkZW50aXR5LnYxLkxpc3RSb2xlQmluZGluZ3NSZXF1ZXN0Gi4uc3BhbndpcmUuaWRlbnRpdHkudjEuTGlzdFJvbGVCaW5kaW5nc1Jlc3BvbnNlIieQ\
-    AgGquxggCgECEgEFIhhBR0VOVC1GT1JCSURERU4tSURFTlRJVFkSjAEKEURlbGV0ZVJvbGVCaW5kaW5nEi4uc3BhbndpcmUuaWRlbnRpdHkudjEuRGVsZXRl\
-    Um9sZUJpbmRpbmdSZXF1ZXN0GiEuc3BhbndpcmUuaWRlbnRpdHkudjEuUm9sZUJpbmRpbmciJKq7GCAKAQISAQUiGEFHRU5ULUZPUkJJRERFTi1JREVOVElU\
-    WRKLAQoMQ3JlYXRlQXBpS2V5Eikuc3BhbndpcmUuaWRlbnRpdHkudjEuQ3JlYXRlQXBpS2V5UmVxdWVzdBoqLnNwYW53aXJlLmlkZW50aXR5LnYxLkNyZWF0\
-    ZUFwaUtleVJlc3BvbnNlIiSquxggCgECEgEFIhhBR0VOVC1GT1JCSURERU4tSURFTlRJVFkSiwEKC0xpc3RBcGlLZXlzEiguc3BhbndpcmUuaWRlbnRpdHku\
-    djEuTGlzdEFwaUtleXNSZXF1ZXN0Gikuc3BhbndpcmUuaWRlbnRpdHkudjEuTGlzdEFwaUtleXNSZXNwb25zZSInkAIBqrsYIAoBAhIBBSIYQUdFTlQtRk9S\
-    QklEREVOLUlERU5USVRZEn0KDFJldm9rZUFwaUtleRIpLnNwYW53aXJlLmlkZW50aXR5LnYxLlJldm9rZUFwaUtleVJlcXVlc3QaHC5zcGFud2lyZS5pZGVu\
-    dGl0eS52MS5BcGlLZXkiJKq7GCAKAQISAQUiGEFHRU5ULUZPUkJJRERFTi1JREVOVElUWRKBAQoLUmV2b2tlVG9rZW4SKC5zcGFud2lyZS5pZGVudGl0eS52\
-    MS5SZXZva2VUb2tlblJlcXVlc3QaIi5zcGFud2lyZS5pZGVudGl0eS52MS5SZXZva2VkVG9rZW4iJKq7GCAKAQISAQUiGEFHRU5ULUZPUkJJRERFTi1JREVO\
-    VElUWRKdAQoRTGlzdFJldm9rZWRUb2tlbnMSLi5zcGFud2lyZS5pZGVudGl0eS52MS5MaXN0UmV2b2tlZFRva2Vuc1JlcXVlc3QaLy5zcGFud2lyZS5pZGVu\
-    dGl0eS52MS5MaXN0UmV2b2tlZFRva2Vuc1Jlc3BvbnNlIieQAgGquxggCgECEgEFIhhBR0VOVC1GT1JCSURERU4tSURFTlRJVFlCA7oCAGIGcHJvdG8z
+    c3RhbXBSCmxhc3RVc2VkQXQSFgoGc2NvcGVzGA4gAygJUgZzY29wZXMi8wEKDFJldm9rZWRUb2tlbhIbCgl0ZW5hbnRfaWQYASABKAlSCHRlbmFudElkEhkK\
+    CHRva2VuX2lkGAIgASgJUgd0b2tlbklkEhYKBnJlYXNvbhgDIAEoCVIGcmVhc29uEh0KCnJldm9rZWRfYnkYBCABKAlSCXJldm9rZWRCeRI5CgpyZXZva2Vk\
+    X2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIJcmV2b2tlZEF0EjkKCmV4cGlyZXNfYXQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGlt\
+    ZXN0YW1wUglleHBpcmVzQXQiDwoNV2hvQW1JUmVxdWVzdCJ+ChNDcmVhdGVUZW5hbnRSZXF1ZXN0EicKD2lkZW1wb3RlbmN5X2tleRgBIAEoCVIOaWRlbXBv\
+    dGVuY3lLZXkSGwoJdGVuYW50X2lkGAIgASgJUgh0ZW5hbnRJZBIhCgxkaXNwbGF5X25hbWUYAyABKAlSC2Rpc3BsYXlOYW1lIi8KEEdldFRlbmFudFJlcXVl\
+    c3QSGwoJdGVuYW50X2lkGAEgASgJUgh0ZW5hbnRJZCKJAQoSTGlzdFRlbmFudHNSZXF1ZXN0EjcKBXN0YXRlGAEgASgOMiEuc3BhbndpcmUuaWRlbnRpdHku\
+    djEuVGVuYW50U3RhdGVSBXN0YXRlEhsKCXBhZ2Vfc2l6ZRgCIAEoDVIIcGFnZVNpemUSHQoKcGFnZV90b2tlbhgDIAEoCVIJcGFnZVRva2VuInUKE0xpc3RU\
+    ZW5hbnRzUmVzcG9uc2USNgoHdGVuYW50cxgBIAMoCzIcLnNwYW53aXJlLmlkZW50aXR5LnYxLlRlbmFudFIHdGVuYW50cxImCg9uZXh0X3BhZ2VfdG9rZW4Y\
+    AiABKAlSDW5leHRQYWdlVG9rZW4irgEKFVNldFRlbmFudFN0YXRlUmVxdWVzdBInCg9pZGVtcG90ZW5jeV9rZXkYASABKAlSDmlkZW1wb3RlbmN5S2V5EhsK\
+    CXRlbmFudF9pZBgCIAEoCVIIdGVuYW50SWQSNwoFc3RhdGUYAyABKA4yIS5zcGFud2lyZS5pZGVudGl0eS52MS5UZW5hbnRTdGF0ZVIFc3RhdGUSFgoGcmVh\
+    c29uGAQgASgJUgZyZWFzb24i3AIKGENyZWF0ZVJvbGVCaW5kaW5nUmVxdWVzdBInCg9pZGVtcG90ZW5jeV9rZXkYASABKAlSDmlkZW1wb3RlbmN5S2V5EhsK\
+    CXRlbmFudF9pZBgCIAEoCVIIdGVuYW50SWQSNgoEa2luZBgDIAEoDjIiLnNwYW53aXJlLm9wdGlvbnMudjEuUHJpbmNpcGFsS2luZFIEa2luZBIhCgxwcmlu\
+    Y2lwYWxfaWQYBCABKAlSC3ByaW5jaXBhbElkEikKEGNlcnRpZmljYXRlX25hbWUYBSABKAlSD2NlcnRpZmljYXRlTmFtZRIVCgZvcmdfaWQYBiABKAlSBW9y\
+    Z0lkEhQKBXJvbGVzGAcgAygJUgVyb2xlcxIaCghzZWdtZW50cxgIIAMoCVIIc2VnbWVudHMSKwoDdHRsGAkgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0\
+    aW9uUgN0dGwilQEKF0xpc3RSb2xlQmluZGluZ3NSZXF1ZXN0EhsKCXRlbmFudF9pZBgBIAEoCVIIdGVuYW50SWQSIQoMcHJpbmNpcGFsX2lkGAIgASgJUgtw\
+    cmluY2lwYWxJZBIbCglwYWdlX3NpemUYAyABKA1SCHBhZ2VTaXplEh0KCnBhZ2VfdG9rZW4YBCABKAlSCXBhZ2VUb2tlbiKBAQoYTGlzdFJvbGVCaW5kaW5n\
+    c1Jlc3BvbnNlEj0KCGJpbmRpbmdzGAEgAygLMiEuc3BhbndpcmUuaWRlbnRpdHkudjEuUm9sZUJpbmRpbmdSCGJpbmRpbmdzEiYKD25leHRfcGFnZV90b2tl\
+    bhgCIAEoCVINbmV4dFBhZ2VUb2tlbiKXAQoYRGVsZXRlUm9sZUJpbmRpbmdSZXF1ZXN0EicKD2lkZW1wb3RlbmN5X2tleRgBIAEoCVIOaWRlbXBvdGVuY3lL\
+    ZXkSGwoJdGVuYW50X2lkGAIgASgJUgh0ZW5hbnRJZBIdCgpiaW5kaW5nX2lkGAMgASgJUgliaW5kaW5nSWQSFgoGcmVhc29uGAQgASgJUgZyZWFzb24i2gIK\
+    E0NyZWF0ZUFwaUtleVJlcXVlc3QSJwoPaWRlbXBvdGVuY3lfa2V5GAEgASgJUg5pZGVtcG90ZW5jeUtleRIbCgl0ZW5hbnRfaWQYAiABKAlSCHRlbmFudElk\
+    EjYKBGtpbmQYAyABKA4yIi5zcGFud2lyZS5vcHRpb25zLnYxLlByaW5jaXBhbEtpbmRSBGtpbmQSIQoMcHJpbmNpcGFsX2lkGAQgASgJUgtwcmluY2lwYWxJ\
+    ZBIVCgZvcmdfaWQYBSABKAlSBW9yZ0lkEhQKBXJvbGVzGAYgAygJUgVyb2xlcxIaCghzZWdtZW50cxgHIAMoCVIIc2VnbWVudHMSFAoFbGFiZWwYCCABKAlS\
+    BWxhYmVsEisKA3R0bBgJIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvblIDdHRsEhYKBnNjb3BlcxgKIAMoCVIGc2NvcGVzIl4KFENyZWF0ZUFwaUtl\
+    eVJlc3BvbnNlEi4KA2tleRgBIAEoCzIcLnNwYW53aXJlLmlkZW50aXR5LnYxLkFwaUtleVIDa2V5EhYKBnNlY3JldBgCIAEoCVIGc2VjcmV0IpABChJMaXN0\
+    QXBpS2V5c1JlcXVlc3QSGwoJdGVuYW50X2lkGAEgASgJUgh0ZW5hbnRJZBIhCgxwcmluY2lwYWxfaWQYAiABKAlSC3ByaW5jaXBhbElkEhsKCXBhZ2Vfc2l6\
+    ZRgDIAEoDVIIcGFnZVNpemUSHQoKcGFnZV90b2tlbhgEIAEoCVIJcGFnZVRva2VuIm8KE0xpc3RBcGlLZXlzUmVzcG9uc2USMAoEa2V5cxgBIAMoCzIcLnNw\
+    YW53aXJlLmlkZW50aXR5LnYxLkFwaUtleVIEa2V5cxImCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAlSDW5leHRQYWdlVG9rZW4iigEKE1Jldm9rZUFwaUtleVJl\
+    cXVlc3QSJwoPaWRlbXBvdGVuY3lfa2V5GAEgASgJUg5pZGVtcG90ZW5jeUtleRIbCgl0ZW5hbnRfaWQYAiABKAlSCHRlbmFudElkEhUKBmtleV9pZBgDIAEo\
+    CVIFa2V5SWQSFgoGcmVhc29uGAQgASgJUgZyZWFzb24iyAEKElJldm9rZVRva2VuUmVxdWVzdBInCg9pZGVtcG90ZW5jeV9rZXkYASABKAlSDmlkZW1wb3Rl\
+    bmN5S2V5EhsKCXRlbmFudF9pZBgCIAEoCVIIdGVuYW50SWQSGQoIdG9rZW5faWQYAyABKAlSB3Rva2VuSWQSOQoKZXhwaXJlc19hdBgEIAEoCzIaLmdvb2ds\
+    ZS5wcm90b2J1Zi5UaW1lc3RhbXBSCWV4cGlyZXNBdBIWCgZyZWFzb24YBSABKAlSBnJlYXNvbiJzChhMaXN0UmV2b2tlZFRva2Vuc1JlcXVlc3QSGwoJdGVu\
+    YW50X2lkGAEgASgJUgh0ZW5hbnRJZBIbCglwYWdlX3NpemUYAiABKA1SCHBhZ2VTaXplEh0KCnBhZ2VfdG9rZW4YAyABKAlSCXBhZ2VUb2tlbiJ/ChlMaXN0\
+    UmV2b2tlZFRva2Vuc1Jlc3BvbnNlEjoKBnRva2VucxgBIAMoCzIiLnNwYW53aXJlLmlkZW50aXR5LnYxLlJldm9rZWRUb2tlblIGdG9rZW5zEiYKD25leHRf\
+    cGFnZV90b2tlbhgCIAEoCVINbmV4dFBhZ2VUb2tlbipgCgtUZW5hbnRTdGF0ZRIcChhURU5BTlRfU1RBVEVfVU5TUEVDSUZJRUQQABIXChNURU5BTlRfU1RB\
+    VEVfQUNUSVZFEAESGgoWVEVOQU5UX1NUQVRFX1NVU1BFTkRFRBACMv4NCghJZGVudGl0eRJrCgZXaG9BbUkSIy5zcGFud2lyZS5pZGVudGl0eS52MS5XaG9B\
+    bUlSZXF1ZXN0GiYuc3BhbndpcmUuaWRlbnRpdHkudjEuQ2FsbGluZ1ByaW5jaXBhbCIUkAIBqrsYDQoEAQIDBBIFAgMEBQYSfQoMQ3JlYXRlVGVuYW50Eiku\
+    c3BhbndpcmUuaWRlbnRpdHkudjEuQ3JlYXRlVGVuYW50UmVxdWVzdBocLnNwYW53aXJlLmlkZW50aXR5LnYxLlRlbmFudCIkqrsYIAoBAhIBBSIYQUdFTlQt\
+    Rk9SQklEREVOLUlERU5USVRZEnoKCUdldFRlbmFudBImLnNwYW53aXJlLmlkZW50aXR5LnYxLkdldFRlbmFudFJlcXVlc3QaHC5zcGFud2lyZS5pZGVudGl0\
+    eS52MS5UZW5hbnQiJ5ACAaq7GCAKAQISAQUiGEFHRU5ULUZPUkJJRERFTi1JREVOVElUWRKLAQoLTGlzdFRlbmFudHMSKC5zcGFud2lyZS5pZGVudGl0eS52\
+    MS5MaXN0VGVuYW50c1JlcXVlc3QaKS5zcGFud2lyZS5pZGVudGl0eS52MS5MaXN0VGVuYW50c1Jlc3BvbnNlIieQAgGquxggCgECEgEFIhhBR0VOVC1GT1JC\
+    SURERU4tSURFTlRJVFkSgQEKDlNldFRlbmFudFN0YXRlEisuc3BhbndpcmUuaWRlbnRpdHkudjEuU2V0VGVuYW50U3RhdGVSZXF1ZXN0Ghwuc3BhbndpcmUu\
+    aWRlbnRpdHkudjEuVGVuYW50IiSquxggCgECEgEFIhhBR0VOVC1GT1JCSURERU4tSURFTlRJVFkSjAEKEUNyZWF0ZVJvbGVCaW5kaW5nEi4uc3BhbndpcmUu\
+    aWRlbnRpdHkudjEuQ3JlYXRlUm9sZUJpbmRpbmdSZXF1ZXN0GiEuc3BhbndpcmUuaWRlbnRpdHkudjEuUm9sZUJpbmRpbmciJKq7GCAKAQISAQUiGEFHRU5U\
+    LUZPUkJJRERFTi1JREVOVElUWRKaAQoQTGlzdFJvbGVCaW5kaW5ncxItLnNwYW53aXJlLmlkZW50aXR5LnYxLkxpc3RSb2xlQmluZGluZ3NSZXF1ZXN0Gi4u\
+    c3BhbndpcmUuaWRlbnRpdHkudjEuTGlzdFJvbGVCaW5kaW5nc1Jlc3BvbnNlIieQAgGquxggCgECEgEFIhhBR0VOVC1GT1JCSURERU4tSURFTlRJVFkSjAEK\
+    EURlbGV0ZVJvbGVCaW5kaW5nEi4uc3BhbndpcmUuaWRlbnRpdHkudjEuRGVsZXRlUm9sZUJpbmRpbmdSZXF1ZXN0GiEuc3BhbndpcmUuaWRlbnRpdHkudjEu\
+    Um9sZUJpbmRpbmciJKq7GCAKAQISAQUiGEFHRU5ULUZPUkJJRERFTi1JREVOVElUWRKLAQoMQ3JlYXRlQXBpS2V5Eikuc3BhbndpcmUuaWRlbnRpdHkudjEu\
+    Q3JlYXRlQXBpS2V5UmVxdWVzdBoqLnNwYW53aXJlLmlkZW50aXR5LnYxLkNyZWF0ZUFwaUtleVJlc3BvbnNlIiSquxggCgECEgEFIhhBR0VOVC1GT1JCSURE\
+    RU4tSURFTlRJVFkSiwEKC0xpc3RBcGlLZXlzEiguc3BhbndpcmUuaWRlbnRpdHkudjEuTGlzdEFwaUtleXNSZXF1ZXN0Gikuc3BhbndpcmUuaWRlbnRpdHku\
+    djEuTGlzdEFwaUtleXNSZXNwb25zZSInkAIBqrsYIAoBAhIBBSIYQUdFTlQtRk9SQklEREVOLUlERU5USVRZEn0KDFJldm9rZUFwaUtleRIpLnNwYW53aXJl\
+    LmlkZW50aXR5LnYxLlJldm9rZUFwaUtleVJlcXVlc3QaHC5zcGFud2lyZS5pZGVudGl0eS52MS5BcGlLZXkiJKq7GCAKAQISAQUiGEFHRU5ULUZPUkJJRERF\
+    Ti1JREVOVElUWRKBAQoLUmV2b2tlVG9rZW4SKC5zcGFud2lyZS5pZGVudGl0eS52MS5SZXZva2VUb2tlblJlcXVlc3QaIi5zcGFud2lyZS5pZGVudGl0eS52\
+    MS5SZXZva2VkVG9rZW4iJKq7GCAKAQISAQUiGEFHRU5ULUZPUkJJRERFTi1JREVOVElUWRKdAQoRTGlzdFJldm9rZWRUb2tlbnMSLi5zcGFud2lyZS5pZGVu\
+    dGl0eS52MS5MaXN0UmV2b2tlZFRva2Vuc1JlcXVlc3QaLy5zcGFud2lyZS5pZGVudGl0eS52MS5MaXN0UmV2b2tlZFRva2Vuc1Jlc3BvbnNlIieQAgGquxgg\
+    CgECEgEFIhhBR0VOVC1GT1JCSURERU4tSURFTlRJVFlCA7oCAGIGcHJvdG8z
     """,
   dependencies: { [googleProtobufDurationFile, googleProtobufTimestampFile, spanwireOptionsV1OptionsFile] })
 
@@ -394,6 +395,9 @@ public struct ApiKey: Message {
   public var revokedAt: Google_Protobuf_Timestamp?
   /// to within five minutes; absent: never
   public var lastUsedAt: Google_Protobuf_Timestamp?
+  /// What may be called with it: services and methods by their full names, "spanwire.events.v1.Events" or
+  /// "spanwire.events.v1.Events.Subscribe", and "read-only" for methods without side effects alone; empty: whatever its principal may.
+  public var scopes: [String]
   public var unknownFields: UnknownFields
 
   public init() {
@@ -410,6 +414,7 @@ public struct ApiKey: Message {
     self.expiresAt = nil
     self.revokedAt = nil
     self.lastUsedAt = nil
+    self.scopes = []
     self.unknownFields = UnknownFields()
   }
 
@@ -426,7 +431,8 @@ public struct ApiKey: Message {
     createdBy: String = "",
     expiresAt: Google_Protobuf_Timestamp? = nil,
     revokedAt: Google_Protobuf_Timestamp? = nil,
-    lastUsedAt: Google_Protobuf_Timestamp? = nil
+    lastUsedAt: Google_Protobuf_Timestamp? = nil,
+    scopes: [String] = []
   ) {
     self.keyID = keyID
     self.tenantID = tenantID
@@ -441,12 +447,13 @@ public struct ApiKey: Message {
     self.expiresAt = expiresAt
     self.revokedAt = revokedAt
     self.lastUsedAt = lastUsedAt
+    self.scopes = scopes
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.identity.v1.ApiKey"
   public static var file: GeneratedFile { spanwireIdentityV1IdentityFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__identity__v1__api_key__table(), strings: [1, 2, 4, 5, 6, 7, 8, 10]) {
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__identity__v1__api_key__table(), strings: [1, 2, 4, 5, 6, 7, 8, 10, 14]) {
     [
       .message(9, Google_Protobuf_Timestamp.table),
       .message(11, Google_Protobuf_Timestamp.table),
@@ -470,11 +477,13 @@ public struct ApiKey: Message {
     self.expiresAt = CField.message(c.pointee.expires_at)
     self.revokedAt = CField.message(c.pointee.revoked_at)
     self.lastUsedAt = CField.message(c.pointee.last_used_at)
+    self.scopes = CField.strings(c.pointee.n_scopes, c.pointee.scopes)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.string(14, repeated: self.scopes)
     writer.message(13, optional: self.lastUsedAt)
     writer.message(12, optional: self.revokedAt)
     writer.message(11, optional: self.expiresAt)
@@ -1049,6 +1058,8 @@ public struct CreateApiKeyRequest: Message {
   public var label: String
   /// absent: ninety days; at most a year
   public var ttl: Google_Protobuf_Duration?
+  /// as ApiKey has them
+  public var scopes: [String]
   public var unknownFields: UnknownFields
 
   public init() {
@@ -1061,6 +1072,7 @@ public struct CreateApiKeyRequest: Message {
     self.segments = []
     self.label = ""
     self.ttl = nil
+    self.scopes = []
     self.unknownFields = UnknownFields()
   }
 
@@ -1073,7 +1085,8 @@ public struct CreateApiKeyRequest: Message {
     roles: [String] = [],
     segments: [String] = [],
     label: String = "",
-    ttl: Google_Protobuf_Duration? = nil
+    ttl: Google_Protobuf_Duration? = nil,
+    scopes: [String] = []
   ) {
     self.idempotencyKey = idempotencyKey
     self.tenantID = tenantID
@@ -1084,12 +1097,13 @@ public struct CreateApiKeyRequest: Message {
     self.segments = segments
     self.label = label
     self.ttl = ttl
+    self.scopes = scopes
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.identity.v1.CreateApiKeyRequest"
   public static var file: GeneratedFile { spanwireIdentityV1IdentityFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__identity__v1__create_api_key_request__table(), strings: [1, 2, 4, 5, 6, 7, 8]) {
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__identity__v1__create_api_key_request__table(), strings: [1, 2, 4, 5, 6, 7, 8, 10]) {
     [
       .message(9, Google_Protobuf_Duration.table),
     ]
@@ -1106,11 +1120,13 @@ public struct CreateApiKeyRequest: Message {
     self.segments = CField.strings(c.pointee.n_segments, c.pointee.segments)
     self.label = CField.string(c.pointee.label)
     self.ttl = CField.message(c.pointee.ttl)
+    self.scopes = CField.strings(c.pointee.n_scopes, c.pointee.scopes)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.string(10, repeated: self.scopes)
     writer.message(9, optional: self.ttl)
     writer.string(8, self.label)
     writer.string(7, repeated: self.segments)

@@ -21,16 +21,16 @@ public let spanwireOpsV1OperationsFile: GeneratedFile = GeneratedFile(
     bRIwCgV1bnRpbBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSBXVudGlsEh8KC2FsbF90ZW5hbnRzGAggASgIUgphbGxUZW5hbnRzIoQBChBM\
     aXN0QXVkaXRSZXF1ZXN0EjQKBmZpbHRlchgBIAEoCzIcLnNwYW53aXJlLm9wcy52MS5BdWRpdEZpbHRlclIGZmlsdGVyEhsKCXBhZ2Vfc2l6ZRgCIAEoDVII\
     cGFnZVNpemUSHQoKcGFnZV90b2tlbhgDIAEoCVIJcGFnZVRva2VuIngKEUxpc3RBdWRpdFJlc3BvbnNlEjsKB3JlY29yZHMYASADKAsyIS5zcGFud2lyZS5l\
-    dmVudHMudjEuRXZlbnRFbnZlbG9wZVIHcmVjb3JkcxImCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAlSDW5leHRQYWdlVG9rZW4iSgoSRXhwb3J0QXVkaXRSZXF1\
-    ZXN0EjQKBmZpbHRlchgBIAEoCzIcLnNwYW53aXJlLm9wcy52MS5BdWRpdEZpbHRlclIGZmlsdGVyIlAKE0V4cG9ydEF1ZGl0UmVzcG9uc2USOQoGcmVjb3Jk\
-    GAEgASgLMiEuc3BhbndpcmUuZXZlbnRzLnYxLkV2ZW50RW52ZWxvcGVSBnJlY29yZCJGChJWZXJpZnlBdWRpdFJlcXVlc3QSMAoFaGVhZHMYASADKAsyGi5z\
-    cGFud2lyZS5vcHMudjEuQXVkaXRIZWFkUgVoZWFkcyJ7ChNWZXJpZnlBdWRpdFJlc3BvbnNlEhgKB3JlY29yZHMYASABKARSB3JlY29yZHMSLgoEaGVhZBgC\
-    IAEoCzIaLnNwYW53aXJlLm9wcy52MS5BdWRpdEhlYWRSBGhlYWQSGgoIZmluZGluZ3MYAyADKAlSCGZpbmRpbmdzMpwDCgpPcGVyYXRpb25zEloKBkJhY2t1\
-    cBIeLnNwYW53aXJlLm9wcy52MS5CYWNrdXBSZXF1ZXN0Gh8uc3BhbndpcmUub3BzLnYxLkJhY2t1cFJlc3BvbnNlIg2QAgGquxgGCgECEgEFMAESYQoJTGlz\
-    dEF1ZGl0EiEuc3BhbndpcmUub3BzLnYxLkxpc3RBdWRpdFJlcXVlc3QaIi5zcGFud2lyZS5vcHMudjEuTGlzdEF1ZGl0UmVzcG9uc2UiDZACAaq7GAYKAQIS\
-    AQUSZgoLRXhwb3J0QXVkaXQSIy5zcGFud2lyZS5vcHMudjEuRXhwb3J0QXVkaXRSZXF1ZXN0GiQuc3BhbndpcmUub3BzLnYxLkV4cG9ydEF1ZGl0UmVzcG9u\
-    c2UiCqq7GAYKAQISAQUwARJnCgtWZXJpZnlBdWRpdBIjLnNwYW53aXJlLm9wcy52MS5WZXJpZnlBdWRpdFJlcXVlc3QaJC5zcGFud2lyZS5vcHMudjEuVmVy\
-    aWZ5QXVkaXRSZXNwb25zZSINkAIBqrsYBgoBAhIBBUIDugIAYgZwcm90bzM=
+    dmVudHMudjEuRXZlbnRFbnZlbG9wZVIHcmVjb3JkcxImCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAlSDW5leHRQYWdlVG9rZW4ibwoSRXhwb3J0QXVkaXRSZXF1\
+    ZXN0EjQKBmZpbHRlchgBIAEoCzIcLnNwYW53aXJlLm9wcy52MS5BdWRpdEZpbHRlclIGZmlsdGVyEiMKDWFwcHJvdmFsX3JlZnMYAiADKAlSDGFwcHJvdmFs\
+    UmVmcyJQChNFeHBvcnRBdWRpdFJlc3BvbnNlEjkKBnJlY29yZBgBIAEoCzIhLnNwYW53aXJlLmV2ZW50cy52MS5FdmVudEVudmVsb3BlUgZyZWNvcmQiRgoS\
+    VmVyaWZ5QXVkaXRSZXF1ZXN0EjAKBWhlYWRzGAEgAygLMhouc3BhbndpcmUub3BzLnYxLkF1ZGl0SGVhZFIFaGVhZHMiewoTVmVyaWZ5QXVkaXRSZXNwb25z\
+    ZRIYCgdyZWNvcmRzGAEgASgEUgdyZWNvcmRzEi4KBGhlYWQYAiABKAsyGi5zcGFud2lyZS5vcHMudjEuQXVkaXRIZWFkUgRoZWFkEhoKCGZpbmRpbmdzGAMg\
+    AygJUghmaW5kaW5nczKcAwoKT3BlcmF0aW9ucxJaCgZCYWNrdXASHi5zcGFud2lyZS5vcHMudjEuQmFja3VwUmVxdWVzdBofLnNwYW53aXJlLm9wcy52MS5C\
+    YWNrdXBSZXNwb25zZSINkAIBqrsYBgoBAhIBBTABEmEKCUxpc3RBdWRpdBIhLnNwYW53aXJlLm9wcy52MS5MaXN0QXVkaXRSZXF1ZXN0GiIuc3BhbndpcmUu\
+    b3BzLnYxLkxpc3RBdWRpdFJlc3BvbnNlIg2QAgGquxgGCgECEgEFEmYKC0V4cG9ydEF1ZGl0EiMuc3BhbndpcmUub3BzLnYxLkV4cG9ydEF1ZGl0UmVxdWVz\
+    dBokLnNwYW53aXJlLm9wcy52MS5FeHBvcnRBdWRpdFJlc3BvbnNlIgqquxgGCgECEgEFMAESZwoLVmVyaWZ5QXVkaXQSIy5zcGFud2lyZS5vcHMudjEuVmVy\
+    aWZ5QXVkaXRSZXF1ZXN0GiQuc3BhbndpcmUub3BzLnYxLlZlcmlmeUF1ZGl0UmVzcG9uc2UiDZACAaq7GAYKAQISAQVCA7oCAGIGcHJvdG8z
     """,
   dependencies: { [googleProtobufTimestampFile, spanwireEventsV1EventsFile, spanwireOptionsV1OptionsFile] })
 
@@ -267,7 +267,7 @@ public struct AuditFilter: Message {
   public var from: Google_Protobuf_Timestamp?
   /// not included
   public var until: Google_Protobuf_Timestamp?
-  /// for auditors of the platform
+  /// for roles that work across tenants
   public var allTenants: Bool
   public var unknownFields: UnknownFields
 
@@ -435,23 +435,28 @@ public struct ListAuditResponse: Message {
 /// `spanwire.ops.v1.ExportAuditRequest`
 public struct ExportAuditRequest: Message {
   public var filter: AuditFilter?
+  /// of the queue: for audit_log, where the approval matrix asks for any
+  public var approvalRefs: [String]
   public var unknownFields: UnknownFields
 
   public init() {
     self.filter = nil
+    self.approvalRefs = []
     self.unknownFields = UnknownFields()
   }
 
   public init(
-    filter: AuditFilter? = nil
+    filter: AuditFilter? = nil,
+    approvalRefs: [String] = []
   ) {
     self.filter = filter
+    self.approvalRefs = approvalRefs
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.ops.v1.ExportAuditRequest"
   public static var file: GeneratedFile { spanwireOpsV1OperationsFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__ops__v1__export_audit_request__table()) {
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__ops__v1__export_audit_request__table(), strings: [2]) {
     [
       .message(1, AuditFilter.table),
     ]
@@ -460,11 +465,13 @@ public struct ExportAuditRequest: Message {
   public init(cStruct: UnsafeRawPointer) {
     let c = cStruct.assumingMemoryBound(to: Spanwire__Ops__V1__ExportAuditRequest.self)
     self.filter = CField.message(c.pointee.filter)
+    self.approvalRefs = CField.strings(c.pointee.n_approval_refs, c.pointee.approval_refs)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.string(2, repeated: self.approvalRefs)
     writer.message(1, optional: self.filter)
   }
 }

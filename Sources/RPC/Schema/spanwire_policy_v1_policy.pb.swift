@@ -10,59 +10,65 @@ public let spanwirePolicyV1PolicyFile: GeneratedFile = GeneratedFile(
   name: "spanwire/policy/v1/policy.proto",
   base64: """
     Ch9zcGFud2lyZS9wb2xpY3kvdjEvcG9saWN5LnByb3RvEhJzcGFud2lyZS5wb2xpY3kudjEaHmdvb2dsZS9wcm90b2J1Zi9kdXJhdGlvbi5wcm90bxohc3Bh\
-    bndpcmUvb3B0aW9ucy92MS9vcHRpb25zLnByb3RvGiJzcGFud2lyZS9wb2xpY3kvdjEvYXBwcm92YWxzLnByb3RvGiBzcGFud2lyZS9wb2xpY3kvdjEvcnVu\
-    dGltZS5wcm90byK3AQoMR3JhbnRDb250ZXh0EhkKCGdyYW50X2lkGAEgASgJUgdncmFudElkEh0KCmdyYW50ZWRfdG8YAiABKAlSCWdyYW50ZWRUbxIkCg50\
-    YXJnZXRfdXNlcl9pZBgDIAEoCVIMdGFyZ2V0VXNlcklkEigKEHRhcmdldF90ZW5hbnRfaWQYBCABKAlSDnRhcmdldFRlbmFudElkEh0KCmV4cGlyZXNfYXQY\
-    BSABKAlSCWV4cGlyZXNBdCL+BAoNQWNjZXNzQ29udGV4dBIdCgphY3Rvcl9yb2xlGAEgASgJUglhY3RvclJvbGUSIgoNYWN0b3JfdXNlcl9pZBgCIAEoCVIL\
-    YWN0b3JVc2VySWQSJgoPYWN0b3JfdGVuYW50X2lkGAMgASgJUg1hY3RvclRlbmFudElkEigKEHRhcmdldF90ZW5hbnRfaWQYBCABKAlSDnRhcmdldFRlbmFu\
-    dElkEiQKDnRhcmdldF91c2VyX2lkGAUgASgJUgx0YXJnZXRVc2VySWQSGQoIZmxhZ19rZXkYBiABKAlSB2ZsYWdLZXkSJQoOZmllbGRfY2F0ZWdvcnkYByAB\
-    KAlSDWZpZWxkQ2F0ZWdvcnkSTgoQcmVxdWVzdGVkX2FjdGlvbhgIIAEoDjIjLnNwYW53aXJlLnBvbGljeS52MS5SZXF1ZXN0ZWRBY2Nlc3NSD3JlcXVlc3Rl\
-    ZEFjdGlvbhIjCg1hcHByb3ZhbF9yZWZzGAkgAygJUgxhcHByb3ZhbFJlZnMSPwoKYXNzaXN0X2N0eBgKIAEoCzIgLnNwYW53aXJlLnBvbGljeS52MS5HcmFu\
-    dENvbnRleHRSCWFzc2lzdEN0eBJACgt2aWV3X2FzX2N0eBgLIAEoCzIgLnNwYW53aXJlLnBvbGljeS52MS5HcmFudENvbnRleHRSCXZpZXdBc0N0eBIxCgNl\
-    bnYYDCABKA4yHy5zcGFud2lyZS5wb2xpY3kudjEuRW52aXJvbm1lbnRSA2VudhIsCgR0aWVyGA0gASgOMhguc3BhbndpcmUucG9saWN5LnYxLlRpZXJSBHRp\
-    ZXISFwoHbm93X2lzbxgOIAEoCVIGbm93SXNvIk8KDkRlY2lzaW9uUmVhc29uEg4KAmlkGAEgASgJUgJpZBISCgR0ZXh0GAIgASgJUgR0ZXh0EhkKCHJ1bGVf\
-    cmVmGAMgASgJUgdydWxlUmVmIs8DCg5BY2Nlc3NEZWNpc2lvbhI4CghkZWNpc2lvbhgBIAEoDjIcLnNwYW53aXJlLnBvbGljeS52MS5EZWNpc2lvblIIZGVj\
-    aXNpb24SPAoHcmVhc29ucxgCIAMoCzIiLnNwYW53aXJlLnBvbGljeS52MS5EZWNpc2lvblJlYXNvblIHcmVhc29ucxItChJyZXF1aXJlZF9hcHByb3ZlcnMY\
-    AyADKAlSEXJlcXVpcmVkQXBwcm92ZXJzEi4KE2FwcHJvdmFsX21hdHJpeF9yb3cYBCABKAlSEWFwcHJvdmFsTWF0cml4Um93EjoKGWN1cnJlbnRfYXBwcm92\
-    YWxzX3NhdGlzZnkYBSABKAhSF2N1cnJlbnRBcHByb3ZhbHNTYXRpc2Z5EicKD3RlbmFudF9yZWxhdGlvbhgGIAEoCVIOdGVuYW50UmVsYXRpb24SGwoJc2Vs\
-    Zl92aWV3GAcgASgIUghzZWxmVmlldxIUCgV0cmFjZRgIIAMoCVIFdHJhY2USJwoPc2VydmljZV92ZXJzaW9uGAkgASgJUg5zZXJ2aWNlVmVyc2lvbhIlCg5l\
-    bmdpbmVfdmVyc2lvbhgKIAEoCVINZW5naW5lVmVyc2lvbiJRChJDaGVja0FjY2Vzc1JlcXVlc3QSOwoHY29udGV4dBgBIAEoCzIhLnNwYW53aXJlLnBvbGlj\
-    eS52MS5BY2Nlc3NDb250ZXh0Ugdjb250ZXh0InsKF0JhdGNoQ2hlY2tBY2Nlc3NSZXF1ZXN0Ej0KCGNvbnRleHRzGAEgAygLMiEuc3BhbndpcmUucG9saWN5\
-    LnYxLkFjY2Vzc0NvbnRleHRSCGNvbnRleHRzEiEKDGFzX3NlbnNpdGl2ZRgCIAEoCFILYXNTZW5zaXRpdmUiXAoYQmF0Y2hDaGVja0FjY2Vzc1Jlc3BvbnNl\
-    EkAKCWRlY2lzaW9ucxgBIAMoCzIiLnNwYW53aXJlLnBvbGljeS52MS5BY2Nlc3NEZWNpc2lvblIJZGVjaXNpb25zIo4BChVFeHBsYWluQWNjZXNzUmVzcG9u\
-    c2USPgoIZGVjaXNpb24YASABKAsyIi5zcGFud2lyZS5wb2xpY3kudjEuQWNjZXNzRGVjaXNpb25SCGRlY2lzaW9uEjUKBXJ1bGVzGAIgAygLMh8uc3Bhbndp\
-    cmUucG9saWN5LnYxLlJ1bGVPdXRjb21lUgVydWxlcyJwCgtSdWxlT3V0Y29tZRISCgRydWxlGAEgASgJUgRydWxlEhgKB291dGNvbWUYAiABKAlSB291dGNv\
-    bWUSHwoLd291bGRfbWF0Y2gYAyABKAhSCndvdWxkTWF0Y2gSEgoEdGV4dBgEIAEoCVIEdGV4dCL1AQoSQ2hlY2tBY3Rpb25SZXF1ZXN0Eh0KCmFnZW50X3Ns\
-    dWcYASABKAlSCWFnZW50U2x1ZxIbCgl0b29sX25hbWUYAiABKAlSCHRvb2xOYW1lEh8KC2FjdGlvbl90eXBlGAMgASgJUgphY3Rpb25UeXBlEh0KCmFjdG9y\
-    X3JvbGUYBCABKAlSCWFjdG9yUm9sZRIlCg5zZXNzaW9uX3N0YXR1cxgFIAEoCVINc2Vzc2lvblN0YXR1cxIlCg5qb3VybmV5X3N0YXR1cxgGIAEoCVINam91\
-    cm5leVN0YXR1cxIVCgZydW5faWQYByABKAlSBXJ1bklkIqgBCg5BY3Rpb25EZWNpc2lvbhIYCgdhbGxvd2VkGAEgASgIUgdhbGxvd2VkEhIKBHJ1bGUYAiAB\
-    KAlSBHJ1bGUSFgoGcmVhc29uGAMgASgJUgZyZWFzb24SFAoFdHJhY2UYBCADKAlSBXRyYWNlEjoKC3JldHJ5X2FmdGVyGAUgASgLMhkuZ29vZ2xlLnByb3Rv\
-    YnVmLkR1cmF0aW9uUgpyZXRyeUFmdGVyKocBCg9SZXF1ZXN0ZWRBY2Nlc3MSIAocUkVRVUVTVEVEX0FDQ0VTU19VTlNQRUNJRklFRBAAEhkKFVJFUVVFU1RF\
-    RF9BQ0NFU1NfUkVBRBABEhoKFlJFUVVFU1RFRF9BQ0NFU1NfV1JJVEUQAhIbChdSRVFVRVNURURfQUNDRVNTX0VYUE9SVBADKm4KC0Vudmlyb25tZW50EhsK\
-    F0VOVklST05NRU5UX1VOU1BFQ0lGSUVEEAASFAoQRU5WSVJPTk1FTlRfUFJPRBABEhcKE0VOVklST05NRU5UX1NUQUdJTkcQAhITCg9FTlZJUk9OTUVOVF9E\
-    RVYQAyqDAQoEVGllchIUChBUSUVSX1VOU1BFQ0lGSUVEEAASEgoOVElFUl9BTk9OWU1PVVMQARIPCgtUSUVSX01FTUJFUhACEg0KCVRJRVJfR09MRBADEhEK\
-    DVRJRVJfUExBVElOVU0QBBIOCgpUSUVSX1NUQUZGEAUSDgoKVElFUl9BRE1JThAGKl4KCERlY2lzaW9uEhgKFERFQ0lTSU9OX1VOU1BFQ0lGSUVEEAASEgoO\
-    REVDSVNJT05fQUxMT1cQARIRCg1ERUNJU0lPTl9NQVNLEAISEQoNREVDSVNJT05fREVOWRADMs4MCgZQb2xpY3kSagoLQ2hlY2tBY2Nlc3MSJi5zcGFud2ly\
-    ZS5wb2xpY3kudjEuQ2hlY2tBY2Nlc3NSZXF1ZXN0GiIuc3BhbndpcmUucG9saWN5LnYxLkFjY2Vzc0RlY2lzaW9uIg+QAgGquxgICgICBBICBQYSbQoOQ2hl\
-    Y2tTZW5zaXRpdmUSJi5zcGFud2lyZS5wb2xpY3kudjEuQ2hlY2tBY2Nlc3NSZXF1ZXN0GiIuc3BhbndpcmUucG9saWN5LnYxLkFjY2Vzc0RlY2lzaW9uIg+Q\
-    AgGquxgICgICBBICBQYSagoLQ2hlY2tBY3Rpb24SJi5zcGFud2lyZS5wb2xpY3kudjEuQ2hlY2tBY3Rpb25SZXF1ZXN0GiIuc3BhbndpcmUucG9saWN5LnYx\
-    LkFjdGlvbkRlY2lzaW9uIg+QAgGquxgICgICBBICBQYSfgoQQmF0Y2hDaGVja0FjY2VzcxIrLnNwYW53aXJlLnBvbGljeS52MS5CYXRjaENoZWNrQWNjZXNz\
-    UmVxdWVzdBosLnNwYW53aXJlLnBvbGljeS52MS5CYXRjaENoZWNrQWNjZXNzUmVzcG9uc2UiD5ACAaq7GAgKAgIEEgIFBhJzCg1FeHBsYWluQWNjZXNzEiYu\
-    c3BhbndpcmUucG9saWN5LnYxLkNoZWNrQWNjZXNzUmVxdWVzdBopLnNwYW53aXJlLnBvbGljeS52MS5FeHBsYWluQWNjZXNzUmVzcG9uc2UiD5ACAaq7GAgK\
-    AgIEEgIFBhJhCglDaGVja1Rvb2wSJC5zcGFud2lyZS5wb2xpY3kudjEuQ2hlY2tUb29sUmVxdWVzdBogLnNwYW53aXJlLnBvbGljeS52MS5Ub29sRGVjaXNp\
-    b24iDKq7GAgKAgIEEgIFBhJ2ChFTZXR0bGVSZXNlcnZhdGlvbhIsLnNwYW53aXJlLnBvbGljeS52MS5TZXR0bGVSZXNlcnZhdGlvblJlcXVlc3QaJS5zcGFu\
-    d2lyZS5wb2xpY3kudjEuQnVkZ2V0UmVzZXJ2YXRpb24iDKq7GAgKAgIEEgIFBhJ4ChJSZWxlYXNlUmVzZXJ2YXRpb24SLS5zcGFud2lyZS5wb2xpY3kudjEu\
-    UmVsZWFzZVJlc2VydmF0aW9uUmVxdWVzdBolLnNwYW53aXJlLnBvbGljeS52MS5CdWRnZXRSZXNlcnZhdGlvbiIMqrsYCAoCAgQSAgUGEpABChZMaXN0QnVk\
-    Z2V0UmVzZXJ2YXRpb25zEjEuc3BhbndpcmUucG9saWN5LnYxLkxpc3RCdWRnZXRSZXNlcnZhdGlvbnNSZXF1ZXN0GjIuc3BhbndpcmUucG9saWN5LnYxLkxp\
-    c3RCdWRnZXRSZXNlcnZhdGlvbnNSZXNwb25zZSIPkAIBqrsYCAoCAgQSAgUGEm8KC0xpc3RCdWRnZXRzEiYuc3BhbndpcmUucG9saWN5LnYxLkxpc3RCdWRn\
-    ZXRzUmVxdWVzdBonLnNwYW53aXJlLnBvbGljeS52MS5MaXN0QnVkZ2V0c1Jlc3BvbnNlIg+QAgGquxgICgICBBICBQYSaQoPUmVxdWVzdEFwcHJvdmFsEiou\
-    c3BhbndpcmUucG9saWN5LnYxLlJlcXVlc3RBcHByb3ZhbFJlcXVlc3QaHC5zcGFud2lyZS5wb2xpY3kudjEuQXBwcm92YWwiDKq7GAgKAgIEEgIFBhJnCg5E\
-    ZWNpZGVBcHByb3ZhbBIpLnNwYW53aXJlLnBvbGljeS52MS5EZWNpZGVBcHByb3ZhbFJlcXVlc3QaHC5zcGFud2lyZS5wb2xpY3kudjEuQXBwcm92YWwiDKq7\
-    GAgKAgIEEgIFBhJkCgtHZXRBcHByb3ZhbBImLnNwYW53aXJlLnBvbGljeS52MS5HZXRBcHByb3ZhbFJlcXVlc3QaHC5zcGFud2lyZS5wb2xpY3kudjEuQXBw\
-    cm92YWwiD5ACAaq7GAgKAgIEEgIFBhJ1Cg1MaXN0QXBwcm92YWxzEiguc3BhbndpcmUucG9saWN5LnYxLkxpc3RBcHByb3ZhbHNSZXF1ZXN0Gikuc3Bhbndp\
-    cmUucG9saWN5LnYxLkxpc3RBcHByb3ZhbHNSZXNwb25zZSIPkAIBqrsYCAoCAgQSAgUGQgO6AgBiBnByb3RvMw==
+    bndpcmUvb3B0aW9ucy92MS9vcHRpb25zLnByb3RvGiJzcGFud2lyZS9wb2xpY3kvdjEvYXBwcm92YWxzLnByb3RvGh9zcGFud2lyZS9wb2xpY3kvdjEvZ3Jh\
+    bnRzLnByb3RvGiBzcGFud2lyZS9wb2xpY3kvdjEvcnVudGltZS5wcm90byK3AQoMR3JhbnRDb250ZXh0EhkKCGdyYW50X2lkGAEgASgJUgdncmFudElkEh0K\
+    CmdyYW50ZWRfdG8YAiABKAlSCWdyYW50ZWRUbxIkCg50YXJnZXRfdXNlcl9pZBgDIAEoCVIMdGFyZ2V0VXNlcklkEigKEHRhcmdldF90ZW5hbnRfaWQYBCAB\
+    KAlSDnRhcmdldFRlbmFudElkEh0KCmV4cGlyZXNfYXQYBSABKAlSCWV4cGlyZXNBdCKWBQoNQWNjZXNzQ29udGV4dBIdCgphY3Rvcl9yb2xlGAEgASgJUglh\
+    Y3RvclJvbGUSIgoNYWN0b3JfdXNlcl9pZBgCIAEoCVILYWN0b3JVc2VySWQSJgoPYWN0b3JfdGVuYW50X2lkGAMgASgJUg1hY3RvclRlbmFudElkEigKEHRh\
+    cmdldF90ZW5hbnRfaWQYBCABKAlSDnRhcmdldFRlbmFudElkEiQKDnRhcmdldF91c2VyX2lkGAUgASgJUgx0YXJnZXRVc2VySWQSGQoIZmxhZ19rZXkYBiAB\
+    KAlSB2ZsYWdLZXkSJQoOZmllbGRfY2F0ZWdvcnkYByABKAlSDWZpZWxkQ2F0ZWdvcnkSTgoQcmVxdWVzdGVkX2FjdGlvbhgIIAEoDjIjLnNwYW53aXJlLnBv\
+    bGljeS52MS5SZXF1ZXN0ZWRBY2Nlc3NSD3JlcXVlc3RlZEFjdGlvbhIjCg1hcHByb3ZhbF9yZWZzGAkgAygJUgxhcHByb3ZhbFJlZnMSPwoKYXNzaXN0X2N0\
+    eBgKIAEoCzIgLnNwYW53aXJlLnBvbGljeS52MS5HcmFudENvbnRleHRSCWFzc2lzdEN0eBJACgt2aWV3X2FzX2N0eBgLIAEoCzIgLnNwYW53aXJlLnBvbGlj\
+    eS52MS5HcmFudENvbnRleHRSCXZpZXdBc0N0eBIxCgNlbnYYDCABKA4yHy5zcGFud2lyZS5wb2xpY3kudjEuRW52aXJvbm1lbnRSA2VudhIsCgR0aWVyGA0g\
+    ASgOMhguc3BhbndpcmUucG9saWN5LnYxLlRpZXJSBHRpZXISFwoHbm93X2lzbxgOIAEoCVIGbm93SXNvEhYKBnRhcmdldBgPIAEoCVIGdGFyZ2V0Ik8KDkRl\
+    Y2lzaW9uUmVhc29uEg4KAmlkGAEgASgJUgJpZBISCgR0ZXh0GAIgASgJUgR0ZXh0EhkKCHJ1bGVfcmVmGAMgASgJUgdydWxlUmVmIs8DCg5BY2Nlc3NEZWNp\
+    c2lvbhI4CghkZWNpc2lvbhgBIAEoDjIcLnNwYW53aXJlLnBvbGljeS52MS5EZWNpc2lvblIIZGVjaXNpb24SPAoHcmVhc29ucxgCIAMoCzIiLnNwYW53aXJl\
+    LnBvbGljeS52MS5EZWNpc2lvblJlYXNvblIHcmVhc29ucxItChJyZXF1aXJlZF9hcHByb3ZlcnMYAyADKAlSEXJlcXVpcmVkQXBwcm92ZXJzEi4KE2FwcHJv\
+    dmFsX21hdHJpeF9yb3cYBCABKAlSEWFwcHJvdmFsTWF0cml4Um93EjoKGWN1cnJlbnRfYXBwcm92YWxzX3NhdGlzZnkYBSABKAhSF2N1cnJlbnRBcHByb3Zh\
+    bHNTYXRpc2Z5EicKD3RlbmFudF9yZWxhdGlvbhgGIAEoCVIOdGVuYW50UmVsYXRpb24SGwoJc2VsZl92aWV3GAcgASgIUghzZWxmVmlldxIUCgV0cmFjZRgI\
+    IAMoCVIFdHJhY2USJwoPc2VydmljZV92ZXJzaW9uGAkgASgJUg5zZXJ2aWNlVmVyc2lvbhIlCg5lbmdpbmVfdmVyc2lvbhgKIAEoCVINZW5naW5lVmVyc2lv\
+    biJRChJDaGVja0FjY2Vzc1JlcXVlc3QSOwoHY29udGV4dBgBIAEoCzIhLnNwYW53aXJlLnBvbGljeS52MS5BY2Nlc3NDb250ZXh0Ugdjb250ZXh0InsKF0Jh\
+    dGNoQ2hlY2tBY2Nlc3NSZXF1ZXN0Ej0KCGNvbnRleHRzGAEgAygLMiEuc3BhbndpcmUucG9saWN5LnYxLkFjY2Vzc0NvbnRleHRSCGNvbnRleHRzEiEKDGFz\
+    X3NlbnNpdGl2ZRgCIAEoCFILYXNTZW5zaXRpdmUiXAoYQmF0Y2hDaGVja0FjY2Vzc1Jlc3BvbnNlEkAKCWRlY2lzaW9ucxgBIAMoCzIiLnNwYW53aXJlLnBv\
+    bGljeS52MS5BY2Nlc3NEZWNpc2lvblIJZGVjaXNpb25zIo4BChVFeHBsYWluQWNjZXNzUmVzcG9uc2USPgoIZGVjaXNpb24YASABKAsyIi5zcGFud2lyZS5w\
+    b2xpY3kudjEuQWNjZXNzRGVjaXNpb25SCGRlY2lzaW9uEjUKBXJ1bGVzGAIgAygLMh8uc3BhbndpcmUucG9saWN5LnYxLlJ1bGVPdXRjb21lUgVydWxlcyJw\
+    CgtSdWxlT3V0Y29tZRISCgRydWxlGAEgASgJUgRydWxlEhgKB291dGNvbWUYAiABKAlSB291dGNvbWUSHwoLd291bGRfbWF0Y2gYAyABKAhSCndvdWxkTWF0\
+    Y2gSEgoEdGV4dBgEIAEoCVIEdGV4dCLiAgoSQ2hlY2tBY3Rpb25SZXF1ZXN0Eh0KCmFnZW50X3NsdWcYASABKAlSCWFnZW50U2x1ZxIbCgl0b29sX25hbWUY\
+    AiABKAlSCHRvb2xOYW1lEh8KC2FjdGlvbl90eXBlGAMgASgJUgphY3Rpb25UeXBlEh0KCmFjdG9yX3JvbGUYBCABKAlSCWFjdG9yUm9sZRIlCg5zZXNzaW9u\
+    X3N0YXR1cxgFIAEoCVINc2Vzc2lvblN0YXR1cxIlCg5qb3VybmV5X3N0YXR1cxgGIAEoCVINam91cm5leVN0YXR1cxIVCgZydW5faWQYByABKAlSBXJ1bklk\
+    EjsKGnByb2R1Y3RfcnVudGltZV9zZXNzaW9uX2lkGAggASgJUhdwcm9kdWN0UnVudGltZVNlc3Npb25JZBIXCgd1c2VyX2lkGAkgASgJUgZ1c2VySWQSFQoG\
+    b3JnX2lkGAogASgJUgVvcmdJZCKoAQoOQWN0aW9uRGVjaXNpb24SGAoHYWxsb3dlZBgBIAEoCFIHYWxsb3dlZBISCgRydWxlGAIgASgJUgRydWxlEhYKBnJl\
+    YXNvbhgDIAEoCVIGcmVhc29uEhQKBXRyYWNlGAQgAygJUgV0cmFjZRI6CgtyZXRyeV9hZnRlchgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvblIK\
+    cmV0cnlBZnRlciqHAQoPUmVxdWVzdGVkQWNjZXNzEiAKHFJFUVVFU1RFRF9BQ0NFU1NfVU5TUEVDSUZJRUQQABIZChVSRVFVRVNURURfQUNDRVNTX1JFQUQQ\
+    ARIaChZSRVFVRVNURURfQUNDRVNTX1dSSVRFEAISGwoXUkVRVUVTVEVEX0FDQ0VTU19FWFBPUlQQAypuCgtFbnZpcm9ubWVudBIbChdFTlZJUk9OTUVOVF9V\
+    TlNQRUNJRklFRBAAEhQKEEVOVklST05NRU5UX1BST0QQARIXChNFTlZJUk9OTUVOVF9TVEFHSU5HEAISEwoPRU5WSVJPTk1FTlRfREVWEAMqgwEKBFRpZXIS\
+    FAoQVElFUl9VTlNQRUNJRklFRBAAEhIKDlRJRVJfQU5PTllNT1VTEAESDwoLVElFUl9NRU1CRVIQAhINCglUSUVSX0dPTEQQAxIRCg1USUVSX1BMQVRJTlVN\
+    EAQSDgoKVElFUl9TVEFGRhAFEg4KClRJRVJfQURNSU4QBipeCghEZWNpc2lvbhIYChRERUNJU0lPTl9VTlNQRUNJRklFRBAAEhIKDkRFQ0lTSU9OX0FMTE9X\
+    EAESEQoNREVDSVNJT05fTUFTSxACEhEKDURFQ0lTSU9OX0RFTlkQAzKmDwoGUG9saWN5EmoKC0NoZWNrQWNjZXNzEiYuc3BhbndpcmUucG9saWN5LnYxLkNo\
+    ZWNrQWNjZXNzUmVxdWVzdBoiLnNwYW53aXJlLnBvbGljeS52MS5BY2Nlc3NEZWNpc2lvbiIPkAIBqrsYCAoCAgQSAgUGEm0KDkNoZWNrU2Vuc2l0aXZlEiYu\
+    c3BhbndpcmUucG9saWN5LnYxLkNoZWNrQWNjZXNzUmVxdWVzdBoiLnNwYW53aXJlLnBvbGljeS52MS5BY2Nlc3NEZWNpc2lvbiIPkAIBqrsYCAoCAgQSAgUG\
+    EmoKC0NoZWNrQWN0aW9uEiYuc3BhbndpcmUucG9saWN5LnYxLkNoZWNrQWN0aW9uUmVxdWVzdBoiLnNwYW53aXJlLnBvbGljeS52MS5BY3Rpb25EZWNpc2lv\
+    biIPkAIBqrsYCAoCAgQSAgUGEn4KEEJhdGNoQ2hlY2tBY2Nlc3MSKy5zcGFud2lyZS5wb2xpY3kudjEuQmF0Y2hDaGVja0FjY2Vzc1JlcXVlc3QaLC5zcGFu\
+    d2lyZS5wb2xpY3kudjEuQmF0Y2hDaGVja0FjY2Vzc1Jlc3BvbnNlIg+QAgGquxgICgICBBICBQYScwoNRXhwbGFpbkFjY2VzcxImLnNwYW53aXJlLnBvbGlj\
+    eS52MS5DaGVja0FjY2Vzc1JlcXVlc3QaKS5zcGFud2lyZS5wb2xpY3kudjEuRXhwbGFpbkFjY2Vzc1Jlc3BvbnNlIg+QAgGquxgICgICBBICBQYSYQoJQ2hl\
+    Y2tUb29sEiQuc3BhbndpcmUucG9saWN5LnYxLkNoZWNrVG9vbFJlcXVlc3QaIC5zcGFud2lyZS5wb2xpY3kudjEuVG9vbERlY2lzaW9uIgyquxgICgICBBIC\
+    BQYSdgoRU2V0dGxlUmVzZXJ2YXRpb24SLC5zcGFud2lyZS5wb2xpY3kudjEuU2V0dGxlUmVzZXJ2YXRpb25SZXF1ZXN0GiUuc3BhbndpcmUucG9saWN5LnYx\
+    LkJ1ZGdldFJlc2VydmF0aW9uIgyquxgICgICBBICBQYSeAoSUmVsZWFzZVJlc2VydmF0aW9uEi0uc3BhbndpcmUucG9saWN5LnYxLlJlbGVhc2VSZXNlcnZh\
+    dGlvblJlcXVlc3QaJS5zcGFud2lyZS5wb2xpY3kudjEuQnVkZ2V0UmVzZXJ2YXRpb24iDKq7GAgKAgIEEgIFBhKQAQoWTGlzdEJ1ZGdldFJlc2VydmF0aW9u\
+    cxIxLnNwYW53aXJlLnBvbGljeS52MS5MaXN0QnVkZ2V0UmVzZXJ2YXRpb25zUmVxdWVzdBoyLnNwYW53aXJlLnBvbGljeS52MS5MaXN0QnVkZ2V0UmVzZXJ2\
+    YXRpb25zUmVzcG9uc2UiD5ACAaq7GAgKAgIEEgIFBhJvCgtMaXN0QnVkZ2V0cxImLnNwYW53aXJlLnBvbGljeS52MS5MaXN0QnVkZ2V0c1JlcXVlc3QaJy5z\
+    cGFud2lyZS5wb2xpY3kudjEuTGlzdEJ1ZGdldHNSZXNwb25zZSIPkAIBqrsYCAoCAgQSAgUGEmkKD1JlcXVlc3RBcHByb3ZhbBIqLnNwYW53aXJlLnBvbGlj\
+    eS52MS5SZXF1ZXN0QXBwcm92YWxSZXF1ZXN0Ghwuc3BhbndpcmUucG9saWN5LnYxLkFwcHJvdmFsIgyquxgICgICBBICBQYSZwoORGVjaWRlQXBwcm92YWwS\
+    KS5zcGFud2lyZS5wb2xpY3kudjEuRGVjaWRlQXBwcm92YWxSZXF1ZXN0Ghwuc3BhbndpcmUucG9saWN5LnYxLkFwcHJvdmFsIgyquxgICgICBBICBQYSZAoL\
+    R2V0QXBwcm92YWwSJi5zcGFud2lyZS5wb2xpY3kudjEuR2V0QXBwcm92YWxSZXF1ZXN0Ghwuc3BhbndpcmUucG9saWN5LnYxLkFwcHJvdmFsIg+QAgGquxgI\
+    CgICBBICBQYSdQoNTGlzdEFwcHJvdmFscxIoLnNwYW53aXJlLnBvbGljeS52MS5MaXN0QXBwcm92YWxzUmVxdWVzdBopLnNwYW53aXJlLnBvbGljeS52MS5M\
+    aXN0QXBwcm92YWxzUmVzcG9uc2UiD5ACAaq7GAgKAgIEEgIFBhJ1CglHcmFudEhlbHASJC5zcGFud2lyZS5wb2xpY3kudjEuR3JhbnRIZWxwUmVxdWVzdBod\
+    LnNwYW53aXJlLnBvbGljeS52MS5IZWxwR3JhbnQiI6q7GB8KAgECEgICBSIVQUdFTlQtRk9SQklEREVOLUdSQU5UEncKClJldm9rZUhlbHASJS5zcGFud2ly\
+    ZS5wb2xpY3kudjEuUmV2b2tlSGVscFJlcXVlc3QaHS5zcGFud2lyZS5wb2xpY3kudjEuSGVscEdyYW50IiOquxgfCgIBAhICAgUiFUFHRU5ULUZPUkJJRERF\
+    Ti1HUkFOVBJmCghMaXN0SGVscBIjLnNwYW53aXJlLnBvbGljeS52MS5MaXN0SGVscFJlcXVlc3QaJC5zcGFud2lyZS5wb2xpY3kudjEuTGlzdEhlbHBSZXNw\
+    b25zZSIPkAIBqrsYCAoCAQISAgIFQgO6AgBiBnByb3RvMw==
     """,
-  dependencies: { [googleProtobufDurationFile, spanwireOptionsV1OptionsFile, spanwirePolicyV1ApprovalsFile, spanwirePolicyV1RuntimeFile] })
+  dependencies: { [googleProtobufDurationFile, spanwireOptionsV1OptionsFile, spanwirePolicyV1ApprovalsFile, spanwirePolicyV1GrantsFile, spanwirePolicyV1RuntimeFile] })
 
 /// `spanwire.policy.v1.RequestedAccess`
 public enum RequestedAccess: MessageEnum, CaseIterable {
@@ -208,7 +214,8 @@ public enum Decision: MessageEnum, CaseIterable {
   public static let allCases: [Self] = [.unspecified, .allow, .mask, .deny]
 }
 
-/// Help that one person gives another for a while: acting for them (assist) or seeing as they see (view-as).
+/// The grant by which somebody acts for another (assist) or sees as they see (view-as): one that GrantHelp made. What is said of it besides
+/// its id must be so; a context that names no standing grant is none.
 public struct GrantContext: Message {
   public var grantID: String
   /// user id
@@ -283,8 +290,10 @@ public struct AccessContext: Message {
   public var viewAsCtx: GrantContext?
   public var env: Environment
   public var tier: Tier
-  /// empty: the server's clock
+  /// empty: the server's clock. Grants and approvals count as they stood then
   public var nowIso: String
+  /// what of the category: a session, a settlement. Approvals for it count, and those for any
+  public var target: String
   public var unknownFields: UnknownFields
 
   public init() {
@@ -302,6 +311,7 @@ public struct AccessContext: Message {
     self.env = .unspecified
     self.tier = .unspecified
     self.nowIso = ""
+    self.target = ""
     self.unknownFields = UnknownFields()
   }
 
@@ -319,7 +329,8 @@ public struct AccessContext: Message {
     viewAsCtx: GrantContext? = nil,
     env: Environment = .unspecified,
     tier: Tier = .unspecified,
-    nowIso: String = ""
+    nowIso: String = "",
+    target: String = ""
   ) {
     self.actorRole = actorRole
     self.actorUserID = actorUserID
@@ -335,12 +346,13 @@ public struct AccessContext: Message {
     self.env = env
     self.tier = tier
     self.nowIso = nowIso
+    self.target = target
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.policy.v1.AccessContext"
   public static var file: GeneratedFile { spanwirePolicyV1PolicyFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__policy__v1__access_context__table(), strings: [1, 2, 3, 4, 5, 6, 7, 9, 14]) {
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__policy__v1__access_context__table(), strings: [1, 2, 3, 4, 5, 6, 7, 9, 14, 15]) {
     [
       .message(10, GrantContext.table),
       .message(11, GrantContext.table),
@@ -363,11 +375,13 @@ public struct AccessContext: Message {
     self.env = CField.enumeration(c.pointee.env)
     self.tier = CField.enumeration(c.pointee.tier)
     self.nowIso = CField.string(c.pointee.now_iso)
+    self.target = CField.string(c.pointee.target)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.string(15, self.target)
     writer.string(14, self.nowIso)
     writer.enumeration(13, self.tier)
     writer.enumeration(12, self.env)
@@ -749,6 +763,9 @@ public struct CheckActionRequest: Message {
   public var sessionStatus: String
   public var journeyStatus: String
   public var runID: String
+  public var productRuntimeSessionID: String
+  public var userID: String
+  public var orgID: String
   public var unknownFields: UnknownFields
 
   public init() {
@@ -759,6 +776,9 @@ public struct CheckActionRequest: Message {
     self.sessionStatus = ""
     self.journeyStatus = ""
     self.runID = ""
+    self.productRuntimeSessionID = ""
+    self.userID = ""
+    self.orgID = ""
     self.unknownFields = UnknownFields()
   }
 
@@ -769,7 +789,10 @@ public struct CheckActionRequest: Message {
     actorRole: String = "",
     sessionStatus: String = "",
     journeyStatus: String = "",
-    runID: String = ""
+    runID: String = "",
+    productRuntimeSessionID: String = "",
+    userID: String = "",
+    orgID: String = ""
   ) {
     self.agentSlug = agentSlug
     self.toolName = toolName
@@ -778,12 +801,15 @@ public struct CheckActionRequest: Message {
     self.sessionStatus = sessionStatus
     self.journeyStatus = journeyStatus
     self.runID = runID
+    self.productRuntimeSessionID = productRuntimeSessionID
+    self.userID = userID
+    self.orgID = orgID
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.policy.v1.CheckActionRequest"
   public static var file: GeneratedFile { spanwirePolicyV1PolicyFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__policy__v1__check_action_request__table(), strings: [1, 2, 3, 4, 5, 6, 7])
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__policy__v1__check_action_request__table(), strings: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
 
   public init(cStruct: UnsafeRawPointer) {
     let c = cStruct.assumingMemoryBound(to: Spanwire__Policy__V1__CheckActionRequest.self)
@@ -794,11 +820,17 @@ public struct CheckActionRequest: Message {
     self.sessionStatus = CField.string(c.pointee.session_status)
     self.journeyStatus = CField.string(c.pointee.journey_status)
     self.runID = CField.string(c.pointee.run_id)
+    self.productRuntimeSessionID = CField.string(c.pointee.product_runtime_session_id)
+    self.userID = CField.string(c.pointee.user_id)
+    self.orgID = CField.string(c.pointee.org_id)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.string(10, self.orgID)
+    writer.string(9, self.userID)
+    writer.string(8, self.productRuntimeSessionID)
     writer.string(7, self.runID)
     writer.string(6, self.journeyStatus)
     writer.string(5, self.sessionStatus)
@@ -877,7 +909,7 @@ public enum Policy {
   public static var file: GeneratedFile { spanwirePolicyV1PolicyFile }
   public static let descriptor = ServiceDescriptor(
     fullName: "spanwire.policy.v1.Policy",
-    methods: [Methods.checkAccess, Methods.checkSensitive, Methods.checkAction, Methods.batchCheckAccess, Methods.explainAccess, Methods.checkTool, Methods.settleReservation, Methods.releaseReservation, Methods.listBudgetReservations, Methods.listBudgets, Methods.requestApproval, Methods.decideApproval, Methods.getApproval, Methods.listApprovals])
+    methods: [Methods.checkAccess, Methods.checkSensitive, Methods.checkAction, Methods.batchCheckAccess, Methods.explainAccess, Methods.checkTool, Methods.settleReservation, Methods.releaseReservation, Methods.listBudgetReservations, Methods.listBudgets, Methods.requestApproval, Methods.decideApproval, Methods.getApproval, Methods.listApprovals, Methods.grantHelp, Methods.revokeHelp, Methods.listHelp])
 
   public enum Methods {
     public static let checkAccess = MethodDescriptor(
@@ -936,6 +968,18 @@ public enum Policy {
       service: "spanwire.policy.v1.Policy", name: "ListApprovals", kind: .unary,
       inputType: "spanwire.policy.v1.ListApprovalsRequest", outputType: "spanwire.policy.v1.ListApprovalsResponse",
       exposure: MethodExposure(surfaces: [.ops, .internal], principals: [.ops, .service]), noSideEffects: true)
+    public static let grantHelp = MethodDescriptor(
+      service: "spanwire.policy.v1.Policy", name: "GrantHelp", kind: .unary,
+      inputType: "spanwire.policy.v1.GrantHelpRequest", outputType: "spanwire.policy.v1.HelpGrant",
+      exposure: MethodExposure(surfaces: [.edge, .ops], principals: [.user, .ops], agentRule: "AGENT-FORBIDDEN-GRANT"))
+    public static let revokeHelp = MethodDescriptor(
+      service: "spanwire.policy.v1.Policy", name: "RevokeHelp", kind: .unary,
+      inputType: "spanwire.policy.v1.RevokeHelpRequest", outputType: "spanwire.policy.v1.HelpGrant",
+      exposure: MethodExposure(surfaces: [.edge, .ops], principals: [.user, .ops], agentRule: "AGENT-FORBIDDEN-GRANT"))
+    public static let listHelp = MethodDescriptor(
+      service: "spanwire.policy.v1.Policy", name: "ListHelp", kind: .unary,
+      inputType: "spanwire.policy.v1.ListHelpRequest", outputType: "spanwire.policy.v1.ListHelpResponse",
+      exposure: MethodExposure(surfaces: [.edge, .ops], principals: [.user, .ops]), noSideEffects: true)
   }
 
   /// The implementation, ready for a server or for calls in process.
@@ -955,6 +999,9 @@ public enum Policy {
       MethodRoute(Methods.decideApproval) { try $0.respond(await implementation.decideApproval($0.request(), context: $0.context)) },
       MethodRoute(Methods.getApproval) { try $0.respond(await implementation.getApproval($0.request(), context: $0.context)) },
       MethodRoute(Methods.listApprovals) { try $0.respond(await implementation.listApprovals($0.request(), context: $0.context)) },
+      MethodRoute(Methods.grantHelp) { try $0.respond(await implementation.grantHelp($0.request(), context: $0.context)) },
+      MethodRoute(Methods.revokeHelp) { try $0.respond(await implementation.revokeHelp($0.request(), context: $0.context)) },
+      MethodRoute(Methods.listHelp) { try $0.respond(await implementation.listHelp($0.request(), context: $0.context)) },
     ])
   }
 }
@@ -975,6 +1022,11 @@ public protocol PolicyService: Sendable {
   nonisolated(nonsending) func decideApproval(_ request: DecideApprovalRequest, context: ServerContext) async throws -> Approval
   nonisolated(nonsending) func getApproval(_ request: GetApprovalRequest, context: ServerContext) async throws -> Approval
   nonisolated(nonsending) func listApprovals(_ request: ListApprovalsRequest, context: ServerContext) async throws -> ListApprovalsResponse
+  /// Lets somebody help another for a while. Who is to be helped may; so may who may write assist_grants by the access policy.
+  nonisolated(nonsending) func grantHelp(_ request: GrantHelpRequest, context: ServerContext) async throws -> HelpGrant
+  /// Ends a grant at once. Who gave it may, who is helped, who helps, and who may write assist_grants.
+  nonisolated(nonsending) func revokeHelp(_ request: RevokeHelpRequest, context: ServerContext) async throws -> HelpGrant
+  nonisolated(nonsending) func listHelp(_ request: ListHelpRequest, context: ServerContext) async throws -> ListHelpResponse
 }
 
 /// Calls `spanwire.policy.v1.Policy` over a channel.
@@ -1037,6 +1089,20 @@ public struct PolicyClient: Sendable {
 
   public nonisolated(nonsending) func listApprovals(_ request: ListApprovalsRequest, options: CallOptions = CallOptions()) async throws -> ListApprovalsResponse {
     try await channel.unary(request, Policy.Methods.listApprovals, options)
+  }
+
+  /// Lets somebody help another for a while. Who is to be helped may; so may who may write assist_grants by the access policy.
+  public nonisolated(nonsending) func grantHelp(_ request: GrantHelpRequest, options: CallOptions = CallOptions()) async throws -> HelpGrant {
+    try await channel.unary(request, Policy.Methods.grantHelp, options)
+  }
+
+  /// Ends a grant at once. Who gave it may, who is helped, who helps, and who may write assist_grants.
+  public nonisolated(nonsending) func revokeHelp(_ request: RevokeHelpRequest, options: CallOptions = CallOptions()) async throws -> HelpGrant {
+    try await channel.unary(request, Policy.Methods.revokeHelp, options)
+  }
+
+  public nonisolated(nonsending) func listHelp(_ request: ListHelpRequest, options: CallOptions = CallOptions()) async throws -> ListHelpResponse {
+    try await channel.unary(request, Policy.Methods.listHelp, options)
   }
 }
 

@@ -98,22 +98,23 @@ public let spanwireRegistryV1DefinitionsFile: GeneratedFile = GeneratedFile(
     ZWdvcnlSD2ZpZWxkQ2F0ZWdvcmllcxJPChBwcmVjZWRlbmNlX3J1bGVzGAQgAygLMiQuc3BhbndpcmUucmVnaXN0cnkudjEuUHJlY2VkZW5jZVJ1bGVSD3By\
     ZWNlZGVuY2VSdWxlcxI5CgZncmFudHMYBSADKAsyIS5zcGFud2lyZS5yZWdpc3RyeS52MS5BY2Nlc3NHcmFudFIGZ3JhbnRzEjwKB2RlbmlhbHMYBiADKAsy\
     Ii5zcGFud2lyZS5yZWdpc3RyeS52MS5BY2Nlc3NEZW5pYWxSB2RlbmlhbHMSOAoKYXNzaXN0X3R0bBgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlv\
-    blIJYXNzaXN0VHRsEjkKC3ZpZXdfYXNfdHRsGAggASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uUgl2aWV3QXNUdGwingEKDUZpZWxkQ2F0ZWdvcnkS\
+    blIJYXNzaXN0VHRsEjkKC3ZpZXdfYXNfdHRsGAggASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uUgl2aWV3QXNUdGwiyQEKDUZpZWxkQ2F0ZWdvcnkS\
     GgoIY2F0ZWdvcnkYASABKAlSCGNhdGVnb3J5EhwKCXNlbnNpdGl2ZRgCIAEoCFIJc2Vuc2l0aXZlEisKEXJlcXVpcmVzX2FwcHJvdmFsGAMgASgIUhByZXF1\
-    aXJlc0FwcHJvdmFsEiYKD2FwcHJvdmFsX3Jvd19pZBgEIAEoCVINYXBwcm92YWxSb3dJZCJjCg5QcmVjZWRlbmNlUnVsZRIXCgdydWxlX2lkGAEgASgJUgZy\
-    dWxlSWQSGgoIcHJpb3JpdHkYAiABKA1SCHByaW9yaXR5EhwKCWNvbmRpdGlvbhgDIAEoCVIJY29uZGl0aW9uIooBCgtBY2Nlc3NHcmFudBIZCghyb2xlX2tl\
-    eRgBIAEoCVIHcm9sZUtleRIpChBmaWVsZF9jYXRlZ29yaWVzGAIgAygJUg9maWVsZENhdGVnb3JpZXMSGAoHYWN0aW9ucxgDIAMoCVIHYWN0aW9ucxIbCglv\
-    bmx5X3NlbGYYBCABKAhSCG9ubHlTZWxmIq8BCgxBY2Nlc3NEZW5pYWwSGwoJZGVuaWFsX2lkGAEgASgJUghkZW5pYWxJZBIZCghyb2xlX2tleRgCIAEoCVIH\
-    cm9sZUtleRIpChBmaWVsZF9jYXRlZ29yaWVzGAMgAygJUg9maWVsZENhdGVnb3JpZXMSGAoHYWN0aW9ucxgEIAMoCVIHYWN0aW9ucxIiCgxlbnZpcm9ubWVu\
-    dHMYBSADKAlSDGVudmlyb25tZW50cyqdBAoORGVmaW5pdGlvbktpbmQSHwobREVGSU5JVElPTl9LSU5EX1VOU1BFQ0lGSUVEEAASGgoWREVGSU5JVElPTl9L\
-    SU5EX01BUktFVBABEhsKF0RFRklOSVRJT05fS0lORF9QUk9EVUNUEAISIwofREVGSU5JVElPTl9LSU5EX1BST0RVQ1RfVkVSU0lPThADEhsKF0RFRklOSVRJ\
-    T05fS0lORF9QUk9GSUxFEAQSJAogREVGSU5JVElPTl9LSU5EX0pPVVJORVlfRE9DVU1FTlQQBRIhCh1ERUZJTklUSU9OX0tJTkRfU0VSVklDRV9QT0lOVBAG\
-    EhkKFURFRklOSVRJT05fS0lORF9UT0tFThAHEhoKFkRFRklOSVRJT05fS0lORF9WRU5ET1IQCBIeChpERUZJTklUSU9OX0tJTkRfRVhQRVJJTUVOVBAJEhkK\
-    FURFRklOSVRJT05fS0lORF9BR0VOVBAKEh8KG0RFRklOSVRJT05fS0lORF9NT0RFTF9ST1VURRALEhgKFERFRklOSVRJT05fS0lORF9GTEFHEAwSGgoWREVG\
-    SU5JVElPTl9LSU5EX1BPTElDWRANEhgKFERFRklOSVRJT05fS0lORF9ST0xFEA4SIAocREVGSU5JVElPTl9LSU5EX0FQUFJPVkFMX1JPVxAPEiEKHURFRklO\
-    SVRJT05fS0lORF9BQ0NFU1NfUE9MSUNZEBAqzAEKDFJvbGxvdXRTdGFnZRIdChlST0xMT1VUX1NUQUdFX1VOU1BFQ0lGSUVEEAASFwoTUk9MTE9VVF9TVEFH\
-    RV9EUkFGVBABEhoKFlJPTExPVVRfU1RBR0VfSU5URVJOQUwQAhIXChNST0xMT1VUX1NUQUdFX1BJTE9UEAMSFgoSUk9MTE9VVF9TVEFHRV9GVUxMEAQSGAoU\
-    Uk9MTE9VVF9TVEFHRV9QQVVTRUQQBRIdChlST0xMT1VUX1NUQUdFX1JPTExFRF9CQUNLEAZCA7oCAGIGcHJvdG8z
+    aXJlc0FwcHJvdmFsEiYKD2FwcHJvdmFsX3Jvd19pZBgEIAEoCVINYXBwcm92YWxSb3dJZBIpChBhcHByb3ZhbF9hY3Rpb25zGAUgAygJUg9hcHByb3ZhbEFj\
+    dGlvbnMiYwoOUHJlY2VkZW5jZVJ1bGUSFwoHcnVsZV9pZBgBIAEoCVIGcnVsZUlkEhoKCHByaW9yaXR5GAIgASgNUghwcmlvcml0eRIcCgljb25kaXRpb24Y\
+    AyABKAlSCWNvbmRpdGlvbiKKAQoLQWNjZXNzR3JhbnQSGQoIcm9sZV9rZXkYASABKAlSB3JvbGVLZXkSKQoQZmllbGRfY2F0ZWdvcmllcxgCIAMoCVIPZmll\
+    bGRDYXRlZ29yaWVzEhgKB2FjdGlvbnMYAyADKAlSB2FjdGlvbnMSGwoJb25seV9zZWxmGAQgASgIUghvbmx5U2VsZiKvAQoMQWNjZXNzRGVuaWFsEhsKCWRl\
+    bmlhbF9pZBgBIAEoCVIIZGVuaWFsSWQSGQoIcm9sZV9rZXkYAiABKAlSB3JvbGVLZXkSKQoQZmllbGRfY2F0ZWdvcmllcxgDIAMoCVIPZmllbGRDYXRlZ29y\
+    aWVzEhgKB2FjdGlvbnMYBCADKAlSB2FjdGlvbnMSIgoMZW52aXJvbm1lbnRzGAUgAygJUgxlbnZpcm9ubWVudHMqnQQKDkRlZmluaXRpb25LaW5kEh8KG0RF\
+    RklOSVRJT05fS0lORF9VTlNQRUNJRklFRBAAEhoKFkRFRklOSVRJT05fS0lORF9NQVJLRVQQARIbChdERUZJTklUSU9OX0tJTkRfUFJPRFVDVBACEiMKH0RF\
+    RklOSVRJT05fS0lORF9QUk9EVUNUX1ZFUlNJT04QAxIbChdERUZJTklUSU9OX0tJTkRfUFJPRklMRRAEEiQKIERFRklOSVRJT05fS0lORF9KT1VSTkVZX0RP\
+    Q1VNRU5UEAUSIQodREVGSU5JVElPTl9LSU5EX1NFUlZJQ0VfUE9JTlQQBhIZChVERUZJTklUSU9OX0tJTkRfVE9LRU4QBxIaChZERUZJTklUSU9OX0tJTkRf\
+    VkVORE9SEAgSHgoaREVGSU5JVElPTl9LSU5EX0VYUEVSSU1FTlQQCRIZChVERUZJTklUSU9OX0tJTkRfQUdFTlQQChIfChtERUZJTklUSU9OX0tJTkRfTU9E\
+    RUxfUk9VVEUQCxIYChRERUZJTklUSU9OX0tJTkRfRkxBRxAMEhoKFkRFRklOSVRJT05fS0lORF9QT0xJQ1kQDRIYChRERUZJTklUSU9OX0tJTkRfUk9MRRAO\
+    EiAKHERFRklOSVRJT05fS0lORF9BUFBST1ZBTF9ST1cQDxIhCh1ERUZJTklUSU9OX0tJTkRfQUNDRVNTX1BPTElDWRAQKswBCgxSb2xsb3V0U3RhZ2USHQoZ\
+    Uk9MTE9VVF9TVEFHRV9VTlNQRUNJRklFRBAAEhcKE1JPTExPVVRfU1RBR0VfRFJBRlQQARIaChZST0xMT1VUX1NUQUdFX0lOVEVSTkFMEAISFwoTUk9MTE9V\
+    VF9TVEFHRV9QSUxPVBADEhYKElJPTExPVVRfU1RBR0VfRlVMTBAEEhgKFFJPTExPVVRfU1RBR0VfUEFVU0VEEAUSHQoZUk9MTE9VVF9TVEFHRV9ST0xMRURf\
+    QkFDSxAGQgO6AgBiBnByb3RvMw==
     """,
   dependencies: { [googleProtobufDurationFile, googleProtobufStructFile, googleProtobufTimestampFile, spanwireCityV1LemFile, spanwireJourneysV1DocumentFile, spanwireMoneyV1MoneyFile] })
 
@@ -1719,7 +1720,7 @@ public struct FlagDefinition: Message {
   public var dependsOn: [String]
   public var sensitiveFlag: Bool
   public var requiresApproval: Bool
-  /// of the approval matrix; empty: row-sensitive-override
+  /// of the approval matrix: who must approve this flag; empty: who must for its category, admin_flag_access
   public var approvalRowID: String
   public var expiresAt: Google_Protobuf_Timestamp?
   /// JSONLogic that yields a variant
@@ -2285,6 +2286,8 @@ public struct FieldCategory: Message {
   public var requiresApproval: Bool
   /// of the approval matrix; empty: row-sensitive-override
   public var approvalRowID: String
+  /// what of read, write and export needs the approval; empty: all
+  public var approvalActions: [String]
   public var unknownFields: UnknownFields
 
   public init() {
@@ -2292,6 +2295,7 @@ public struct FieldCategory: Message {
     self.sensitive = false
     self.requiresApproval = false
     self.approvalRowID = ""
+    self.approvalActions = []
     self.unknownFields = UnknownFields()
   }
 
@@ -2299,18 +2303,20 @@ public struct FieldCategory: Message {
     category: String = "",
     sensitive: Bool = false,
     requiresApproval: Bool = false,
-    approvalRowID: String = ""
+    approvalRowID: String = "",
+    approvalActions: [String] = []
   ) {
     self.category = category
     self.sensitive = sensitive
     self.requiresApproval = requiresApproval
     self.approvalRowID = approvalRowID
+    self.approvalActions = approvalActions
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.registry.v1.FieldCategory"
   public static var file: GeneratedFile { spanwireRegistryV1DefinitionsFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__registry__v1__field_category__table(), strings: [1, 4])
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__registry__v1__field_category__table(), strings: [1, 4, 5])
 
   public init(cStruct: UnsafeRawPointer) {
     let c = cStruct.assumingMemoryBound(to: Spanwire__Registry__V1__FieldCategory.self)
@@ -2318,11 +2324,13 @@ public struct FieldCategory: Message {
     self.sensitive = c.pointee.sensitive != 0
     self.requiresApproval = c.pointee.requires_approval != 0
     self.approvalRowID = CField.string(c.pointee.approval_row_id)
+    self.approvalActions = CField.strings(c.pointee.n_approval_actions, c.pointee.approval_actions)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.string(5, repeated: self.approvalActions)
     writer.string(4, self.approvalRowID)
     writer.bool(3, self.requiresApproval)
     writer.bool(2, self.sensitive)

@@ -94,8 +94,8 @@ struct ChainAnswer {
     "The chain adds no capability beyond what the two services already offer individually",
     "No writes · neither policy nor flag state is mutated",
     "No cross-tenant escalation paths beyond what assist_model + access_policy already define",
-    "assist_ctx and view_as_ctx are the caller's word · only holder, target and TTL of the grant are checked",
-    "approval_refs count as the approval queue has them when they are asked for",
+    "assist_ctx and view_as_ctx count as the store of grants has them at now_iso",
+    "approval_refs count as the approval queue has them at now_iso",
     "The actor is the one the request names · the answer is about them, and gives the caller nothing",
     "The two services are asked one after the other · what changes in between is seen by the second alone",
   ]

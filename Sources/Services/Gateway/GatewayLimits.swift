@@ -2,6 +2,8 @@
 public enum GatewayLimits {
   /// A reason is a sentence for the audit, not a document.
   public static let reasonCharacters = 500
+  /// What policy takes in one question.
+  public static let approvals = 32
   /// Segments and experiment keys of one session: more is a mistake in the client, and each is looked up.
   public static let segments = 32
   public static let experimentKeys = 32

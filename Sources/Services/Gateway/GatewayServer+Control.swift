@@ -14,6 +14,7 @@ extension GatewayServer {
     fields.idempotencyKey(request.idempotencyKey)
     fields.text(request.reason, "reason", max: GatewayLimits.reasonCharacters)
     fields.optionalID(request.incidentID, "incident_id")
+    fields.ids(request.approvalRefs, "approval_refs", max: GatewayLimits.approvals)
     ControlAction.validate(request.action, in: &fields)
     try fields.finish()
     guard let action = ControlAction(request.action) else { preconditionFailure("validated above") }
@@ -43,8 +44,9 @@ extension GatewayServer {
   private func askPolicy(_ action: ControlAction, _ request: ApplyControlRequest, _ step: GatewayStep) async throws -> String {
     var denial: AccessDecision?
     for role in step.caller.roles.isEmpty ? [""] : step.caller.roles {
-      let decision = try await clients.policy.checkAccess(
-        CheckAccessRequest(context: step.caller.access(to: action.category, .write, as: role)))
+      var question = step.caller.access(to: action.category, .write, as: role)
+      (question.approvalRefs, question.target) = (request.approvalRefs, action.sessionID ?? action.target)
+      let decision = try await clients.policy.checkAccess(CheckAccessRequest(context: question))
       if decision.decision == .allow { return decision.rule }
       denial = denial ?? decision
     }

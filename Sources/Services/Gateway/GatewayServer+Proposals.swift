@@ -108,13 +108,12 @@ extension GatewayServer {
     let decision = try await clients.policy.checkAction(
       CheckActionRequest(
         toolName: action, actionType: action, actorRole: step.caller.role, sessionStatus: session.state.phase.rawValue,
-        journeyStatus: journeyStatus))
+        journeyStatus: journeyStatus, productRuntimeSessionID: session.productRuntimeSessionID, userID: session.userID,
+        orgID: session.orgID))
     var isForbidden = false
     if case .requestedAction = proposal.kind { isForbidden = true }
     guard isForbidden || !decision.allowed else { return try openProposal(proposal, step) }
-    if let wait = decision.retryAfter {
-      throw RPCError.later(.resourceExhausted, .policyDenied, decision.reason, after: wait.duration, metadata: [("rule", decision.rule)])
-    }
+    if let wait = decision.tooOften { throw wait }
 
     let rule = proposal.refusedRule.isEmpty ? decision.rule : proposal.refusedRule
     let record = AuditRecorded(

@@ -12,12 +12,16 @@ import Synchronization
 /// development token. In process the caller is known already. From outside nobody says of themselves who they are: only a node of the
 /// platform, known by its certificate, may say for whom it calls.
 ///
-/// A credential is looked at once: who it stands for is remembered until it expires, or something of identity changes.
+/// A credential is looked at once: who it stands for is remembered until it expires, or something of identity changes. A stream ends when
+/// its caller's no longer stands. Whoever offers credentials that are refused, too many in a row, waits before the next is looked at.
 public final class Authenticator: ServerInterceptor {
   let environment: ServiceEnvironment
   private let acceptsDevelopmentTokens: Bool
   private let tokens: TokenVerifier?
   private let known = Mutex(Known())
+  private let streams = OpenStreams()
+  private let reviews = Mutex(Reviews())
+  private let refusals = CallerRates(IdentityLimits.refusals)
 
   /// What tells one credential from another, without holding it.
   private enum Credential: Hashable {
@@ -29,6 +33,12 @@ public final class Authenticator: ServerInterceptor {
     var principals: [Credential: (principal: Principal, until: Int64)] = [:]
     /// One more with every change: what was found before one is not kept after it.
     var changes: UInt64 = 0
+  }
+
+  private struct Reviews {
+    var isRunning = false
+    /// Something has changed since the one that runs began.
+    var isDue = false
   }
 
   /// A principal with the time until which its credential stands.
@@ -61,14 +71,76 @@ public final class Authenticator: ServerInterceptor {
 
   public func intercept(_ call: any ServerCall, next: NextServerHandler) async throws {
     let context = call.context
-    if context.peer !== Peer.inProcess { context.principal = try await principal(of: context) }
-    try await next(call)
+    guard context.peer !== Peer.inProcess else { return try await next(call) }
+    let changes = known.withLock { $0.changes }
+    context.principal = try await principal(of: context, from: context.peer.host)
+    guard context.method.kind != .unary, context.principal.kind != .anonymous else { return try await next(call) }
+    streams.open(call)
+    // What changed while the caller was established has been looked for among the open streams already.
+    if known.withLock({ $0.changes }) != changes { review() }
+    do {
+      try await next(call)
+    } catch {
+      throw streams.close(context) ?? error
+    }
+    if let verdict = streams.close(context) { throw verdict }
   }
 
+  // MARK: Streams
+
+  /// Looks at the callers of all open streams again, and ends those that would not be let in as they were.
+  private func review() {
+    let begins = reviews.withLock { reviews in
+      reviews.isDue = true
+      defer { reviews.isRunning = true }
+      return !reviews.isRunning
+    }
+    guard begins else { return }
+    Task {
+      while takeReview() {
+        for context in streams.contexts {
+          if let verdict = await verdict(on: context) { streams.end(context, with: verdict) }
+        }
+      }
+    }
+  }
+
+  private func takeReview() -> Bool {
+    reviews.withLock { reviews in
+      defer { reviews.isDue = false }
+      reviews.isRunning = reviews.isDue
+      return reviews.isDue
+    }
+  }
+
+  /// Why the caller of a stream may not hold it any longer; nil where nothing stands against it.
+  private func verdict(on context: ServerContext) async -> RPCError? {
+    do {
+      if context.principal.isStill(try await principal(of: context)) { return nil }
+      return RPCError.denied(
+        .credentialChanged, rule: "CREDENTIAL-CHANGED",
+        "the credential does not stand any more for all that it stood for: open the stream again")
+    } catch let error as RPCError where error.code == .unauthenticated || error.code == .permissionDenied {
+      return error
+    } catch {
+      // The store cannot say: it is asked again soon.
+      return nil
+    }
+  }
+
+  /// Looks at open streams from time to time, for credentials that expire and for what other nodes change. Until the task is cancelled.
+  package func keepWatch() async {
+    await environment.clock.every(IdentityLimits.credentialLifetime) { review() }
+  }
+
+  // MARK: Callers
+
   /// Who makes a call that came from outside.
-  func principal(of context: ServerContext) async throws -> Principal {
+  ///
+  /// - Parameter peer: from where the credential is offered, if it is the bearer's doing: it pays for each that is refused.
+  func principal(of context: ServerContext, from peer: String? = nil) async throws -> Principal {
     let forwarded = try ForwardedPrincipal(in: context.metadata)
-    let caller = try await self.caller(of: context)
+    let caller = try await self.caller(of: context, from: peer)
     guard let forwarded else { return caller }
     guard caller.kind == .service, context.peer.certificate != nil, context.metadata["authorization"] == nil else {
       throw RPCError.refusal(.unauthenticated, .forwardingRefused, "only a node of the platform says for whom it calls")
@@ -77,7 +149,7 @@ public final class Authenticator: ServerInterceptor {
   }
 
   /// The one whose credential it is; the anonymous for none.
-  private func caller(of context: ServerContext) async throws -> Principal {
+  private func caller(of context: ServerContext, from peer: String?) async throws -> Principal {
     if let authorization = context.metadata["authorization"] {
       guard authorization.utf8.count <= IdentityLimits.tokenBytes else {
         throw RPCError.refusal(.unauthenticated, .tokenTooLong, "the token is longer than \(IdentityLimits.tokenBytes) bytes")
@@ -87,10 +159,10 @@ public final class Authenticator: ServerInterceptor {
       }
       let token = authorization.dropFirst("Bearer ".count)
       let hash = Self.hash(token)
-      return try await remembered(.bearer(hash)) { now in try await self.bearer(token, hash: hash, now: now) }
+      return try await remembered(.bearer(hash), from: peer) { now in try await self.bearer(token, hash: hash, now: now) }
     }
     guard let certificate = context.peer.certificate else { return .anonymous }
-    return try await remembered(.certificate(certificate)) { now in try await self.bearer(of: certificate, now: now) }
+    return try await remembered(.certificate(certificate), from: peer) { now in try await self.bearer(of: certificate, now: now) }
   }
 
   // MARK: Credentials
@@ -120,8 +192,8 @@ public final class Authenticator: ServerInterceptor {
     let isDue = now - (found.lastUsedAt?.nanosecondsSinceEpoch ?? 0) >= IdentityLimits.lastUsed.nanoseconds
     return Finding(
       principal: Principal(
-        kind: kind, id: found.principalID, tenant: found.tenantID, organization: found.orgID, roles: found.roles, segments: found.segments,
-        surface: Surface(of: kind)), until: end, takesBindings: false, used: isDue ? found : nil)
+        kind: kind, id: found.principalID, tenant: found.tenantID, organization: found.orgID, roles: found.roles, scopes: found.scopes,
+        segments: found.segments, surface: Surface(of: kind)), until: end, takesBindings: false, used: isDue ? found : nil)
   }
 
   /// A certificate stands for whom its authority says in a name of ours, else for whom it is bound to; else for nobody.
@@ -147,15 +219,25 @@ public final class Authenticator: ServerInterceptor {
   // MARK: What is stored of them
 
   private func remembered(
-    _ credential: Credential, _ find: (_ now: Int64) async throws -> Finding
+    _ credential: Credential, from peer: String?, _ find: (_ now: Int64) async throws -> Finding
   ) async throws -> Principal {
     let now = environment.clock.now
-    let (held, changes) = known.withLock { known -> (Principal?, UInt64) in
-      (known.principals[credential].flatMap { now < $0.until ? $0.principal : nil }, known.changes)
+    let (held, changes) = known.withLock { ($0.principals[credential], $0.changes) }
+    if let held, now < held.until { return held.principal }
+    // One that was good a moment ago is no guess.
+    if held == nil, let peer, let wait = refusals.wait(of: peer) {
+      throw RPCError.later(
+        .resourceExhausted, .tooManyRefusals, "too many credentials from this address were refused",
+        after: .nanoseconds(Int64(clamping: wait)))
     }
-    if let held { return held }
-    var finding = try await find(now)
-    try await complete(&finding, now: now)
+    var finding: Finding
+    do {
+      finding = try await find(now)
+      try await complete(&finding, now: now)
+    } catch let error as RPCError where error.code == .unauthenticated {
+      if let peer { refusals.charge(peer) }
+      throw error
+    }
     let (principal, lifetime) = (finding.principal, IdentityLimits.credentialLifetime.nanoseconds)
     let until = min(finding.until, now + lifetime)
     known.withLock { known in
@@ -217,6 +299,7 @@ public final class Authenticator: ServerInterceptor {
       known.changes += 1
       known.principals.removeAll(keepingCapacity: true)
     }
+    review()
   }
 
   private func unauthenticated(_ message: String) -> RPCError { .refusal(.unauthenticated, .unauthenticated, message) }

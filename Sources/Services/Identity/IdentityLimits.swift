@@ -1,3 +1,5 @@
+import SpanwireRPC
+
 /// Every bound of identity, with its reason.
 enum IdentityLimits {
   /// Bytes of a bearer token: tokens with many roles stay below; a longer one is refused before anybody hashes it.
@@ -12,6 +14,9 @@ enum IdentityLimits {
   static let credentials = 10_000
   /// How old what is remembered may be, where another node changed it.
   static let credentialLifetime = Duration.seconds(10)
+  /// Credentials that one address may have refused at once, and then a second: enough for a program that was not told of its new key, and
+  /// too few to find one by guessing.
+  static let refusals = RateLimit(burst: 100, perSecond: 1)
   /// How exact the last use of a key is told: one write in so long, however often it is used.
   static let lastUsed = Duration.seconds(300)
   /// Roles, segments and scopes of one principal each: more than there are.

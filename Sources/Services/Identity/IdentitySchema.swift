@@ -69,6 +69,12 @@ extension IdentityServer {
             PRIMARY KEY (tenant_id, token_id)
           ) STRICT, WITHOUT ROWID;
           CREATE INDEX identity_revoked_tokens_by_end ON identity_revoked_tokens (expires_at);
-          """)
+          """),
+      .init(
+        "scopes of keys",
+        sqlite: """
+          -- Ids, a comma between two; empty: whatever the principal may.
+          ALTER TABLE identity_api_keys ADD COLUMN scopes TEXT NOT NULL DEFAULT '';
+          """),
     ])
 }

@@ -48,18 +48,10 @@ extension IdentityServer {
   }
 
   public func listRoleBindings(_ request: ListRoleBindingsRequest, context: ServerContext) async throws -> ListRoleBindingsResponse {
-    let step = try step(context)
-    let tenant = try step.reading(request.tenantID)
-    var fields = Validation()
-    fields.optionalID(request.principalID, "principal_id")
-    let size = pageSize(request.pageSize, &fields)
-    try fields.finish()
-    let after = try PageToken.decode(request.pageToken)
-    let rows = try await environment.database.scan {
-      try IdentityStore.bindings(of: request.principalID, after: after, size: size + 1, tenant: tenant, in: $0)
-    }
-    return ListRoleBindingsResponse(
-      bindings: Array(rows.prefix(size)), nextPageToken: rows.count > size ? PageToken.encode(rows[size - 1].bindingID) : "")
+    let (bindings, next) = try await page(
+      of: request.tenantID, request.principalID, request.pageSize, request.pageToken, context, id: \RoleBinding.bindingID
+    ) { try IdentityStore.bindings(of: request.principalID, after: $0, size: $1, tenant: $2, in: $3) }
+    return ListRoleBindingsResponse(bindings: bindings, nextPageToken: next)
   }
 
   public func deleteRoleBinding(_ request: DeleteRoleBindingRequest, context: ServerContext) async throws -> RoleBinding {

@@ -14,6 +14,11 @@ extension IdentityServer {
     fields.idempotencyKey(request.idempotencyKey)
     fields.principal(request.kind, request.principalID, request.orgID, request.roles, request.segments)
     fields.check(!request.roles.isEmpty, "roles", "a key has at least one")
+    fields.ids(request.scopes, "scopes", max: IdentityLimits.roles)
+    for (index, scope) in request.scopes.enumerated() where !CallScope.isOne(scope) {
+      fields.add(
+        "scopes[\(index)]", "must be a service or a method by its full name, such as spanwire.events.v1.Events, or \(CallScope.readOnly)")
+    }
     fields.optionalText(request.label, "label", max: IdentityLimits.labelLetters)
     let ttl = request.ttl.map(\.duration) ?? IdentityLimits.key
     fields.check(ttl > .zero && ttl <= IdentityLimits.longestKey, "ttl", "must be more than nothing and at most a year")
@@ -23,7 +28,7 @@ extension IdentityServer {
     let key = ApiKey(
       keyID: environment.ids.next(.apiKey), tenantID: tenant, kind: request.kind, principalID: request.principalID, orgID: request.orgID,
       roles: request.roles, segments: request.segments, label: request.label, createdAt: step.time, createdBy: step.caller.name,
-      expiresAt: .init(nanosecondsSinceEpoch: step.now + ttl.nanoseconds))
+      expiresAt: .init(nanosecondsSinceEpoch: step.now + ttl.nanoseconds), scopes: request.scopes)
     let made = try await change("identity.create_api_key", request.idempotencyKey, request, context, step) { tx in
       try tx.requireTenant(tenant, named: request.tenantID)
       try IdentityStore.insert(key, secretHash: secret.hash, in: tx)
@@ -35,18 +40,10 @@ extension IdentityServer {
   }
 
   public func listApiKeys(_ request: ListApiKeysRequest, context: ServerContext) async throws -> ListApiKeysResponse {
-    let step = try step(context)
-    let tenant = try step.reading(request.tenantID)
-    var fields = Validation()
-    fields.optionalID(request.principalID, "principal_id")
-    let size = pageSize(request.pageSize, &fields)
-    try fields.finish()
-    let after = try PageToken.decode(request.pageToken)
-    let rows = try await environment.database.scan {
-      try IdentityStore.keys(of: request.principalID, after: after, size: size + 1, tenant: tenant, in: $0)
-    }
-    return ListApiKeysResponse(
-      keys: Array(rows.prefix(size)), nextPageToken: rows.count > size ? PageToken.encode(rows[size - 1].keyID) : "")
+    let (keys, next) = try await page(
+      of: request.tenantID, request.principalID, request.pageSize, request.pageToken, context, id: \ApiKey.keyID
+    ) { try IdentityStore.keys(of: request.principalID, after: $0, size: $1, tenant: $2, in: $3) }
+    return ListApiKeysResponse(keys: keys, nextPageToken: next)
   }
 
   public func revokeApiKey(_ request: RevokeApiKeyRequest, context: ServerContext) async throws -> ApiKey {
@@ -95,24 +92,18 @@ extension IdentityServer {
   }
 
   public func listRevokedTokens(_ request: ListRevokedTokensRequest, context: ServerContext) async throws -> ListRevokedTokensResponse {
-    let step = try step(context)
-    let tenant = try step.reading(request.tenantID)
-    var fields = Validation()
-    let size = pageSize(request.pageSize, &fields)
-    try fields.finish()
-    let after = try PageToken.decode(request.pageToken)
-    let rows = try await environment.database.scan {
-      try IdentityStore.revoked(after: after, size: size + 1, tenant: tenant, in: $0)
-    }
-    return ListRevokedTokensResponse(
-      tokens: Array(rows.prefix(size)), nextPageToken: rows.count > size ? PageToken.encode(rows[size - 1].tokenID) : "")
+    let (tokens, next) = try await page(
+      of: request.tenantID, "", request.pageSize, request.pageToken, context, id: \RevokedToken.tokenID
+    ) { try IdentityStore.revoked(after: $0, size: $1, tenant: $2, in: $3) }
+    return ListRevokedTokensResponse(tokens: tokens, nextPageToken: next)
   }
 }
 
 extension ApiKey {
   /// For the audit: whose it is, and what it lets them be.
   fileprivate var summary: String {
-    let text = "\(Principal.Kind(kind).map { "\($0)" } ?? "?"):\(principalID) is \(roles.joined(separator: ", "))"
+    var text = "\(Principal.Kind(kind).map { "\($0)" } ?? "?"):\(principalID) is \(roles.joined(separator: ", "))"
+    if !scopes.isEmpty { text += " for \(scopes.joined(separator: ", "))" }
     return String(text.prefix(IdentityLimits.reasonLetters))
   }
 }

@@ -110,6 +110,23 @@ public final class IdentityServer: IdentityService {
     fields.pageSize(asked, default: IdentityLimits.defaultPage, max: IdentityLimits.page)
   }
 
+  /// A page of what a tenant has, for who may look at it, and the token of the next.
+  ///
+  /// - Parameter read: reads what comes after an id, up to so many, of a tenant.
+  func page<Row: Sendable>(
+    of named: String, _ principal: String, _ asked: UInt32, _ token: String, _ context: ServerContext, id: (Row) -> String,
+    _ read: @escaping @Sendable (_ after: String, _ size: Int, _ tenant: String, borrowing Snapshot) throws -> [Row]
+  ) async throws -> ([Row], next: String) {
+    let tenant = try step(context).reading(named)
+    var fields = Validation()
+    fields.optionalID(principal, "principal_id")
+    let size = pageSize(asked, &fields)
+    try fields.finish()
+    let after = try PageToken.decode(token)
+    let rows = try await environment.database.scan { try read(after, size + 1, tenant, $0) }
+    return (Array(rows.prefix(size)), rows.count > size ? PageToken.encode(id(rows[size - 1])) : "")
+  }
+
   /// A change that is made once for its idempotency key.
   func change<Response: Message>(
     _ name: StaticString, _ key: String, _ request: some Message, _ context: ServerContext, _ step: IdentityStep,

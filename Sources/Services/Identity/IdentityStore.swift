@@ -110,10 +110,11 @@ enum IdentityStore {
     try tx.execute(
       """
       INSERT INTO identity_api_keys (tenant_id, key_id, secret_hash, kind, principal_id, org_id, roles, segments, label, created_by,
-        created_at, expires_at)
-      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+        created_at, expires_at, scopes)
+      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
       """, key.tenantID, key.keyID, secretHash, key.kind.rawValue, key.principalID, key.orgID, list(key.roles), list(key.segments),
-      key.label, key.createdBy, key.createdAt?.nanosecondsSinceEpoch ?? 0, key.expiresAt?.nanosecondsSinceEpoch ?? 0, expecting: .rows(1))
+      key.label, key.createdBy, key.createdAt?.nanosecondsSinceEpoch ?? 0, key.expiresAt?.nanosecondsSinceEpoch ?? 0,
+      list(key.scopes), expecting: .rows(1))
   }
 
   static func revoke(_ key: ApiKey, at now: Int64, in tx: borrowing Transaction) throws {
@@ -133,7 +134,7 @@ enum IdentityStore {
     try reader.first(
       """
       SELECT tenant_id, key_id, kind, principal_id, org_id, roles, segments, label, created_by, created_at, expires_at, revoked_at,
-        last_used_at
+        last_used_at, scopes
       FROM identity_api_keys WHERE tenant_id = ?1 AND key_id = ?2
       """, tenant, id, row: key)
   }
@@ -142,7 +143,7 @@ enum IdentityStore {
     try reader.first(
       """
       SELECT tenant_id, key_id, kind, principal_id, org_id, roles, segments, label, created_by, created_at, expires_at, revoked_at,
-        last_used_at
+        last_used_at, scopes
       FROM identity_api_keys WHERE secret_hash = ?1
       """, secretHash, row: key)
   }
@@ -153,7 +154,7 @@ enum IdentityStore {
     try reader.query(
       """
       SELECT tenant_id, key_id, kind, principal_id, org_id, roles, segments, label, created_by, created_at, expires_at, revoked_at,
-        last_used_at
+        last_used_at, scopes
       FROM identity_api_keys WHERE tenant_id = ?1 AND (?2 = '' OR principal_id = ?2) AND key_id > ?3 ORDER BY key_id LIMIT ?4
       """, tenant, principal, after, size, row: key)
   }
@@ -163,7 +164,7 @@ enum IdentityStore {
       keyID: row[1], tenantID: row[0], kind: PrincipalKind(rawValue: row[2]), principalID: row[3], orgID: row[4], roles: items(row[5]),
       segments: items(row[6]), label: row[7], createdAt: .init(nanosecondsSinceEpoch: row[9]), createdBy: row[8],
       expiresAt: .init(nanosecondsSinceEpoch: row[10]), revokedAt: row.get(11, as: Int64?.self).map { .init(nanosecondsSinceEpoch: $0) },
-      lastUsedAt: row.get(12, as: Int64?.self).map { .init(nanosecondsSinceEpoch: $0) })
+      lastUsedAt: row.get(12, as: Int64?.self).map { .init(nanosecondsSinceEpoch: $0) }, scopes: items(row[13]))
   }
 
   // MARK: Revoked tokens

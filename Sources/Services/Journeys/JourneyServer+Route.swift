@@ -47,6 +47,8 @@ extension JourneyServer {
     }
   }
 
+  /// Whether the change is still allowed, without naming a tool: PRG, which alone calls this, has counted it against the rates when it was
+  /// accepted, and once is enough.
   private func askPolicy(_ row: JourneyRow, _ caller: Caller) async throws {
     let decision = try await clients.policy.checkAction(
       CheckActionRequest(

@@ -9,7 +9,8 @@ extension OperationsServer {
   public func listAudit(_ request: ListAuditRequest, context: ServerContext) async throws -> ListAuditResponse {
     var fields = Validation()
     let size = fields.pageSize(request.pageSize, default: OperationsLimits.defaultAuditPage, max: OperationsLimits.auditPage)
-    let wanted = try AuditWanted(request.filter ?? AuditFilter(), try auditor(context), &fields)
+    let caller = try await auditor(context, of: request.filter)
+    let wanted = try AuditWanted(request.filter ?? AuditFilter(), caller, &fields)
     let after = try PageToken.decode(request.pageToken)
     guard let position = after.isEmpty ? 0 : Int64(after) else {
       throw RPCError.invalidField("page_token", "is not one that was given out", reason: .pageTokenInvalid)
@@ -22,9 +23,12 @@ extension OperationsServer {
     _ request: ExportAuditRequest, responses: ResponseWriter<ExportAuditResponse>, context: ServerContext
   ) async throws {
     var fields = Validation()
-    let caller = try auditor(context)
+    fields.ids(request.approvalRefs, "approval_refs", max: OperationsLimits.approvals)
+    try fields.finish()
+    let caller = try await auditor(context, of: request.filter)
     let wanted = try AuditWanted(request.filter ?? AuditFilter(), caller, &fields)
-    try await audit("audit.export", wanted.tenant ?? "all tenants", caller, context)
+    let rule = try await policy.authorise(caller, to: .export, OperationsLimits.auditCategory, approvals: request.approvalRefs)
+    try await audit("audit.export", wanted.tenant ?? "all tenants", by: rule, caller, context)
     let end = try await environment.log.head()
     var position: Int64 = 0
     while position < end {
@@ -36,7 +40,8 @@ extension OperationsServer {
   }
 
   public func verifyAudit(_ request: VerifyAuditRequest, context: ServerContext) async throws -> VerifyAuditResponse {
-    _ = try auditor(context)
+    // The chain is one for all tenants.
+    _ = try await auditor(context, of: AuditFilter(allTenants: true))
     var fields = Validation()
     fields.check(request.heads.count <= EventLogLimits.comparedHeads, "heads", "at most \(EventLogLimits.comparedHeads)")
     try fields.finish()
@@ -45,12 +50,10 @@ extension OperationsServer {
       records: UInt64(check.verification.examined), head: check.last, findings: check.verification.findings)
   }
 
-  private func auditor(_ context: ServerContext) throws -> Caller {
+  /// The caller, if the access policy lets them read the audit: their own tenant's, or all tenants' if they ask for it.
+  private func auditor(_ context: ServerContext, of filter: AuditFilter?) async throws -> Caller {
     let caller = try Caller(context)
-    guard !OperationsLimits.auditRoles.isDisjoint(with: caller.roles) else {
-      throw RPCError.denied(
-        .policyDenied, rule: "R7-grant", "the audit is read by \(OperationsLimits.auditRoles.sorted().joined(separator: ", "))")
-    }
+    try await policy.authorise(caller, to: .read, OperationsLimits.auditCategory, of: filter?.allTenants ?? false ? "" : nil)
     return caller
   }
 

@@ -10,14 +10,18 @@ import Synchronization
 /// What an operator does to keep the platform's data safe.
 public final class OperationsServer: OperationsService {
   let environment: ServiceEnvironment
+  let policy: PolicyClient
   private let databases: [(name: String, database: any FileDatabase)]
   /// Where copies stand until they have been sent.
   private let folder: String
   private let isCopying = Atomic<Bool>(false)
 
   /// `databases` by the names of their files; copies are made in `folder`, on the same disk.
-  public init(environment: ServiceEnvironment, databases: [(name: String, database: any FileDatabase)], folder: String) {
+  public init(
+    environment: ServiceEnvironment, policy: PolicyClient, databases: [(name: String, database: any FileDatabase)], folder: String
+  ) {
     self.environment = environment
+    self.policy = policy
     self.databases = databases
     self.folder = folder
     // What a copy left behind when the power went.
@@ -46,7 +50,7 @@ public final class OperationsServer: OperationsService {
     }
     guard !isCopying.exchange(true, ordering: .acquiring) else { throw RPCError.resourceExhausted("a backup is being made already") }
     defer { isCopying.store(false, ordering: .releasing) }
-    try await audit("backup", databases.map(\.name).joined(separator: " "), caller, context)
+    try await audit("backup", databases.map(\.name).joined(separator: " "), by: "R7-grant", caller, context)
     try FileManager.default.createDirectory(atPath: copies, withIntermediateDirectories: false)
     defer { try? FileManager.default.removeItem(atPath: copies) }
     for (name, database) in databases {
@@ -81,9 +85,9 @@ public final class OperationsServer: OperationsService {
   }
 
   /// Who took what with him is written down before he gets it.
-  func audit(_ action: String, _ target: String, _ caller: Caller, _ context: ServerContext) async throws {
+  func audit(_ action: String, _ target: String, by rule: String, _ caller: Caller, _ context: ServerContext) async throws {
     let payload = AuditRecorded(
-      action: action, target: target, actor: caller.name, actorKind: "\(caller.kind)", decision: "allow", rule: "R7-grant",
+      action: action, target: target, actor: caller.name, actorKind: "\(caller.kind)", decision: "allow", rule: rule,
       method: context.method.path)
     let (now, trace) = (environment.clock.now, context.trace)
     _ = try await environment.database.transaction("operations.audit") { [environment] transaction in
@@ -100,8 +104,10 @@ enum OperationsLimits {
   static let chunk = 256 << 10
   /// Who may have a copy of everything.
   static let backupRoles: Set<String> = ["platform_admin", "platform_sre"]
-  /// Who may read the audit: those whom it is kept for, and those who look after it.
-  static let auditRoles: Set<String> = ["security_auditor", "platform_admin", "platform_sre"]
+  /// The field category by which the access policy says who may read and export the audit.
+  static let auditCategory = "audit_log"
+  /// What policy takes in one question.
+  static let approvals = 32
   /// Records in a page when the caller does not say, and at most.
   static let defaultAuditPage = 100
   static let auditPage = 500

@@ -17,7 +17,9 @@ struct AgentGuard: ClientInterceptor {
   /// Whether a task may run; throws the refusal. What it may cost is set aside until its end settles it, or until it is given up.
   ///
   /// To policy, a task is a call of the tool that bears its intent's name.
-  func admit(_ task: AgentTask, of agent: AgentDefinition) async throws -> BudgetReservation? {
+  ///
+  /// - Parameter task: the task; what is set aside for it and what it will cost are written into it.
+  func admit(_ task: inout AgentTask, of agent: AgentDefinition) async throws {
     let cost = agent.modelPolicy.flatMap { $0.maxCost ?? $0.price }
     var request = question(task, tool: task.task?.intent ?? "")
     if let cost {
@@ -27,7 +29,9 @@ struct AgentGuard: ClientInterceptor {
     }
     let decision = try await policy.checkTool(request)
     if !decision.allowed { throw decision.refusal(of: request) }
-    return decision.reservation
+    guard let reservation = decision.reservation else { return }
+    task.budgetReservationID = reservation.reservationID
+    task.cost = agent.modelPolicy?.price ?? Money(micros: 0, currency: reservation.reserved?.currency ?? "")
   }
 
   /// A call that an agent makes of another service is a tool call: of `Lem.ComputeRoute`, which reads as everything that agents are given.
@@ -43,7 +47,8 @@ struct AgentGuard: ClientInterceptor {
   private func question(_ task: AgentTask, tool: String) -> CheckToolRequest {
     CheckToolRequest(
       agentSlug: task.agentSlug, toolName: tool, actionType: "read", runID: task.agentTaskID,
-      productRuntimeSessionID: task.context?.productRuntimeSessionID ?? "", userID: task.context?.userID ?? "")
+      productRuntimeSessionID: task.context?.productRuntimeSessionID ?? "", userID: task.context?.userID ?? "",
+      orgID: CallContext.current?.principal.subject.organization ?? "")
   }
 
   // MARK: After the task

@@ -85,28 +85,21 @@ extension OrchestratorServer {
     let room = keys
     let (journal, method) = (journal, context.method.path)
     do {
+      let admitted = try await admit(try await letters(request, room, caller, stamp))
       let (response, rows) = try await environment.database.transaction("ao.redrive") { transaction in
         var rows: [OrchestratorStore.TaskRow] = []
         let response = try transaction.once(once, at: stamp.now) {
-          let items =
-            request.itemIds.isEmpty
-            ? try DeadLetterStore.items(
-              transaction, tenant: caller.tenant, slug: request.agentSlug, resolution: .pending, after: "", limit: room.count)
-            : try request.itemIds.prefix(room.count).map { id in
-              guard let item = try DeadLetterStore.item(transaction, tenant: caller.tenant, id: id) else {
-                throw Self.unknownDeadLetter(id)
-              }
-              return item
-            }
           var redriven: [Redriven] = []
-          for (var item, key) in zip(items, room) {
-            let row = try Self.again(item, as: key, stamp, transaction)
-            item.replayedAs = key.id
+          for row in admitted {
+            guard var item = try DeadLetterStore.item(transaction, tenant: caller.tenant, id: row.task.redrivenFrom) else {
+              throw Self.unknownDeadLetter(row.task.redrivenFrom)
+            }
+            item.replayedAs = row.task.agentTaskID
             try Self.review(&item, .replayed, request.reason, caller, method, journal, stamp, transaction)
             guard try OrchestratorStore.insert(row, transaction) else { preconditionFailure("ids made here are new") }
             try journal.tellReceipt(row, at: stamp, transaction)
             rows.append(row)
-            redriven.append(Redriven(itemID: item.itemID, agentTaskID: key.id))
+            redriven.append(Redriven(itemID: item.itemID, agentTaskID: row.task.agentTaskID))
           }
           let pending =
             request.itemIds.isEmpty
@@ -129,12 +122,54 @@ extension OrchestratorServer {
     }
   }
 
+  /// The tasks that would be made of the dead letters asked for, as far as there is room.
+  private func letters(
+    _ request: RedriveDeadLettersRequest, _ room: [AgentTaskKey], _ caller: Caller, _ stamp: TaskStamp
+  ) async throws -> [OrchestratorStore.TaskRow] {
+    try await environment.database.scan { snapshot in
+      let items =
+        request.itemIds.isEmpty
+        ? try DeadLetterStore.items(
+          snapshot, tenant: caller.tenant, slug: request.agentSlug, resolution: .pending, after: "", limit: room.count)
+        : try request.itemIds.prefix(room.count).map { id in
+          guard let item = try DeadLetterStore.item(snapshot, tenant: caller.tenant, id: id) else { throw Self.unknownDeadLetter(id) }
+          try Self.requirePending(item)
+          return item
+        }
+      return try zip(items, room).map { try Self.again($0, as: $1, stamp, snapshot) }
+    }
+  }
+
+  /// Asks policy for each task as for one that just came, and has its cost set aside. Those behind one that policy refuses stay dead
+  /// letters; when it refuses the first, that is the answer. What is set aside for a task that is not stored after all comes back by itself.
+  private func admit(_ rows: [OrchestratorStore.TaskRow]) async throws -> [OrchestratorStore.TaskRow] {
+    var admitted: [OrchestratorStore.TaskRow] = []
+    for var row in rows {
+      do {
+        // One whose agent is no longer defined costs nothing: it fails again, and says why.
+        if let agent = try await definition(for: row.task) { try await agentGuard.admit(&row.task, of: agent) }
+        admitted.append(row)
+      } catch let refusal as RPCError where refusal.reason == .policyDenied && !admitted.isEmpty {
+        break
+      }
+    }
+    return admitted
+  }
+
+  private func definition(for task: AgentTask) async throws -> AgentDefinition? {
+    do {
+      return try await agent(for: task.task ?? AgentTaskSpec())
+    } catch let error as RPCError where error.code == .failedPrecondition {
+      return nil
+    }
+  }
+
   /// The task of a dead letter once more: for the one who asked then, as a task of its own.
   private static func again(
-    _ item: DeadLetter, as key: AgentTaskKey, _ stamp: TaskStamp, _ transaction: borrowing Transaction
+    _ item: DeadLetter, as key: AgentTaskKey, _ stamp: TaskStamp, _ reader: borrowing some Reader & ~Copyable
   ) throws -> OrchestratorStore.TaskRow {
     let original = AgentTaskKey(tenant: key.tenant, id: item.task?.agentTaskID ?? "")
-    guard let row = try OrchestratorStore.task(transaction, original) else { throw unknownTask(original.id) }
+    guard let row = try OrchestratorStore.task(reader, original) else { throw unknownTask(original.id) }
     let task = AgentTask(
       agentTaskID: key.id, tenantID: key.tenant, invoker: row.task.invoker, context: row.task.context, task: row.task.task,
       state: .received,
@@ -142,13 +177,17 @@ extension OrchestratorServer {
     return OrchestratorStore.TaskRow(task: task, attempt: 0, caller: row.caller, byWorkers: row.byWorkers)
   }
 
+  private static func requirePending(_ item: DeadLetter) throws {
+    guard item.resolution == .pending else {
+      throw RPCError.precondition(.deadLetterReviewed, "\(item.itemID) is \(item.resolution.word) already")
+    }
+  }
+
   private static func review(
     _ item: inout DeadLetter, _ resolution: DeadLetter.Resolution, _ reason: String, _ caller: Caller, _ method: String,
     _ journal: TaskJournal, _ stamp: TaskStamp, _ transaction: borrowing Transaction
   ) throws {
-    guard item.resolution == .pending else {
-      throw RPCError.precondition(.deadLetterReviewed, "\(item.itemID) is \(item.resolution.word) already")
-    }
+    try requirePending(item)
     item.resolution = resolution
     item.reviewedBy = caller.id
     item.reviewedAt = .init(nanosecondsSinceEpoch: stamp.now)

@@ -35,10 +35,7 @@ extension OrchestratorServer {
         after: .milliseconds(OrchestratorLimits.retryAfterMilliseconds))
     }
     do {
-      if let reservation = try await agentGuard.admit(task, of: agent) {
-        task.budgetReservationID = reservation.reservationID
-        task.cost = agent.modelPolicy?.price ?? Money(micros: 0, currency: reservation.reserved?.currency ?? "")
-      }
+      try await agentGuard.admit(&task, of: agent)
       row = OrchestratorStore.TaskRow(
         task: task, attempt: 0, caller: CallerRecord(principal: caller.subject, trace: context.trace).text, byWorkers: agent.byWorkers)
       let stored = try await store(row, once, request, at: stamp)
@@ -81,7 +78,7 @@ extension OrchestratorServer {
 
   /// The agent that does this kind of work: of the tenant's registry, else of those that tenant platform shares; of several, the first
   /// by its slug. A tenant's own definition of a slug hides the shared one, and a disabled agent takes no work.
-  private func agent(for task: AgentTaskSpec) async throws -> AgentDefinition {
+  func agent(for task: AgentTaskSpec) async throws -> AgentDefinition {
     var types = false
     var seen: Set<String> = []
     for isShared in [false, true] {

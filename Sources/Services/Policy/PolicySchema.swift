@@ -87,5 +87,26 @@ extension PolicyServer {
             PRIMARY KEY (tenant_id, approval_id, approver)
           ) STRICT, WITHOUT ROWID;
           """),
+      .init(
+        "assist and view-as grants",
+        sqlite: """
+          CREATE TABLE policy_help_grants (
+            -- Of who is helped.
+            tenant_id TEXT NOT NULL,
+            grant_id TEXT NOT NULL,
+            kind INTEGER NOT NULL,
+            target_user_id TEXT NOT NULL,
+            granted_to TEXT NOT NULL,
+            granted_to_tenant_id TEXT NOT NULL,
+            reason TEXT NOT NULL,
+            granted_by TEXT NOT NULL,
+            created_at INTEGER NOT NULL,
+            expires_at INTEGER NOT NULL,
+            revoked_at INTEGER,
+            revoked_by TEXT NOT NULL,
+            PRIMARY KEY (tenant_id, grant_id)
+          ) STRICT, WITHOUT ROWID;
+          CREATE INDEX policy_help_grants_of_helper ON policy_help_grants (granted_to_tenant_id, granted_to, grant_id);
+          """),
     ])
 }

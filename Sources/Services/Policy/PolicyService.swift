@@ -15,7 +15,7 @@ public final class PolicyServer: PolicyService {
   let rates = RateWindow()
 
   /// Changes when what the service makes of a question could.
-  public static let serviceVersion = "policy-2"
+  public static let serviceVersion = "policy-3"
   /// The service's name in events, and under which its timers come back to it.
   public static let producer = "policy"
 
@@ -74,15 +74,27 @@ public final class PolicyServer: PolicyService {
     return evaluator.evaluate(question.request, asSensitive: asSensitive, now: question.now).contract
   }
 
-  /// The question with the approvals it names, as the queue holds them: what the caller says of them counts for nothing. Another tenant's
-  /// queue is not the caller's to look into.
+  /// The question with the approvals and grants it names, as they are kept: what the caller says of them counts for nothing. Those of
+  /// tenants that are none of the caller's business are not looked into.
   private func question(_ asked: AccessContext, _ context: ServerContext, at path: String = "context") async throws -> AccessQuestion {
     var question = try AccessQuestion(asked, at: path, now: environment.clock.now)
     let tenant = context.principal.subject.tenant
-    if asked.approvalRefs.isEmpty || tenant != asked.actorTenantID && tenant != Caller.platformTenant { return question }
-    let (target, now) = (asked.flagKey.isEmpty ? asked.targetUserID : asked.flagKey, question.now)
-    question.request.approvals = try await environment.database.read { reader in
-      try ApprovalStore.standing(asked.approvalRefs, for: target, tenant: asked.actorTenantID, at: now, in: reader)
+    let seesAll = tenant == Caller.platformTenant
+    let refs = seesAll || tenant == asked.actorTenantID ? asked.approvalRefs : []
+    if refs.isEmpty, asked.assistCtx == nil, asked.viewAsCtx == nil { return question }
+    let (request, now, seesGrants) = (
+      question.request, question.now, seesAll || [asked.actorTenantID, asked.targetTenantID].contains(tenant)
+    )
+    question.request = try await environment.database.read { reader in
+      var request = request
+      request.approvals = try ApprovalStore.standing(refs, for: request.target, tenant: request.actorTenantID, at: now, in: reader)
+      request.assist = try request.assist.map {
+        seesGrants ? try HelpStore.standing($0, .assist, tenant: request.targetTenantID, at: now, in: reader) : $0.unknown
+      }
+      request.viewAs = try request.viewAs.map {
+        seesGrants ? try HelpStore.standing($0, .viewAs, tenant: request.targetTenantID, at: now, in: reader) : $0.unknown
+      }
+      return request
     }
     return question
   }
@@ -97,6 +109,9 @@ public final class PolicyServer: PolicyService {
     validation.optionalText(request.actorRole, "actor_role", max: PolicyLimits.nameLetters)
     validation.optionalText(request.sessionStatus, "session_status", max: PolicyLimits.nameLetters)
     validation.optionalText(request.journeyStatus, "journey_status", max: PolicyLimits.nameLetters)
+    validation.optionalID(request.productRuntimeSessionID, "product_runtime_session_id")
+    validation.optionalID(request.userID, "user_id")
+    validation.optionalID(request.orgID, "org_id")
     try validation.finish()
     let verdict = ActionPolicy.check(
       ActionPolicy.Request(
@@ -107,8 +122,8 @@ public final class PolicyServer: PolicyService {
     // An action that may be done may still be done too often.
     let step = try step(context)
     let call = ToolCall(
-      agentSlug: request.agentSlug, toolName: request.toolName, tier: "", runID: request.runID, sessionID: "", userID: "", orgID: "",
-      targetURL: "")
+      agentSlug: request.agentSlug, toolName: request.toolName, tier: "", runID: request.runID,
+      sessionID: request.productRuntimeSessionID, userID: request.userID, orgID: request.orgID, targetURL: "")
     var gate = ToolGate(call, try await book.policies(for: call, tenant: step.tenant, now: step.now))
     do {
       try gate.checkRates(rates, now: step.now)
@@ -171,6 +186,7 @@ extension IDPrefix {
   static let reservation: IDPrefix = "RSV"
   static let budgetEntry: IDPrefix = "BGT"
   static let approval: IDPrefix = "APR"
+  static let helpGrant: IDPrefix = "GRT"
 }
 
 extension AccessEvaluator.Outcome {

@@ -16,16 +16,18 @@ struct PolicyStep: Sendable {
 
   func tell(_ payload: some EventPayload, in tx: borrowing Transaction) throws { try tx.append(draft(payload), environment) }
 
-  /// An event of the caller's tenant, to be appended.
-  func draft(_ payload: some EventPayload) -> EventDraft {
-    EventDraft(payload, producer: PolicyServer.producer, tenant: tenant, org: caller.organization, occurredAt: now, trace: trace)
+  /// An event of a tenant's, by default the caller's, to be appended.
+  func draft(_ payload: some EventPayload, of owner: String? = nil) -> EventDraft {
+    EventDraft(payload, producer: PolicyServer.producer, tenant: owner ?? tenant, org: caller.organization, occurredAt: now, trace: trace)
   }
 
-  /// An audit record of something that was done.
-  func audit(_ action: String, _ target: String, reason: String, in tx: borrowing Transaction) throws {
-    try tell(
-      AuditRecorded(
-        action: action, target: target, actor: caller.name, actorKind: "\(caller.kind)", decision: "allow", reason: reason, method: method),
-      in: tx)
+  /// An audit record of something that was done, in the tenant whose affair it is.
+  func audit(
+    _ action: String, _ target: String, reason: String, rule: String = "", of owner: String? = nil, in tx: borrowing Transaction
+  ) throws {
+    let record = AuditRecorded(
+      action: action, target: target, actor: caller.name, actorKind: "\(caller.kind)", decision: "allow", rule: rule, reason: reason,
+      method: method)
+    try tx.append(draft(record, of: owner), environment)
   }
 }

@@ -49,6 +49,9 @@ extension BundleValidator {
       if !category.approvalRowID.isEmpty, !category.sensitive, !category.requiresApproval {
         mistake("\(field).approval_row_id", "is never asked for: the category is neither sensitive nor does it require approval")
       }
+      for (index, action) in category.approvalActions.enumerated() where !["read", "write", "export"].contains(action) {
+        mistake("\(field).approval_actions[\(index)]", "must be read, write or export")
+      }
     }
     for name in Self.asked where !known.contains(name) {
       mistake("field_categories", "the category \(name) is missing, for which the platform asks")

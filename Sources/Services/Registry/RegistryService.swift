@@ -31,7 +31,7 @@ public final class RegistryServer: RegistryService {
     if request.source == nil { validation.add("bundle_yaml", "a bundle must be given, as YAML or as a message") }
     try validation.finish()
     guard let source = BundleSource(request.source) else { preconditionFailure("validated above") }
-    try await policy.authorise(caller, toWrite: "registry_definitions")
+    try await policy.authorise(caller, to: .write, "registry_definitions")
     if request.dryRun {
       let changes = try await changeSet(source, tenant: caller.tenant)
       return changes.response(at: changes.base)
@@ -48,7 +48,7 @@ public final class RegistryServer: RegistryService {
     validation.idempotencyKey(request.idempotencyKey)
     validation.text(request.reason, "reason", max: RegistryLimits.reasonLetters)
     try validation.finish()
-    try await policy.authorise(caller, toWrite: "registry_definitions")
+    try await policy.authorise(caller, to: .write, "registry_definitions")
     return try await change(
       to: .revision(request.revision),
       ChangeWish(

@@ -4,6 +4,19 @@ import Synchronization
 /// The time that services go by: nanoseconds since 1970-01-01T00:00:00Z. Injected, so that a day can be played at any time of day.
 public protocol WallClock: Sendable {
   var now: Int64 { get }
+
+  /// Returns a span later; throws `CancellationError` when the task is cancelled before.
+  func sleep(for span: Duration) async throws
+}
+
+extension WallClock {
+  /// For clocks that run at the machine's pace.
+  public func sleep(for span: Duration) async throws { try await Task.sleep(for: span) }
+
+  /// Does something again and again, a span after it was done last, until the task is cancelled.
+  public func every(_ span: Duration, _ body: () async -> Void) async {
+    while (try? await sleep(for: span)) != nil { await body() }
+  }
 }
 
 /// The machine's own time.
@@ -44,20 +57,78 @@ public struct FlooredClock: WallClock {
   }
 
   public var now: Int64 { max(clock.now, floor) }
+
+  public func sleep(for span: Duration) async throws { try await clock.sleep(for: span) }
 }
 
 /// Stands still until it is set: for tests.
 public final class ManualClock: WallClock {
   private let time: Atomic<Int64>
+  private let sleepers = Mutex(Sleepers())
+  private let sleeperIDs = Atomic<Int>(0)
+
+  private struct Sleepers {
+    var asleep: [Int: (moment: Int64, wake: CheckedContinuation<Void, any Error>)] = [:]
+    /// Who waits until somebody sleeps.
+    var watchers: [CheckedContinuation<Void, Never>] = []
+  }
 
   /// 2026-05-04T09:00:00Z, a Monday, unless said otherwise.
   public init(_ start: Int64 = 1_777_885_200_000_000_000) { time = Atomic(start) }
 
   public var now: Int64 { time.load(ordering: .acquiring) }
 
-  public func advance(by span: Duration) { time.wrappingAdd(span.nanoseconds, ordering: .acquiringAndReleasing) }
+  public func advance(by span: Duration) {
+    time.wrappingAdd(span.nanoseconds, ordering: .acquiringAndReleasing)
+    wakeSleepers()
+  }
 
-  public func set(_ now: Int64) { time.store(now, ordering: .releasing) }
+  public func set(_ now: Int64) {
+    time.store(now, ordering: .releasing)
+    wakeSleepers()
+  }
+
+  public func sleep(for span: Duration) async throws {
+    let moment = now + span.nanoseconds
+    let id = sleeperIDs.wrappingAdd(1, ordering: .relaxed).newValue
+    try await withTaskCancellationHandler {
+      try await withCheckedThrowingContinuation { wake in
+        let watchers = sleepers.withLock { sleepers in
+          sleepers.asleep[id] = (moment, wake)
+          defer { sleepers.watchers = [] }
+          return sleepers.watchers
+        }
+        for watcher in watchers { watcher.resume() }
+        if Task.isCancelled { end(id) }
+        wakeSleepers()
+      }
+    } onCancel: {
+      end(id)
+    }
+  }
+
+  /// Returns once somebody sleeps by this clock: only what sleeps already is woken when the clock is set.
+  public func sleeping() async {
+    await withCheckedContinuation { watcher in
+      let isAsleep = sleepers.withLock { sleepers in
+        if sleepers.asleep.isEmpty { sleepers.watchers.append(watcher) }
+        return !sleepers.asleep.isEmpty
+      }
+      if isAsleep { watcher.resume() }
+    }
+  }
+
+  private func end(_ id: Int) { sleepers.withLock { $0.asleep.removeValue(forKey: id) }?.wake.resume(throwing: CancellationError()) }
+
+  private func wakeSleepers() {
+    let now = now
+    let due = sleepers.withLock { sleepers in
+      let due = sleepers.asleep.filter { $0.value.moment <= now }
+      for id in due.keys { sleepers.asleep[id] = nil }
+      return due
+    }
+    for (_, sleeper) in due { sleeper.wake.resume() }
+  }
 }
 
 extension Duration {

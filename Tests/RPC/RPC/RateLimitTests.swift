@@ -13,7 +13,7 @@ import Testing
     func pass(_ nanoseconds: UInt64) { state.withLock { $0 += nanoseconds } }
   }
 
-  private func limiter(_ limit: RateLimit, _ clock: Clock) -> RateLimitInterceptor { RateLimitInterceptor(limit, now: { clock.now }) }
+  private func limiter(_ limit: RateLimit, _ clock: Clock) -> CallerRates { CallerRates(limit, now: { clock.now }) }
 
   @Test("a caller has its burst at once, then its rate, and is told how long to wait")
   func rate() {
@@ -46,7 +46,7 @@ import Testing
     let clock = Clock()
     let limiter = limiter(RateLimit(burst: 2, perSecond: 1), clock)
     #expect(limiter.take("greedy") == nil && limiter.take("greedy") == nil)
-    for number in 0..<RateLimitInterceptor.maxCallers { _ = limiter.take("caller \(number)") }
+    for number in 0..<CallerRates.maxCallers { _ = limiter.take("caller \(number)") }
     #expect(limiter.take("greedy") != nil)
   }
 

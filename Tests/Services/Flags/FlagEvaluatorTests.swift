@@ -1,4 +1,5 @@
 import SpanwireSchema
+import SpanwireTestChance
 import SpanwireWellKnown
 import Testing
 
@@ -136,15 +137,15 @@ struct FlagEvaluatorTests {
 
   @Test("what we say a flag serves is what every client that evaluates by itself comes to")
   func agreement() throws {
-    var chance = SeededChance(state: 42)
+    var chance = Chance(seed: 42)
     for round in 0..<150 {
       let flags = Self.randomFlags(&chance)
       let rollouts = Dictionary(uniqueKeysWithValues: flags.map { ($0.flagKey, FlagRollout($0)) })
       let (ours, clients) = (FlagEvaluator(rollouts), try CompiledFlags(rollouts, for: "vienna").set())
       for _ in 0..<10 {
-        let user = chance.pick(["anna", "bert", "carl", ""])
+        let user = chance.choose(["anna", "bert", "carl", ""])
         let asker = FlagAsker(
-          userID: user, tenantID: "vienna", tier: chance.pick(["staff", "gold"]), now: Int64(chance.below(3)) * 1_000_000_000)
+          userID: user, tenantID: "vienna", tier: chance.choose(["staff", "gold"]), now: Int64(chance.below(3)) * 1_000_000_000)
         let context = FlagContext(
           ["tier": .string(asker.tier)], targetingKey: user.isEmpty ? nil : user, now: asker.now / 1_000_000_000)
         for flag in flags where flag.enabled {
@@ -155,38 +156,23 @@ struct FlagEvaluatorTests {
     }
   }
 
-  private static func randomFlags(_ chance: inout SeededChance) -> [FlagDefinition] {
+  private static func randomFlags(_ chance: inout Chance) -> [FlagDefinition] {
     let keys = ["a", "b", "c", "d", "e"]
     return keys.enumerated().map { index, key in
       Self.flag(key) {
         $0.variants["third"] = Google_Protobuf_Value(kind: .boolValue(true))
         $0.enabled = chance.below(8) > 0
-        $0.rolloutStage = chance.pick([.draft, .internal, .pilot, .full, .paused, .rolledBack])
+        $0.rolloutStage = chance.choose([.draft, .internal, .pilot, .full, .paused, .rolledBack])
         $0.rolloutPct = UInt32(chance.below(101))
         $0.requiresApproval = chance.below(6) == 0
         if chance.below(4) == 0 { $0.expiresAt = .init(nanosecondsSinceEpoch: Int64(chance.below(3)) * 1_000_000_000) }
-        if chance.below(4) == 0 { $0.userOverrides = ["anna": chance.pick(["on", "off", "third"])] }
+        if chance.below(4) == 0 { $0.userOverrides = ["anna": chance.choose(["on", "off", "third"])] }
         if chance.below(4) == 0 { $0.targetIds = ["bert"] }
-        if chance.below(6) == 0 { $0.tenantOverrides = [chance.pick(["vienna", "rome"]): chance.pick(["on", "off", "third"])] }
+        if chance.below(6) == 0 { $0.tenantOverrides = [chance.choose(["vienna", "rome"]): chance.choose(["on", "off", "third"])] }
         if chance.below(2) == 0 { $0.pilotTenants = ["vienna"] }
         if chance.below(3) == 0 { $0.targeting = Self.rule(#"{"if": [{"==": [{"var": "tier"}, "gold"]}, "third"]}"#) }
         $0.dependsOn = keys[(index + 1)...].filter { _ in chance.below(5) == 0 }
       }
     }
   }
-}
-
-/// A generator of which the same seed makes the same sequence (splitmix64).
-struct SeededChance {
-  var state: UInt64
-
-  mutating func below(_ bound: Int) -> Int {
-    state &+= 0x9e37_79b9_7f4a_7c15
-    var mixed = state
-    mixed = (mixed ^ mixed >> 30) &* 0xbf58_476d_1ce4_e5b9
-    mixed = (mixed ^ mixed >> 27) &* 0x94d0_49bb_1331_11eb
-    return Int((mixed ^ mixed >> 31) % UInt64(bound))
-  }
-
-  mutating func pick<Value>(_ values: [Value]) -> Value { values[below(values.count)] }
 }

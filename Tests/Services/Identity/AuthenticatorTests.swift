@@ -180,4 +180,96 @@ struct AuthenticatorTests {
       TestIssuer.claims(#"{\#(claims), "note": "\#(String(repeating: "x", count: 4_096))"}"#))
     await identity.expect(.unauthenticated, .tokenTooLong) { _ = try await identity.caller(long) }
   }
+
+  @Test("Whoever offers too many credentials that are refused waits before the next is looked at; others, and who was known before, do not")
+  func guessing() async throws {
+    let identity = try await TestIdentity()
+    try await identity.addTenant()
+    let token = try await identity.issuer.token()
+    #expect(try await identity.caller(token, from: "ipv4:192.0.2.1").id == "anna")
+    for number in 0..<IdentityLimits.refusals.burst {
+      await identity.expect(.unauthenticated, .credentialRefused) { _ = try await identity.caller("swk_\(number)", from: "ipv4:192.0.2.1") }
+    }
+    let fresh = try await identity.issuer.token(TestIssuer.claims(#"{"sub": "bert", "jti": "token-2"}"#))
+    do {
+      _ = try await identity.caller(fresh, from: "ipv4:192.0.2.1")
+      Issue.record("it was looked at")
+    } catch {
+      let refusal = RPCError.outcome(of: error, in: nil)
+      #expect(refusal.code == .resourceExhausted && refusal.reason == .tooManyRefusals && refusal.retryDelay ?? .zero > .zero, "\(refusal)")
+    }
+    #expect(try await identity.caller(fresh, from: "ipv4:192.0.2.2").id == "bert")
+    #expect(try await identity.caller(token, from: "ipv4:192.0.2.1").id == "anna")
+  }
+
+  @Test("A key with scopes stands for a principal that has them; what is no name of a service is refused")
+  func scopes() async throws {
+    let identity = try await TestIdentity()
+    try await identity.addTenant()
+    let scopes = ["spanwire.events.v1.Events", CallScope.readOnly]
+    let made = try await identity.server.createApiKey(
+      CreateApiKeyRequest(
+        idempotencyKey: "K", tenantID: "vienna", kind: .ops, principalID: "watcher", roles: ["ops_operator"], scopes: scopes),
+      context: identity.context())
+    #expect(made.key?.scopes == scopes)
+    #expect(try await identity.caller(made.secret).scopes == scopes)
+    let listed = try await identity.server.listApiKeys(ListApiKeysRequest(tenantID: "vienna"), context: identity.context())
+    #expect(listed.keys.map(\.scopes) == [scopes])
+    await identity.expect(.invalidArgument, .invalidFields) {
+      _ = try await identity.server.createApiKey(
+        CreateApiKeyRequest(
+          idempotencyKey: "L", tenantID: "vienna", kind: .ops, principalID: "watcher", roles: ["ops_operator"], scopes: ["events"]),
+        context: identity.context())
+    }
+    for (scopes, admitted) in [
+      ([], true), ([CallScope.readOnly], true), (["spanwire.events.v1.Events"], true), (["spanwire.events.v1.Events.ListEvents"], true),
+      (["spanwire.events.v1.Events.Subscribe"], false), (["spanwire.events"], false), (["graz-trip-planner"], true),
+    ] as [([String], Bool)] {
+      #expect(CallScope.admit(Events.Methods.listEvents, scopes) == admitted, "\(scopes)")
+      #expect(CallScope.admit(Identity.Methods.createTenant, scopes) == (scopes.isEmpty || scopes == ["graz-trip-planner"]), "\(scopes)")
+    }
+  }
+
+  @Test("An open stream ends when its caller's credential does: revoked, suspended, expired, or stripped of a role")
+  func streams() async throws {
+    let identity = try await TestIdentity()
+    try await identity.addTenant()
+    let token = try await identity.issuer.token()
+    let revoked = try await identity.stream(token) {
+      _ = try await identity.server.revokeToken(
+        RevokeTokenRequest(idempotencyKey: "R", tokenID: "token-1", reason: "lost"), context: identity.context(TestIdentity.otto))
+    }
+    #expect(revoked?.code == .unauthenticated && revoked?.reason == .tokenRevoked, "\(String(describing: revoked))")
+
+    let key = try await identity.server.createApiKey(
+      CreateApiKeyRequest(
+        idempotencyKey: "K", tenantID: "vienna", kind: .ops, principalID: "w", roles: ["ops_operator"], ttl: .init(seconds: 3_600)),
+      context: identity.context())
+    let suspended = try await identity.stream(key.secret) { try await identity.set(.suspended) }
+    #expect(suspended?.code == .unauthenticated && suspended?.reason == .tenantSuspended, "\(String(describing: suspended))")
+    try await identity.set(.active)
+
+    let bound = try await identity.server.createRoleBinding(
+      CreateRoleBindingRequest(idempotencyKey: "B", tenantID: "vienna", kind: .user, principalID: "anna", roles: ["vendor"]),
+      context: identity.context())
+    let other = try await identity.issuer.token(TestIssuer.claims(#"{"jti": "token-2"}"#))
+    let stripped = try await identity.stream(other) {
+      _ = try await identity.server.deleteRoleBinding(
+        DeleteRoleBindingRequest(idempotencyKey: "D", tenantID: "vienna", bindingID: bound.bindingID, reason: "left"),
+        context: identity.context())
+    }
+    #expect(
+      stripped?.code == .permissionDenied && stripped?.reasonMetadata("rule") == "CREDENTIAL-CHANGED", "\(String(describing: stripped))")
+
+    let watch = Task { await identity.authenticator.keepWatch() }
+    let expired = try await identity.stream(key.secret) {
+      // Whatever does not concern it leaves it open: only its own end does not.
+      try await identity.addTenant("graz")
+      await identity.clock.sleeping()
+      identity.clock.advance(by: .seconds(3_600))
+    }
+    #expect(expired?.code == .unauthenticated && expired?.message.contains("has expired") == true, "\(String(describing: expired))")
+    watch.cancel()
+    await watch.value
+  }
 }

@@ -2,6 +2,7 @@ import Glibc
 import SpanwireDatabase
 import SpanwireEventLog
 import SpanwireEventLoop
+import SpanwireProtobuf
 import SpanwireRPC
 import SpanwireSchema
 import SpanwireServiceKit
@@ -63,7 +64,7 @@ final class TestIdentity: Sendable {
 
   /// Whom a call with these credentials would be by.
   func caller(
-    _ token: String? = nil, certificate: PeerCertificate? = nil, forwarded: [UInt8]? = nil
+    _ token: String? = nil, certificate: PeerCertificate? = nil, forwarded: [UInt8]? = nil, from peer: String? = nil
   ) async throws -> Principal {
     var metadata = Metadata()
     if let token { metadata.set("authorization", "Bearer \(token)") }
@@ -71,7 +72,27 @@ final class TestIdentity: Sendable {
     let context = ServerContext(
       method: Identity.Methods.whoAmI, metadata: metadata,
       peer: Peer(address: "ipv4:192.0.2.1:5000", isSecure: certificate != nil, certificate: certificate))
-    return try await authenticator.principal(of: context)
+    return try await authenticator.principal(of: context, from: peer)
+  }
+
+  /// A stream that somebody with a token holds open until it is ended; returns what it was ended with, after `change`.
+  func stream(_ token: String, ends change: () async throws -> Void) async throws -> RPCError? {
+    var metadata = Metadata()
+    metadata.set("authorization", "Bearer \(token)")
+    let call = HeldStream(
+      ServerContext(method: Events.Methods.subscribe, metadata: metadata, peer: Peer(address: "ipv4:192.0.2.1:5000")))
+    let route = MethodRoute(Events.Methods.subscribe) { call in
+      guard let held = call as? HeldStream else { preconditionFailure("made here") }
+      held.hold.begin()
+      await held.hold.ended()
+      try call.context.checkCancellation()
+    }
+    let router = ServerRouter([ServiceRoutes(Events.descriptor, [route])], interceptors: [authenticator])
+    let intercepted = router.route(of: Events.Methods.subscribe.path)!
+    async let outcome = router.serve(intercepted, call)
+    await call.hold.begun()
+    try await change()
+    return await outcome
   }
 
   func audited() async throws -> [String] {
@@ -90,5 +111,37 @@ final class TestIdentity: Sendable {
       #expect(error.code == code, "\(error)")
       #expect(error.reason == reason, "\(error)")
     }
+  }
+}
+
+/// A call whose handler waits until the call is ended.
+final class HeldStream: ServerCall {
+  let context: ServerContext
+  let hold = Hold()
+  var traffic: CallTraffic { CallTraffic() }
+
+  /// Two moments that others wait for.
+  final class Hold: Sendable {
+    private let (begins, begin_) = AsyncStream<Void>.makeStream()
+    private let (ends, end_) = AsyncStream<Void>.makeStream()
+
+    func begin() { begin_.finish() }
+    func end() { end_.finish() }
+    func begun() async { for await _ in begins {} }
+    func ended() async { for await _ in ends {} }
+  }
+
+  init(_ context: ServerContext) { self.context = context }
+
+  func takeRequest<M: IncomingMessage>(_ type: M.Type) throws -> M { throw RPCError.internal("it has none") }
+  func receive<M: IncomingMessage>(_ type: M.Type) async throws -> M? { nil }
+  func send<M: Message>(_ message: M) throws -> Bool { true }
+  func send(encoded message: [UInt8]) throws -> Bool { true }
+  func drained() async throws {}
+  func sendResponseMetadata() {}
+
+  func end(_ context: ServerContext, with error: RPCError) {
+    context.cancel(error.code)
+    hold.end()
   }
 }

@@ -76,6 +76,43 @@ struct AgentPolicyTests {
     await test.end()
   }
 
+  @Test("a dead letter that is driven once more sets its cost aside like any task, and stays where it is when there is nothing left")
+  func redriven() async throws {
+    let test = try await OrchestratorHarness()
+    let limit = { (micros: Int64) in
+      PolicyDefinition(
+        policyID: "POL-DAY", scope: "global", config: .budget(BudgetPolicy(daily: Money(micros: micros, currency: "USD"))))
+    }
+    test.town.state.withLock {
+      $0.price = Self.cents40
+      $0.isBroken = true
+      $0.policies = [limit(1_000_000)]
+    }
+    for key in ["K-1", "K-2", "K-3"] {
+      _ = try await test.run(OrchestratorHarness.request(key, "trip_planner", "build_initial_route"))
+    }
+    let letters = try await test.asOperator { try await $0.listDeadLetters(ListDeadLettersRequest(resolution: .pending)) }.items
+    #expect(letters.count == 3)
+    #expect(try await budget(test) == ["0 reserved, 0 spent"])
+    test.town.state.withLock { $0.isBroken = false }
+    let redriven = try await test.asOperator {
+      try await $0.redriveDeadLetters(RedriveDeadLettersRequest(idempotencyKey: "R-1", reason: "the road is open"))
+    }
+    #expect(redriven.redriven.map(\.itemID) == letters.prefix(2).map(\.itemID) && redriven.pending == 1)
+    for item in redriven.redriven {
+      let task = try await test.ended(item.agentTaskID)
+      #expect(task.state == .completed && task.cost == Self.cents40 && !task.budgetReservationID.isEmpty)
+    }
+    #expect(try await budget(test) == ["0 reserved, 800000 spent"])
+    let error = await #expect(throws: RPCError.self) {
+      try await test.asOperator {
+        try await $0.redriveDeadLetters(RedriveDeadLettersRequest(idempotencyKey: "R-2", reason: "and the last"))
+      }
+    }
+    #expect(error?.code == .resourceExhausted && error?.reasonMetadata("rule") == "POL-DAY")
+    await test.end()
+  }
+
   @Test("every call that an agent makes is a tool call: one too many ends the task with the rule's name")
   func tools() async throws {
     let test = try await OrchestratorHarness()

@@ -100,6 +100,26 @@ struct ApprovalTests {
     await policy.expect(.invalidArgument, .invalidFields) { _ = try await ask(policy, "no_such_category") }
   }
 
+  @Test("a flag that names a row of the approval matrix is approved by that row's people, and by no others")
+  func rowOfFlag() async throws {
+    let policy = try await TestPolicy()
+    let flag = FlagDefinition(
+      flagKey: "checkout", enabled: true, variants: ["on": .init(kind: .boolValue(true)), "off": .init(kind: .boolValue(false))],
+      defaultVariant: "off", rolloutVariant: "on", requiresApproval: true, approvalRowID: "row-checkout")
+    try await policy.apply(
+      Bundle(
+        bundleID: "BND-1", flags: [flag],
+        approvalMatrix: [ApprovalRow(rowID: "row-checkout", title: "The checkout", requiredApprovers: ["finance_settlement"])]), key: "F")
+    let asked = try await ask(policy, target: "checkout")
+    #expect(asked.approvalMatrixRow == "row-checkout" && asked.requiredApprovers == ["finance_settlement"])
+    #expect(try await ask(policy, target: "other", key: "B").approvalMatrixRow == "row-sensitive-override")
+    let refused = try await access(policy, [asked.approvalID])
+    #expect(refused.decision == .deny && refused.approvalMatrixRow == "row-checkout" && refused.requiredApprovers == ["finance_settlement"])
+    await policy.expect(.permissionDenied, .approvalNotYours) { _ = try await decide(policy, asked.approvalID, true, by: sven) }
+    _ = try await decide(policy, asked.approvalID, true, by: TestPolicy.ops("fin", "finance_settlement"))
+    #expect(try await access(policy, [asked.approvalID]).decision == .allow)
+  }
+
   @Test("an explanation shows what each rule makes of a question, also behind the one that decides")
   func explained() async throws {
     let policy = try await TestPolicy()

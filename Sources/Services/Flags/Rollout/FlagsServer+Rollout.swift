@@ -99,7 +99,7 @@ extension FlagsServer {
       "must be one of \(FlagStage.allCases.map(\.rawValue).joined(separator: ", "))")
     try fields.finish()
     // Flags are definitions: who may write these may move those.
-    try await policy.authorise(caller, toWrite: "registry_definitions")
+    try await policy.authorise(caller, to: .write, "registry_definitions")
     let rollout = try Self.known(request.flagKey, try await book.committedFlags(of: caller.tenant, now: now))
     let approval = request.approvalID.isEmpty ? nil : try await approval(request.approvalID)
     let key = IdempotencyKey(request.idempotencyKey, request, context)

@@ -7,6 +7,7 @@ public struct AccessDefinitions: Sendable {
   private var policy: AccessPolicy?
   private var roles: [RoleDefinition] = []
   private var rows: [ApprovalRow] = []
+  private var flags: [FlagDefinition] = []
 
   public init(_ definitions: [Definition.Value]) {
     for definition in definitions {
@@ -14,6 +15,7 @@ public struct AccessDefinitions: Sendable {
       case .accessPolicy(let policy): self.policy = policy
       case .role(let role): roles.append(role)
       case .approvalRow(let row): rows.append(row)
+      case .flag(let flag) where !flag.approvalRowID.isEmpty: flags.append(flag)
       default: break
       }
     }
@@ -24,17 +26,19 @@ public struct AccessDefinitions: Sendable {
     policy = own.policy ?? policy
     roles += own.roles
     rows += own.rows
+    flags += own.flags
   }
 
   /// The model they make; without any access policy, over what a platform starts with.
   public var model: AccessModel {
-    if let policy { return AccessModel(policy, roles: roles, approvalMatrix: rows) }
+    if let policy { return AccessModel(policy, roles: roles, approvalMatrix: rows, flags: flags) }
     return AccessModel(
-      AccessModel.standardPolicy, roles: AccessModel.standardRoles + roles, approvalMatrix: AccessModel.standardApprovalMatrix + rows)
+      AccessModel.standardPolicy, roles: AccessModel.standardRoles + roles, approvalMatrix: AccessModel.standardApprovalMatrix + rows,
+      flags: flags)
   }
 
   /// The kinds that a model is made of.
-  public static let kinds: [DefinitionKind] = [.accessPolicy, .role, .approvalRow]
+  public static let kinds: [DefinitionKind] = [.accessPolicy, .role, .approvalRow, .flag]
 
   /// Each tenant's model, kept until its definitions or the platform's change.
   static func cache(_ registry: RegistryClient) -> DefinitionCache<AccessEvaluator> {

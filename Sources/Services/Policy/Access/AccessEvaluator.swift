@@ -4,20 +4,36 @@
 public struct AccessEvaluator: Sendable {
   /// Who wants what of whom. Instants are nanoseconds since 1970.
   public struct Request: Sendable, Hashable {
-    /// A passing right that one person was given over another's data.
+    /// A passing right that one person was given over another's data, as the store of grants holds it; what the caller merely says is none.
     public struct Grant: Sendable, Hashable {
       public var id: String
+      /// Why the store does not stand by the grant that the caller names; nil where it does.
+      public var fault: String?
       public var grantedTo: String
+      /// Empty: of whichever tenant.
+      public var grantedToTenantID: String
       public var targetUserID: String
       public var targetTenantID: String
+      public var madeAt: Int64
       public var expiresAt: Int64
 
-      public init(id: String, grantedTo: String, targetUserID: String, targetTenantID: String, expiresAt: Int64) {
+      public init(
+        id: String, grantedTo: String, grantedToTenantID: String = "", targetUserID: String, targetTenantID: String, madeAt: Int64 = .min,
+        expiresAt: Int64
+      ) {
         self.id = id
         self.grantedTo = grantedTo
+        self.grantedToTenantID = grantedToTenantID
+        self.madeAt = madeAt
         self.targetUserID = targetUserID
         self.targetTenantID = targetTenantID
         self.expiresAt = expiresAt
+      }
+
+      /// One that nobody may use, and why.
+      public init(id: String, fault: String) {
+        self.init(id: id, grantedTo: "", targetUserID: "", targetTenantID: "", expiresAt: .min)
+        self.fault = fault
       }
     }
 
@@ -55,6 +71,8 @@ public struct AccessEvaluator: Sendable {
     public var targetUserID: String
     /// The category of what is asked for; `AccessModel.flagCategory` for a flag.
     public var category: String
+    /// What of the category: a flag, a session; empty for no one thing.
+    public var target: String
     public var kind: AccessKind
     public var approvals: [Approval]
     public var assist: Grant?
@@ -65,7 +83,8 @@ public struct AccessEvaluator: Sendable {
 
     public init(
       actorRole: String, actorUserID: String, actorTenantID: String = "", targetTenantID: String = "", targetUserID: String = "",
-      category: String, kind: AccessKind = .read, approvals: [Approval] = [], assist: Grant? = nil, viewAs: Grant? = nil,
+      category: String, target: String = "", kind: AccessKind = .read, approvals: [Approval] = [], assist: Grant? = nil,
+      viewAs: Grant? = nil,
       environment: AccessEnvironment = .prod, isAnonymous: Bool = false
     ) {
       self.actorRole = actorRole
@@ -74,6 +93,7 @@ public struct AccessEvaluator: Sendable {
       self.targetTenantID = targetTenantID
       self.targetUserID = targetUserID
       self.category = category
+      self.target = target
       self.kind = kind
       self.approvals = approvals
       self.assist = assist
@@ -112,7 +132,7 @@ public struct AccessEvaluator: Sendable {
   }
 
   /// Changes whenever a decision could.
-  public static let engineVersion = "access-2"
+  public static let engineVersion = "access-3"
 
   public var model: AccessModel
 
@@ -176,7 +196,8 @@ private struct Evaluation {
       { .unknown } else { .cross }
     // A user id means something only within its tenant.
     isSelfView = isOwn && !request.actorUserID.isEmpty && request.actorUserID == request.targetUserID
-    approvalRow = model.row(of: request.category) ?? (asSensitive ? AccessModel.sensitiveOverrideRow : nil)
+    approvalRow =
+      model.row(of: request.category, target: request.target, for: request.kind) ?? (asSensitive ? AccessModel.sensitiveOverrideRow : nil)
     missingApprovers = approvalRow.map { Self.missing(model.approvers($0) ?? [$0], request, now) } ?? []
   }
 
@@ -271,15 +292,21 @@ private struct Evaluation {
       isSelfView: isSelfView, trace: trace + ["decision=\(verdict.effect.rawValue)"])
   }
 
-  /// An assist or view-as grant counts if it is this actor's, for this target, made by a role that may, and running.
+  /// An assist or view-as grant counts if it is kept as such, is this actor's, in a role that may, for this target, and running.
   private mutating func isValid(_ grant: AccessEvaluator.Request.Grant?, _ name: String, limit: Int64) -> Bool {
     guard let grant else { return false }
     let fault: String? =
-      if role?.mayAssist != true { "the role may not assist" } else if grant.grantedTo != request.actorUserID {
+      if let fault = grant.fault { fault } else if role?.mayAssist != true {
+        "the role may not assist"
+      } else if grant.grantedTo != request.actorUserID
+        || !grant.grantedToTenantID.isEmpty && grant.grantedToTenantID != request.actorTenantID
+      {
         "granted to another"
       } else if grant.targetTenantID != request.targetTenantID || grant.targetUserID != request.targetUserID || grant.targetUserID.isEmpty {
         "for another target"
-      } else if grant.expiresAt <= now { "expired" } else if grant.expiresAt.subtractingReportingOverflow(now).partialValue > limit {
+      } else if grant.madeAt > now { "not made yet" } else if grant.expiresAt <= now {
+        "expired"
+      } else if grant.expiresAt.subtractingReportingOverflow(now).partialValue > limit {
         "runs longer than a grant may"
       } else {
         nil

@@ -74,8 +74,10 @@ public struct AccessModel: Sendable {
   let assistLimit: Int64
   let viewAsLimit: Int64
   private let roles: [String: Role]
-  /// Of the categories that need approval.
-  private let rows: [String: String]
+  /// Of the categories that need approval: by whom, and for what.
+  private let rows: [String: (row: String, kinds: Set<AccessKind>)]
+  /// Of the flags that say by themselves who must approve them.
+  private let flagRows: [String: String]
   private let grants: [String: [Grant]]
   let denials: [Denial]
   private let approvers: [String: [String]]
@@ -85,7 +87,8 @@ public struct AccessModel: Sendable {
   /// The category of a flag in the policy-first chain.
   public static let flagCategory = "admin_flag_access"
 
-  public init(_ policy: AccessPolicy, roles: [RoleDefinition], approvalMatrix: [ApprovalRow]) {
+  /// - Parameter flags: those that have a row of the approval matrix of their own; others are of no concern.
+  public init(_ policy: AccessPolicy, roles: [RoleDefinition], approvalMatrix: [ApprovalRow], flags: [FlagDefinition] = []) {
     rules = policy.precedenceRules.sorted { ($0.priority, $0.ruleID) < ($1.priority, $1.ruleID) }.compactMap { rule in
       AccessCondition(rawValue: rule.condition).map {
         Rule(id: rule.ruleID, condition: $0, passedLine: "\(rule.ruleID): passed", matchedLine: "\(rule.ruleID): matched")
@@ -99,8 +102,18 @@ public struct AccessModel: Sendable {
     rows = Dictionary(
       policy.fieldCategories.compactMap { category in
         guard category.sensitive || category.requiresApproval else { return nil }
-        return (category.category, category.approvalRowID.isEmpty ? Self.sensitiveOverrideRow : category.approvalRowID)
+        let kinds = category.approvalActions.compactMap(AccessKind.init)
+        return (
+          category.category,
+          (
+            category.approvalRowID.isEmpty ? Self.sensitiveOverrideRow : category.approvalRowID,
+            kinds.isEmpty ? Set(AccessKind.allCases) : Set(kinds)
+          )
+        )
       }
+    ) { _, last in last }
+    flagRows = Dictionary(
+      flags.compactMap { $0.approvalRowID.isEmpty ? nil : ($0.flagKey, $0.approvalRowID) }
     ) { _, last in last }
     grants = Dictionary(grouping: policy.grants, by: \.roleKey).mapValues { grants in
       grants.map { Grant(scope: Scope($0.fieldCategories, $0.actions), onlySelf: $0.onlySelf) }
@@ -114,8 +127,15 @@ public struct AccessModel: Sendable {
   }
 
   func role(_ key: String) -> Role? { roles[key] }
-  /// Who must approve what is of a category: a row of the approval matrix; nil for a category that needs no approval.
-  func row(of category: String) -> String? { rows[category] }
+  /// Who must approve what is of a category: a row of the approval matrix; nil for what needs no approval.
+  ///
+  /// - Parameters:
+  ///   - target: what of the category; a flag may have a row of its own.
+  ///   - kind: what is to be done; nil for anything that is done.
+  func row(of category: String, target: String, for kind: AccessKind? = nil) -> String? {
+    guard let (row, kinds) = rows[category], kind.map(kinds.contains) ?? true else { return nil }
+    return category == Self.flagCategory ? flagRows[target] ?? row : row
+  }
   func grants(of role: String) -> [Grant] { grants[role] ?? [] }
   /// The roles of which each must approve; nil for a row that isn't there.
   func approvers(_ row: String) -> [String]? { approvers[row] }

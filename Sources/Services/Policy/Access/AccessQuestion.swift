@@ -2,20 +2,21 @@ import SpanwireSchema
 import SpanwireServiceKit
 
 /// A question about access as the evaluator takes it, made of the contract's form after every field was checked.
+///
+/// What a context says of approvals proves nothing, so there are none yet; the grants are as it claims them to be, and count once the store
+/// has been asked (`HelpStore.standing`).
 struct AccessQuestion {
   var request: AccessEvaluator.Request
   /// The instant it is asked for: what the caller pinned, or the server's clock.
   var now: Int64
 
-  /// Without approvals: what a context says of them proves nothing.
-  ///
   /// - Parameter path: where the context stands in the request.
   init(_ context: AccessContext, at path: String = "context", now clock: Int64) throws {
     var validation = Validation()
     for (field, value) in [
       ("actor_role", context.actorRole), ("actor_user_id", context.actorUserID), ("actor_tenant_id", context.actorTenantID),
       ("target_tenant_id", context.targetTenantID), ("target_user_id", context.targetUserID), ("flag_key", context.flagKey),
-      ("field_category", context.fieldCategory),
+      ("field_category", context.fieldCategory), ("target", context.target),
     ] {
       validation.optionalText(value, "\(path).\(field)", max: PolicyLimits.nameLetters)
     }
@@ -42,7 +43,8 @@ struct AccessQuestion {
     request = AccessEvaluator.Request(
       actorRole: context.actorRole, actorUserID: context.actorUserID, actorTenantID: context.actorTenantID,
       targetTenantID: context.targetTenantID, targetUserID: context.targetUserID,
-      category: context.flagKey.isEmpty ? context.fieldCategory : AccessModel.flagCategory, kind: kind ?? .read, assist: assist,
+      category: context.flagKey.isEmpty ? context.fieldCategory : AccessModel.flagCategory,
+      target: [context.flagKey, context.target, context.targetUserID].first { !$0.isEmpty } ?? "", kind: kind ?? .read, assist: assist,
       viewAs: viewAs, environment: environment ?? .prod, isAnonymous: context.tier == .anonymous)
   }
 
@@ -51,7 +53,7 @@ struct AccessQuestion {
   ) -> AccessEvaluator.Request.Grant? {
     guard let grant else { return nil }
     let expiresAt = RFC3339.parse(grant.expiresAt)
-    if expiresAt == nil { validation.add("\(field).expires_at", "must be an instant of RFC 3339") }
+    if expiresAt == nil, !grant.expiresAt.isEmpty { validation.add("\(field).expires_at", "must be an instant of RFC 3339") }
     for (name, value) in [
       ("grant_id", grant.grantID), ("granted_to", grant.grantedTo), ("target_user_id", grant.targetUserID),
       ("target_tenant_id", grant.targetTenantID),

@@ -9,7 +9,7 @@ extension PolicyServer {
   public func requestApproval(_ request: RequestApprovalRequest, context: ServerContext) async throws -> Approval {
     let step = try step(context)
     let model = try await evaluator(for: context).model
-    let row = model.row(of: request.category)
+    let row = model.row(of: request.category, target: request.target)
     let approvers = row.flatMap(model.approvers)
     var fields = Validation()
     fields.idempotencyKey(request.idempotencyKey)

@@ -23,6 +23,7 @@ struct Belongings {
   var capacity = ""
   var budget = ""
   var approval = ""
+  var grant = ""
   var incident = ""
   var effect = ""
   var cursor = ""
@@ -143,6 +144,8 @@ struct Belongings {
           estimatedCost: Money(micros: 1_000_000, currency: "USD")))
       let asked = try await policy.requestApproval(
         RequestApprovalRequest(idempotencyKey: "AP", category: "admin_flag_access", reason: Self.secret))
+      let grant = try await policy.grantHelp(
+        GrantHelpRequest(idempotencyKey: "G", kind: .assist, grantedTo: "sue", targetUserID: "anna", reason: Self.secret))
       let control = try await ProductRuntimeGatewayClient(channel).applyControl(
         ApplyControlRequest(
           idempotencyKey: "I", reason: Self.secret, action: .flagSessionRisk(FlagSessionRisk(productRuntimeSessionID: mine, flagged: true)))
@@ -158,6 +161,7 @@ struct Belongings {
       for try await _ in try await events.subscribe(SubscribeRequest(untilEnd: true, consumer: Self.consumer)) {}
       _ = try await events.acknowledgeEvents(AcknowledgeEventsRequest(consumer: Self.consumer, cursor: page.nextCursor))
       (self.budget, self.approval, self.incident) = (tool.reservation?.reservationID ?? "", asked.approvalID, control.incidentID)
+      self.grant = grant.grantID
       (self.key, self.binding, self.cursor) = (key.key?.keyID ?? "", binding.bindingID, page.nextCursor)
       let traces = page.events.compactMap { $0.traceID.count == 16 ? SHA256.hex($0.traceID) : nil }
       self.trace = traces.first ?? ""
@@ -182,7 +186,8 @@ struct Belongings {
   /// come back in refusals, and in what it made itself.
   func secrets(in rows: Set<String>) -> Set<String> {
     let named: Set<String> = [
-      session, snapshot, entitlement, journey, task, proposal, settlement, capacity, budget, approval, incident, effect, key, binding,
+      session, snapshot, entitlement, journey, task, proposal, settlement, capacity, budget, approval, grant, incident, effect, key,
+      binding,
     ]
     var found: Set<String> = [Self.secret]
     for row in rows {

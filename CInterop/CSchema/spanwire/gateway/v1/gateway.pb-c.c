@@ -2764,7 +2764,7 @@ const ProtobufCMessageDescriptor spanwire__gateway__v1__close_session_request__d
   (ProtobufCMessageInit) spanwire__gateway__v1__close_session_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__gateway__v1__apply_control_request__field_descriptors[13] =
+static const ProtobufCFieldDescriptor spanwire__gateway__v1__apply_control_request__field_descriptors[14] =
 {
   {
     "idempotency_key",
@@ -2797,6 +2797,18 @@ static const ProtobufCFieldDescriptor spanwire__gateway__v1__apply_control_reque
     PROTOBUF_C_TYPE_BYTES,
     0,   /* quantifier_offset */
     offsetof(Spanwire__Gateway__V1__ApplyControlRequest, incident_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "approval_refs",
+    4,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__Gateway__V1__ApplyControlRequest, n_approval_refs),
+    offsetof(Spanwire__Gateway__V1__ApplyControlRequest, approval_refs),
     NULL,
     NULL,
     0,             /* flags */
@@ -2924,25 +2936,26 @@ static const ProtobufCFieldDescriptor spanwire__gateway__v1__apply_control_reque
   },
 };
 static const unsigned spanwire__gateway__v1__apply_control_request__field_indices_by_name[] = {
-  9,   /* field[9] = block_service_point */
-  3,   /* field[3] = cancel_session */
-  11,   /* field[11] = compensate_entitlement */
-  12,   /* field[12] = correct_settlement */
-  5,   /* field[5] = flag_session_risk */
-  6,   /* field[6] = force_abort_journey */
-  8,   /* field[8] = force_complete_node */
-  4,   /* field[4] = force_complete_session */
-  7,   /* field[7] = force_skip_node */
+  3,   /* field[3] = approval_refs */
+  10,   /* field[10] = block_service_point */
+  4,   /* field[4] = cancel_session */
+  12,   /* field[12] = compensate_entitlement */
+  13,   /* field[13] = correct_settlement */
+  6,   /* field[6] = flag_session_risk */
+  7,   /* field[7] = force_abort_journey */
+  9,   /* field[9] = force_complete_node */
+  5,   /* field[5] = force_complete_session */
+  8,   /* field[8] = force_skip_node */
   0,   /* field[0] = idempotency_key */
   2,   /* field[2] = incident_id */
   1,   /* field[1] = reason */
-  10,   /* field[10] = unblock_service_point */
+  11,   /* field[11] = unblock_service_point */
 };
 static const ProtobufCIntRange spanwire__gateway__v1__apply_control_request__number_ranges[2 + 1] =
 {
   { 1, 0 },
-  { 10, 3 },
-  { 0, 13 }
+  { 10, 4 },
+  { 0, 14 }
 };
 const ProtobufCMessageDescriptor spanwire__gateway__v1__apply_control_request__descriptor =
 {
@@ -2952,7 +2965,7 @@ const ProtobufCMessageDescriptor spanwire__gateway__v1__apply_control_request__d
   "Spanwire__Gateway__V1__ApplyControlRequest",
   "spanwire.gateway.v1",
   sizeof(Spanwire__Gateway__V1__ApplyControlRequest),
-  13,
+  14,
   spanwire__gateway__v1__apply_control_request__field_descriptors,
   spanwire__gateway__v1__apply_control_request__field_indices_by_name,
   2,  spanwire__gateway__v1__apply_control_request__number_ranges,

@@ -1455,7 +1455,7 @@ const ProtobufCMessageDescriptor spanwire__identity__v1__role_binding__descripto
   (ProtobufCMessageInit) spanwire__identity__v1__role_binding__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__identity__v1__api_key__field_descriptors[13] =
+static const ProtobufCFieldDescriptor spanwire__identity__v1__api_key__field_descriptors[14] =
 {
   {
     "key_id",
@@ -1613,6 +1613,18 @@ static const ProtobufCFieldDescriptor spanwire__identity__v1__api_key__field_des
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "scopes",
+    14,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__Identity__V1__ApiKey, n_scopes),
+    offsetof(Spanwire__Identity__V1__ApiKey, scopes),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__identity__v1__api_key__field_indices_by_name[] = {
   8,   /* field[8] = created_at */
@@ -1626,13 +1638,14 @@ static const unsigned spanwire__identity__v1__api_key__field_indices_by_name[] =
   3,   /* field[3] = principal_id */
   11,   /* field[11] = revoked_at */
   5,   /* field[5] = roles */
+  13,   /* field[13] = scopes */
   6,   /* field[6] = segments */
   1,   /* field[1] = tenant_id */
 };
 static const ProtobufCIntRange spanwire__identity__v1__api_key__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 13 }
+  { 0, 14 }
 };
 const ProtobufCMessageDescriptor spanwire__identity__v1__api_key__descriptor =
 {
@@ -1642,7 +1655,7 @@ const ProtobufCMessageDescriptor spanwire__identity__v1__api_key__descriptor =
   "Spanwire__Identity__V1__ApiKey",
   "spanwire.identity.v1",
   sizeof(Spanwire__Identity__V1__ApiKey),
-  13,
+  14,
   spanwire__identity__v1__api_key__field_descriptors,
   spanwire__identity__v1__api_key__field_indices_by_name,
   1,  spanwire__identity__v1__api_key__number_ranges,
@@ -2411,7 +2424,7 @@ const ProtobufCMessageDescriptor spanwire__identity__v1__delete_role_binding_req
   (ProtobufCMessageInit) spanwire__identity__v1__delete_role_binding_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__identity__v1__create_api_key_request__field_descriptors[9] =
+static const ProtobufCFieldDescriptor spanwire__identity__v1__create_api_key_request__field_descriptors[10] =
 {
   {
     "idempotency_key",
@@ -2521,6 +2534,18 @@ static const ProtobufCFieldDescriptor spanwire__identity__v1__create_api_key_req
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "scopes",
+    10,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__Identity__V1__CreateApiKeyRequest, n_scopes),
+    offsetof(Spanwire__Identity__V1__CreateApiKeyRequest, scopes),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__identity__v1__create_api_key_request__field_indices_by_name[] = {
   0,   /* field[0] = idempotency_key */
@@ -2529,6 +2554,7 @@ static const unsigned spanwire__identity__v1__create_api_key_request__field_indi
   4,   /* field[4] = org_id */
   3,   /* field[3] = principal_id */
   5,   /* field[5] = roles */
+  9,   /* field[9] = scopes */
   6,   /* field[6] = segments */
   1,   /* field[1] = tenant_id */
   8,   /* field[8] = ttl */
@@ -2536,7 +2562,7 @@ static const unsigned spanwire__identity__v1__create_api_key_request__field_indi
 static const ProtobufCIntRange spanwire__identity__v1__create_api_key_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 9 }
+  { 0, 10 }
 };
 const ProtobufCMessageDescriptor spanwire__identity__v1__create_api_key_request__descriptor =
 {
@@ -2546,7 +2572,7 @@ const ProtobufCMessageDescriptor spanwire__identity__v1__create_api_key_request_
   "Spanwire__Identity__V1__CreateApiKeyRequest",
   "spanwire.identity.v1",
   sizeof(Spanwire__Identity__V1__CreateApiKeyRequest),
-  9,
+  10,
   spanwire__identity__v1__create_api_key_request__field_descriptors,
   spanwire__identity__v1__create_api_key_request__field_indices_by_name,
   1,  spanwire__identity__v1__create_api_key_request__number_ranges,

@@ -1065,7 +1065,7 @@ const ProtobufCMessageDescriptor spanwire__ops__v1__list_audit_response__descrip
   (ProtobufCMessageInit) spanwire__ops__v1__list_audit_response__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__ops__v1__export_audit_request__field_descriptors[1] =
+static const ProtobufCFieldDescriptor spanwire__ops__v1__export_audit_request__field_descriptors[2] =
 {
   {
     "filter",
@@ -1079,14 +1079,27 @@ static const ProtobufCFieldDescriptor spanwire__ops__v1__export_audit_request__f
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "approval_refs",
+    2,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__Ops__V1__ExportAuditRequest, n_approval_refs),
+    offsetof(Spanwire__Ops__V1__ExportAuditRequest, approval_refs),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__ops__v1__export_audit_request__field_indices_by_name[] = {
+  1,   /* field[1] = approval_refs */
   0,   /* field[0] = filter */
 };
 static const ProtobufCIntRange spanwire__ops__v1__export_audit_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 1 }
+  { 0, 2 }
 };
 const ProtobufCMessageDescriptor spanwire__ops__v1__export_audit_request__descriptor =
 {
@@ -1096,7 +1109,7 @@ const ProtobufCMessageDescriptor spanwire__ops__v1__export_audit_request__descri
   "Spanwire__Ops__V1__ExportAuditRequest",
   "spanwire.ops.v1",
   sizeof(Spanwire__Ops__V1__ExportAuditRequest),
-  1,
+  2,
   spanwire__ops__v1__export_audit_request__field_descriptors,
   spanwire__ops__v1__export_audit_request__field_indices_by_name,
   1,  spanwire__ops__v1__export_audit_request__number_ranges,

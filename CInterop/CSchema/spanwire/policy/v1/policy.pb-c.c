@@ -592,7 +592,7 @@ const ProtobufCMessageDescriptor spanwire__policy__v1__grant_context__descriptor
   (ProtobufCMessageInit) spanwire__policy__v1__grant_context__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__policy__v1__access_context__field_descriptors[14] =
+static const ProtobufCFieldDescriptor spanwire__policy__v1__access_context__field_descriptors[15] =
 {
   {
     "actor_role",
@@ -762,6 +762,18 @@ static const ProtobufCFieldDescriptor spanwire__policy__v1__access_context__fiel
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "target",
+    15,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Policy__V1__AccessContext, target),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__policy__v1__access_context__field_indices_by_name[] = {
   0,   /* field[0] = actor_role */
@@ -774,6 +786,7 @@ static const unsigned spanwire__policy__v1__access_context__field_indices_by_nam
   5,   /* field[5] = flag_key */
   13,   /* field[13] = now_iso */
   7,   /* field[7] = requested_action */
+  14,   /* field[14] = target */
   3,   /* field[3] = target_tenant_id */
   4,   /* field[4] = target_user_id */
   12,   /* field[12] = tier */
@@ -782,7 +795,7 @@ static const unsigned spanwire__policy__v1__access_context__field_indices_by_nam
 static const ProtobufCIntRange spanwire__policy__v1__access_context__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 14 }
+  { 0, 15 }
 };
 const ProtobufCMessageDescriptor spanwire__policy__v1__access_context__descriptor =
 {
@@ -792,7 +805,7 @@ const ProtobufCMessageDescriptor spanwire__policy__v1__access_context__descripto
   "Spanwire__Policy__V1__AccessContext",
   "spanwire.policy.v1",
   sizeof(Spanwire__Policy__V1__AccessContext),
-  14,
+  15,
   spanwire__policy__v1__access_context__field_descriptors,
   spanwire__policy__v1__access_context__field_indices_by_name,
   1,  spanwire__policy__v1__access_context__number_ranges,
@@ -1273,7 +1286,7 @@ const ProtobufCMessageDescriptor spanwire__policy__v1__rule_outcome__descriptor 
   (ProtobufCMessageInit) spanwire__policy__v1__rule_outcome__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__policy__v1__check_action_request__field_descriptors[7] =
+static const ProtobufCFieldDescriptor spanwire__policy__v1__check_action_request__field_descriptors[10] =
 {
   {
     "agent_slug",
@@ -1359,20 +1372,59 @@ static const ProtobufCFieldDescriptor spanwire__policy__v1__check_action_request
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "product_runtime_session_id",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Policy__V1__CheckActionRequest, product_runtime_session_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "user_id",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Policy__V1__CheckActionRequest, user_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "org_id",
+    10,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Policy__V1__CheckActionRequest, org_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__policy__v1__check_action_request__field_indices_by_name[] = {
   2,   /* field[2] = action_type */
   3,   /* field[3] = actor_role */
   0,   /* field[0] = agent_slug */
   5,   /* field[5] = journey_status */
+  9,   /* field[9] = org_id */
+  7,   /* field[7] = product_runtime_session_id */
   6,   /* field[6] = run_id */
   4,   /* field[4] = session_status */
   1,   /* field[1] = tool_name */
+  8,   /* field[8] = user_id */
 };
 static const ProtobufCIntRange spanwire__policy__v1__check_action_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 7 }
+  { 0, 10 }
 };
 const ProtobufCMessageDescriptor spanwire__policy__v1__check_action_request__descriptor =
 {
@@ -1382,7 +1434,7 @@ const ProtobufCMessageDescriptor spanwire__policy__v1__check_action_request__des
   "Spanwire__Policy__V1__CheckActionRequest",
   "spanwire.policy.v1",
   sizeof(Spanwire__Policy__V1__CheckActionRequest),
-  7,
+  10,
   spanwire__policy__v1__check_action_request__field_descriptors,
   spanwire__policy__v1__check_action_request__field_indices_by_name,
   1,  spanwire__policy__v1__check_action_request__number_ranges,

@@ -4857,7 +4857,7 @@ const ProtobufCMessageDescriptor spanwire__registry__v1__access_policy__descript
   (ProtobufCMessageInit) spanwire__registry__v1__access_policy__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__registry__v1__field_category__field_descriptors[4] =
+static const ProtobufCFieldDescriptor spanwire__registry__v1__field_category__field_descriptors[5] =
 {
   {
     "category",
@@ -4907,8 +4907,21 @@ static const ProtobufCFieldDescriptor spanwire__registry__v1__field_category__fi
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "approval_actions",
+    5,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__Registry__V1__FieldCategory, n_approval_actions),
+    offsetof(Spanwire__Registry__V1__FieldCategory, approval_actions),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__registry__v1__field_category__field_indices_by_name[] = {
+  4,   /* field[4] = approval_actions */
   3,   /* field[3] = approval_row_id */
   0,   /* field[0] = category */
   2,   /* field[2] = requires_approval */
@@ -4917,7 +4930,7 @@ static const unsigned spanwire__registry__v1__field_category__field_indices_by_n
 static const ProtobufCIntRange spanwire__registry__v1__field_category__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 0, 5 }
 };
 const ProtobufCMessageDescriptor spanwire__registry__v1__field_category__descriptor =
 {
@@ -4927,7 +4940,7 @@ const ProtobufCMessageDescriptor spanwire__registry__v1__field_category__descrip
   "Spanwire__Registry__V1__FieldCategory",
   "spanwire.registry.v1",
   sizeof(Spanwire__Registry__V1__FieldCategory),
-  4,
+  5,
   spanwire__registry__v1__field_category__field_descriptors,
   spanwire__registry__v1__field_category__field_indices_by_name,
   1,  spanwire__registry__v1__field_category__number_ranges,

@@ -354,6 +354,8 @@ struct  Spanwire__Gateway__V1__ApplyControlRequest
   ProtobufCBinaryData idempotency_key;
   ProtobufCBinaryData reason;
   ProtobufCBinaryData incident_id;
+  size_t n_approval_refs;
+  ProtobufCBinaryData *approval_refs;
   Spanwire__Gateway__V1__ApplyControlRequest__ActionCase action_case;
   union {
     Spanwire__Gateway__V1__CancelSession *cancel_session;
@@ -370,7 +372,7 @@ struct  Spanwire__Gateway__V1__ApplyControlRequest
 };
 #define SPANWIRE__GATEWAY__V1__APPLY_CONTROL_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__gateway__v1__apply_control_request__descriptor) \
-    , {0,NULL}, {0,NULL}, {0,NULL}, SPANWIRE__GATEWAY__V1__APPLY_CONTROL_REQUEST__ACTION__NOT_SET, {0} }
+    , {0,NULL}, {0,NULL}, {0,NULL}, 0,NULL, SPANWIRE__GATEWAY__V1__APPLY_CONTROL_REQUEST__ACTION__NOT_SET, {0} }
 
 
 struct  Spanwire__Gateway__V1__CancelSession

@@ -130,10 +130,12 @@ struct  Spanwire__Identity__V1__ApiKey
   Google__Protobuf__Timestamp *expires_at;
   Google__Protobuf__Timestamp *revoked_at;
   Google__Protobuf__Timestamp *last_used_at;
+  size_t n_scopes;
+  ProtobufCBinaryData *scopes;
 };
 #define SPANWIRE__IDENTITY__V1__API_KEY__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__identity__v1__api_key__descriptor) \
-    , {0,NULL}, {0,NULL}, SPANWIRE__OPTIONS__V1__PRINCIPAL_KIND__PRINCIPAL_KIND_UNSPECIFIED, {0,NULL}, {0,NULL}, 0,NULL, 0,NULL, {0,NULL}, NULL, {0,NULL}, NULL, NULL, NULL }
+    , {0,NULL}, {0,NULL}, SPANWIRE__OPTIONS__V1__PRINCIPAL_KIND__PRINCIPAL_KIND_UNSPECIFIED, {0,NULL}, {0,NULL}, 0,NULL, 0,NULL, {0,NULL}, NULL, {0,NULL}, NULL, NULL, NULL, 0,NULL }
 
 
 struct  Spanwire__Identity__V1__RevokedToken
@@ -291,10 +293,12 @@ struct  Spanwire__Identity__V1__CreateApiKeyRequest
   ProtobufCBinaryData *segments;
   ProtobufCBinaryData label;
   Google__Protobuf__Duration *ttl;
+  size_t n_scopes;
+  ProtobufCBinaryData *scopes;
 };
 #define SPANWIRE__IDENTITY__V1__CREATE_API_KEY_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__identity__v1__create_api_key_request__descriptor) \
-    , {0,NULL}, {0,NULL}, SPANWIRE__OPTIONS__V1__PRINCIPAL_KIND__PRINCIPAL_KIND_UNSPECIFIED, {0,NULL}, {0,NULL}, 0,NULL, 0,NULL, {0,NULL}, NULL }
+    , {0,NULL}, {0,NULL}, SPANWIRE__OPTIONS__V1__PRINCIPAL_KIND__PRINCIPAL_KIND_UNSPECIFIED, {0,NULL}, {0,NULL}, 0,NULL, 0,NULL, {0,NULL}, NULL, 0,NULL }
 
 
 struct  Spanwire__Identity__V1__CreateApiKeyResponse

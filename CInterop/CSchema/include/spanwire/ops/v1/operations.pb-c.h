@@ -149,10 +149,12 @@ struct  Spanwire__Ops__V1__ExportAuditRequest
 {
   ProtobufCMessage base;
   Spanwire__Ops__V1__AuditFilter *filter;
+  size_t n_approval_refs;
+  ProtobufCBinaryData *approval_refs;
 };
 #define SPANWIRE__OPS__V1__EXPORT_AUDIT_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__ops__v1__export_audit_request__descriptor) \
-    , NULL }
+    , NULL, 0,NULL }
 
 
 struct  Spanwire__Ops__V1__ExportAuditResponse

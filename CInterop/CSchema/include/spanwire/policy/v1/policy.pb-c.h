@@ -97,10 +97,11 @@ struct  Spanwire__Policy__V1__AccessContext
   Spanwire__Policy__V1__Environment env;
   Spanwire__Policy__V1__Tier tier;
   ProtobufCBinaryData now_iso;
+  ProtobufCBinaryData target;
 };
 #define SPANWIRE__POLICY__V1__ACCESS_CONTEXT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__policy__v1__access_context__descriptor) \
-    , {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, SPANWIRE__POLICY__V1__REQUESTED_ACCESS__REQUESTED_ACCESS_UNSPECIFIED, 0,NULL, NULL, NULL, SPANWIRE__POLICY__V1__ENVIRONMENT__ENVIRONMENT_UNSPECIFIED, SPANWIRE__POLICY__V1__TIER__TIER_UNSPECIFIED, {0,NULL} }
+    , {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, SPANWIRE__POLICY__V1__REQUESTED_ACCESS__REQUESTED_ACCESS_UNSPECIFIED, 0,NULL, NULL, NULL, SPANWIRE__POLICY__V1__ENVIRONMENT__ENVIRONMENT_UNSPECIFIED, SPANWIRE__POLICY__V1__TIER__TIER_UNSPECIFIED, {0,NULL}, {0,NULL} }
 
 
 struct  Spanwire__Policy__V1__DecisionReason
@@ -205,10 +206,13 @@ struct  Spanwire__Policy__V1__CheckActionRequest
   ProtobufCBinaryData session_status;
   ProtobufCBinaryData journey_status;
   ProtobufCBinaryData run_id;
+  ProtobufCBinaryData product_runtime_session_id;
+  ProtobufCBinaryData user_id;
+  ProtobufCBinaryData org_id;
 };
 #define SPANWIRE__POLICY__V1__CHECK_ACTION_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__policy__v1__check_action_request__descriptor) \
-    , {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL} }
+    , {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL} }
 
 
 struct  Spanwire__Policy__V1__ActionDecision

@@ -712,10 +712,12 @@ struct  Spanwire__Registry__V1__FieldCategory
   protobuf_c_boolean sensitive;
   protobuf_c_boolean requires_approval;
   ProtobufCBinaryData approval_row_id;
+  size_t n_approval_actions;
+  ProtobufCBinaryData *approval_actions;
 };
 #define SPANWIRE__REGISTRY__V1__FIELD_CATEGORY__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__field_category__descriptor) \
-    , {0,NULL}, 0, 0, {0,NULL} }
+    , {0,NULL}, 0, 0, {0,NULL}, 0,NULL }
 
 
 struct  Spanwire__Registry__V1__PrecedenceRule
