@@ -69,7 +69,7 @@ public let spanwireRegistryV1DefinitionsFile: GeneratedFile = GeneratedFile(
     aW9yaXR5EjMKCG1heF9jb3N0GAYgASgLMhguc3BhbndpcmUubW9uZXkudjEuTW9uZXlSB21heENvc3QSRQoKY29uZGl0aW9ucxgHIAEoCzIlLnNwYW53aXJl\
     LnJlZ2lzdHJ5LnYxLlJvdXRlQ29uZGl0aW9uc1IKY29uZGl0aW9ucxIsChJmYWxsYmFja19yb3V0ZV9pZHMYCCADKAlSEGZhbGxiYWNrUm91dGVJZHMSHQoH\
     ZW5hYmxlZBgJIAEoCEgAUgdlbmFibGVkiAEBQgoKCF9lbmFibGVkImAKD1JvdXRlQ29uZGl0aW9ucxIsChJtYXhfY29udGV4dF9sZW5ndGgYASABKA1SEG1h\
-    eENvbnRleHRMZW5ndGgSHwoLYWdlbnRfc2x1Z3MYAiADKAlSCmFnZW50U2x1Z3Mi5QgKDkZsYWdEZWZpbml0aW9uEhkKCGZsYWdfa2V5GAEgASgJUgdmbGFn\
+    eENvbnRleHRMZW5ndGgSHwoLYWdlbnRfc2x1Z3MYAiADKAlSCmFnZW50U2x1Z3MimgkKDkZsYWdEZWZpbml0aW9uEhkKCGZsYWdfa2V5GAEgASgJUgdmbGFn\
     S2V5EiAKC2Rlc2NyaXB0aW9uGAIgASgJUgtkZXNjcmlwdGlvbhIYCgdlbmFibGVkGAMgASgIUgdlbmFibGVkEk4KCHZhcmlhbnRzGAQgAygLMjIuc3Bhbndp\
     cmUucmVnaXN0cnkudjEuRmxhZ0RlZmluaXRpb24uVmFyaWFudHNFbnRyeVIIdmFyaWFudHMSJwoPZGVmYXVsdF92YXJpYW50GAUgASgJUg5kZWZhdWx0VmFy\
     aWFudBInCg9yb2xsb3V0X3ZhcmlhbnQYBiABKAlSDnJvbGxvdXRWYXJpYW50EkcKDXJvbGxvdXRfc3RhZ2UYByABKA4yIi5zcGFud2lyZS5yZWdpc3RyeS52\
@@ -79,42 +79,42 @@ public let spanwireRegistryV1DefinitionsFile: GeneratedFile = GeneratedFile(
     dHJ5Ug90ZW5hbnRPdmVycmlkZXMSIwoNcGlsb3RfdGVuYW50cxgMIAMoCVIMcGlsb3RUZW5hbnRzEh0KCmRlcGVuZHNfb24YDSADKAlSCWRlcGVuZHNPbhIl\
     Cg5zZW5zaXRpdmVfZmxhZxgOIAEoCFINc2Vuc2l0aXZlRmxhZxIrChFyZXF1aXJlc19hcHByb3ZhbBgPIAEoCFIQcmVxdWlyZXNBcHByb3ZhbBImCg9hcHBy\
     b3ZhbF9yb3dfaWQYECABKAlSDWFwcHJvdmFsUm93SWQSOQoKZXhwaXJlc19hdBgRIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSCWV4cGlyZXNB\
-    dBI1Cgl0YXJnZXRpbmcYEiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Ugl0YXJnZXRpbmcaUwoNVmFyaWFudHNFbnRyeRIQCgNrZXkYASABKAlSA2tl\
-    eRIsCgV2YWx1ZRgCIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZVIFdmFsdWU6AjgBGkAKElVzZXJPdmVycmlkZXNFbnRyeRIQCgNrZXkYASABKAlSA2tl\
-    eRIUCgV2YWx1ZRgCIAEoCVIFdmFsdWU6AjgBGkIKFFRlbmFudE92ZXJyaWRlc0VudHJ5EhAKA2tleRgBIAEoCVIDa2V5EhQKBXZhbHVlGAIgASgJUgV2YWx1\
-    ZToCOAEihQMKEFBvbGljeURlZmluaXRpb24SGwoJcG9saWN5X2lkGAEgASgJUghwb2xpY3lJZBIUCgVzY29wZRgCIAEoCVIFc2NvcGUSHQoHZW5hYmxlZBgD\
-    IAEoCEgBUgdlbmFibGVkiAEBEjwKBmJ1ZGdldBgEIAEoCzIiLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLkJ1ZGdldFBvbGljeUgAUgZidWRnZXQSRgoKcmF0ZV9s\
-    aW1pdBgFIAEoCzIlLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLlJhdGVMaW1pdFBvbGljeUgAUglyYXRlTGltaXQSRQoJYWxsb3dsaXN0GAYgASgLMiUuc3Bhbndp\
-    cmUucmVnaXN0cnkudjEuQWxsb3dsaXN0UG9saWN5SABSCWFsbG93bGlzdBI8CgZzYWZldHkYByABKAsyIi5zcGFud2lyZS5yZWdpc3RyeS52MS5TYWZldHlQ\
-    b2xpY3lIAFIGc2FmZXR5QggKBmNvbmZpZ0IKCghfZW5hYmxlZCJxCgxCdWRnZXRQb2xpY3kSLgoFZGFpbHkYASABKAsyGC5zcGFud2lyZS5tb25leS52MS5N\
-    b25leVIFZGFpbHkSMQoHcGVyX3J1bhgCIAEoCzIYLnNwYW53aXJlLm1vbmV5LnYxLk1vbmV5UgZwZXJSdW4iSwoPUmF0ZUxpbWl0UG9saWN5EhIKBHRvb2wY\
-    ASABKAlSBHRvb2wSJAoObWF4X3Blcl9taW51dGUYAiABKA1SDG1heFBlck1pbnV0ZSJjCg9BbGxvd2xpc3RQb2xpY3kSJwoPYWxsb3dlZF9kb21haW5zGAEg\
-    AygJUg5hbGxvd2VkRG9tYWlucxInCg9wdWJsaWNfc3VmZml4ZXMYAiADKAlSDnB1YmxpY1N1ZmZpeGVzIkAKDFNhZmV0eVBvbGljeRIwChRyZXF1aXJlX2Fw\
-    cHJvdmFsX2ZvchgBIAMoCVIScmVxdWlyZUFwcHJvdmFsRm9yIqUBCg5Sb2xlRGVmaW5pdGlvbhIZCghyb2xlX2tleRgBIAEoCVIHcm9sZUtleRIaCghjYXRl\
-    Z29yeRgCIAEoCVIIY2F0ZWdvcnkSFAoFdGl0bGUYAyABKAlSBXRpdGxlEicKD3BsYXRmb3JtX2dsb2JhbBgEIAEoCFIOcGxhdGZvcm1HbG9iYWwSHQoKbWF5\
-    X2Fzc2lzdBgFIAEoCFIJbWF5QXNzaXN0ImkKC0FwcHJvdmFsUm93EhUKBnJvd19pZBgBIAEoCVIFcm93SWQSFAoFdGl0bGUYAiABKAlSBXRpdGxlEi0KEnJl\
-    cXVpcmVkX2FwcHJvdmVycxgDIAMoCVIRcmVxdWlyZWRBcHByb3ZlcnMi3QMKDEFjY2Vzc1BvbGljeRIoChBhY2Nlc3NfcG9saWN5X2lkGAEgASgJUg5hY2Nl\
-    c3NQb2xpY3lJZBIUCgV0aXRsZRgCIAEoCVIFdGl0bGUSTgoQZmllbGRfY2F0ZWdvcmllcxgDIAMoCzIjLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLkZpZWxkQ2F0\
-    ZWdvcnlSD2ZpZWxkQ2F0ZWdvcmllcxJPChBwcmVjZWRlbmNlX3J1bGVzGAQgAygLMiQuc3BhbndpcmUucmVnaXN0cnkudjEuUHJlY2VkZW5jZVJ1bGVSD3By\
-    ZWNlZGVuY2VSdWxlcxI5CgZncmFudHMYBSADKAsyIS5zcGFud2lyZS5yZWdpc3RyeS52MS5BY2Nlc3NHcmFudFIGZ3JhbnRzEjwKB2RlbmlhbHMYBiADKAsy\
-    Ii5zcGFud2lyZS5yZWdpc3RyeS52MS5BY2Nlc3NEZW5pYWxSB2RlbmlhbHMSOAoKYXNzaXN0X3R0bBgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlv\
-    blIJYXNzaXN0VHRsEjkKC3ZpZXdfYXNfdHRsGAggASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uUgl2aWV3QXNUdGwiyQEKDUZpZWxkQ2F0ZWdvcnkS\
-    GgoIY2F0ZWdvcnkYASABKAlSCGNhdGVnb3J5EhwKCXNlbnNpdGl2ZRgCIAEoCFIJc2Vuc2l0aXZlEisKEXJlcXVpcmVzX2FwcHJvdmFsGAMgASgIUhByZXF1\
-    aXJlc0FwcHJvdmFsEiYKD2FwcHJvdmFsX3Jvd19pZBgEIAEoCVINYXBwcm92YWxSb3dJZBIpChBhcHByb3ZhbF9hY3Rpb25zGAUgAygJUg9hcHByb3ZhbEFj\
-    dGlvbnMiYwoOUHJlY2VkZW5jZVJ1bGUSFwoHcnVsZV9pZBgBIAEoCVIGcnVsZUlkEhoKCHByaW9yaXR5GAIgASgNUghwcmlvcml0eRIcCgljb25kaXRpb24Y\
-    AyABKAlSCWNvbmRpdGlvbiKKAQoLQWNjZXNzR3JhbnQSGQoIcm9sZV9rZXkYASABKAlSB3JvbGVLZXkSKQoQZmllbGRfY2F0ZWdvcmllcxgCIAMoCVIPZmll\
-    bGRDYXRlZ29yaWVzEhgKB2FjdGlvbnMYAyADKAlSB2FjdGlvbnMSGwoJb25seV9zZWxmGAQgASgIUghvbmx5U2VsZiKvAQoMQWNjZXNzRGVuaWFsEhsKCWRl\
-    bmlhbF9pZBgBIAEoCVIIZGVuaWFsSWQSGQoIcm9sZV9rZXkYAiABKAlSB3JvbGVLZXkSKQoQZmllbGRfY2F0ZWdvcmllcxgDIAMoCVIPZmllbGRDYXRlZ29y\
-    aWVzEhgKB2FjdGlvbnMYBCADKAlSB2FjdGlvbnMSIgoMZW52aXJvbm1lbnRzGAUgAygJUgxlbnZpcm9ubWVudHMqnQQKDkRlZmluaXRpb25LaW5kEh8KG0RF\
-    RklOSVRJT05fS0lORF9VTlNQRUNJRklFRBAAEhoKFkRFRklOSVRJT05fS0lORF9NQVJLRVQQARIbChdERUZJTklUSU9OX0tJTkRfUFJPRFVDVBACEiMKH0RF\
-    RklOSVRJT05fS0lORF9QUk9EVUNUX1ZFUlNJT04QAxIbChdERUZJTklUSU9OX0tJTkRfUFJPRklMRRAEEiQKIERFRklOSVRJT05fS0lORF9KT1VSTkVZX0RP\
-    Q1VNRU5UEAUSIQodREVGSU5JVElPTl9LSU5EX1NFUlZJQ0VfUE9JTlQQBhIZChVERUZJTklUSU9OX0tJTkRfVE9LRU4QBxIaChZERUZJTklUSU9OX0tJTkRf\
-    VkVORE9SEAgSHgoaREVGSU5JVElPTl9LSU5EX0VYUEVSSU1FTlQQCRIZChVERUZJTklUSU9OX0tJTkRfQUdFTlQQChIfChtERUZJTklUSU9OX0tJTkRfTU9E\
-    RUxfUk9VVEUQCxIYChRERUZJTklUSU9OX0tJTkRfRkxBRxAMEhoKFkRFRklOSVRJT05fS0lORF9QT0xJQ1kQDRIYChRERUZJTklUSU9OX0tJTkRfUk9MRRAO\
-    EiAKHERFRklOSVRJT05fS0lORF9BUFBST1ZBTF9ST1cQDxIhCh1ERUZJTklUSU9OX0tJTkRfQUNDRVNTX1BPTElDWRAQKswBCgxSb2xsb3V0U3RhZ2USHQoZ\
-    Uk9MTE9VVF9TVEFHRV9VTlNQRUNJRklFRBAAEhcKE1JPTExPVVRfU1RBR0VfRFJBRlQQARIaChZST0xMT1VUX1NUQUdFX0lOVEVSTkFMEAISFwoTUk9MTE9V\
-    VF9TVEFHRV9QSUxPVBADEhYKElJPTExPVVRfU1RBR0VfRlVMTBAEEhgKFFJPTExPVVRfU1RBR0VfUEFVU0VEEAUSHQoZUk9MTE9VVF9TVEFHRV9ST0xMRURf\
-    QkFDSxAGQgO6AgBiBnByb3RvMw==
+    dBI1Cgl0YXJnZXRpbmcYEiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Ugl0YXJnZXRpbmcSMwoIbWV0YWRhdGEYEyABKAsyFy5nb29nbGUucHJvdG9i\
+    dWYuU3RydWN0UghtZXRhZGF0YRpTCg1WYXJpYW50c0VudHJ5EhAKA2tleRgBIAEoCVIDa2V5EiwKBXZhbHVlGAIgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZh\
+    bHVlUgV2YWx1ZToCOAEaQAoSVXNlck92ZXJyaWRlc0VudHJ5EhAKA2tleRgBIAEoCVIDa2V5EhQKBXZhbHVlGAIgASgJUgV2YWx1ZToCOAEaQgoUVGVuYW50\
+    T3ZlcnJpZGVzRW50cnkSEAoDa2V5GAEgASgJUgNrZXkSFAoFdmFsdWUYAiABKAlSBXZhbHVlOgI4ASKFAwoQUG9saWN5RGVmaW5pdGlvbhIbCglwb2xpY3lf\
+    aWQYASABKAlSCHBvbGljeUlkEhQKBXNjb3BlGAIgASgJUgVzY29wZRIdCgdlbmFibGVkGAMgASgISAFSB2VuYWJsZWSIAQESPAoGYnVkZ2V0GAQgASgLMiIu\
+    c3BhbndpcmUucmVnaXN0cnkudjEuQnVkZ2V0UG9saWN5SABSBmJ1ZGdldBJGCgpyYXRlX2xpbWl0GAUgASgLMiUuc3BhbndpcmUucmVnaXN0cnkudjEuUmF0\
+    ZUxpbWl0UG9saWN5SABSCXJhdGVMaW1pdBJFCglhbGxvd2xpc3QYBiABKAsyJS5zcGFud2lyZS5yZWdpc3RyeS52MS5BbGxvd2xpc3RQb2xpY3lIAFIJYWxs\
+    b3dsaXN0EjwKBnNhZmV0eRgHIAEoCzIiLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLlNhZmV0eVBvbGljeUgAUgZzYWZldHlCCAoGY29uZmlnQgoKCF9lbmFibGVk\
+    InEKDEJ1ZGdldFBvbGljeRIuCgVkYWlseRgBIAEoCzIYLnNwYW53aXJlLm1vbmV5LnYxLk1vbmV5UgVkYWlseRIxCgdwZXJfcnVuGAIgASgLMhguc3Bhbndp\
+    cmUubW9uZXkudjEuTW9uZXlSBnBlclJ1biJLCg9SYXRlTGltaXRQb2xpY3kSEgoEdG9vbBgBIAEoCVIEdG9vbBIkCg5tYXhfcGVyX21pbnV0ZRgCIAEoDVIM\
+    bWF4UGVyTWludXRlImMKD0FsbG93bGlzdFBvbGljeRInCg9hbGxvd2VkX2RvbWFpbnMYASADKAlSDmFsbG93ZWREb21haW5zEicKD3B1YmxpY19zdWZmaXhl\
+    cxgCIAMoCVIOcHVibGljU3VmZml4ZXMiQAoMU2FmZXR5UG9saWN5EjAKFHJlcXVpcmVfYXBwcm92YWxfZm9yGAEgAygJUhJyZXF1aXJlQXBwcm92YWxGb3Ii\
+    pQEKDlJvbGVEZWZpbml0aW9uEhkKCHJvbGVfa2V5GAEgASgJUgdyb2xlS2V5EhoKCGNhdGVnb3J5GAIgASgJUghjYXRlZ29yeRIUCgV0aXRsZRgDIAEoCVIF\
+    dGl0bGUSJwoPcGxhdGZvcm1fZ2xvYmFsGAQgASgIUg5wbGF0Zm9ybUdsb2JhbBIdCgptYXlfYXNzaXN0GAUgASgIUgltYXlBc3Npc3QiaQoLQXBwcm92YWxS\
+    b3cSFQoGcm93X2lkGAEgASgJUgVyb3dJZBIUCgV0aXRsZRgCIAEoCVIFdGl0bGUSLQoScmVxdWlyZWRfYXBwcm92ZXJzGAMgAygJUhFyZXF1aXJlZEFwcHJv\
+    dmVycyLdAwoMQWNjZXNzUG9saWN5EigKEGFjY2Vzc19wb2xpY3lfaWQYASABKAlSDmFjY2Vzc1BvbGljeUlkEhQKBXRpdGxlGAIgASgJUgV0aXRsZRJOChBm\
+    aWVsZF9jYXRlZ29yaWVzGAMgAygLMiMuc3BhbndpcmUucmVnaXN0cnkudjEuRmllbGRDYXRlZ29yeVIPZmllbGRDYXRlZ29yaWVzEk8KEHByZWNlZGVuY2Vf\
+    cnVsZXMYBCADKAsyJC5zcGFud2lyZS5yZWdpc3RyeS52MS5QcmVjZWRlbmNlUnVsZVIPcHJlY2VkZW5jZVJ1bGVzEjkKBmdyYW50cxgFIAMoCzIhLnNwYW53\
+    aXJlLnJlZ2lzdHJ5LnYxLkFjY2Vzc0dyYW50UgZncmFudHMSPAoHZGVuaWFscxgGIAMoCzIiLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLkFjY2Vzc0RlbmlhbFIH\
+    ZGVuaWFscxI4Cgphc3Npc3RfdHRsGAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uUglhc3Npc3RUdGwSOQoLdmlld19hc190dGwYCCABKAsyGS5n\
+    b29nbGUucHJvdG9idWYuRHVyYXRpb25SCXZpZXdBc1R0bCLJAQoNRmllbGRDYXRlZ29yeRIaCghjYXRlZ29yeRgBIAEoCVIIY2F0ZWdvcnkSHAoJc2Vuc2l0\
+    aXZlGAIgASgIUglzZW5zaXRpdmUSKwoRcmVxdWlyZXNfYXBwcm92YWwYAyABKAhSEHJlcXVpcmVzQXBwcm92YWwSJgoPYXBwcm92YWxfcm93X2lkGAQgASgJ\
+    Ug1hcHByb3ZhbFJvd0lkEikKEGFwcHJvdmFsX2FjdGlvbnMYBSADKAlSD2FwcHJvdmFsQWN0aW9ucyJjCg5QcmVjZWRlbmNlUnVsZRIXCgdydWxlX2lkGAEg\
+    ASgJUgZydWxlSWQSGgoIcHJpb3JpdHkYAiABKA1SCHByaW9yaXR5EhwKCWNvbmRpdGlvbhgDIAEoCVIJY29uZGl0aW9uIooBCgtBY2Nlc3NHcmFudBIZCghy\
+    b2xlX2tleRgBIAEoCVIHcm9sZUtleRIpChBmaWVsZF9jYXRlZ29yaWVzGAIgAygJUg9maWVsZENhdGVnb3JpZXMSGAoHYWN0aW9ucxgDIAMoCVIHYWN0aW9u\
+    cxIbCglvbmx5X3NlbGYYBCABKAhSCG9ubHlTZWxmIq8BCgxBY2Nlc3NEZW5pYWwSGwoJZGVuaWFsX2lkGAEgASgJUghkZW5pYWxJZBIZCghyb2xlX2tleRgC\
+    IAEoCVIHcm9sZUtleRIpChBmaWVsZF9jYXRlZ29yaWVzGAMgAygJUg9maWVsZENhdGVnb3JpZXMSGAoHYWN0aW9ucxgEIAMoCVIHYWN0aW9ucxIiCgxlbnZp\
+    cm9ubWVudHMYBSADKAlSDGVudmlyb25tZW50cyqdBAoORGVmaW5pdGlvbktpbmQSHwobREVGSU5JVElPTl9LSU5EX1VOU1BFQ0lGSUVEEAASGgoWREVGSU5J\
+    VElPTl9LSU5EX01BUktFVBABEhsKF0RFRklOSVRJT05fS0lORF9QUk9EVUNUEAISIwofREVGSU5JVElPTl9LSU5EX1BST0RVQ1RfVkVSU0lPThADEhsKF0RF\
+    RklOSVRJT05fS0lORF9QUk9GSUxFEAQSJAogREVGSU5JVElPTl9LSU5EX0pPVVJORVlfRE9DVU1FTlQQBRIhCh1ERUZJTklUSU9OX0tJTkRfU0VSVklDRV9Q\
+    T0lOVBAGEhkKFURFRklOSVRJT05fS0lORF9UT0tFThAHEhoKFkRFRklOSVRJT05fS0lORF9WRU5ET1IQCBIeChpERUZJTklUSU9OX0tJTkRfRVhQRVJJTUVO\
+    VBAJEhkKFURFRklOSVRJT05fS0lORF9BR0VOVBAKEh8KG0RFRklOSVRJT05fS0lORF9NT0RFTF9ST1VURRALEhgKFERFRklOSVRJT05fS0lORF9GTEFHEAwS\
+    GgoWREVGSU5JVElPTl9LSU5EX1BPTElDWRANEhgKFERFRklOSVRJT05fS0lORF9ST0xFEA4SIAocREVGSU5JVElPTl9LSU5EX0FQUFJPVkFMX1JPVxAPEiEK\
+    HURFRklOSVRJT05fS0lORF9BQ0NFU1NfUE9MSUNZEBAqzAEKDFJvbGxvdXRTdGFnZRIdChlST0xMT1VUX1NUQUdFX1VOU1BFQ0lGSUVEEAASFwoTUk9MTE9V\
+    VF9TVEFHRV9EUkFGVBABEhoKFlJPTExPVVRfU1RBR0VfSU5URVJOQUwQAhIXChNST0xMT1VUX1NUQUdFX1BJTE9UEAMSFgoSUk9MTE9VVF9TVEFHRV9GVUxM\
+    EAQSGAoUUk9MTE9VVF9TVEFHRV9QQVVTRUQQBRIdChlST0xMT1VUX1NUQUdFX1JPTExFRF9CQUNLEAZCA7oCAGIGcHJvdG8z
     """,
   dependencies: { [googleProtobufDurationFile, googleProtobufStructFile, googleProtobufTimestampFile, spanwireCityV1LemFile, spanwireJourneysV1DocumentFile, spanwireMoneyV1MoneyFile] })
 
@@ -1702,7 +1702,7 @@ public struct FlagDefinition: Message {
   public var enabled: Bool
   /// values of one type: boolean, string, number or object
   public var variants: ProtoMap<String, Google_Protobuf_Value>
-  /// what is served as default
+  /// what is served as default; empty: what the caller takes for it
   public var defaultVariant: String
   /// what stages, target_ids and rollout_pct serve
   public var rolloutVariant: String
@@ -1725,6 +1725,8 @@ public struct FlagDefinition: Message {
   public var expiresAt: Google_Protobuf_Timestamp?
   /// JSONLogic that yields a variant
   public var targeting: Google_Protobuf_Struct?
+  /// texts, numbers and booleans that go with every evaluation
+  public var metadata: Google_Protobuf_Struct?
   public var unknownFields: UnknownFields
 
   public init() {
@@ -1746,6 +1748,7 @@ public struct FlagDefinition: Message {
     self.approvalRowID = ""
     self.expiresAt = nil
     self.targeting = nil
+    self.metadata = nil
     self.unknownFields = UnknownFields()
   }
 
@@ -1767,7 +1770,8 @@ public struct FlagDefinition: Message {
     requiresApproval: Bool = false,
     approvalRowID: String = "",
     expiresAt: Google_Protobuf_Timestamp? = nil,
-    targeting: Google_Protobuf_Struct? = nil
+    targeting: Google_Protobuf_Struct? = nil,
+    metadata: Google_Protobuf_Struct? = nil
   ) {
     self.flagKey = flagKey
     self.description = description
@@ -1787,6 +1791,7 @@ public struct FlagDefinition: Message {
     self.approvalRowID = approvalRowID
     self.expiresAt = expiresAt
     self.targeting = targeting
+    self.metadata = metadata
     self.unknownFields = UnknownFields()
   }
 
@@ -1799,6 +1804,7 @@ public struct FlagDefinition: Message {
       .map(11, strings: [1, 2]),
       .message(17, Google_Protobuf_Timestamp.table),
       .message(18, Google_Protobuf_Struct.table),
+      .message(19, Google_Protobuf_Struct.table),
     ]
   }
 
@@ -1822,11 +1828,13 @@ public struct FlagDefinition: Message {
     self.approvalRowID = CField.string(c.pointee.approval_row_id)
     self.expiresAt = CField.message(c.pointee.expires_at)
     self.targeting = CField.message(c.pointee.targeting)
+    self.metadata = CField.message(c.pointee.metadata)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.message(19, optional: self.metadata)
     writer.message(18, optional: self.targeting)
     writer.message(17, optional: self.expiresAt)
     writer.string(16, self.approvalRowID)

@@ -4008,7 +4008,7 @@ const ProtobufCMessageDescriptor spanwire__registry__v1__flag_definition__tenant
   (ProtobufCMessageInit) spanwire__registry__v1__flag_definition__tenant_overrides_entry__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__registry__v1__flag_definition__field_descriptors[18] =
+static const ProtobufCFieldDescriptor spanwire__registry__v1__flag_definition__field_descriptors[19] =
 {
   {
     "flag_key",
@@ -4226,6 +4226,18 @@ static const ProtobufCFieldDescriptor spanwire__registry__v1__flag_definition__f
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "metadata",
+    19,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__FlagDefinition, metadata),
+    &google__protobuf__struct__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__registry__v1__flag_definition__field_indices_by_name[] = {
   15,   /* field[15] = approval_row_id */
@@ -4235,6 +4247,7 @@ static const unsigned spanwire__registry__v1__flag_definition__field_indices_by_
   2,   /* field[2] = enabled */
   16,   /* field[16] = expires_at */
   0,   /* field[0] = flag_key */
+  18,   /* field[18] = metadata */
   11,   /* field[11] = pilot_tenants */
   14,   /* field[14] = requires_approval */
   7,   /* field[7] = rollout_pct */
@@ -4250,7 +4263,7 @@ static const unsigned spanwire__registry__v1__flag_definition__field_indices_by_
 static const ProtobufCIntRange spanwire__registry__v1__flag_definition__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 18 }
+  { 0, 19 }
 };
 const ProtobufCMessageDescriptor spanwire__registry__v1__flag_definition__descriptor =
 {
@@ -4260,7 +4273,7 @@ const ProtobufCMessageDescriptor spanwire__registry__v1__flag_definition__descri
   "Spanwire__Registry__V1__FlagDefinition",
   "spanwire.registry.v1",
   sizeof(Spanwire__Registry__V1__FlagDefinition),
-  18,
+  19,
   spanwire__registry__v1__flag_definition__field_descriptors,
   spanwire__registry__v1__flag_definition__field_indices_by_name,
   1,  spanwire__registry__v1__flag_definition__number_ranges,

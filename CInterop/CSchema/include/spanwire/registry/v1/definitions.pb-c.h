@@ -568,10 +568,11 @@ struct  Spanwire__Registry__V1__FlagDefinition
   ProtobufCBinaryData approval_row_id;
   Google__Protobuf__Timestamp *expires_at;
   Google__Protobuf__Struct *targeting;
+  Google__Protobuf__Struct *metadata;
 };
 #define SPANWIRE__REGISTRY__V1__FLAG_DEFINITION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__flag_definition__descriptor) \
-    , {0,NULL}, {0,NULL}, 0, 0,NULL, {0,NULL}, {0,NULL}, SPANWIRE__REGISTRY__V1__ROLLOUT_STAGE__ROLLOUT_STAGE_UNSPECIFIED, 0, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0, 0, {0,NULL}, NULL, NULL }
+    , {0,NULL}, {0,NULL}, 0, 0,NULL, {0,NULL}, {0,NULL}, SPANWIRE__REGISTRY__V1__ROLLOUT_STAGE__ROLLOUT_STAGE_UNSPECIFIED, 0, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0, 0, {0,NULL}, NULL, NULL, NULL }
 
 
 typedef enum {
