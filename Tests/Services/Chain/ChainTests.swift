@@ -94,6 +94,9 @@ private final class TwoServices: PolicyService, FlagsService {
   func decideApproval(_ request: DecideApprovalRequest, context: ServerContext) async throws -> Approval { throw never }
   func getApproval(_ request: GetApprovalRequest, context: ServerContext) async throws -> Approval { throw never }
   func listApprovals(_ request: ListApprovalsRequest, context: ServerContext) async throws -> ListApprovalsResponse { throw never }
+  func grantHelp(_ request: GrantHelpRequest, context: ServerContext) async throws -> HelpGrant { throw never }
+  func revokeHelp(_ request: RevokeHelpRequest, context: ServerContext) async throws -> HelpGrant { throw never }
+  func listHelp(_ request: ListHelpRequest, context: ServerContext) async throws -> ListHelpResponse { throw never }
   func getFlags(_ request: GetFlagsRequest, context: ServerContext) async throws -> FlagConfiguration { throw never }
   func evaluateFlag(_ request: EvaluateFlagRequest, context: ServerContext) async throws -> EvaluateFlagResponse { throw never }
   func isEnabled(_ request: IsEnabledRequest, context: ServerContext) async throws -> IsEnabledResponse { throw never }
