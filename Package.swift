@@ -138,6 +138,8 @@ let platform: [Target] = [
   tests("Store/ServiceKit"),
   room("Store/EventLog", ["SpanwireServiceKit", "SpanwireDatabase", "SpanwireSchema", "SpanwireRPC", "SpanwireEventLoop"]),
   tests("Store/EventLog", ["SpanwireEventLoop"]),
+  room("Store/TurnKernel", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireDatabase", "SpanwireSchema", "SpanwireRPC"]),
+  tests("Store/TurnKernel", ["SpanwireEventLoop"]),
   room("Store/Telemetry", ["SpanwireRPC", "SpanwireSchema", "SpanwireServiceKit"]),
 
   // Services: one room each; rooms never import each other
@@ -146,7 +148,8 @@ let platform: [Target] = [
   room("Services/Policy", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema"]),
   room("Services/Gateway", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema"]),
   room("Services/Journeys", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema"]),
-  room("Services/Orchestrator", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema"]),
+  room("Services/Orchestrator", ["SpanwireEventLog", "SpanwireTurnKernel", "SpanwireServiceKit", "SpanwireSchema"]),
+  room("Services/Turns", ["SpanwireEventLog", "SpanwireTurnKernel", "SpanwireServiceKit", "SpanwireSchema"]),
   room("Services/Entitlements", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema"]),
   room("Services/CityGraph", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema", "SpanwireEventLoop"]),
   room("Services/Observability", ["SpanwireTelemetry", "SpanwireServiceKit", "SpanwireSchema"]),
@@ -164,14 +167,15 @@ let platform: [Target] = [
   tests("Services/Entitlements", ["SpanwireEventLoop"]),
   tests("Services/Policy", ["SpanwireRegistry", "SpanwireRPCInProcess", "SpanwireEventLoop"]),
   tests("Services/Registry", ["SpanwirePolicy", "SpanwireRPCInProcess"]),
-  tests("Services/Orchestrator", ["SpanwirePolicy", "SpanwireRPCInProcess", "SpanwireWorker"]),
+  tests("Services/Orchestrator", ["SpanwirePolicy", "SpanwireTurns", "SpanwireRPCInProcess", "SpanwireWorker"]),
 
   // Apps
   room(
     "Apps/Platform",
     [
       "SpanwireEvents", "SpanwireRegistry", "SpanwirePolicy", "SpanwireGateway", "SpanwireJourneys", "SpanwireOrchestrator",
-      "SpanwireEntitlements", "SpanwireCityGraph", "SpanwireFlags", "SpanwireChain", "SpanwireIdentity", "SpanwireObservability",
+      "SpanwireTurns", "SpanwireEntitlements", "SpanwireCityGraph", "SpanwireFlags", "SpanwireChain", "SpanwireIdentity",
+      "SpanwireObservability",
       "SpanwireOperations", "SpanwireRPCInProcess", "SpanwireRPCOverHTTP2", "SpanwireRPCServices",
     ]),
   .executableTarget(

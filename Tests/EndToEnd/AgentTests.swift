@@ -119,8 +119,13 @@ struct AgentTests {
     for text in ["held-1", "detached", "guide-2", "attached", "tasks waiting: 0, running: 0"] {
       #expect(workers.output.contains(text), "\(workers.output)")
     }
+    // Of four turns two were aborted, and of what the two workers said that were given up nothing was accepted.
+    let turns = try spanwire(["turns", "--server", server.address]).output
+    #expect(turns.components(separatedBy: "commit").count == 3 && turns.components(separatedBy: "abort").count == 3, "\(turns)")
+    let told = try spanwire(["turns", "watch", "--until-end", "--server", server.address]).output
+    #expect(told.components(separatedBy: "output_accepted").count == 3 && told.contains("turn_stale_epoch_reject"), "\(told)")
     let verified = try spanwire(["verify", "--server", server.address])
-    #expect(verified.code == 0, "\(verified.output)")
+    #expect(verified.code == 0 && verified.output.contains("turns.have their plans and their evidence"), "\(verified.output)")
     // A worker that is attached does not keep the server from draining.
     #expect(server.terminate() == 0)
     other.signal(SIGTERM)
@@ -165,7 +170,18 @@ struct AgentTests {
     _ = try run("tasks", "submit", "journey_guide", "explain_limits", "--market", "AT-VIE", code: 69, says: ["CIRCUIT_OPEN"])
     _ = try run(
       "breakers", "set", circuit, "--fallback", "built_in", "--slow-rate", "0.5", "--reason", "serve", says: ["built_in", "50 %"])
-    _ = try run("tasks", "run", "journey_guide", "explain_limits", "--market", "AT-VIE", says: ["completed"])
+    let answered = try run("tasks", "run", "journey_guide", "explain_limits", "--market", "AT-VIE", says: ["completed"])
+    let done = String(answered.prefix { $0 != " " })
+    let turns = try run("turns", "--task", done, "--outcome", "commit", says: ["closed", "built_in", done])
+    let turn = try #require(turns.split(separator: "\n").last?.split(separator: " ").first.map(String.init))
+    _ = try run("tasks", "show", done, says: [turn])
+    _ = try run("turns", "show", turn, says: ["closed  commit", "epoch 1, by built_in", "evidence "])
+    _ = try run("turns", "evidence", turn, says: ["instead of \(circuit)", "read ", "task", "admission", "output "])
+    _ = try run("turns", "evidence", turn, "--json", says: ["\"planHash\"", "\"providerAttempts\""])
+    _ = try run("turns", "replay", turn, says: ["plan", "seed", "evidence", "output", "same"])
+    _ = try run("turns", "cancel", turn, code: 76, says: ["TURN_ENDED"])
+    _ = try run("turns", "show", "TURN-NONE", code: 66, says: ["TURN_NOT_FOUND"])
+    _ = try run("turns", "watch", "--until-end", says: ["turn_open", "turn_commit"])
     _ = try run("breakers", "--json", says: ["\"fallback\":\"built_in\""])
     _ = try run("breakers", "set", "lem", "--mode", "disabled", "--reason", "x", code: 65, says: ["agent:<slug> or tool:<name>"])
     _ = try run("verify", says: ["ao.tasks"])

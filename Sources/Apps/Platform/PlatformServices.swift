@@ -18,6 +18,7 @@ import SpanwireRegistry
 import SpanwireSchema
 import SpanwireServiceKit
 import SpanwireTelemetry
+import SpanwireTurns
 import Synchronization
 
 /// Every service of the platform, made and wired: each gets the environment and the clients it needs, bound to its own identity.
@@ -42,8 +43,8 @@ package final class PlatformServices: Sendable {
 
   package static let migrations: [Migrations] =
     ServiceEnvironment.migrations + [
-      RegistryServer.migrations, GatewayServer.migrations, JourneyServer.migrations, OrchestratorServer.migrations,
-      EntitlementsServer.migrations, CityGraphServer.migrations, PolicyServer.migrations,
+      RegistryServer.migrations, GatewayServer.migrations, JourneyServer.migrations, TurnsServer.migrations,
+      OrchestratorServer.migrations, EntitlementsServer.migrations, CityGraphServer.migrations, PolicyServer.migrations,
       FlagsServer.migrations,
       IdentityServer.migrations,
     ]
@@ -97,6 +98,9 @@ package final class PlatformServices: Sendable {
         registry: RegistryClient(tjm), policy: PolicyClient(tjm), agents: AgentOrchestratorClient(tjm), entitlements: TruttaClient(tjm),
         city: LemClient(tjm)))
     orchestrator = OrchestratorServer(environment: environment, over: ao, weights: tenantWeights)
+    let turnsChannel = local.channel(as: ServiceNames.turns)
+    let turns = TurnsServer(
+      environment: environment, agents: AgentOrchestratorClient(turnsChannel), host: TurnHostClient(turnsChannel))
     entitlements = EntitlementsServer(environment: environment, registry: RegistryClient(trutta))
     city = CityGraphServer(environment: environment)
     let flagsChannel = local.channel(as: ServiceNames.flags)
@@ -122,8 +126,8 @@ package final class PlatformServices: Sendable {
       environment: environment,
       checks: [
         operations.verify,
-        registry.verify, gateway.verify, journeys.verify, orchestrator.verify, entitlements.verify, city.verify, policy.verify,
-        flags.verify,
+        registry.verify, gateway.verify, journeys.verify, orchestrator.verify, turns.verify, entitlements.verify, city.verify,
+        policy.verify, flags.verify,
       ], retention: retention, isSandbox: isSandbox)
 
     routes = [
@@ -133,6 +137,8 @@ package final class PlatformServices: Sendable {
       JourneyRuntime.routes(journeys),
       AgentOrchestrator.routes(orchestrator),
       AgentWorker.routes(orchestrator.workers),
+      TurnHost.routes(orchestrator),
+      Turns.routes(turns),
       Trutta.routes(entitlements),
       Lem.routes(city),
       Identity.routes(identity),

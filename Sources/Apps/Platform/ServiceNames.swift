@@ -8,6 +8,7 @@ enum ServiceNames {
   static let policy = "policy"
   static let tjm = "tjm"
   static let ao = "ao"
+  static let turns = "turns"
   static let trutta = "trutta"
   static let lem = "lem"
   static let identity = IdentityServer.producer
@@ -25,6 +26,8 @@ enum ServiceNames {
     JourneyRuntime.descriptor.fullName: tjm,
     AgentOrchestrator.descriptor.fullName: ao,
     AgentWorker.descriptor.fullName: ao,
+    TurnHost.descriptor.fullName: ao,
+    Turns.descriptor.fullName: turns,
     Trutta.descriptor.fullName: trutta,
     Lem.descriptor.fullName: lem,
     Identity.descriptor.fullName: identity,

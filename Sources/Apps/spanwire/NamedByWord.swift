@@ -21,6 +21,8 @@ extension SessionState: NamedByWord {}
 extension DefinitionKind: NamedByWord {}
 extension AgentTaskState: NamedByWord {}
 extension WorkerState: NamedByWord {}
+extension TurnState: NamedByWord {}
+extension TurnOutcome: NamedByWord {}
 extension DeadLetter.Resolution: NamedByWord {}
 extension BreakerState: NamedByWord {}
 extension BreakerMode: NamedByWord {}

@@ -19,7 +19,8 @@ struct SpanwireCommand: AsyncParsableCommand {
     subcommands: [
       Serve.self, Demo.self, CallCommand.self, EventsCommand.self, EffectsCommand.self, SessionsCommand.self, JourneysCommand.self,
       TraceCommand.self, RegistryCommand.self, PlacesCommand.self, RoutesCommand.self, FlagsCommand.self, PolicyCommand.self,
-      ApprovalsCommand.self, GrantsCommand.self, ChainCommand.self, TasksCommand.self, WorkersCommand.self, DeadLettersCommand.self,
+      ApprovalsCommand.self, GrantsCommand.self, ChainCommand.self, TasksCommand.self, TurnsCommand.self, WorkersCommand.self,
+      DeadLettersCommand.self,
       BreakersCommand.self,
       TenantsCommand.self, BindingsCommand.self, KeysCommand.self, TokensCommand.self, WhoAmICommand.self,
       EntitlementsCommand.self, SettlementsCommand.self, AuditCommand.self, VerifyCommand.self, BackupCommand.self,

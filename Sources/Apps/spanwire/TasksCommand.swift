@@ -76,7 +76,7 @@ func printAttempts(_ task: AgentTask) {
     print(
       printable(
         "  epoch \(attempt.leaseEpoch)  \(attempt.performer)  \(timeOfDay(attempt.begunAt)) – \(timeOfDay(attempt.endedAt))  "
-          + "\(attempt.outcome.isEmpty ? "running" : attempt.outcome)  \(attempt.error)"))
+          + "\(attempt.outcome.isEmpty ? "running" : attempt.outcome)  \(attempt.turnID)  \(attempt.error)"))
   }
 }
 

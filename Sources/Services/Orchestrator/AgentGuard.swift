@@ -3,6 +3,7 @@ import SpanwireEventLog
 import SpanwireRPC
 import SpanwireSchema
 import SpanwireServiceKit
+import SpanwireTurnKernel
 import SpanwireWellKnown
 
 /// Asks policy before an agent does anything: before a task, whose cost it sets aside, and before each of its tool calls.
@@ -13,6 +14,7 @@ struct AgentGuard: ClientInterceptor {
   @TaskLocal static var working: AgentTask?
 
   let policy: PolicyClient
+  let clock: any WallClock
 
   /// Whether a task may run; throws the refusal. What it may cost is set aside until its end settles it, or until it is given up.
   ///
@@ -39,6 +41,10 @@ struct AgentGuard: ClientInterceptor {
     if let task = Self.working {
       let request = question(task, tool: "\(method.service.split(separator: ".").last ?? "").\(method.name)")
       let decision = try await policy.checkTool(request)
+      TurnRecorder.current?.decision(
+        TurnDecision(
+          kind: "policy", subject: request.toolName, outcome: decision.allowed ? "allow" : "deny", rule: decision.policyID,
+          reason: decision.reason, at: .init(nanosecondsSinceEpoch: clock.now)))
       if !decision.allowed { throw decision.refusal(of: request) }
     }
     return try await next(method, options)

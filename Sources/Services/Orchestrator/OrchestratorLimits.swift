@@ -31,6 +31,8 @@ enum OrchestratorLimits {
   static let retries: UInt64 = 3
   /// Between two tries to record how a task ended, when the store refuses: as long as it takes a busy one to have room again.
   static let recordPause = Duration.seconds(1)
+  /// Runs ended in one transaction at a start that finds them open: a few milliseconds of the writer's time.
+  static let abandonedAtOnce = 64
   /// Runs of a task, those included that the process's end cut short: past it the task itself is the likely cause.
   static let runs: UInt64 = 8
   /// A plan computed from opening hours is stale after half an hour.

@@ -174,7 +174,7 @@ extension OrchestratorServer {
       agentTaskID: key.id, tenantID: key.tenant, invoker: row.task.invoker, context: row.task.context, task: row.task.task,
       state: .received,
       agentSlug: row.task.agentSlug, receivedAt: .init(nanosecondsSinceEpoch: stamp.now), redrivenFrom: item.itemID)
-    return OrchestratorStore.TaskRow(task: task, attempt: 0, caller: row.caller, byWorkers: row.byWorkers)
+    return OrchestratorStore.TaskRow(task: task, attempt: 0, caller: row.caller, byWorkers: row.byWorkers, agent: row.agent)
   }
 
   private static func requirePending(_ item: DeadLetter) throws {
@@ -195,11 +195,11 @@ extension OrchestratorServer {
     try DeadLetterStore.update(item, transaction)
     let task = item.task ?? AgentTask()
     let reviewed = DLQReviewed(itemID: item.itemID, verdict: resolution.word, actor: caller.id)
-    try journal.append(reviewed, task, epoch: 0, at: stamp, transaction)
+    try journal.append(reviewed, task, at: stamp, transaction)
     let audit = AuditRecorded(
       action: "dlq.\(resolution.word)", target: item.itemID, actor: caller.id, actorKind: "\(caller.kind)", decision: "allow",
       reason: reason, method: method)
-    try journal.append(audit, task, epoch: 0, at: stamp, transaction)
+    try journal.append(audit, task, at: stamp, transaction)
   }
 
   private static func unknownDeadLetter(_ id: String) -> RPCError { .missing(.deadLetterNotFound, "there is no dead letter \(id)") }

@@ -37,7 +37,8 @@ extension OrchestratorServer {
     do {
       try await agentGuard.admit(&task, of: agent)
       row = OrchestratorStore.TaskRow(
-        task: task, attempt: 0, caller: CallerRecord(principal: caller.subject, trace: context.trace).text, byWorkers: agent.byWorkers)
+        task: task, attempt: 0, caller: CallerRecord(principal: caller.subject, trace: context.trace).text, byWorkers: agent.byWorkers,
+        agent: agent.encoded())
       let stored = try await store(row, once, request, at: stamp)
       guard stored.agentTaskID == id else {
         // The same request came a moment before, under a task of its own; what was set aside for this one comes back by itself.

@@ -3,6 +3,7 @@ import SpanwireEventLog
 import SpanwireRPC
 import SpanwireSchema
 import SpanwireServiceKit
+import SpanwireTurnKernel
 
 /// AO: every call of an agent goes through it. It stores tasks and proposals and changes nothing else, anywhere.
 ///
@@ -15,6 +16,7 @@ public final class OrchestratorServer: AgentOrchestratorService {
   let registry: RegistryClient
   let agentGuard: AgentGuard
   let breakers: CircuitBreakers
+  let sources: AgentSources
   /// The side that workers attach to.
   public let workers: AgentWorkerServer
   let places: TaskPlaces
@@ -38,20 +40,19 @@ public final class OrchestratorServer: AgentOrchestratorService {
     self.environment = environment
     registry = RegistryClient(channel)
     let policy = PolicyClient(channel)
-    agentGuard = AgentGuard(policy: policy)
+    agentGuard = AgentGuard(policy: policy, clock: environment.clock)
     // What agents call is asked of policy first, all of it.
     let tools = channel.intercepted(by: [agentGuard])
-    journal = TaskJournal(environment: environment, wakes: wakes)
+    journal = TaskJournal(environment: environment, wakes: wakes, turns: TurnKernel(environment: environment))
     places = TaskPlaces(queue: queue)
     let pool = WorkerPool(places: places)
     breakers = CircuitBreakers(journal: journal)
     workers = AgentWorkerServer(environment: environment, journal: journal, pool: pool, places: places, supervision: supervision)
+    sources = AgentSources(
+      registry: RegistryClient(tools), lem: LemClient(tools), trutta: TruttaClient(tools), journeys: JourneyRuntimeClient(tools),
+      log: environment.log)
     runner = TaskRunner(
-      journal: journal,
-      sources: AgentSources(
-        registry: RegistryClient(tools), lem: LemClient(tools), trutta: TruttaClient(tools), journeys: JourneyRuntimeClient(tools),
-        log: environment.log),
-      policy: policy, places: places, pool: pool, breakers: breakers, retries: retries)
+      journal: journal, sources: sources, policy: policy, places: places, pool: pool, breakers: breakers, retries: retries)
     let effects = environment.effects
     effects.route(
       Self.producer, Policy.Methods.settleReservation, SettleReservationRequest.self, BudgetReservation.self, over: channel)
@@ -64,6 +65,10 @@ public final class OrchestratorServer: AgentOrchestratorService {
     try await breakers.start()
     _ = try await environment.database.transaction("ao.start") { try WorkerStore.detachAll($0) }
     let rows = try await environment.database.scan { try OrchestratorStore.unfinished($0, limit: OrchestratorLimits.openTasks) }
+    let open = rows.filter { $0.attempt > 0 }
+    for start in stride(from: 0, to: open.count, by: OrchestratorLimits.abandonedAtOnce) {
+      try await journal.abandon(Array(open[start..<min(start + OrchestratorLimits.abandonedAtOnce, open.count)]))
+    }
     for row in rows {
       guard runner.reserve(row.key), let caller = CallerRecord(text: row.caller) else { continue }
       runner.start(row, for: caller.principal, trace: caller.trace?.child())
@@ -130,16 +135,24 @@ public final class OrchestratorServer: AgentOrchestratorService {
     let stamp = TaskStamp(environment)
     let once = IdempotencyKey(request.idempotencyKey, request, context)
     let journal = journal
-    let task = try await environment.database.transaction("ao.cancel") { transaction -> AgentTask in
-      try transaction.once(once, at: stamp.now) {
-        guard let row = try OrchestratorStore.task(transaction, key) else { throw Self.unknownTask(key.id) }
-        guard !AgentTaskStateMachine.isTerminal(row.task.state) else {
-          throw RPCError.failedPrecondition(
-            "the task is \(row.task.state.word); only one that is received or running can be cancelled")
+    // From here on its running turn has no say, whatever comes in before the row is written.
+    let fence = journal.turns.fence(tenant: key.tenant, task: key.id)
+    let task: AgentTask
+    do {
+      task = try await environment.database.transaction("ao.cancel") { transaction -> AgentTask in
+        try transaction.once(once, at: stamp.now) {
+          guard let row = try OrchestratorStore.task(transaction, key) else { throw Self.unknownTask(key.id) }
+          guard !AgentTaskStateMachine.isTerminal(row.task.state) else {
+            throw RPCError.failedPrecondition(
+              "the task is \(row.task.state.word); only one that is received or running can be cancelled")
+          }
+          return try journal.end(row, .cancelled(reason: request.reason), at: stamp, transaction)
         }
-        return try journal.end(row, .cancelled(reason: request.reason), at: stamp, transaction)
-      }
-    }.value
+      }.value
+    } catch {
+      if let fence { journal.turns.lift(fence) }
+      throw error
+    }
     runner.cancel(key)
     wakes.wake(key)
     return task

@@ -83,6 +83,13 @@ enum OrchestratorStore {
             PRIMARY KEY (tenant_id, circuit)
           ) STRICT, WITHOUT ROWID;
           """),
+      Migrations.Step(
+        "the turns of attempts, and the agent as it was defined when its task came in",
+        sqlite: """
+          ALTER TABLE ao_task ADD COLUMN agent BLOB NOT NULL DEFAULT x'';
+          ALTER TABLE ao_task ADD COLUMN turn_id TEXT NOT NULL DEFAULT '';
+          ALTER TABLE ao_attempt ADD COLUMN turn_id TEXT NOT NULL DEFAULT '';
+          """),
     ])
 
   /// A task as its row has it.
@@ -95,6 +102,10 @@ enum OrchestratorStore {
     var caller: String
     /// Whether attached workers do it, or the platform's own agent.
     var byWorkers: Bool
+    /// The agent's definition as Registry had it when the task came in: what its turns' plans are made of.
+    var agent: [UInt8]
+    /// The turn of the last run; empty before the first.
+    var turnID = ""
 
     var key: AgentTaskKey { AgentTaskKey(tenant: task.tenantID, id: task.agentTaskID) }
   }
@@ -107,22 +118,22 @@ enum OrchestratorStore {
     return try transaction.executeCounting(
       """
       INSERT INTO ao_task (
-        tenant_id, agent_task_id, product_runtime_session_id, state, attempt, received_at, task, caller, agent_slug, by_workers)
-      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING
+        tenant_id, agent_task_id, product_runtime_session_id, state, attempt, received_at, task, caller, agent_slug, by_workers, agent)
+      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO NOTHING
       """, task.tenantID, task.agentTaskID, task.context?.productRuntimeSessionID ?? "", task.state.rawValue, row.attempt,
-      task.receivedAt?.nanosecondsSinceEpoch ?? 0, task.encoded(), row.caller, task.agentSlug, row.byWorkers) == 1
+      task.receivedAt?.nanosecondsSinceEpoch ?? 0, task.encoded(), row.caller, task.agentSlug, row.byWorkers, row.agent) == 1
   }
 
   static func update(_ row: TaskRow, _ transaction: borrowing Transaction) throws {
     try transaction.execute(
-      "UPDATE ao_task SET state = ?3, attempt = ?4, task = ?5 WHERE tenant_id = ?1 AND agent_task_id = ?2",
-      row.task.tenantID, row.task.agentTaskID, row.task.state.rawValue, row.attempt, row.task.encoded(), expecting: .rows(1))
+      "UPDATE ao_task SET state = ?3, attempt = ?4, task = ?5, turn_id = ?6 WHERE tenant_id = ?1 AND agent_task_id = ?2",
+      row.task.tenantID, row.task.agentTaskID, row.task.state.rawValue, row.attempt, row.task.encoded(), row.turnID, expecting: .rows(1))
   }
 
   static func task(_ reader: borrowing some Reader & ~Copyable, _ key: AgentTaskKey) throws -> TaskRow? {
     try reader.first(
-      "SELECT task, attempt, caller, by_workers FROM ao_task WHERE tenant_id = ?1 AND agent_task_id = ?2", key.tenant, key.id,
-      row: Self.taskRow)
+      "SELECT task, attempt, caller, by_workers, agent, turn_id FROM ao_task WHERE tenant_id = ?1 AND agent_task_id = ?2", key.tenant,
+      key.id, row: Self.taskRow)
   }
 
   /// A page of a tenant's tasks in the order of their ids, of one session or of all, in one state or in any, of one agent or of any.
@@ -147,8 +158,10 @@ enum OrchestratorStore {
   /// Tasks of all tenants that no process works on after a start.
   static func unfinished(_ reader: borrowing some Reader & ~Copyable, limit: Int) throws -> [TaskRow] {
     try reader.query(
-      "SELECT task, attempt, caller, by_workers FROM ao_task WHERE state IN (1, 2) ORDER BY tenant_id, agent_task_id LIMIT ?1", limit,
-      row: Self.taskRow)
+      """
+      SELECT task, attempt, caller, by_workers, agent, turn_id FROM ao_task WHERE state IN (1, 2)
+      ORDER BY tenant_id, agent_task_id LIMIT ?1
+      """, limit, row: Self.taskRow)
   }
 
   /// Every task, for the check against the log.
@@ -160,7 +173,9 @@ enum OrchestratorStore {
   }
 
   private static func taskRow(_ row: Row) throws -> TaskRow {
-    TaskRow(task: try AgentTask(decoding: row.get(0, as: [UInt8].self)), attempt: row[1], caller: row[2], byWorkers: row[3])
+    TaskRow(
+      task: try AgentTask(decoding: row.get(0, as: [UInt8].self)), attempt: row[1], caller: row[2], byWorkers: row[3], agent: row[4],
+      turnID: row[5])
   }
 
   // MARK: Updates

@@ -1,6 +1,7 @@
 import SpanwireRPC
 import SpanwireSchema
 import SpanwireServiceKit
+import SpanwireTurnKernel
 import Synchronization
 
 /// Runs tasks in the background: each in a Swift task of its own, under its own deadline, for the one who asked, attempt after attempt
@@ -20,14 +21,18 @@ final class TaskRunner: Sendable {
     var session: String
     var byWorkers: Bool
     var timeout: UInt32
+    /// The epoch of the last run when these attempts began.
+    var epoch: UInt64
+    var turns: TaskTurns
 
     init(_ row: OrchestratorStore.TaskRow) {
       key = row.key
       agentSlug = row.task.agentSlug
-      session = row.task.context?.productRuntimeSessionID ?? ""
       byWorkers = row.byWorkers
-      let asked = row.task.task?.constraints?.timeoutMs ?? 0
-      timeout = asked == 0 ? OrchestratorLimits.defaultTimeoutMilliseconds : asked
+      epoch = row.attempt
+      turns = TaskTurns(row)
+      session = turns.session
+      timeout = turns.budgets.timeoutMilliseconds
     }
   }
 
@@ -143,24 +148,34 @@ final class TaskRunner: Sendable {
   /// Attempt after attempt, with pauses, until one answers. Throws what the last one failed with.
   private func attempts(_ ticket: Ticket, _ deadline: Deadline) async throws {
     var count: UInt64 = 0
+    var last = ticket.epoch
     while true {
       count += 1
-      let turn = try await turn(for: ticket)
+      let seat = try await seat(for: ticket)
       var epoch: UInt64 = 0
       do {
-        defer { places.give(back: turn.taken) }
-        guard case .run(let row) = try await journal.begin(ticket.key, by: turn.worker) else { return await report(turn, .neutral) }
-        epoch = row.attempt
+        defer { leave(seat, ticket) }
+        let plan = ticket.turns.plan(seat.provider)
+        let recorder = ticket.turns.recorder(
+          journal.environment.ids.next(.turn), under: plan, epoch: last + 1, by: seat.performer, decisions: seat.decisions,
+          at: journal.environment.clock.now)
+        journal.turns.record(recorder)
+        defer { journal.turns.forget(recorder) }
+        guard case .run(let row) = try await journal.begin(ticket.key, by: seat.worker, as: recorder, under: plan) else {
+          return await report(seat, .neutral)
+        }
+        (epoch, last) = (row.attempt, row.attempt)
         guard epoch <= OrchestratorLimits.runs else {
           throw RPCError.aborted("given up after \(OrchestratorLimits.runs) runs, some of which its process did not survive")
         }
-        let answer = try await attempt(row, turn.taken.place, deadline)
+        let answer = try await TurnRecorder.$current.withValue(recorder) { try await attempt(row, seat, recorder, deadline) }
         let proposals = try await proposals(answer.drafts, row.task)
         try Task.checkCancellation()
-        try await journal.complete(ticket.key, under: epoch, text: answer.text, proposals: proposals)
-        return await report(turn, .success)
+        let output = answer.output(at: journal.environment.clock.now)
+        try await journal.complete(ticket.key, under: epoch, text: answer.text, proposals: proposals, output: output)
+        return await report(seat, .success)
       } catch {
-        await report(turn, CircuitBreaker.Outcome(of: error, by: deadline))
+        await report(seat, CircuitBreaker.Outcome(of: error, by: deadline))
         guard !Task.isCancelled, !deadline.hasPassed, epoch <= OrchestratorLimits.runs, let loss = Self.loss(error),
           let pause = retries.pause(after: count, chance: chance)
         else { throw error }
@@ -173,13 +188,35 @@ final class TaskRunner: Sendable {
   /// From 0 up to 1, of the same source as ids: a simulation's seed decides it.
   private var chance: Double { Double(journal.environment.ids.ulid().low >> 11) / Double(1 << 53) }
 
-  /// One attempt, by whoever has the place: what must hold around an agent's work goes around here.
-  private func attempt(_ row: OrchestratorStore.TaskRow, _ place: TaskPlace, _ deadline: Deadline) async throws -> AgentAnswer {
-    let (journal, key, epoch) = (journal, row.key, row.attempt)
+  /// One attempt, by whoever has the place, with how it went in the turn's evidence: what must hold around an agent's work goes around here.
+  private func attempt(
+    _ row: OrchestratorStore.TaskRow, _ seat: Seat, _ recorder: TurnRecorder, _ deadline: Deadline
+  ) async throws -> AgentAnswer {
+    let clock = journal.environment.clock
+    var record = TurnProviderAttempt(provider: seat.performer, begunAt: .init(nanosecondsSinceEpoch: clock.now), outcome: "answered")
+    do {
+      let answer = try await work(row, seat.taken.place, recorder, deadline)
+      record.endedAt = .init(nanosecondsSinceEpoch: clock.now)
+      recorder.attempt(record)
+      return answer
+    } catch {
+      record.endedAt = .init(nanosecondsSinceEpoch: clock.now)
+      (record.outcome, record.error) = ("failed", Self.loss(error)?.text ?? "\(error)")
+      recorder.attempt(record)
+      throw error
+    }
+  }
+
+  private func work(
+    _ row: OrchestratorStore.TaskRow, _ place: TaskPlace, _ recorder: TurnRecorder, _ deadline: Deadline
+  ) async throws -> AgentAnswer {
+    let (journal, key, epoch, evidence) = (journal, row.key, row.attempt, recorder.evidence)
     let run = AgentRun(
       tenant: key.tenant, task: row.task.task ?? AgentTaskSpec(), context: row.task.context ?? AgentContext(),
       agentSlug: row.task.agentSlug,
-      now: journal.environment.clock.now, sources: sources, breakers: breakers,
+      // The turn's time is its opening's: a replay has the same.
+      now: evidence.openedAt?.nanosecondsSinceEpoch ?? 0, sources: sources, reads: .recorded(recorder, journal.environment.clock),
+      breakers: breakers,
       progress: { stage, percent, message in
         try await journal.tell(.progress(Progress(stage: stage, percent: percent, message: message)), of: key, under: epoch)
       },
@@ -191,7 +228,7 @@ final class TaskRunner: Sendable {
       let work = Work(
         claim: WorkClaim(tenantID: key.tenant, agentTaskID: key.id, leaseEpoch: epoch), agentSlug: row.task.agentSlug,
         context: row.task.context, task: row.task.task, timeoutMs: UInt32(clamping: left),
-        traceparent: CallContext.current?.trace?.traceparent ?? "")
+        traceparent: CallContext.current?.trace?.traceparent ?? "", turnID: evidence.turnID, seed: evidence.seed)
       let answer = try await pool.perform(work, on: id, at: run.now)
       guard answer.drafts.count <= run.maxSuggestions else {
         let message = "\(answer.drafts.count) proposals, where \(run.maxSuggestions) were asked for"
@@ -201,17 +238,65 @@ final class TaskRunner: Sendable {
     }
   }
 
-  // MARK: Turns
+  // MARK: Seats
 
-  /// A task's turn for one attempt: its place, and for a worker's the permit of the agent's circuit.
-  private struct Turn: Sendable {
+  /// What a task needs for one attempt: the admission of its turn, a place, and for a worker's the permit of the agent's circuit.
+  private struct Seat: Sendable {
     var taken: TaskPlaces.Taken
     var worker: String?
     var permit: CircuitBreakers.Permit?
+    var provider: TurnProvider
+    /// What was decided on the way here.
+    var decisions: [TurnDecision]
+
+    var performer: String { worker.map { "worker:\($0)" } ?? "built_in" }
   }
 
-  private func turn(for ticket: Ticket) async throws -> Turn {
-    guard ticket.byWorkers else { return Turn(taken: try await take(for: ticket, byWorkers: false)) }
+  /// Waits until the turn is admitted, then for a place.
+  private func seat(for ticket: Ticket) async throws -> Seat {
+    let admission = try await admission(of: ticket)
+    do {
+      var seat = try await place(for: ticket)
+      seat.decisions.insert(admission, at: 0)
+      return seat
+    } catch {
+      journal.turns.close(ticket.turns.want)
+      throw error
+    }
+  }
+
+  private func leave(_ seat: Seat, _ ticket: Ticket) {
+    places.give(back: seat.taken)
+    journal.turns.close(ticket.turns.want)
+  }
+
+  /// Asks for admission until it is given. Only the first deferral is told.
+  private func admission(of ticket: Ticket) async throws -> TurnDecision {
+    let (turns, want) = (journal.turns, ticket.turns.want)
+    var isWaiting = false
+    while true {
+      switch turns.decide(want, isWaiting: isWaiting) {
+      case .admit:
+        return decision("admission", "tenant:\(want.tenant)", "admit", isWaiting ? "after a deferral" : "")
+      case .defer(let quota, let reason):
+        do {
+          if !isWaiting { try await journal.tell(.deferred(quota: quota, reason: reason), of: ticket.key) }
+          isWaiting = true
+          try await Task.sleep(for: TurnLimits.deferral)
+        } catch {
+          turns.withdraw(want)
+          throw error
+        }
+      case .reject(let quota, let reason):
+        try await journal.tell(.rejected(quota: quota, reason: reason), of: ticket.key)
+        throw RPCError.later(
+          .resourceExhausted, .turnRejected, "\(quota): \(reason)", after: TurnLimits.retryAfter, metadata: [("quota", quota)])
+      }
+    }
+  }
+
+  private func place(for ticket: Ticket) async throws -> Seat {
+    guard ticket.byWorkers else { return try await builtIn(for: ticket) }
     let (circuit, tenant) = (Self.circuit(of: ticket.agentSlug), ticket.key.tenant)
     // Nobody waits for a worker who would then not be asked.
     if let refusal = breakers.refusal(circuit, of: tenant) { return try await divert(ticket, refusal) }
@@ -219,7 +304,10 @@ final class TaskRunner: Sendable {
     switch await breakers.admit(circuit, of: tenant) {
     case .go(let permit):
       guard case .worker(let id) = taken.place else { preconditionFailure("a worker was asked for") }
-      return Turn(taken: taken, worker: pool.name(of: id) ?? "", permit: permit)
+      return Seat(
+        taken: taken, worker: pool.name(of: id) ?? "", permit: permit,
+        provider: TurnProvider(kind: .worker, name: ticket.agentSlug, circuit: circuit),
+        decisions: [decision("circuit", circuit, "allow")])
     case .refused(let refusal):
       places.give(back: taken)
       return try await divert(ticket, refusal)
@@ -227,20 +315,35 @@ final class TaskRunner: Sendable {
   }
 
   /// Has the fallback do what an open circuit does not let through.
-  private func divert(_ ticket: Ticket, _ refusal: CircuitBreakers.Refusal) async throws -> Turn {
+  private func divert(_ ticket: Ticket, _ refusal: CircuitBreakers.Refusal) async throws -> Seat {
     guard refusal.fallback == CircuitBreakers.builtIn else { throw refusal.error(ticket.agentSlug) }
-    return Turn(taken: try await take(for: ticket, byWorkers: false))
+    let circuit = Self.circuit(of: ticket.agentSlug)
+    var seat = try await builtIn(for: ticket)
+    seat.provider.divertedFrom = circuit
+    seat.decisions.append(decision("circuit", circuit, "divert", "the platform's own agent does it meanwhile"))
+    return seat
+  }
+
+  private func builtIn(for ticket: Ticket) async throws -> Seat {
+    Seat(
+      taken: try await take(for: ticket, byWorkers: false),
+      provider: TurnProvider(kind: .builtIn, name: ticket.agentSlug, isDeterministic: true), decisions: [])
   }
 
   private func take(for ticket: Ticket, byWorkers: Bool) async throws -> TaskPlaces.Taken {
     try await places.take(tenant: ticket.key.tenant, agentSlug: ticket.agentSlug, session: ticket.session, byWorkers: byWorkers)
   }
 
+  private func decision(_ kind: String, _ subject: String, _ outcome: String, _ reason: String = "") -> TurnDecision {
+    TurnDecision(
+      kind: kind, subject: subject, outcome: outcome, reason: reason, at: .init(nanosecondsSinceEpoch: journal.environment.clock.now))
+  }
+
   /// The circuit of an agent's workers.
   static func circuit(of agentSlug: String) -> String { "agent:\(agentSlug)" }
 
-  private func report(_ turn: Turn, _ outcome: CircuitBreaker.Outcome) async {
-    if let permit = turn.permit { await breakers.report(permit, outcome) }
+  private func report(_ seat: Seat, _ outcome: CircuitBreaker.Outcome) async {
+    if let permit = seat.permit { await breakers.report(permit, outcome) }
   }
 
   /// A failure after which another attempt may do better; nil for a verdict, which would only be given again, and for policy's refusal, which
@@ -248,7 +351,7 @@ final class TaskRunner: Sendable {
   private static func loss(_ error: any Error) -> AttemptLost? {
     switch error {
     case let error as AttemptLost: error
-    case let error as RPCError where error.reason == .policyDenied: nil
+    case let error as RPCError where error.reason == .policyDenied || error.reason == .turnRejected: nil
     case let error as RPCError where !error.isVerdict && error.code != .cancelled && error.reason != .circuitOpen:
       AttemptLost(outcome: "failed", reason: error.code.name, message: error.message)
     case let error as any RPCErrorConvertible: loss(error.rpcError)

@@ -88,6 +88,9 @@ struct AgentPolicyTests {
       $0.isBroken = true
       $0.policies = [limit(1_000_000)]
     }
+    // So many failures would open the circuit of the tool.
+    let circuit = SetBreakerRequest(idempotencyKey: "B-1", circuit: "tool:Lem.ComputeRoute", mode: .disabled, reason: "a test")
+    _ = try await test.asOperator { try await $0.setBreaker(circuit) }
     for key in ["K-1", "K-2", "K-3"] {
       _ = try await test.run(OrchestratorHarness.request(key, "trip_planner", "build_initial_route"))
     }

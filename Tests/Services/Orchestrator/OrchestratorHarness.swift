@@ -7,6 +7,7 @@ import SpanwireRPC
 import SpanwireRPCInProcess
 import SpanwireSchema
 import SpanwireServiceKit
+import SpanwireTurns
 import Synchronization
 
 @testable import SpanwireOrchestrator
@@ -25,13 +26,14 @@ final class OrchestratorHarness: Sendable {
   let workers: AgentWorkerClient
   /// To what is served here, for those who bring a client of their own.
   let channel: InProcessChannel
+  let turns: TurnsClient
 
   init(town: SmallTown = SmallTown(), start: Bool = true, queue: FairQueue = FairQueue()) async throws {
     folder = FileManager.default.temporaryDirectory.appending(path: "spanwire-orchestrator-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     database = try await SQLiteDatabase.open(
       path: folder.appending(path: "test.db").path, durability: .off,
-      migrations: ServiceEnvironment.migrations + [OrchestratorServer.migrations, PolicyServer.migrations])
+      migrations: ServiceEnvironment.migrations + [TurnsServer.migrations, OrchestratorServer.migrations, PolicyServer.migrations])
     loops = EventLoopGroup(loops: 1)
     clock = ManualClock(SmallTown.noon)
     let log = EventLog(database: database, loops: loops)
@@ -49,6 +51,14 @@ final class OrchestratorHarness: Sendable {
       ServerRouter([AgentOrchestrator.routes(server), AgentWorker.routes(server.workers)], interceptors: [ExposureInterceptor()]))
     agents = AgentOrchestratorClient(channel)
     workers = AgentWorkerClient(channel)
+    let hosts = InProcessChannel(ServerRouter([AgentOrchestrator.routes(server), TurnHost.routes(server)]), service: "turns")
+    turns = TurnsClient(
+      InProcessChannel(
+        ServerRouter(
+          [
+            Turns.routes(
+              TurnsServer(environment: environment, agents: AgentOrchestratorClient(hosts), host: TurnHostClient(hosts)))
+          ], interceptors: [ExposureInterceptor()])))
     try await log.start()
     effects.start()
     if start { try await server.start() }
@@ -132,6 +142,8 @@ final class SmallTown: RegistryService, LemService, TruttaService, JourneyRuntim
     var byWorkers: Set<String> = []
     /// What each task may cost, and does; nil: nothing.
     var price: Money?
+    /// How many turns an agent may have open.
+    var quota: TurnQuota?
     var policies: [PolicyDefinition] = []
   }
 
@@ -180,11 +192,11 @@ final class SmallTown: RegistryService, LemService, TruttaService, JourneyRuntim
       ("vienna-journey-guide", "journey_guide", ["suggest_next_stop", "explain_limits"]),
       ("vienna-support", "support", ["explain_limits"]), ("vienna-pricing", "pricing", ["offer_upsell"]),
     ]
-    let byWorkers = state.withLock { $0.byWorkers }
+    let (byWorkers, quota) = state.withLock { ($0.byWorkers, $0.quota) }
     return ListDefinitionsResponse(
       definitions: agents.map { slug, type, intents in
         let agent = AgentDefinition(
-          agentSlug: slug, agentType: type, intents: intents, modelPolicy: model, byWorkers: byWorkers.contains(slug))
+          agentSlug: slug, agentType: type, intents: intents, modelPolicy: model, byWorkers: byWorkers.contains(slug), turns: quota)
         return Definition(kind: .agent, id: slug, value: .agent(agent))
       })
   }

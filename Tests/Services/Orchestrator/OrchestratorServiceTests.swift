@@ -40,7 +40,8 @@ struct OrchestratorServiceTests {
     #expect(routes.map(\.count) == [2, 1] && !routes.joined().contains("SP-5"))
     #expect(proposals(updates).allSatisfy { $0.state == .open && $0.proposalID.hasPrefix("PRP-") && $0.expiresAt != nil })
     #expect(result(updates)?.state == .completed && result(updates)?.agentSlug == "vienna-trip-planner")
-    #expect(updates.compactMap { Int64($0.event?.logPosition ?? "") } == Array(1...9))
+    // Between them stand the events of the turn.
+    #expect(updates.compactMap { Int64($0.event?.logPosition ?? "") } == [1, 4, 5, 6, 7, 8, 9, 10, 14])
     let envelopes = updates.compactMap(\.event)
     #expect(Set(envelopes.map(\.agentTaskID)).count == 1)
     #expect(envelopes.allSatisfy { $0.producer == "ao" && $0.traceID.count == 16 && $0.productRuntimeSessionID == "PRS-1" })
@@ -87,8 +88,9 @@ struct OrchestratorServiceTests {
     let refused = try #require(proposals(updates).first)
     #expect(refused.state == .refused && refused.refusedRule == "AGENT-FORBIDDEN-REDEEM")
     #expect(
-      try await test.eventTypes().suffix(4) == [
-        "agent.recommendation.refused", "audit.recorded", "agent.recommendation.created", "agent.task.result",
+      try await test.eventTypes().suffix(7) == [
+        "agent.recommendation.refused", "audit.recorded", "agent.recommendation.created", "output_accepted", "turn_commit", "turn_close",
+        "agent.task.result",
       ])
     let stored = try await test.asService { try await $0.getProposal(GetProposalRequest(proposalID: refused.proposalID)) }
     #expect(stored == refused)

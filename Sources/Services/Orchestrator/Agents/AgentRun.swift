@@ -1,5 +1,6 @@
 import SpanwireEventLog
 import SpanwireRPC
+import SpanwireProtobuf
 import SpanwireSchema
 import SpanwireServiceKit
 import SpanwireWellKnown
@@ -23,25 +24,25 @@ struct AgentRun: Sendable {
   /// When the run began, in nanoseconds since the epoch: agents ask no clock.
   let now: Int64
   let sources: AgentSources
+  let reads: AgentReads
   let breakers: CircuitBreakers
   /// Tells the caller of a stage, and how much of the whole is done.
   let progress: @Sendable (_ stage: String, _ percent: UInt32, _ message: String) async throws -> Void
   /// Sends a piece of the answer ahead.
   let partial: @Sendable (_ text: String) async throws -> Void
 
-  var maxSuggestions: Int {
-    let asked = task.constraints?.maxSuggestions ?? 0
-    return Int(min(asked == 0 ? OrchestratorLimits.defaultMaxSuggestions : asked, OrchestratorLimits.maxSuggestions))
-  }
+  var maxSuggestions: Int { Int(TaskBudgets(task.constraints).maxSuggestions) }
 
   /// Letters of text that the task's token budget pays for.
-  var textLetters: Int {
-    let asked = task.constraints?.maxTokens ?? 0
-    return Int(asked == 0 ? OrchestratorLimits.defaultMaxTokens : asked) * OrchestratorLimits.lettersPerToken
-  }
+  var textLetters: Int { TaskBudgets(task.constraints).answerLetters }
 
   /// A call of something that agents use, behind its circuit; `Lem.ComputeRoute` is its name. While that is open it is refused at once.
-  func tool<Response>(_ name: String, _ call: () async throws -> Response) async throws -> Response {
+  /// What it answers is an input of the turn.
+  func tool<Response: Message>(_ name: String, _ call: () async throws -> Response) async throws -> Response {
+    try await reads.read(name) { try await guarded(name, call) }
+  }
+
+  private func guarded<Response>(_ name: String, _ call: () async throws -> Response) async throws -> Response {
     let permit: CircuitBreakers.Permit
     switch await breakers.admit("tool:\(name)", of: tenant) {
     case .go(let granted): permit = granted

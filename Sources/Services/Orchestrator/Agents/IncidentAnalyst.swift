@@ -72,7 +72,8 @@ enum IncidentAnalyst {
     var events: [EventEnvelope] = []
     var request = ListEventsRequest(filter: filter, pageSize: 200)
     while true {
-      let page = try await run.sources.log.list(request, tenant: run.tenant)
+      let asked = request
+      let page = try await run.reads.read("Events.ListEvents") { try await run.sources.log.list(asked, tenant: run.tenant) }
       events += page.events
       if page.atEnd || page.nextCursor.isEmpty { break }
       request.cursor = page.nextCursor

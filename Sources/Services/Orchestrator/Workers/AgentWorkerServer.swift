@@ -124,10 +124,7 @@ public final class AgentWorkerServer: AgentWorkerService {
     let row = try await environment.database.transaction("ao.stale") { transaction -> OrchestratorStore.TaskRow? in
       // A worker of one tenant learns nothing of another's tasks.
       guard served == .some(nil) || served == key.tenant, let row = try OrchestratorStore.task(transaction, key) else { return nil }
-      if row.task.context?.productRuntimeSessionID.isEmpty == false {
-        let rejected = TurnStaleEpochReject(epoch: claim.leaseEpoch, currentEpoch: row.attempt)
-        try journal.append(rejected, row.task, epoch: row.attempt, at: stamp, transaction)
-      }
+      try journal.tell(.stale(epoch: claim.leaseEpoch, current: row.attempt), of: row, at: stamp, transaction)
       return row
     }.value
     let reason =

@@ -18,6 +18,7 @@ struct Belongings {
   var entitlement = ""
   var journey = ""
   var task = ""
+  var turn = ""
   var proposal = ""
   var settlement = ""
   var capacity = ""
@@ -125,7 +126,11 @@ struct Belongings {
   }
 
   private mutating func operate(_ platform: TwoTenants, _ otto: Principal) async throws {
-    let mine = session
+    let (mine, asked) = (session, task)
+    turn =
+      try await platform.as(otto) { channel in
+        try await AgentOrchestratorClient(channel).getTask(GetTaskRequest(agentTaskID: asked)).attempts.first?.turnID
+      } ?? ""
     let hour = Google_Protobuf_Timestamp(nanosecondsSinceEpoch: platform.services.environment.clock.now + 3_600_000_000_000)
     settlement =
       try await platform.as(otto) {
@@ -186,8 +191,8 @@ struct Belongings {
   /// come back in refusals, and in what it made itself.
   func secrets(in rows: Set<String>) -> Set<String> {
     let named: Set<String> = [
-      session, snapshot, entitlement, journey, task, proposal, settlement, capacity, budget, approval, grant, incident, effect, key,
-      binding,
+      session, snapshot, entitlement, journey, task, turn, proposal, settlement, capacity, budget, approval, grant, incident, effect,
+      key, binding,
     ]
     var found: Set<String> = [Self.secret]
     for row in rows {

@@ -80,6 +80,7 @@ struct RequestFiller {
       "service_point_id": t(Belongings.place), "service_point_ids": list(Belongings.place), "vendor_id": t(Belongings.vendor),
       "token_id": t(Belongings.token), "user_id": t("anna"), "holder": t("anna"), "principal_id": t("anna"), "requested_by": t("otto"),
       "key_id": t(b.key), "binding_id": t(b.binding), "target_tenant_id": t(owner), "trace_id_hex": t(b.trace),
+      "turn_id": t(b.turn),
       "journey_doc_id": t("TJM-GRAZ-COFFEE-PASS-BASE"),
       // What is asked of it.
       "reason": t("curiosity"), "actor": t("ops:otto"), "note": t("mine"), "label": t("mine"), "display_name": t("mine"),
@@ -158,6 +159,7 @@ struct RequestFiller {
       "AgentWorker/Attach.registration": [#"{"workerId": "mine", "agentSlugs": ["\#(Belongings.agent)"]}"#],
       "AgentWorker/Attach.heartbeat": [], "AgentWorker/Attach.progress": [], "AgentWorker/Attach.partial": [],
       "AgentWorker/Attach.result": [], "AgentWorker/Attach.failure": [], "AgentWorker/Attach.draining": [],
+      "Turns/ListTurns.outcome": [], "Turns/WatchTurns.cursor": [],
       "AgentWorker/DrainWorker.worker_id": ["\"mine\""], "Trutta/Issue.tenant_id": ["\"\(owner)\"", "\"\(TwoTenants.other)\""],
       "Trutta/Issue.expires_at": [],
       "Trutta/ExportSettlement.format": ["1", "2"],
