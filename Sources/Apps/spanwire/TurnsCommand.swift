@@ -153,11 +153,15 @@ struct TurnsWatch: AsyncParsableCommand {
   func run() async throws {
     lineBuffered()
     try await reportingFailures {
-      let request = WatchTurnsRequest(productRuntimeSessionID: session, cursor: cursor, untilEnd: untilEnd)
-      for try await response in try await TurnsClient(try await connection.channel()).watchTurns(request) {
-        guard case .event(let event) = response.item else { continue }
-        if json { try printJSON(event) } else { print(line(of: event)) }
-      }
+      try await follow(try await connection.channel())
+    }
+  }
+
+  private func follow(_ channel: any Channel) async throws {
+    let request = WatchTurnsRequest(productRuntimeSessionID: session, cursor: cursor, untilEnd: untilEnd)
+    for try await response in try await TurnsClient(channel).watchTurns(request) {
+      guard case .event(let event) = response.item else { continue }
+      if json { try printJSON(event) } else { print(line(of: event)) }
     }
   }
 }

@@ -18,6 +18,7 @@ struct ExposureTests {
     Trutta.descriptor, Lem.descriptor, Identity.descriptor, Flags.descriptor, Chain.descriptor, Flagd_Evaluation_V1_Service.descriptor,
     Flagd_Evaluation_V2_Service.descriptor,
     Flagd_Sync_V1_FlagSyncService.descriptor, Events.descriptor, Collector.descriptor, Operations.descriptor,
+    Turns.descriptor, TurnHost.descriptor,
   ]
 
   @Test("Every method of the platform says who may call it")
