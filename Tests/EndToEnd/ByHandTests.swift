@@ -150,7 +150,7 @@ struct ByHandTests {
       Step(
         "registry", "apply", "Samples/platform.yaml", by: "dev:ops:OPS-0009:platform:platform_admin", says: ["+ access_policy ACP-STANDARD"]
       ),
-      Step("policy", "test", "Samples/access-cases.yaml", "--require-coverage", says: ["26 of 26 cases as expected"]),
+      Step("policy", "test", "Samples/access-cases.yaml", "--require-coverage", says: ["27 of 27 cases as expected"]),
       Step("flags", "explain", flag, "--user", "anna", says: ["false  approval_missing, stage draft"]),
       Step("flags", "explain", "no-such-flag", says: ["unknown_flag: matched"]),
       Step("flags", "is-enabled", "ops-trace-view", "--tier", "gold", code: 1, says: ["not enabled"]),
