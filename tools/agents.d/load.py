@@ -27,6 +27,7 @@ OPEN = 2048
 ENDS = {
     "agent.task.result": "completed", "agent.task.failed": "failed", "agent.task.timed_out": "timed_out", "agent.task.cancelled": "cancelled",
 }
+TURNS = ["turn_open", "output_accepted", "turn_commit", "turn_close", "turn_stale_epoch_reject"]
 BUNDLE = """
 bundle_id: BND-AGENTS
 agents:
@@ -144,7 +145,7 @@ class Tenant:
 
     def ends(self):
         proto = self.events_proto
-        request = proto.ListEventsRequest(filter=proto.EventFilter(types=[*ENDS, "turn_stale_epoch_reject"]), page_size=1000)
+        request = proto.ListEventsRequest(filter=proto.EventFilter(types=[*ENDS, *TURNS]), page_size=1000)
         while True:
             page = self.events.ListEvents(request, timeout=60)
             for event in page.events:
@@ -163,12 +164,13 @@ def count(tenant, faults):
     rows = {task.agent_task_id: tenant.library.agents.AgentTaskState.Name(task.state)[len("AGENT_TASK_STATE_"):].lower() for task in tenant.tasks()}
     states = collections.Counter(rows.values())
     ends = collections.defaultdict(list)
-    stale = 0
+    turns = {type: collections.Counter() for type in TURNS}
     for type, task in tenant.ends():
         if type in ENDS:
             ends[task].append(ENDS[type])
         else:
-            stale += 1
+            turns[type][task] += 1
+    stale = turns["turn_stale_epoch_reject"].total()
     letters = collections.Counter(item.task.agent_task_id for item in tenant.letters())
     check(set(rows) == tenant.given, f"{len(rows)} rows for {len(tenant.given)} tasks given")
     check(not states.keys() - set(ENDS.values()), f"not all ended: {dict(states)}")
@@ -177,6 +179,11 @@ def count(tenant, faults):
     dead = {task for task, state in rows.items() if state in ("failed", "timed_out")}
     check(set(letters) == dead and all(n == 1 for n in letters.values()), f"{len(letters)} dead letters for {len(dead)} tasks that failed")
     check(states["cancelled"] == tenant.cancelled, f"{states['cancelled']} cancelled, of which {tenant.cancelled} were acknowledged")
+    # One output of one turn for each task that completed, none for any other: whatever came late or twice.
+    completed = {task: 1 for task, state in rows.items() if state == "completed"}
+    for type in ("output_accepted", "turn_commit"):
+        check(turns[type] == completed, f"{turns[type].total()} {type} for {len(completed)} tasks that completed")
+    check(turns["turn_open"] == turns["turn_close"], f"{turns['turn_open'].total()} turns opened, {turns['turn_close'].total()} closed")
     check(tenant.most <= OPEN, f"{tenant.most} were open at a time, {OPEN} may be")
     return states, stale
 
