@@ -1,10 +1,8 @@
-"""Finds every SQL text in the Swift sources and tries it on PostgreSQL.
+"""Tries every SQL text in the Swift sources on PostgreSQL (tools/common/statements.py says how they are found).
 
   portable.py [--list] -- PSQL ARGUMENTS…
 
-SQL is written as StaticString, which only a literal can be: whoever has all literals has all SQL. A literal that begins with a verb of SQL
-is SQL; what is handed to `query`, `first`, `execute` or `executeCounting` and is none, or is put together at run time, fails. Texts labelled
-`sqlite:` of a migration are its schema. The two dialects differ in what `schema` and `statement` below translate, and nowhere else.
+The two dialects differ in what `schema` and `statement` below translate, and nowhere else.
 """
 
 import argparse
@@ -14,57 +12,8 @@ import subprocess
 import sys
 import tempfile
 
-FOLDERS = ["Sources/Store", "Sources/Services", "Sources/Apps"]
-VERB = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH|CREATE|ALTER|DROP)\b")
-# What the engine says to SQLite alone: it has its own words for each database.
-ENGINE = re.compile(r"\s*(PRAGMA|BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|VACUUM)\b")
-ENGINE_FOLDER = "Sources/Store/Database/SQLite/"
-CALL = re.compile(r"\b(?:query|first|execute|executeCounting)\(\s*$")
-# Swift code, comments and literals; a literal of several lines, one with its own delimiters, or one of a line.
-TOKEN = re.compile(r'//[^\n]*|/\*.*?\*/|(?P<hash>#+)"(?P<raw>.*?)"(?P=hash)|"""(?P<long>.*?)"""|"(?P<short>(?:[^"\\\n]|\\.)*)"', re.DOTALL)
-
-
-class Text:
-    def __init__(self, path, line, sql, is_schema):
-        self.place, self.sql, self.is_schema = f"{path}:{line}", sql, is_schema
-
-
-def literals(path):
-    """The SQL of a file, and what cannot be told."""
-    source = path.read_text()
-    texts, faults = [], []
-    for token in TOKEN.finditer(source):
-        value = next((token[name] for name in ("raw", "long", "short") if token[name] is not None), None)
-        if value is None:
-            continue
-        line = source.count("\n", 0, token.start()) + 1
-        before = source[max(0, token.start() - 120):token.start()]
-        # A collection's or a message's own method of that name has a label first: `first(where:`.
-        is_argument = bool(CALL.search(before))
-        if str(path).startswith(ENGINE_FOLDER) and ENGINE.match(value):
-            continue
-        if not VERB.match(value):
-            if is_argument or re.match(r"\s*(?:PRAGMA|BEGIN|SAVEPOINT)\b", value):
-                faults.append(f"{path}:{line}: no SQL that is known here: {value.strip()[:80]}")
-            continue
-        if not (is_argument or re.search(r"[;\n]|\b(FROM|INTO|SET|TABLE|INDEX)\b", value)):
-            continue  # a sentence that begins like that
-        if re.search(r"\\\(", value):
-            faults.append(f"{path}:{line}: SQL that is put together at run time")
-            continue
-        is_schema = bool(re.match(r"\s*(CREATE|ALTER|DROP)\b", value)) or ";" in value
-        # A migration may move data as well: it is labelled.
-        is_schema = is_schema or bool(re.search(r"sqlite:\s*$", before) and not re.search(r"WorkQueue\(\s*sqlite:\s*$", before))
-        if "Step(" not in before and is_schema and not re.search(r"(sqlite:|script:)\s*$", before):
-            faults.append(f"{path}:{line}: a schema outside a migration")
-            continue
-        texts.append(Text(path, line, value, is_schema))
-    return texts, faults
-
-
-def one_line(sql):
-    sql = re.sub(r"--[^\n]*", "", sql)
-    return re.sub(r"\s+", " ", re.sub(r"\\\n\s*", "", sql)).strip()
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "common"))
+from statements import everything, one_line  # noqa: E402
 
 
 def schema(sql):
@@ -73,6 +22,7 @@ def schema(sql):
     sql = re.sub(r"\bINTEGER\b", "BIGINT", sql)
     sql = re.sub(r"\bREAL\b", "DOUBLE PRECISION", sql)
     sql = re.sub(r"\bBLOB\b", "BYTEA", sql)
+    sql = re.sub(r"\bx'([0-9A-Fa-f]*)'", r"'\\x\1'", sql)
     return re.sub(r"\bTEXT\b", 'TEXT COLLATE "C"', sql)
 
 
@@ -86,14 +36,7 @@ def main():
     parser.add_argument("--list", action="store_true", help="prints what it finds")
     parser.add_argument("psql", nargs="*")
     options = parser.parse_args()
-    texts, faults = [], []
-    for folder in FOLDERS:
-        for path in sorted(pathlib.Path(folder).rglob("*.swift")):
-            if not path.name.endswith(".pb.swift"):
-                found, wrong = literals(path)
-                texts, faults = texts + found, faults + wrong
-    schemas = [text for text in texts if text.is_schema]
-    statements = [text for text in texts if not text.is_schema]
+    schemas, statements, faults = everything()
     # One text a line, so that the line of an error says which.
     lines = [(text.place, f"{schema(text.sql).rstrip('; ')};") for text in schemas]
     lines += [(text.place, f"PREPARE s{number} AS {statement(text.sql)};") for number, text in enumerate(statements)]

@@ -2,11 +2,11 @@ import CSQLite
 import Glibc
 
 /// One connection and its prepared statements. SQLite's own codes become `DatabaseError` here and nowhere else.
+@usableFromInline
 final class SQLiteConnection: @unchecked Sendable {
   // Sendable: opened with NOMUTEX and used by one thread at a time: the writer's, a reader's, or a loop's.
   let handle: OpaquePointer
-  /// By the address of the literal: a lookup is one small hash. As many as the program has literals.
-  private var statements: [UnsafePointer<UInt8>: SQLiteStatement] = [:]
+  private var statements = StatementTable()
   private var isClosed = false
 
   enum Mode { case readWrite, readOnly }
@@ -50,44 +50,33 @@ final class SQLiteConnection: @unchecked Sendable {
     try SQLiteStatement(self, sql).firstRow { $0[0] }
   }
 
-  /// Runs `body` with a statement and resets it after. A statement that is in use further up the stack is prepared once more.
-  @inline(__always)
-  func with<T>(_ sql: StaticString, _ body: (SQLiteStatement) throws -> T) throws -> T {
-    let statement = try prepare(sql)
-    statement.isInUse = true
-    defer {
-      statement.reset()
-      statement.isInUse = false
+  /// A statement, to be ended after its use. One that is in use further up the stack is prepared once more.
+  func begin(_ sql: StaticString) throws -> SQLiteStatement {
+    let statement: SQLiteStatement
+    if let known = statements[sql.utf8Start] {
+      statement = known.isInUse ? try SQLiteStatement(self, sql.description) : known
+    } else {
+      statement = try SQLiteStatement(self, sql.description)
+      statements.add(statement, for: sql.utf8Start)
     }
-    return try body(statement)
-  }
-
-  private func prepare(_ sql: StaticString) throws -> SQLiteStatement {
-    if let statement = statements[sql.utf8Start] {
-      return statement.isInUse ? try SQLiteStatement(self, sql.description) : statement
-    }
-    let statement = try SQLiteStatement(self, sql.description)
-    statements[sql.utf8Start] = statement
+    statement.begin()
     return statement
   }
 
-  func query<T, each Value: SQLValue>(_ sql: StaticString, _ values: repeat each Value, row: (Row) throws -> T) throws -> [T] {
-    try with(sql) { statement in
-      precondition(statement.isReadOnly, "a snapshot cannot write: \(sql)")
-      try statement.bind(repeat each values)
-      return try statement.rows(row)
-    }
+  @usableFromInline
+  func begin(reading sql: StaticString) throws -> SQLiteStatement {
+    let statement = try begin(sql)
+    precondition(statement.isReadOnly, "a snapshot cannot write: \(sql)")
+    return statement
   }
 
-  func first<T, each Value: SQLValue>(_ sql: StaticString, _ values: repeat each Value, row: (Row) throws -> T) throws -> T? {
-    try with(sql) { statement in
-      precondition(statement.isReadOnly, "a snapshot cannot write: \(sql)")
-      try statement.bind(repeat each values)
-      return try statement.firstRow(row)
-    }
+  /// A statement without parameters, to its end.
+  func run(_ sql: StaticString) throws {
+    let statement = try begin(sql)
+    defer { statement.end() }
+    _ = try statement.runCounting()
   }
 
-  var changes: Int { Int(sqlite3_changes64(handle)) }
   /// False once a transaction has ended, by us or by SQLite itself.
   var isInTransaction: Bool { sqlite3_get_autocommit(handle) == 0 }
 
@@ -104,108 +93,43 @@ final class SQLiteConnection: @unchecked Sendable {
   }
 }
 
-/// One prepared statement. It keeps its connection's place, not the connection.
-final class SQLiteStatement {
-  private let handle: OpaquePointer
-  private unowned let connection: SQLiteConnection
-  let isReadOnly: Bool
-  var isInUse = false
+/// Statements by the address of their literal: a dictionary's hash took as long as what a small statement does. As many as the program has
+/// literals.
+private struct StatementTable {
+  /// Open addressing, half full at most.
+  private var slots: [(key: UnsafePointer<UInt8>, statement: SQLiteStatement)?] = .init(repeating: nil, count: 64)
+  private var count = 0
 
-  init(_ connection: SQLiteConnection, _ sql: String) throws {
-    var sql = sql
-    var made: OpaquePointer?
-    let (code, complete) = sql.withUTF8 { text in
-      text.withMemoryRebound(to: CChar.self) { text in
-        var tail: UnsafePointer<CChar>?
-        let code = sqlite3_prepare_v3(
-          connection.handle, text.baseAddress, Int32(text.count), UInt32(SQLITE_PREPARE_PERSISTENT), &made, &tail)
-        return (code, tail.map { text.baseAddress! + text.count - $0 <= 0 } ?? true)
-      }
+  subscript(key: UnsafePointer<UInt8>) -> SQLiteStatement? {
+    var slot = place(key)
+    while let entry = slots[slot] {
+      if entry.key == key { return entry.statement }
+      slot = (slot + 1) & (slots.count - 1)
     }
-    guard code == SQLITE_OK, let made else { throw connection.error(code) }
-    precondition(complete, "more than one statement: \(sql)")
-    handle = made
-    self.connection = connection
-    isReadOnly = sqlite3_stmt_readonly(made) != 0
+    return nil
   }
 
-  deinit { sqlite3_finalize(handle) }
-
-  var sql: String { String(cString: sqlite3_sql(handle)) }
-
-  func bind<each Value: SQLValue>(_ values: repeat each Value) throws {
-    var index: Int32 = 0
-    for value in repeat each values {
-      index += 1
-      try bind(index, value.sqlParameter)
+  /// `key` is not there yet.
+  mutating func add(_ statement: SQLiteStatement, for key: UnsafePointer<UInt8>) {
+    count += 1
+    if count * 2 > slots.count {
+      let old = slots
+      slots = .init(repeating: nil, count: old.count * 2)
+      for case let entry? in old { insert(entry.statement, for: entry.key) }
     }
-    precondition(index == sqlite3_bind_parameter_count(handle), "\(index) values for \(sqlite3_bind_parameter_count(handle)): \(sql)")
+    insert(statement, for: key)
   }
 
-  private func bind(_ index: Int32, _ parameter: SQLParameter) throws {
-    let code: Int32
-    switch parameter {
-    case .integer(let value): code = sqlite3_bind_int64(handle, index, value)
-    case .real(let value): code = sqlite3_bind_double(handle, index, value)
-    case .null: code = sqlite3_bind_null(handle, index)
-    case .blob(let value):
-      // An empty array may have no address, which SQLite would take for NULL.
-      code =
-        value.isEmpty
-        ? sqlite3_bind_zeroblob(handle, index, 0)
-        : value.withUnsafeBytes { sqlite3_bind_blob(handle, index, $0.baseAddress, Int32($0.count), Self.transient) }
-    case .text(var value):
-      code = try value.withUTF8 { text in
-        if text.isEmpty { return sqlite3_bind_text(handle, index, "", 0, Self.transient) }
-        if memchr(text.baseAddress!, 0, text.count) != nil { throw DatabaseError.textHoldsNUL }
-        return text.withMemoryRebound(to: CChar.self) {
-          sqlite3_bind_text(handle, index, $0.baseAddress, Int32($0.count), Self.transient)
-        }
-      }
-    }
-    if code != SQLITE_OK { throw connection.error(code) }
+  mutating func removeAll() { self = StatementTable() }
+
+  private mutating func insert(_ statement: SQLiteStatement, for key: UnsafePointer<UInt8>) {
+    var slot = place(key)
+    while slots[slot] != nil { slot = (slot + 1) & (slots.count - 1) }
+    slots[slot] = (key, statement)
   }
 
-  private static var transient: sqlite3_destructor_type { unsafeBitCast(-1, to: sqlite3_destructor_type.self) }
-
-  /// True when there is a row.
-  private func step() throws -> Bool {
-    switch sqlite3_step(handle) {
-    case SQLITE_ROW: return true
-    case SQLITE_DONE: return false
-    case let code: throw connection.error(code)
-    }
-  }
-
-  func run() throws { while try step() {} }
-
-  func rows<T>(_ make: (Row) throws -> T) throws -> [T] {
-    var rows: [T] = []
-    while try step() { rows.append(try make(Row(statement: self))) }
-    return rows
-  }
-
-  /// Runs to the end when it writes, since a RETURNING that is not finished has not happened.
-  func firstRow<T>(_ make: (Row) throws -> T) throws -> T? {
-    guard try step() else { return nil }
-    let value = try make(Row(statement: self))
-    if !isReadOnly { while try step() {} }
-    return value
-  }
-
-  func reset() { sqlite3_reset(handle) }
-
-  func isNull(_ column: Int32) -> Bool { sqlite3_column_type(handle, column) == SQLITE_NULL }
-  func integer(_ column: Int32) -> Int64 { sqlite3_column_int64(handle, column) }
-  func real(_ column: Int32) -> Double { sqlite3_column_double(handle, column) }
-
-  func text(_ column: Int32) -> String {
-    guard let start = sqlite3_column_text(handle, column) else { return "" }
-    return String(decoding: UnsafeBufferPointer(start: start, count: Int(sqlite3_column_bytes(handle, column))), as: UTF8.self)
-  }
-
-  func bytes(_ column: Int32) -> [UInt8] {
-    guard let start = sqlite3_column_blob(handle, column) else { return [] }
-    return Array(UnsafeRawBufferPointer(start: start, count: Int(sqlite3_column_bytes(handle, column))))
+  private func place(_ key: UnsafePointer<UInt8>) -> Int {
+    let mixed = UInt64(UInt(bitPattern: key)) &* 0x9E37_79B9_7F4A_7C15
+    return Int(truncatingIfNeeded: mixed >> 32) & (slots.count - 1)
   }
 }

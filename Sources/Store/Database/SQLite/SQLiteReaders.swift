@@ -18,7 +18,7 @@ final class LoopReader: RoundEndTarget {
   func read<R>(generation now: Int, _ body: (borrowing Snapshot) throws -> R) throws -> R {
     if isOpen && generation != now { end() }
     if !isOpen {
-      try connection.with("BEGIN") { try $0.run() }
+      try connection.run("BEGIN")
       isOpen = true
       generation = now
       loop.atEndOfRound(self)
@@ -31,7 +31,7 @@ final class LoopReader: RoundEndTarget {
   private func end() {
     guard isOpen else { return }
     isOpen = false
-    try? connection.with("COMMIT") { try $0.run() }
+    try? connection.run("COMMIT")
   }
 }
 
@@ -62,8 +62,8 @@ final class ScanReaders: Sendable {
         continuation.resume(
           with: Result {
             let connection = try connection.get()
-            try connection.with("BEGIN") { try $0.run() }
-            defer { try? connection.with("COMMIT") { try $0.run() } }
+            try connection.run("BEGIN")
+            defer { try? connection.run("COMMIT") }
             return try body(Snapshot(connection: connection))
           })
       }

@@ -4,31 +4,38 @@ import CSQLite
 struct TransactionLost: Error {}
 
 /// The writer's open transaction, as one caller's closure sees it: which connection, whether it has written, what it wants published.
+@usableFromInline
 final class SQLiteSession {
   private(set) var connection: SQLiteConnection
   /// What closures of this batch want published, in order.
   var items: [any CommitItem] = []
   /// The log position that the present closure reached.
   var position: Int64?
+  /// The one that was reached last and stands, as long as nothing was rolled back since.
+  private(set) var head: Int64?
   private var hasWritten = false
   /// Whether each closure that writes has a savepoint to go back to. Without, what one has written can be undone only with all the rest.
   private var usesSavepoints = true
 
   init(_ connection: SQLiteConnection) { self.connection = connection }
 
-  func replace(connection: SQLiteConnection) { self.connection = connection }
+  func replace(connection: SQLiteConnection) {
+    self.connection = connection
+    head = nil
+  }
 
   func begin(usingSavepoints: Bool) throws {
     usesSavepoints = usingSavepoints
     items.removeAll(keepingCapacity: true)
-    try connection.with("BEGIN IMMEDIATE") { try $0.run() }
+    try connection.run("BEGIN IMMEDIATE")
   }
 
-  func commit() throws { try connection.with("COMMIT") { try $0.run() } }
+  func commit() throws { try connection.run("COMMIT") }
 
   func rollback() {
     items.removeAll(keepingCapacity: true)
-    if connection.isInTransaction { try? connection.with("ROLLBACK") { try $0.run() } }
+    head = nil
+    if connection.isInTransaction { try? connection.run("ROLLBACK") }
   }
 
   /// How a closure went.
@@ -51,26 +58,30 @@ final class SQLiteSession {
     guard connection.isInTransaction else { throw TransactionLost() }
     if !succeeded { items.removeLast(items.count - published) }
     if hasWritten && usesSavepoints {
-      if !succeeded { try control("ROLLBACK TO caller") }
-      try control("RELEASE caller")
+      if !succeeded { try connection.run("ROLLBACK TO caller") }
+      try connection.run("RELEASE caller")
     }
+    if succeeded, let position { head = position }
     return Outcome(succeeded: succeeded, position: succeeded ? position : nil, isSpoiled: !succeeded && hasWritten && !usesSavepoints)
   }
 
   /// A statement for the present closure. The first that writes opens the savepoint, so that a closure that only reads and then refuses
   /// costs nothing to undo.
-  func prepare<T>(_ sql: StaticString, _ body: (SQLiteStatement) throws -> T) throws -> T {
+  @usableFromInline
+  func begin(_ sql: StaticString) throws -> SQLiteStatement {
     guard connection.isInTransaction else { throw TransactionLost() }
-    return try connection.with(sql) { statement in
-      if !hasWritten && !statement.isReadOnly {
-        if usesSavepoints { try control("SAVEPOINT caller") }
-        hasWritten = true
+    let statement = try connection.begin(sql)
+    if !hasWritten && !statement.isReadOnly {
+      do {
+        if usesSavepoints { try connection.run("SAVEPOINT caller") }
+      } catch {
+        statement.end()
+        throw error
       }
-      return try body(statement)
+      hasWritten = true
     }
+    return statement
   }
-
-  private func control(_ sql: StaticString) throws { try connection.with(sql) { try $0.run() } }
 }
 
 /// A transaction that waits for its turn, with its caller.
