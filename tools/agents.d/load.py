@@ -7,6 +7,7 @@ or late. Exits with 1 if something does not hold.
 import argparse
 import collections
 import concurrent.futures
+import itertools
 import os
 import pathlib
 import random
@@ -43,34 +44,39 @@ class Workers:
     """Eight processes; one that dies is started anew."""
 
     def __init__(self, server, seed):
-        self.server, self.seed, self.deaths, self.stopped = server, seed, 0, False
-        self.processes = [self.start(number) for number in range(WORKERS)]
-        self.thread = threading.Thread(target=self.watch)
-        self.thread.start()
+        self.server, self.deaths, self.stopped = server, 0, False
+        self.seeds = itertools.count(seed + 1)
+        self.processes = [None] * WORKERS
+        self.lock = threading.Lock()
+        self.threads = [threading.Thread(target=self.keep, args=(number,)) for number in range(WORKERS)]
+        for thread in self.threads:
+            thread.start()
 
-    def start(self, number):
-        self.seed += 1
-        program = [sys.executable, str(HOME / "tools/agents.d/wild.py"), self.server.address, f"wild-{number}", str(self.seed)]
-        return subprocess.Popen(program, stderr=subprocess.PIPE, text=True)
-
-    def watch(self):
-        while not self.stopped:
-            for number, process in enumerate(self.processes):
-                if process.poll() is None:
-                    continue
-                if process.returncode != 9:
-                    print(f"agents: a worker ended with {process.returncode}: {process.stderr.read()}", file=sys.stderr)
-                    os._exit(1)
+    def keep(self, number):
+        """One after the other, until they are stopped."""
+        while True:
+            with self.lock:
+                if self.stopped:
+                    return
+                program = [sys.executable, str(HOME / "tools/agents.d/wild.py"), self.server.address, f"wild-{number}", str(next(self.seeds))]
+                process = self.processes[number] = subprocess.Popen(program, stderr=subprocess.PIPE, text=True)
+            errors = process.communicate()[1]
+            if self.stopped:
+                return
+            if process.returncode != 9:
+                print(f"agents: a worker ended with {process.returncode}: {errors}", file=sys.stderr)
+                os._exit(1)
+            with self.lock:
                 self.deaths += 1
-                self.processes[number] = self.start(number)
-            time.sleep(0.05)
 
     def stop(self):
-        self.stopped = True
-        self.thread.join()
-        for process in self.processes:
-            process.kill()
-            process.wait()
+        with self.lock:
+            self.stopped = True
+            for process in self.processes:
+                if process:
+                    process.kill()
+        for thread in self.threads:
+            thread.join()
 
 
 class Tenant:
@@ -85,10 +91,38 @@ class Tenant:
         self.agents, self.workers = orchestrator.AgentOrchestratorStub(authorized), library.services.AgentWorkerStub(authorized)
         self.events_proto, services = grpc.protos_and_services("spanwire/events/v1/events.proto")
         self.events = services.EventsStub(authorized)
-        self.given, self.refused, self.cancelled, self.most = set(), 0, 0, 0
-        self.lock = threading.Lock()
+        self.given, self.refused, self.cancelled = set(), 0, 0
+        self.lock = threading.Condition()
+        # As the log tells it: what has ended, and how many were open at a time.
+        self.ended, self.open, self.most = set(), 0, 0
+        self.thread = threading.Thread(target=self.follow, daemon=True)
+        self.thread.start()
 
-    def give(self, number, chance):
+    def follow(self):
+        proto = self.events_proto
+        request = proto.SubscribeRequest(filter=proto.EventFilter(types=["agent.task.received", *ENDS]))
+        try:
+            for response in self.events.Subscribe(request):
+                if response.WhichOneof("item") != "event":
+                    continue
+                event = response.event
+                with self.lock:
+                    if event.type == "agent.task.received":
+                        self.open += 1
+                        self.most = max(self.most, self.open)
+                    else:
+                        self.open -= 1
+                        self.ended.add(event.agent_task_id)
+                    self.lock.notify_all()
+        except self.grpc.RpcError:
+            pass  # the server has gone, at the end or before it: then what is missing tells
+
+    def wait(self, until):
+        """Until every task that was given has ended; false when that does not come about in time."""
+        with self.lock:
+            return self.lock.wait_for(lambda: self.given <= self.ended, max(0, until - time.monotonic()))
+
+    def give(self, number, chance, full):
         messages = self.library.agents
         request = messages.RunTaskRequest(
             idempotency_key=f"{self.name}-{number}", invoker="ops_console",
@@ -106,6 +140,8 @@ class Tenant:
                     raise SystemExit("a refusal for want of room says when to try again")
                 with self.lock:
                     self.refused += 1
+                full.set()
+                # As it was told, and not all at once.
                 time.sleep(0.2 + chance / 2)
         with self.lock:
             self.given.add(task.agent_task_id)
@@ -119,11 +155,6 @@ class Tenant:
             except self.grpc.RpcError as error:
                 if error.code() != self.grpc.StatusCode.FAILED_PRECONDITION:
                     raise
-
-    def load(self):
-        page = self.workers.ListWorkers(self.library.wire.ListWorkersRequest(), timeout=60)
-        self.most = max(self.most, page.waiting + page.running)
-        return page.waiting + page.running
 
     def tasks(self):
         request = self.library.agents.ListTasksRequest(page_size=500)
@@ -218,22 +249,20 @@ def drive(options, seed, server, library):
     begin = time.monotonic()
     try:
         with concurrent.futures.ThreadPoolExecutor(64) as pool:
-            # The first tenant is greedy: three of four tasks are its.
+            # The first tenant is greedy: three of four tasks are its. Nobody works until there is no room left for them.
+            full = threading.Event()
             jobs = [
-                pool.submit(tenants[0 if number % 4 else 1].give, number, chances.random()) for number in range(options.tasks)]
-            while not all(job.done() for job in jobs):
-                for tenant in tenants:
-                    tenant.load()
-                # Nobody works until there is no room left for the greedy tenant's tasks.
-                if not workers and any(tenant.refused for tenant in tenants):
-                    workers = Workers(server, seed)
-                time.sleep(0.2)
+                pool.submit(tenants[0 if number % 4 else 1].give, number, chances.random(), full) for number in range(options.tasks)]
+            given = threading.Thread(target=lambda: (concurrent.futures.wait(jobs), full.set()))
+            given.start()
+            full.wait()
+            workers = Workers(server, seed)
+            given.join()
             for job in jobs:
                 job.result()
-        workers = workers or Workers(server, seed)
         # A task lasts a minute at most: what is open longer than that never ends.
-        while any([tenant.load() for tenant in tenants]) and time.monotonic() - begin < 240:
-            time.sleep(0.1)
+        for tenant in tenants:
+            tenant.wait(begin + 240)
     finally:
         if workers:
             workers.stop()

@@ -3,7 +3,8 @@
 The server has processor 0 and the load processor 1. Processor time is the server's own, user and system, all its threads; of several
 repetitions the cheapest counts, and what one processor could do is a second over it. None of the calls asks for a trace, as nearly all
 of a sampled system's; nothing that is asked writes anything, and the log's end is compared to prove it. Exits with 1 when a target is
-missed. With --quick the time that callers wait is shown and not judged: it says more of who else uses the machine.
+missed. With --quick half of the rates are enough, and the time that callers wait is shown and not judged: they say more of who else
+uses the machine.
 """
 
 import argparse
@@ -32,6 +33,7 @@ parser.add_argument("--json", help="where to write what was measured")
 options = parser.parse_args()
 if options.quick:
     options.seconds, options.reps = 1, 2
+SLACK = 2 if options.quick else 1
 
 
 def bundle():
@@ -91,8 +93,8 @@ def main():
     missed = []
     for name, found, wanted in [("access decision", inside["access_ns"], ACCESS_NS), ("static flag", inside["flag_ns"], FLAG_NS)]:
         print(f"in process, {name}: {found / 1000:.2f} us")
-        if found > wanted:
-            missed.append(f"in process, {name}: {found:.0f} ns, more than {wanted}")
+        if found > wanted * SLACK:
+            missed.append(f"in process, {name}: {found:.0f} ns, more than {wanted * SLACK}")
     with Platform(f"{options.bin}/spanwire", prefix=on_processor(0)) as server, tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         file.write(bundle())
         file.flush()
@@ -104,8 +106,8 @@ def main():
             row = min((measure(server, work) for _ in range(options.reps)), key=lambda row: row["cpu_us"])
             results["rpc"][work] = row
             print(f"| {title} | {row['rate']:,.0f} | {row['cpu_us']:.1f} us | {row['per_core']:,.0f} | {row['p50_us']} us | {row['p99_us']} us |")
-            if work in JUDGED and row["per_core"] < PER_SECOND:
-                missed.append(f"{title}: {row['per_core']:.0f} calls/s of a processor, fewer than {PER_SECOND}")
+            if work in JUDGED and row["per_core"] < PER_SECOND / SLACK:
+                missed.append(f"{title}: {row['per_core']:.0f} calls/s of a processor, fewer than {PER_SECOND / SLACK:.0f}")
             if work in JUDGED and row["p99_us"] > P99_US and not options.quick:
                 missed.append(f"{title}: p99 {row['p99_us']} us, more than {P99_US}")
         results["resident_mib"] = resident_mib(server.pid)

@@ -7,7 +7,7 @@ import SpanwireSchema
 import SpanwireServiceKit
 import Synchronization
 
-/// What an operator does to keep the platform's data safe.
+/// What keeps a platform going: backups and the audit, incident mode, service levels, schedules.
 public final class OperationsServer: OperationsService {
   let environment: ServiceEnvironment
   let policy: PolicyClient
@@ -15,30 +15,64 @@ public final class OperationsServer: OperationsService {
   /// Where copies stand until they have been sent.
   private let folder: String
   private let isCopying = Atomic<Bool>(false)
+  let agents: AgentOrchestratorClient
+  let executions: ExecutionsClient
+  let watch: OperationsWatch
+  let alert: IncidentAlertSender?
 
-  /// `databases` by the names of their files; copies are made in `folder`, on the same disk.
+  /// The service's name in events, and under which its timers come back to it.
+  public static let producer = "operations"
+
+  /// - Parameters:
+  ///   - databases: by the names of their files; copies are made in `folder`, on the same disk.
+  ///   - channel: bound to this service's own identity; it begins what is scheduled in the name of whoever scheduled it.
+  ///   - alert: tells somebody outside when the incident mode changes; nil: nobody is told.
   public init(
-    environment: ServiceEnvironment, policy: PolicyClient, databases: [(name: String, database: any FileDatabase)], folder: String
+    environment: ServiceEnvironment, databases: [(name: String, database: any FileDatabase)], folder: String, over channel: any Channel,
+    alert: IncidentAlertSender? = nil
   ) {
     self.environment = environment
-    self.policy = policy
+    policy = PolicyClient(channel)
     self.databases = databases
     self.folder = folder
+    self.alert = alert
+    agents = AgentOrchestratorClient(channel)
+    executions = ExecutionsClient(channel)
+    watch = OperationsWatch(environment, RegistryClient(channel), alerts: alert != nil)
+    environment.effects.route(
+      Self.producer, AgentOrchestrator.Methods.submitTask, RunTaskRequest.self, AgentTask.self, over: channel)
+    environment.effects.route(
+      Self.producer, Executions.Methods.submitExecution, SubmitExecutionRequest.self, Execution.self, over: channel)
+    environment.effects.onOutcome(of: Self.producer) { [weak self] in try await self?.effectOutcome($0, $1) }
     // What a copy left behind when the power went.
     if !databases.isEmpty { try? FileManager.default.removeItem(atPath: copies) }
   }
 
   private var copies: String { folder + "/copies" }
 
-  /// Whether every page of every database is sound, and the audit's chain whole: checks of `spanwire verify`.
+  /// Looks at the log from time to time, for incident mode and service levels, until it is cancelled.
+  public func run() async { await watch.run() }
+
+  /// Reads what has happened since the last look, judges it by the clock, and writes down what follows: what `run` does every second.
+  public func look() async throws { try await watch.look() }
+
+  /// Forgets measurements that are kept no longer.
+  public func purge() async throws {
+    let before = environment.clock.now - SLALimits.retention
+    while try await environment.database.transaction("operations.purge", { try SLAStore.purge($0, before: before) }).value
+      == SLALimits.purgeBatch
+    {}
+  }
+
+  /// Whether every page of every database is sound, the audit's chain whole, and every schedule timed: checks of `spanwire verify`.
   public func verify() async throws -> [Verification] {
     var checks: [Verification] = []
     for (name, database) in databases {
       var check = Verification("store: every page of \(name) is sound", examined: 1)
-      for problem in try await database.examine() { check.found(problem) }
+      for problem in try await database.examine() { check.found(problem, of: .everyone) }
       checks.append(check)
     }
-    return checks + [try await environment.log.verifyAudit().verification]
+    return checks + [try await environment.log.verifyAudit().verification, try await verifySchedules()]
   }
 
   public func backup(_ request: BackupRequest, responses: ResponseWriter<BackupResponse>, context: ServerContext) async throws {
@@ -92,7 +126,7 @@ public final class OperationsServer: OperationsService {
     let (now, trace) = (environment.clock.now, context.trace)
     _ = try await environment.database.transaction("operations.audit") { [environment] transaction in
       try transaction.append(
-        EventDraft(payload, producer: "operations", tenant: caller.tenant, org: caller.organization, occurredAt: now, trace: trace),
+        EventDraft(payload, producer: Self.producer, tenant: caller.tenant, org: caller.organization, occurredAt: now, trace: trace),
         environment)
     }
   }
