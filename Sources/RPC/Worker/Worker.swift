@@ -23,6 +23,7 @@ public struct Worker: Sendable {
 
   private let registration: WorkerRegistration
   private let agents: [String: Agent]
+  private let handlers: [HandlerName: IntentHandler]
   private let residentBytes: @Sendable () -> UInt64
 
   /// - Parameters:
@@ -32,16 +33,22 @@ public struct Worker: Sendable {
   ///   - version: of its program, for operators.
   ///   - residentBytes: what it occupies of memory, told with every heartbeat; by default what Linux says of this process.
   ///   - agents: what it does, by the slugs of the agents; its credential must name them.
+  ///   - handlers: the intents it serves; its credential must name the handlers.
   public init(
     id: String, concurrency: Int = 4, maxClaim: Duration? = nil, version: String = "",
-    residentBytes: @escaping @Sendable () -> UInt64 = { ResidentMemory.bytes }, agents: [String: Agent]
+    residentBytes: @escaping @Sendable () -> UInt64 = { ResidentMemory.bytes }, agents: [String: Agent] = [:],
+    handlers: [HandlerName: IntentHandler] = [:]
   ) {
     let milliseconds = maxClaim.map { $0.components.seconds * 1_000 + $0.components.attoseconds / 1_000_000_000_000_000 } ?? 0
     registration = WorkerRegistration(
       workerID: id, agentSlugs: agents.keys.sorted(), concurrency: UInt32(clamping: concurrency),
       maxClaimMs: UInt32(clamping: milliseconds),
-      version: version)
+      version: version,
+      handlers: handlers.keys.sorted { ($0.intentType, $0.handlerName) < ($1.intentType, $1.handlerName) }.map {
+        HandlerOffer(intentType: $0.intentType, handlerName: $0.handlerName, priority: $0.priority)
+      })
     self.agents = agents
+    self.handlers = handlers
     self.residentBytes = residentBytes
   }
 
@@ -66,7 +73,7 @@ public struct Worker: Sendable {
         // Its own group, so that a stream that breaks takes the tasks with it.
         try await withThrowingDiscardingTaskGroup { work in
           defer { work.cancelAll() }
-          while let response = try await call.responses.next() { try take(response, desk, &work) }
+          while let response = try await call.responses.next() { try take(response, desk, channel, &work) }
         }
       }
       // The reader ends when the stream has; the writer then, or before it, once the worker has drained.
@@ -74,7 +81,9 @@ public struct Worker: Sendable {
     }
   }
 
-  private func take(_ response: AttachResponse, _ desk: Desk, _ group: inout ThrowingDiscardingTaskGroup<any Error>) throws {
+  private func take(
+    _ response: AttachResponse, _ desk: Desk, _ channel: any Channel, _ group: inout ThrowingDiscardingTaskGroup<any Error>
+  ) throws {
     switch response.kind {
     case .registered(let registered):
       let pause = Duration.milliseconds(Int64(registered.heartbeatMs))
@@ -85,11 +94,11 @@ public struct Worker: Sendable {
         }
       }
     case .work(let work):
-      guard let claim = work.claim, let agent = agents[work.agentSlug] else { return }
+      guard let claim = work.claim, let perform = performer(of: work, claim, desk, channel) else { return }
       let handle = WorkHandle()
       desk.begin(claim, handle)
       group.addTask {
-        await handle.run { await perform(WorkerTask(work: work, desk: desk), claim, agent, desk) }
+        await handle.run { await Self.perform(perform, claim, desk) }
         desk.end(claim)
       }
     case .cancel(let cancel): if let claim = cancel.claim { desk.cancel(claim) }
@@ -98,15 +107,61 @@ public struct Worker: Sendable {
     }
   }
 
-  private func perform(_ task: WorkerTask, _ claim: WorkClaim, _ agent: Agent, _ desk: Desk) async {
+  /// What does a piece of work; nil for work of nobody here.
+  private func performer(
+    of work: Work, _ claim: WorkClaim, _ desk: Desk, _ channel: any Channel
+  ) -> (@Sendable () async throws -> WorkResult)? {
+    if let execution = work.execution {
+      let name = HandlerName(execution.intent?.intentType ?? "", by: work.handlerName)
+      guard let handler = handlers[name] else { return nil }
+      return { WorkResult(claim: claim, execution: try await handler(ExecutionRun(context: execution, over: channel))) }
+    }
+    guard let agent = agents[work.agentSlug] else { return nil }
+    return {
+      let answer = try await agent(WorkerTask(work: work, desk: desk))
+      return WorkResult(claim: claim, text: answer.text, proposals: answer.proposals)
+    }
+  }
+
+  private static func perform(_ body: () async throws -> WorkResult, _ claim: WorkClaim, _ desk: Desk) async {
     do {
-      let answer = try await agent(task)
-      desk.say(.result(WorkResult(claim: claim, text: answer.text, proposals: answer.proposals)))
+      desk.say(.result(try await body()))
     } catch {
       let failure = WorkFailure(
         claim: claim, reason: "\(type(of: error))", message: String(describing: error), isFinal: error is GiveUp)
       desk.say(.failure(failure))
     }
+  }
+}
+
+/// Which intent, served by which handler. Two that differ in priority alone are the same.
+public struct HandlerName: Sendable, Hashable {
+  /// `ingest_file`
+  public let intentType: String
+  /// The service that does it: `files`.
+  public let handlerName: String
+  /// Of several handlers that are there, the lowest number.
+  public let priority: UInt32
+
+  /// - Parameters:
+  ///   - intentType: the intent.
+  ///   - handlerName: the service that does it.
+  ///   - priority: of several handlers that are there, the lowest number is asked.
+  public init(_ intentType: String, by handlerName: String, priority: UInt32 = 0) {
+    self.intentType = intentType
+    self.handlerName = handlerName
+    self.priority = priority
+  }
+
+  /// By intent and handler.
+  public static func == (left: HandlerName, right: HandlerName) -> Bool {
+    left.intentType == right.intentType && left.handlerName == right.handlerName
+  }
+
+  /// By intent and handler.
+  public func hash(into hasher: inout Hasher) {
+    hasher.combine(intentType)
+    hasher.combine(handlerName)
   }
 }
 
