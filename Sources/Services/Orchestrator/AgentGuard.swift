@@ -12,6 +12,8 @@ import SpanwireWellKnown
 struct AgentGuard: ClientInterceptor {
   /// The task that an agent is working on, for the tool calls it makes meanwhile.
   @TaskLocal static var working: AgentTask?
+  /// The tiers that the agent's definition gives its tools; what it does not name, it reads.
+  @TaskLocal static var tiers: [String: String] = [:]
 
   let policy: PolicyClient
   let clock: any WallClock
@@ -22,7 +24,8 @@ struct AgentGuard: ClientInterceptor {
   ///
   /// - Parameter task: the task; what is set aside for it and what it will cost are written into it.
   func admit(_ task: inout AgentTask, of agent: AgentDefinition) async throws {
-    let cost = agent.modelPolicy.flatMap { $0.maxCost ?? $0.price }
+    // What models cost is set aside call by call, while they answer.
+    let cost = agent.byModel ? nil : agent.modelPolicy.flatMap { $0.maxCost ?? $0.price }
     var request = question(task, tool: task.task?.intent ?? "")
     if let cost {
       request.estimatedCost = cost
@@ -36,23 +39,53 @@ struct AgentGuard: ClientInterceptor {
     task.cost = agent.modelPolicy?.price ?? Money(micros: 0, currency: reservation.reserved?.currency ?? "")
   }
 
+  /// Whether a model of a provider may be asked for a task, or may go on answering; throws the refusal. What it may cost is set aside.
+  ///
+  /// It is a call that leaves the platform: an allowlist that applies to it judges the provider's host.
+  ///
+  /// - Parameter extending: the first reservation of the call that goes on; empty for a new call.
+  func admit(
+    model provider: ModelProvider, for task: AgentTask, cost: Money?, key: String, extending: String
+  ) async throws -> BudgetReservation? {
+    var request = question(task, tool: TaskJournal.toolName(of: provider.provider), tier: "network_read")
+    // A host that no allowlist could name, such as an address, is on none.
+    if (try? RequestedHost(url: provider.baseURL)) != nil { request.targetURL = provider.baseURL }
+    if let cost {
+      request.estimatedCost = cost
+      request.idempotencyKey = key
+      request.reservationTtl = Google_Protobuf_Duration(OrchestratorLimits.modelReservation)
+      request.extendsReservationID = extending
+    }
+    let decision = try await policy.checkTool(request)
+    TurnRecorder.current?.decision(
+      TurnDecision(
+        kind: "policy", subject: request.toolName, outcome: decision.allowed ? "allow" : "deny", rule: decision.policyID,
+        reason: decision.reason, at: .init(nanosecondsSinceEpoch: clock.now)))
+    if !decision.allowed { throw decision.refusal(of: request) }
+    return decision.reservation
+  }
+
   /// A call that an agent makes of another service is a tool call: of `Lem.ComputeRoute`, which reads as everything that agents are given.
   func intercept(_ method: MethodDescriptor, _ options: CallOptions, next: NextClientCall) async throws -> any ClientCall {
-    if let task = Self.working {
-      let request = question(task, tool: "\(method.service.split(separator: ".").last ?? "").\(method.name)")
-      let decision = try await policy.checkTool(request)
-      TurnRecorder.current?.decision(
-        TurnDecision(
-          kind: "policy", subject: request.toolName, outcome: decision.allowed ? "allow" : "deny", rule: decision.policyID,
-          reason: decision.reason, at: .init(nanosecondsSinceEpoch: clock.now)))
-      if !decision.allowed { throw decision.refusal(of: request) }
-    }
+    try await admit(tool: "\(method.service.split(separator: ".").last ?? "").\(method.name)")
     return try await next(method, options)
   }
 
-  private func question(_ task: AgentTask, tool: String) -> CheckToolRequest {
+  /// Whether the agent that works in this task may make a call; throws the refusal.
+  func admit(tool: String) async throws {
+    guard let task = Self.working else { return }
+    let request = question(task, tool: tool, tier: Self.tiers[tool] ?? "read")
+    let decision = try await policy.checkTool(request)
+    TurnRecorder.current?.decision(
+      TurnDecision(
+        kind: "policy", subject: request.toolName, outcome: decision.allowed ? "allow" : "deny", rule: decision.policyID,
+        reason: decision.reason, at: .init(nanosecondsSinceEpoch: clock.now)))
+    if !decision.allowed { throw decision.refusal(of: request) }
+  }
+
+  private func question(_ task: AgentTask, tool: String, tier: String = "read") -> CheckToolRequest {
     CheckToolRequest(
-      agentSlug: task.agentSlug, toolName: tool, actionType: "read", runID: task.agentTaskID,
+      agentSlug: task.agentSlug, toolName: tool, actionType: tier, runID: task.agentTaskID,
       productRuntimeSessionID: task.context?.productRuntimeSessionID ?? "", userID: task.context?.userID ?? "",
       orgID: CallContext.current?.principal.subject.organization ?? "")
   }
@@ -66,12 +99,27 @@ struct AgentGuard: ClientInterceptor {
   ) throws {
     let (id, reservation) = (row.task.agentTaskID, row.task.budgetReservationID)
     guard !reservation.isEmpty else { return }
-    let key = "\(id)-end"
+    try end(reservation, spent: row.task.state == .completed ? row.task.cost : nil, key: "\(id)-end", row, at: stamp, in: transaction)
+  }
+
+  /// The same for a piece of what was set aside for a call of a model.
+  static func settle(
+    _ share: ModelBudget.Share, cost: Money?, _ row: OrchestratorStore.TaskRow, at stamp: TaskStamp, in transaction: borrowing Transaction
+  ) throws {
+    let spent = share.spent.map { Money(micros: $0, currency: cost?.currency ?? "") }
+    try end(share.reservationID, spent: spent, key: "\(share.reservationID)-end", row, at: stamp, in: transaction)
+  }
+
+  private static func end(
+    _ reservation: String, spent: Money?, key: String, _ row: OrchestratorStore.TaskRow, at stamp: TaskStamp,
+    in transaction: borrowing Transaction
+  ) throws {
+    let id = row.task.agentTaskID
     let (method, request): (MethodDescriptor, [UInt8]) =
-      if row.task.state == .completed {
+      if let spent {
         (
           Policy.Methods.settleReservation,
-          SettleReservationRequest(idempotencyKey: key, reservationID: reservation, spent: row.task.cost).encoded()
+          SettleReservationRequest(idempotencyKey: key, reservationID: reservation, spent: spent).encoded()
         )
       } else {
         (Policy.Methods.releaseReservation, ReleaseReservationRequest(idempotencyKey: key, reservationID: reservation).encoded())

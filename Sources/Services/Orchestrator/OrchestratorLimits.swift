@@ -23,14 +23,22 @@ enum OrchestratorLimits {
   static let openTasks = 4_096
   /// Of one tenant: half, so that a greedy one never fills it all.
   static let openTasksPerTenant = 2_048
+  /// Tenants' agents whose pace is known at a time; an average that was forgotten is there again after a few turns.
+  static let paces = 4_096
+  /// A task is admitted if it can be expected to begin within this part of its time: the rest is for the work.
+  static let waitingPart = 0.5
   /// How long a caller is told to wait when there is no room: about as long as a task takes.
   static let retryAfterMilliseconds: Int64 = 500
   /// How long what is set aside for a task stays so: longer than all its runs, with a restart between two of them.
   static let reservation = Duration.seconds(900)
-  /// Attempts after the first, before a task goes to the dead letters.
-  static let retries: UInt64 = 3
+  /// Attempts of a task after the first, in an incident: to fail fast takes load off.
+  static let retriesInIncident: UInt64 = 1
+  /// How old the incident mode may be that another node changed.
+  static let modeLifetime = Duration.seconds(10)
   /// Between two tries to record how a task ended, when the store refuses: as long as it takes a busy one to have room again.
   static let recordPause = Duration.seconds(1)
+  /// It doubles up to this: a store that stays broken is not asked by every task every second.
+  static let longestRecordPause = Duration.seconds(60)
   /// Runs ended in one transaction at a start that finds them open: a few milliseconds of the writer's time.
   static let abandonedAtOnce = 64
   /// Runs of a task, those included that the process's end cut short: past it the task itself is the likely cause.
@@ -79,4 +87,46 @@ enum OrchestratorLimits {
   static let breakerSeconds: UInt32 = 600
   /// One token is about four letters of English.
   static let lettersPerToken = 4
+
+  // MARK: Models
+
+  /// Providers of one server, and models of one of them: what an operator looks over.
+  static let modelProviders = 32
+  static let modelsOfProvider = 256
+  /// Micro-units for a million tokens: a thousand of any currency's. Its product with the most tokens stays below 2^63.
+  static let modelPrice: Int64 = 1_000_000_000
+  /// Tokens of one question or answer: more than any model takes.
+  static let modelTokens = 100_000_000
+  /// Models that one task is put to, one after the other: its time is not for more.
+  static let modelChain = 8
+  /// Questions of one task to one model: each answers with calls of tools, but the last.
+  static let modelRounds = 6
+  /// Calls of tools that one answer may ask for.
+  static let modelCalls = 16
+  /// Arguments of one such call: names and a few numbers.
+  static let modelArgumentBytes = 16_384
+  /// What a model is told that a tool came to: about five thousand tokens.
+  static let modelToolBytes = 16_384
+  /// One event of a stream: a chunk of a completion has some hundred bytes.
+  static let modelEventBytes = 1 << 20
+  /// All of a stream: a hundred thousand tokens, each in a chunk of its own, and some space.
+  static let modelStreamBytes = 64 << 20
+  /// The body of an answer that tells of an error.
+  static let modelErrorBytes = 64 << 10
+  /// Letters of what a provider says of an error.
+  static let modelErrorLetters = 300
+  /// When nobody says otherwise: the beginning of the answer, the next piece.
+  static let modelFirst = Duration.seconds(30)
+  static let modelIdle = Duration.seconds(15)
+  /// The longest of these that may be configured: no task takes longer.
+  static let modelTimeoutNanoseconds: Int64 = 60_000_000_000
+  /// The longest wait that a provider is believed.
+  static let modelRetryAfterSeconds: Int64 = 3_600
+  /// Tokens of answer that money is set aside for at first; each further piece is twice as large, so that a long answer asks policy seldom.
+  static let modelSlice = 256
+  /// How long what is set aside for a call stays so: longer than a task may take.
+  static let modelReservation = Duration.seconds(120)
+  /// A piece of the answer is stored and sent on when so much time has passed since the last, or so many letters have come: a commit each.
+  static let partialPause = Duration.milliseconds(250)
+  static let partialLetters = 400
 }

@@ -85,11 +85,21 @@ extension OrchestratorServer {
     let room = keys
     let (journal, method) = (journal, context.method.path)
     do {
-      let admitted = try await admit(try await letters(request, room, caller, stamp))
+      let (tasks, executions) = try await letters(request, room, caller, stamp)
+      let admitted = try await admit(tasks)
       let (response, rows) = try await environment.database.transaction("ao.redrive") { transaction in
         var rows: [OrchestratorStore.TaskRow] = []
         let response = try transaction.once(once, at: stamp.now) {
           var redriven: [Redriven] = []
+          for (letter, key) in executions {
+            // Read again: somebody may have reviewed it meanwhile.
+            guard var item = try DeadLetterStore.item(transaction, tenant: caller.tenant, id: letter.itemID),
+              let execution = item.execution
+            else { throw Self.unknownDeadLetter(letter.itemID) }
+            item.replayedAs = try Self.redrive(execution, of: item, as: key, caller, stamp, transaction)
+            try Self.review(&item, .replayed, request.reason, caller, method, journal, stamp, transaction)
+            redriven.append(Redriven(itemID: item.itemID, executionID: item.replayedAs))
+          }
           for row in admitted {
             guard var item = try DeadLetterStore.item(transaction, tenant: caller.tenant, id: row.task.redrivenFrom) else {
               throw Self.unknownDeadLetter(row.task.redrivenFrom)
@@ -122,10 +132,10 @@ extension OrchestratorServer {
     }
   }
 
-  /// The tasks that would be made of the dead letters asked for, as far as there is room.
+  /// The tasks that would be made of the dead letters asked for, as far as there is room, and those that are of executions.
   private func letters(
     _ request: RedriveDeadLettersRequest, _ room: [AgentTaskKey], _ caller: Caller, _ stamp: TaskStamp
-  ) async throws -> [OrchestratorStore.TaskRow] {
+  ) async throws -> (tasks: [OrchestratorStore.TaskRow], executions: [(DeadLetter, AgentTaskKey)]) {
     try await environment.database.scan { snapshot in
       let items =
         request.itemIds.isEmpty
@@ -136,7 +146,11 @@ extension OrchestratorServer {
           try Self.requirePending(item)
           return item
         }
-      return try zip(items, room).map { try Self.again($0, as: $1, stamp, snapshot) }
+      let letters = Array(zip(items, room))
+      return (
+        try letters.filter { $0.0.execution == nil }.map { try Self.again($0, as: $1, stamp, snapshot) },
+        letters.filter { $0.0.execution != nil }
+      )
     }
   }
 
@@ -174,7 +188,8 @@ extension OrchestratorServer {
       agentTaskID: key.id, tenantID: key.tenant, invoker: row.task.invoker, context: row.task.context, task: row.task.task,
       state: .received,
       agentSlug: row.task.agentSlug, receivedAt: .init(nanosecondsSinceEpoch: stamp.now), redrivenFrom: item.itemID)
-    return OrchestratorStore.TaskRow(task: task, attempt: 0, caller: row.caller, byWorkers: row.byWorkers, agent: row.agent)
+    return OrchestratorStore.TaskRow(
+      task: task, attempt: 0, caller: row.caller, byWorkers: row.byWorkers, agent: row.agent, byModel: row.byModel)
   }
 
   private static func requirePending(_ item: DeadLetter) throws {
@@ -193,13 +208,12 @@ extension OrchestratorServer {
     item.reviewedAt = .init(nanosecondsSinceEpoch: stamp.now)
     item.note = reason
     try DeadLetterStore.update(item, transaction)
-    let task = item.task ?? AgentTask()
     let reviewed = DLQReviewed(itemID: item.itemID, verdict: resolution.word, actor: caller.id)
-    try journal.append(reviewed, task, at: stamp, transaction)
+    try journal.append(reviewed, of: item, at: stamp, transaction)
     let audit = AuditRecorded(
       action: "dlq.\(resolution.word)", target: item.itemID, actor: caller.id, actorKind: "\(caller.kind)", decision: "allow",
       reason: reason, method: method)
-    try journal.append(audit, task, at: stamp, transaction)
+    try journal.append(audit, of: item, at: stamp, transaction)
   }
 
   private static func unknownDeadLetter(_ id: String) -> RPCError { .missing(.deadLetterNotFound, "there is no dead letter \(id)") }
@@ -215,8 +229,8 @@ extension OrchestratorServer {
     var validation = Validation()
     validation.idempotencyKey(request.idempotencyKey)
     let parts = request.circuit.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
-    let isCircuit = parts.count == 2 && ["agent", "tool"].contains(parts[0]) && Identifier.isValid(parts[1])
-    validation.check(isCircuit, "circuit", "must be agent:<slug> or tool:<name>")
+    let isCircuit = parts.count == 2 && ["agent", "tool", "provider"].contains(parts[0]) && Identifier.isValid(parts[1])
+    validation.check(isCircuit, "circuit", "must be agent:<slug>, tool:<name> or provider:<name>")
     validation.known(request.mode, "mode")
     if let config = request.config { CircuitBreaker.Config.check(config, &validation) }
     if request.mode == .unspecified, request.config == nil { validation.add("mode", "or config must be given") }

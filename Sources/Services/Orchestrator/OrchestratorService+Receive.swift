@@ -21,6 +21,7 @@ extension OrchestratorServer {
     if agent.byWorkers, let refusal = breakers.refusal(TaskRunner.circuit(of: agent.agentSlug), of: tenant), refusal.fallback.isEmpty {
       throw refusal.error(agent.agentSlug)
     }
+    try admit(request.task, of: agent, tenant: tenant)
     let id = request.agentTaskID.isEmpty ? environment.ids.next(.agentTask) : request.agentTaskID
     let key = AgentTaskKey(tenant: tenant, id: id)
     var task = AgentTask(
@@ -38,7 +39,7 @@ extension OrchestratorServer {
       try await agentGuard.admit(&task, of: agent)
       row = OrchestratorStore.TaskRow(
         task: task, attempt: 0, caller: CallerRecord(principal: caller.subject, trace: context.trace).text, byWorkers: agent.byWorkers,
-        agent: agent.encoded())
+        agent: agent.encoded(), byModel: agent.byModel)
       let stored = try await store(row, once, request, at: stamp)
       guard stored.agentTaskID == id else {
         // The same request came a moment before, under a task of its own; what was set aside for this one comes back by itself.
@@ -51,6 +52,18 @@ extension OrchestratorServer {
     }
     runner.start(row, for: caller, trace: context.trace?.child())
     return row
+  }
+
+  /// Refuses what could not begin in time: to let it wait would cost others their time, and end no better.
+  private func admit(_ task: AgentTaskSpec?, of agent: AgentDefinition, tenant: String) throws {
+    let asked = task?.constraints?.timeoutMs ?? 0
+    let time = Duration.milliseconds(Int64(asked == 0 ? OrchestratorLimits.defaultTimeoutMilliseconds : asked))
+    let wait = places.expectedWait(tenant: tenant, agentSlug: agent.agentSlug, byWorkers: agent.byWorkers)
+    let longest = time * OrchestratorLimits.waitingPart
+    guard wait > longest else { return }
+    throw RPCError.later(
+      .resourceExhausted, .queueFull, "tasks of \(agent.agentSlug) wait too long for their turn",
+      after: max(wait - longest, .milliseconds(OrchestratorLimits.retryAfterMilliseconds)))
   }
 
   private func store(
@@ -81,20 +94,10 @@ extension OrchestratorServer {
   /// by its slug. A tenant's own definition of a slug hides the shared one, and a disabled agent takes no work.
   func agent(for task: AgentTaskSpec) async throws -> AgentDefinition {
     var types = false
-    var seen: Set<String> = []
-    for isShared in [false, true] {
-      var request = ListDefinitionsRequest(kind: .agent, pageSize: 1_000, shared: isShared)
-      repeat {
-        let page = try await registry.listDefinitions(request)
-        for definition in page.definitions {
-          guard case .agent(let agent)? = definition.value, seen.insert(agent.agentSlug).inserted, agent.enabled ?? true,
-            agent.agentType == task.agentType
-          else { continue }
-          if agent.intents.contains(task.intent) { return agent }
-          types = true
-        }
-        request.pageToken = page.nextPageToken
-      } while !request.pageToken.isEmpty
+    for definition in try await registry.effective(.agent) {
+      guard case .agent(let agent) = definition, agent.enabled ?? true, agent.agentType == task.agentType else { continue }
+      if agent.intents.contains(task.intent) { return agent }
+      types = true
     }
     if types {
       throw RPCError.precondition(.agentIntentUnknown, "no \(task.agentType) agent of this tenant does \(task.intent)")
@@ -104,5 +107,23 @@ extension OrchestratorServer {
       return AgentDefinition(agentSlug: "ops-analyst")
     }
     throw RPCError.precondition(.agentUnknown, "this tenant's registry defines no \(task.agentType) agent")
+  }
+}
+
+extension RegistryClient {
+  /// All definitions of a kind that hold for the caller's tenant, in the order of their ids: its own, then those that tenant platform
+  /// shares and that none of its own hides.
+  func effective(_ kind: DefinitionKind) async throws -> [Definition.Value] {
+    var found: [Definition.Value] = []
+    var seen: Set<String> = []
+    for isShared in [false, true] {
+      var request = ListDefinitionsRequest(kind: kind, pageSize: 1_000, shared: isShared)
+      repeat {
+        let page = try await listDefinitions(request)
+        found += page.definitions.filter { seen.insert($0.id).inserted }.compactMap(\.value)
+        request.pageToken = page.nextPageToken
+      } while !request.pageToken.isEmpty
+    }
+    return found
   }
 }

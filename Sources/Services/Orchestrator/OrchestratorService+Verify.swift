@@ -30,24 +30,24 @@ extension OrchestratorServer {
     try await verifyTasks(&states, begun: begun, &tasks)
     for (tenant, id, isRefused) in told {
       proposals.examine()
-      let proposal = try await environment.database.scan { try OrchestratorStore.proposal($0, tenant: tenant, id: id) }
+      let proposal = try await environment.database.scan { try ProposalStore.proposal($0, tenant: tenant, id: id) }
       guard let proposal else {
-        proposals.found("\(tenant): \(id) is missing")
+        proposals.found("\(tenant): \(id) is missing", of: .tenant(tenant))
         continue
       }
-      if (proposal.state == .refused) != isRefused { proposals.found("\(tenant): \(id) is \(proposal.state.word)") }
+      if (proposal.state == .refused) != isRefused { proposals.found("\(tenant): \(id) is \(proposal.state.word)", of: .tenant(tenant)) }
     }
     for (key, verdict) in verdicts {
       letters.examine()
       guard let item = try await environment.database.scan({ try DeadLetterStore.item($0, tenant: key.tenant, id: key.id) }) else {
-        letters.found("\(key.tenant): \(key.id) is missing")
+        letters.found("\(key.tenant): \(key.id) is missing", of: .tenant(key.tenant))
         continue
       }
       // Rows are read after the log: one that was pending there may have been reviewed since.
       if item.resolution.word != verdict,
         verdict != DeadLetter.Resolution.pending.word || (item.reviewedAt?.nanosecondsSinceEpoch ?? 0) < begun
       {
-        letters.found("\(key.tenant): \(key.id) is \(item.resolution.word), not \(verdict)")
+        letters.found("\(key.tenant): \(key.id) is \(item.resolution.word), not \(verdict)", of: .tenant(key.tenant))
       }
     }
     return [tasks, proposals, letters]
@@ -63,15 +63,19 @@ extension OrchestratorServer {
         after = AgentTaskKey(tenant: task.tenantID, id: task.agentTaskID)
         guard let state = states.removeValue(forKey: after) else {
           // Rows are read after the log: a task may be newer than what was read of it.
-          if (task.receivedAt?.nanosecondsSinceEpoch ?? 0) < begun { verification.found("\(after.tenant): \(after.id) is in no event") }
+          if (task.receivedAt?.nanosecondsSinceEpoch ?? 0) < begun {
+            verification.found("\(after.tenant): \(after.id) is in no event", of: .tenant(after.tenant))
+          }
           continue
         }
         let hasGoneOn = !AgentTaskStateMachine.isTerminal(state) && (AgentTaskStateMachine.isTerminal(task.state) || task.state == .running)
-        if task.state != state, !hasGoneOn { verification.found("\(after.tenant): \(after.id) is \(task.state.word), not \(state.word)") }
+        if task.state != state, !hasGoneOn {
+          verification.found("\(after.tenant): \(after.id) is \(task.state.word), not \(state.word)", of: .tenant(after.tenant))
+        }
       }
       if page.count < 500 { break }
     }
-    for key in states.keys { verification.found("\(key.tenant): \(key.id) is missing") }
+    for key in states.keys { verification.found("\(key.tenant): \(key.id) is missing", of: .tenant(key.tenant)) }
   }
 
   /// The state that an event leaves its task in; nil for events that change none.

@@ -17,10 +17,11 @@ public final class OrchestratorServer: AgentOrchestratorService {
   let agentGuard: AgentGuard
   let breakers: CircuitBreakers
   let sources: AgentSources
+  let models: ModelRunner
   /// The side that workers attach to.
   public let workers: AgentWorkerServer
   let places: TaskPlaces
-  private let wakes = UpdateWakes()
+  private let wakes = Wakes<AgentTaskKey>()
 
   public static let migrations = OrchestratorStore.migrations
   /// The service's name in events.
@@ -29,12 +30,17 @@ public final class OrchestratorServer: AgentOrchestratorService {
   /// - Parameters:
   ///   - channel: bound to AO's own service identity; it acts for whoever asked.
   ///   - weights: how many turns a tenant gets when others get one, while they compete; 1 for those not named.
-  public convenience init(environment: ServiceEnvironment, over channel: any Channel, weights: [String: UInt32] = [:]) {
-    self.init(environment: environment, over: channel, queue: FairQueue(weights: weights))
+  ///   - providers: of the language models that agents may be put to.
+  public convenience init(
+    environment: ServiceEnvironment, over channel: any Channel, weights: [String: UInt32] = [:],
+    providers: ModelProviders = ModelProviders()
+  ) {
+    self.init(environment: environment, over: channel, queue: FairQueue(weights: weights), providers: providers)
   }
 
   init(
-    environment: ServiceEnvironment, over channel: any Channel, queue: FairQueue, retries: RetryPolicy = RetryPolicy(),
+    environment: ServiceEnvironment, over channel: any Channel, queue: FairQueue, providers: ModelProviders = ModelProviders(),
+    retries: RetryPolicy = RetryPolicy(),
     supervision: Duration = OrchestratorLimits.supervision
   ) {
     self.environment = environment
@@ -44,20 +50,27 @@ public final class OrchestratorServer: AgentOrchestratorService {
     // What agents call is asked of policy first, all of it.
     let tools = channel.intercepted(by: [agentGuard])
     journal = TaskJournal(environment: environment, wakes: wakes, turns: TurnKernel(environment: environment))
-    places = TaskPlaces(queue: queue)
+    places = TaskPlaces(queue: queue, clock: environment.clock)
     let pool = WorkerPool(places: places)
     breakers = CircuitBreakers(journal: journal)
-    workers = AgentWorkerServer(environment: environment, journal: journal, pool: pool, places: places, supervision: supervision)
+    workers = AgentWorkerServer(
+      environment: environment, executions: ExecutionsClient(channel), journal: journal, pool: pool, places: places,
+      supervision: supervision)
     sources = AgentSources(
       registry: RegistryClient(tools), lem: LemClient(tools), trutta: TruttaClient(tools), journeys: JourneyRuntimeClient(tools),
       log: environment.log)
+    let mode = DefinitionCache.incidentMode(OperationsClient(channel), as: Self.producer, lifetime: OrchestratorLimits.modeLifetime)
+    environment.database.observe(mode)
+    models = ModelRunner(journal: journal, registry: registry, agentGuard: agentGuard, breakers: breakers, providers: providers)
     runner = TaskRunner(
-      journal: journal, sources: sources, policy: policy, places: places, pool: pool, breakers: breakers, retries: retries)
+      journal: journal, sources: sources, agentGuard: agentGuard, models: models, policy: policy, places: places, pool: pool,
+      breakers: breakers, retries: retries, mode: mode)
     let effects = environment.effects
     effects.route(
       Self.producer, Policy.Methods.settleReservation, SettleReservationRequest.self, BudgetReservation.self, over: channel)
     effects.route(
       Self.producer, Policy.Methods.releaseReservation, ReleaseReservationRequest.self, BudgetReservation.self, over: channel)
+    effects.route(Self.producer, Executions.Methods.redriveExecution, RedriveExecutionRequest.self, Execution.self, over: channel)
   }
 
   /// Takes up the tasks that the last process left unfinished.
@@ -78,6 +91,7 @@ public final class OrchestratorServer: AgentOrchestratorService {
   public func stop() async {
     await runner.stop()
     workers.endAttachments()
+    models.providers.shutDown()
     wakes.close()
   }
 
@@ -106,15 +120,19 @@ public final class OrchestratorServer: AgentOrchestratorService {
     validation.optionalID(request.productRuntimeSessionID, "product_runtime_session_id")
     validation.optionalID(request.agentSlug, "agent_slug")
     validation.known(request.state, "state")
+    validation.optionalID(request.agentType, "agent_type")
+    validation.optionalID(request.intent, "intent")
     let size = validation.pageSize(request.pageSize, default: OrchestratorLimits.defaultPageSize, max: OrchestratorLimits.maxPageSize)
     try validation.finish()
     let after = try PageToken.decode(request.pageToken)
+    let filter = OrchestratorStore.TaskFilter(
+      session: request.productRuntimeSessionID, slug: request.agentSlug, type: request.agentType, intent: request.intent,
+      state: request.state, from: request.receivedFrom?.nanosecondsSinceEpoch ?? .min,
+      before: request.receivedBefore?.nanosecondsSinceEpoch ?? .max)
     let page = try await environment.database.scan { snapshot in
-      var tasks = try OrchestratorStore.tasks(
-        snapshot, tenant: tenant, session: request.productRuntimeSessionID, slug: request.agentSlug, state: request.state, after: after,
-        limit: size + 1)
+      var tasks = try OrchestratorStore.tasks(snapshot, tenant: tenant, filter, after: after, limit: size + 1)
       for index in tasks.indices {
-        tasks[index].proposals = try OrchestratorStore.proposals(snapshot, of: AgentTaskKey(tenant: tenant, id: tasks[index].agentTaskID))
+        tasks[index].proposals = try ProposalStore.proposals(snapshot, of: AgentTaskKey(tenant: tenant, id: tasks[index].agentTaskID))
       }
       return tasks
     }
@@ -165,7 +183,7 @@ public final class OrchestratorServer: AgentOrchestratorService {
     validation.id(request.proposalID, "proposal_id")
     try validation.finish()
     let (tenant, id) = (try Caller(context).tenant, request.proposalID)
-    guard let proposal = try await environment.database.read({ try OrchestratorStore.proposal($0, tenant: tenant, id: id) }) else {
+    guard let proposal = try await environment.database.read({ try ProposalStore.proposal($0, tenant: tenant, id: id) }) else {
       throw RPCError.missing(.proposalNotFound, "there is no proposal \(id)")
     }
     return proposal
@@ -188,7 +206,7 @@ public final class OrchestratorServer: AgentOrchestratorService {
       decidedAt: .init(nanosecondsSinceEpoch: now))
     return try await environment.database.transaction("ao.decision") { transaction -> Proposal in
       try transaction.once(once, at: now) {
-        guard var proposal = try OrchestratorStore.proposal(transaction, tenant: tenant, id: request.proposalID) else {
+        guard var proposal = try ProposalStore.proposal(transaction, tenant: tenant, id: request.proposalID) else {
           throw RPCError.missing(.proposalNotFound, "there is no proposal \(request.proposalID)")
         }
         // What is told twice under two keys is the same news.
@@ -199,7 +217,7 @@ public final class OrchestratorServer: AgentOrchestratorService {
         }
         proposal.state = request.state
         proposal.decisions.append(decision)
-        try OrchestratorStore.update(proposal, tenant: tenant, transaction)
+        try ProposalStore.update(proposal, tenant: tenant, transaction)
         return proposal
       }
     }.value
@@ -212,7 +230,7 @@ public final class OrchestratorServer: AgentOrchestratorService {
   private func stored(_ key: AgentTaskKey) async throws -> AgentTask {
     let task = try await environment.database.read { snapshot -> AgentTask? in
       guard var task = try OrchestratorStore.task(snapshot, key)?.task else { return nil }
-      task.proposals = try OrchestratorStore.proposals(snapshot, of: key)
+      task.proposals = try ProposalStore.proposals(snapshot, of: key)
       task.attempts = try AttemptStore.attempts(snapshot, of: key)
       return task
     }

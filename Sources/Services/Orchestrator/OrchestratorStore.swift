@@ -90,6 +90,24 @@ enum OrchestratorStore {
           ALTER TABLE ao_task ADD COLUMN turn_id TEXT NOT NULL DEFAULT '';
           ALTER TABLE ao_attempt ADD COLUMN turn_id TEXT NOT NULL DEFAULT '';
           """),
+      Migrations.Step(
+        "what is asked of models; tasks and proposals by what they are about",
+        sqlite: """
+          ALTER TABLE ao_task ADD COLUMN by_model INTEGER NOT NULL DEFAULT 0;
+          ALTER TABLE ao_task ADD COLUMN agent_type TEXT NOT NULL DEFAULT '';
+          ALTER TABLE ao_task ADD COLUMN intent TEXT NOT NULL DEFAULT '';
+          ALTER TABLE ao_proposal ADD COLUMN agent_slug TEXT NOT NULL DEFAULT '';
+          ALTER TABLE ao_proposal ADD COLUMN kind TEXT NOT NULL DEFAULT '';
+          ALTER TABLE ao_proposal ADD COLUMN product_runtime_session_id TEXT NOT NULL DEFAULT '';
+          ALTER TABLE ao_proposal ADD COLUMN created_at INTEGER NOT NULL DEFAULT 0;
+          CREATE TABLE ao_model_call (
+            tenant_id TEXT NOT NULL,
+            agent_task_id TEXT NOT NULL,
+            call_id TEXT NOT NULL,
+            call BLOB NOT NULL,
+            PRIMARY KEY (tenant_id, agent_task_id, call_id)
+          ) STRICT, WITHOUT ROWID;
+          """),
     ])
 
   /// A task as its row has it.
@@ -106,6 +124,8 @@ enum OrchestratorStore {
     var agent: [UInt8]
     /// The turn of the last run; empty before the first.
     var turnID = ""
+    /// Whether a language model does it.
+    var byModel = false
 
     var key: AgentTaskKey { AgentTaskKey(tenant: task.tenantID, id: task.agentTaskID) }
   }
@@ -118,10 +138,12 @@ enum OrchestratorStore {
     return try transaction.executeCounting(
       """
       INSERT INTO ao_task (
-        tenant_id, agent_task_id, product_runtime_session_id, state, attempt, received_at, task, caller, agent_slug, by_workers, agent)
-      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO NOTHING
+        tenant_id, agent_task_id, product_runtime_session_id, state, attempt, received_at, task, caller, agent_slug, by_workers,
+        by_model, agent_type, intent, agent)
+      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) ON CONFLICT DO NOTHING
       """, task.tenantID, task.agentTaskID, task.context?.productRuntimeSessionID ?? "", task.state.rawValue, row.attempt,
-      task.receivedAt?.nanosecondsSinceEpoch ?? 0, task.encoded(), row.caller, task.agentSlug, row.byWorkers, row.agent) == 1
+      task.receivedAt?.nanosecondsSinceEpoch ?? 0, task.encoded(), row.caller, task.agentSlug, row.byWorkers,
+      row.byModel, task.task?.agentType ?? "", task.task?.intent ?? "", row.agent) == 1
   }
 
   static func update(_ row: TaskRow, _ transaction: borrowing Transaction) throws {
@@ -132,34 +154,50 @@ enum OrchestratorStore {
 
   static func task(_ reader: borrowing some Reader & ~Copyable, _ key: AgentTaskKey) throws -> TaskRow? {
     try reader.first(
-      "SELECT task, attempt, caller, by_workers, agent, turn_id FROM ao_task WHERE tenant_id = ?1 AND agent_task_id = ?2", key.tenant,
+      "SELECT task, attempt, caller, by_workers, agent, turn_id, by_model FROM ao_task WHERE tenant_id = ?1 AND agent_task_id = ?2",
+      key.tenant,
       key.id, row: Self.taskRow)
   }
 
-  /// A page of a tenant's tasks in the order of their ids, of one session or of all, in one state or in any, of one agent or of any.
+  /// Which of a tenant's tasks are meant: what is empty or nil does not matter.
+  struct TaskFilter: Sendable {
+    var session = ""
+    var slug = ""
+    var type = ""
+    var intent = ""
+    var state = AgentTaskState.unspecified
+    /// Received from this moment on, and before that.
+    var from: Int64 = .min
+    var before: Int64 = .max
+  }
+
+  /// A page of a tenant's tasks in the order of their ids.
   static func tasks(
-    _ reader: borrowing some Reader & ~Copyable, tenant: String, session: String, slug: String, state: AgentTaskState, after id: String,
-    limit: Int
+    _ reader: borrowing some Reader & ~Copyable, tenant: String, _ filter: TaskFilter, after id: String, limit: Int
   ) throws -> [AgentTask] {
-    if session.isEmpty {
+    if filter.session.isEmpty {
       return try reader.query(
         """
         SELECT task FROM ao_task WHERE tenant_id = ?1 AND agent_task_id > ?2 AND (?3 = 0 OR state = ?3)
-        AND (?4 = '' OR agent_slug = ?4) ORDER BY agent_task_id LIMIT ?5
-        """, tenant, id, state.rawValue, slug, limit, row: { try AgentTask(decoding: $0.get(0, as: [UInt8].self)) })
+        AND (?4 = '' OR agent_slug = ?4) AND (?5 = '' OR agent_type = ?5) AND (?6 = '' OR intent = ?6)
+        AND received_at >= ?7 AND received_at < ?8 ORDER BY agent_task_id LIMIT ?9
+        """, tenant, id, filter.state.rawValue, filter.slug, filter.type, filter.intent, filter.from, filter.before, limit,
+        row: { try AgentTask(decoding: $0.get(0, as: [UInt8].self)) })
     }
     return try reader.query(
       """
-      SELECT task FROM ao_task WHERE tenant_id = ?1 AND product_runtime_session_id = ?2 AND agent_task_id > ?3 AND (?4 = 0 OR state = ?4)
-      AND (?5 = '' OR agent_slug = ?5) ORDER BY agent_task_id LIMIT ?6
-      """, tenant, session, id, state.rawValue, slug, limit, row: { try AgentTask(decoding: $0.get(0, as: [UInt8].self)) })
+      SELECT task FROM ao_task WHERE tenant_id = ?1 AND product_runtime_session_id = ?10 AND agent_task_id > ?2
+      AND (?3 = 0 OR state = ?3) AND (?4 = '' OR agent_slug = ?4) AND (?5 = '' OR agent_type = ?5) AND (?6 = '' OR intent = ?6)
+      AND received_at >= ?7 AND received_at < ?8 ORDER BY agent_task_id LIMIT ?9
+      """, tenant, id, filter.state.rawValue, filter.slug, filter.type, filter.intent, filter.from, filter.before, limit, filter.session,
+      row: { try AgentTask(decoding: $0.get(0, as: [UInt8].self)) })
   }
 
   /// Tasks of all tenants that no process works on after a start.
   static func unfinished(_ reader: borrowing some Reader & ~Copyable, limit: Int) throws -> [TaskRow] {
     try reader.query(
       """
-      SELECT task, attempt, caller, by_workers, agent, turn_id FROM ao_task WHERE state IN (1, 2)
+      SELECT task, attempt, caller, by_workers, agent, turn_id, by_model FROM ao_task WHERE state IN (1, 2)
       ORDER BY tenant_id, agent_task_id LIMIT ?1
       """, limit, row: Self.taskRow)
   }
@@ -175,7 +213,7 @@ enum OrchestratorStore {
   private static func taskRow(_ row: Row) throws -> TaskRow {
     TaskRow(
       task: try AgentTask(decoding: row.get(0, as: [UInt8].self)), attempt: row[1], caller: row[2], byWorkers: row[3], agent: row[4],
-      turnID: row[5])
+      turnID: row[5], byModel: row[6])
   }
 
   // MARK: Updates
@@ -205,35 +243,6 @@ enum OrchestratorStore {
     let state = try reader.first(
       "SELECT state FROM ao_task WHERE tenant_id = ?1 AND agent_task_id = ?2", key.tenant, key.id, row: { $0.get(0, as: Int32.self) })
     return state.map { AgentTaskStateMachine.isTerminal(AgentTaskState(rawValue: $0)) } ?? true
-  }
-
-  // MARK: Proposals
-
-  static func insert(_ proposal: Proposal, tenant: String, _ transaction: borrowing Transaction) throws {
-    try transaction.execute(
-      "INSERT INTO ao_proposal (tenant_id, proposal_id, agent_task_id, state, proposal) VALUES (?1, ?2, ?3, ?4, ?5)",
-      tenant, proposal.proposalID, proposal.agentTaskID, proposal.state.rawValue, proposal.encoded(), expecting: .rows(1))
-  }
-
-  static func update(_ proposal: Proposal, tenant: String, _ transaction: borrowing Transaction) throws {
-    try transaction.execute(
-      "UPDATE ao_proposal SET state = ?3, proposal = ?4 WHERE tenant_id = ?1 AND proposal_id = ?2",
-      tenant, proposal.proposalID, proposal.state.rawValue, proposal.encoded(), expecting: .rows(1))
-  }
-
-  static func proposal(_ reader: borrowing some Reader & ~Copyable, tenant: String, id: String) throws -> Proposal? {
-    try reader.first(
-      "SELECT proposal FROM ao_proposal WHERE tenant_id = ?1 AND proposal_id = ?2", tenant, id,
-      row: { try Proposal(decoding: $0.get(0, as: [UInt8].self)) })
-  }
-
-  static func proposals(_ reader: borrowing some Reader & ~Copyable, of key: AgentTaskKey) throws -> [Proposal] {
-    // Asked directly, SQLite walks the tenant's proposals by their key, which it takes to be few.
-    try reader.query(
-      """
-      SELECT proposal FROM ao_proposal WHERE tenant_id = ?1 AND proposal_id IN
-        (SELECT proposal_id FROM ao_proposal WHERE tenant_id = ?1 AND agent_task_id = ?2) ORDER BY proposal_id LIMIT ?3
-      """, key.tenant, key.id, Int(OrchestratorLimits.maxSuggestions) + 2, row: { try Proposal(decoding: $0.get(0, as: [UInt8].self)) })
   }
 }
 

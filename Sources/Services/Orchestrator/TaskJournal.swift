@@ -5,6 +5,7 @@ import SpanwireRPC
 import SpanwireSchema
 import SpanwireServiceKit
 import SpanwireTurnKernel
+import SpanwireWellKnown
 
 /// When something happens to a task and as part of which trace: taken before the transaction, which runs on another thread, and perhaps
 /// twice.
@@ -25,7 +26,7 @@ struct TaskStamp: Sendable {
 /// transaction.
 struct TaskJournal: Sendable {
   let environment: ServiceEnvironment
-  let wakes: UpdateWakes
+  let wakes: Wakes<AgentTaskKey>
   let turns: TurnKernel
 
   /// What `begin` found.
@@ -93,6 +94,7 @@ struct TaskJournal: Sendable {
     guard row.attempt > 0 else { return }
     let why = "its process ended"
     try AttemptStore.end(row.key, row.attempt, "lost", why, stamp.now, transaction)
+    if row.byModel { try ModelCallStore.lose(row.key, at: stamp.now, transaction) }
     try turns.end(row.turnID, .abort(reason: why), about: about(row, at: stamp), transaction)
   }
 
@@ -152,7 +154,7 @@ struct TaskJournal: Sendable {
       guard row.attempt == epoch else { return try tell(.stale(epoch: epoch, current: row.attempt), of: row, at: stamp, transaction) }
       guard AgentTaskStateMachine.allows(row.task.state, to: .completed) else { return }
       for proposal in proposals {
-        try OrchestratorStore.insert(proposal, tenant: key.tenant, transaction)
+        try ProposalStore.insert(proposal, tenant: key.tenant, transaction)
         if proposal.state == .refused {
           try tellRefusal(of: proposal, row, at: stamp, transaction)
         } else {
@@ -180,7 +182,7 @@ struct TaskJournal: Sendable {
 
   /// How a task ends without an answer.
   enum Ending: Sendable {
-    case failed(reason: String, message: String)
+    case failed(reason: String, message: String, status: Google_Rpc_Status? = nil)
     case timedOut(milliseconds: Int64)
     case cancelled(reason: String)
 
@@ -211,7 +213,7 @@ struct TaskJournal: Sendable {
 
     var text: String {
       switch self {
-      case .failed(let reason, let message): message.isEmpty ? reason : "\(reason): \(message)"
+      case .failed(let reason, let message, _): message.isEmpty ? reason : "\(reason): \(message)"
       case .timedOut(let milliseconds): "no answer within \(milliseconds) ms"
       case .cancelled(let reason): reason.isEmpty ? "cancelled" : "cancelled: \(reason)"
       }
@@ -236,7 +238,9 @@ struct TaskJournal: Sendable {
     row.task.state = ending.state
     row.task.failure = ending.text
     row.task.endedAt = .init(nanosecondsSinceEpoch: stamp.now)
-    row.task.cost = nil
+    // An agent's price is for an answer; what its models cost is spent.
+    if !row.task.budgetReservationID.isEmpty { row.task.cost = nil }
+    if case .failed(_, _, let status) = ending { row.task.status = status }
     try OrchestratorStore.update(row, transaction)
     try AgentGuard.settle(row, at: stamp, in: transaction)
     let key = row.key
@@ -246,7 +250,7 @@ struct TaskJournal: Sendable {
     }
     let result = AgentTaskUpdate.Update.result(row.task)
     switch ending {
-    case .failed(let reason, let message):
+    case .failed(let reason, let message, _):
       try tell(result, AgentTaskFailed(reason: reason, message: message), row, at: stamp, transaction)
     case .timedOut(let milliseconds): try tell(result, AgentTaskTimedOut(timeoutMs: milliseconds), row, at: stamp, transaction)
     case .cancelled(let reason): try tell(result, AgentTaskCancelled(reason: reason), row, at: stamp, transaction)
@@ -310,9 +314,22 @@ struct TaskJournal: Sendable {
   }
 
   /// Appends an event that belongs to no task.
-  func append(_ payload: some Message, tenant: String, at stamp: TaskStamp, _ transaction: borrowing Transaction) throws {
+  func append(
+    _ payload: some Message, tenant: String, execution: String = "", at stamp: TaskStamp, _ transaction: borrowing Transaction
+  ) throws {
     try transaction.append(
-      EventDraft(payload, producer: OrchestratorServer.producer, tenant: tenant, occurredAt: stamp.now, trace: stamp.trace), environment)
+      EventDraft(
+        payload, producer: OrchestratorServer.producer, tenant: tenant, execution: execution, occurredAt: stamp.now, trace: stamp.trace),
+      environment)
+  }
+
+  /// Appends an event of a dead letter.
+  func append(_ payload: some Message, of item: DeadLetter, at stamp: TaskStamp, _ transaction: borrowing Transaction) throws {
+    if let task = item.task {
+      try append(payload, task, at: stamp, transaction)
+    } else {
+      try append(payload, tenant: item.tenant, execution: item.execution?.executionID ?? "", at: stamp, transaction)
+    }
   }
 
   private func tellRefusal(

@@ -1,3 +1,4 @@
+import SpanwireEventLog
 import SpanwireRPC
 import SpanwireSchema
 import SpanwireServiceKit
@@ -38,24 +39,31 @@ final class TaskRunner: Sendable {
 
   private let journal: TaskJournal
   private let sources: AgentSources
+  private let agentGuard: AgentGuard
+  private let models: ModelRunner
   private let policy: PolicyClient
   private let places: TaskPlaces
   private let pool: WorkerPool
   private let breakers: CircuitBreakers
   private let retries: RetryPolicy
+  /// In an incident what fails is tried once more, and not as often as otherwise.
+  private let mode: DefinitionCache<IncidentMode>
   private let state = Mutex(State())
 
   init(
-    journal: TaskJournal, sources: AgentSources, policy: PolicyClient, places: TaskPlaces, pool: WorkerPool, breakers: CircuitBreakers,
-    retries: RetryPolicy
+    journal: TaskJournal, sources: AgentSources, agentGuard: AgentGuard, models: ModelRunner, policy: PolicyClient, places: TaskPlaces,
+    pool: WorkerPool, breakers: CircuitBreakers, retries: RetryPolicy, mode: DefinitionCache<IncidentMode>
   ) {
     self.journal = journal
     self.sources = sources
+    self.agentGuard = agentGuard
+    self.models = models
     self.policy = policy
     self.places = places
     self.pool = pool
     self.breakers = breakers
     self.retries = retries
+    self.mode = mode
   }
 
   /// Admits a task before it is stored; false when there is no room. It is counted out by `release`, or by the task's end.
@@ -125,9 +133,28 @@ final class TaskRunner: Sendable {
       // A run that the process's end stopped stays as it is and begins again; one that CancelTask stopped has its end already.
       if isStopping || Task.isCancelled { return }
       let ending = Self.ending(of: error, timeout: ticket.timeout, passed: deadline.hasPassed)
-      // While the store refuses even to record it, somebody waits for an answer: it is tried until it stands, or the process ends.
-      while !isStopping, !Task.isCancelled {
-        do { return try await journal.end(ticket.key, ending) } catch { try? await Task.sleep(for: OrchestratorLimits.recordPause) }
+      await record(ending, of: ticket.key)
+    }
+  }
+
+  /// Writes down how a task ended. Somebody waits for an answer: while the store is only busy it is tried, ever more rarely, until it stands
+  /// or the process ends.
+  private func record(_ ending: TaskJournal.Ending, of key: AgentTaskKey) async {
+    var ending = ending
+    var isPlain = false
+    var pause = OrchestratorLimits.recordPause
+    while !isStopping, !Task.isCancelled {
+      do {
+        return try await journal.end(key, ending)
+      } catch {
+        if RPCError.outcome(of: error, in: nil).isVerdict {
+          // The same words would be refused again: it ends in our own. Should even those be refused, the next start takes it up.
+          if isPlain { return }
+          (ending, isPlain) = (.failed(reason: "INTERNAL", message: "how the task ended could not be written down"), true)
+          continue
+        }
+        try? await Task.sleep(for: pause)
+        pause = min(pause * 2, OrchestratorLimits.longestRecordPause)
       }
     }
   }
@@ -136,7 +163,8 @@ final class TaskRunner: Sendable {
     if passed { return .timedOut(milliseconds: Int64(timeout)) }
     switch error {
     case let error as RPCError where error.code == .deadlineExceeded: return .timedOut(milliseconds: Int64(timeout))
-    case let error as RPCError: return .failed(reason: error.reason?.wireName ?? error.code.name, message: error.message)
+    case let error as RPCError:
+      return .failed(reason: error.reason?.wireName ?? error.code.name, message: error.message, status: error.status)
     case let error as AttemptLost: return .failed(reason: error.reason, message: error.message)
     case is CancellationError: return .cancelled(reason: "")
     default: return .failed(reason: "INTERNAL", message: "the agent failed")
@@ -177,12 +205,21 @@ final class TaskRunner: Sendable {
       } catch {
         await report(seat, CircuitBreaker.Outcome(of: error, by: deadline))
         guard !Task.isCancelled, !deadline.hasPassed, epoch <= OrchestratorLimits.runs, let loss = Self.loss(error),
-          let pause = retries.pause(after: count, chance: chance)
+          let pause = await pause(after: count)
         else { throw error }
         try await journal.lose(ticket.key, under: epoch, loss.outcome, loss.text)
         try await Task.sleep(for: pause)
       }
     }
+  }
+
+  /// How long to wait before the next attempt; nil when there is none.
+  private func pause(after count: UInt64) async -> Duration? {
+    var retries = retries
+    // A mode that cannot be asked for restricts nothing.
+    let mode = try? await mode.value(of: Caller.platformTenant, now: journal.environment.clock.now)
+    if mode == .incident { retries.maxRetries = min(retries.maxRetries, OrchestratorLimits.retriesInIncident) }
+    return retries.pause(after: count, chance: chance)
   }
 
   /// From 0 up to 1, of the same source as ids: a simulation's seed decides it.
@@ -216,13 +253,16 @@ final class TaskRunner: Sendable {
       agentSlug: row.task.agentSlug,
       // The turn's time is its opening's: a replay has the same.
       now: evidence.openedAt?.nanosecondsSinceEpoch ?? 0, sources: sources, reads: .recorded(recorder, journal.environment.clock),
-      breakers: breakers,
+      breakers: breakers, agentGuard: agentGuard,
       progress: { stage, percent, message in
         try await journal.tell(.progress(Progress(stage: stage, percent: percent, message: message)), of: key, under: epoch)
       },
       partial: { text in try await journal.tell(.partial(Partial(text: text)), of: key, under: epoch) })
     switch place {
-    case .builtIn: return try await AgentGuard.$working.withValue(row.task) { try await BuiltInAgents.answer(run) }
+    case .builtIn:
+      return try await AgentGuard.$working.withValue(row.task) {
+        row.byModel ? try await models.answer(run, row) : try await BuiltInAgents.answer(run)
+      }
     case .worker(let id):
       let left = (deadline.remaining ?? .zero).nanoseconds / 1_000_000
       let work = Work(
@@ -249,7 +289,7 @@ final class TaskRunner: Sendable {
     /// What was decided on the way here.
     var decisions: [TurnDecision]
 
-    var performer: String { worker.map { "worker:\($0)" } ?? "built_in" }
+    var performer: String { worker.map { "worker:\($0)" } ?? (provider.kind == .model ? "model" : "built_in") }
   }
 
   /// Waits until the turn is admitted, then for a place.
@@ -296,7 +336,9 @@ final class TaskRunner: Sendable {
   }
 
   private func place(for ticket: Ticket) async throws -> Seat {
-    guard ticket.byWorkers else { return try await builtIn(for: ticket) }
+    guard ticket.byWorkers else {
+      return ticket.turns.agent.byModel ? try await model(for: ticket) : try await builtIn(for: ticket)
+    }
     let (circuit, tenant) = (Self.circuit(of: ticket.agentSlug), ticket.key.tenant)
     // Nobody waits for a worker who would then not be asked.
     if let refusal = breakers.refusal(circuit, of: tenant) { return try await divert(ticket, refusal) }
@@ -324,6 +366,15 @@ final class TaskRunner: Sendable {
     return seat
   }
 
+  /// A model's work needs a place as a built-in agent's does; the plan names the models in the order in which they are asked.
+  private func model(for ticket: Ticket) async throws -> Seat {
+    let chain = try await models.chain(for: ticket.turns.task.task ?? AgentTaskSpec(), agent: ticket.turns.agent)
+    let provider = TurnProvider(
+      kind: .model, name: chain.first?.routeID ?? "", circuit: chain.first.map { ModelRunner.circuit(of: $0.provider) } ?? "",
+      models: chain.map { "\($0.provider)/\($0.model)" })
+    return Seat(taken: try await take(for: ticket, byWorkers: false), provider: provider, decisions: [])
+  }
+
   private func builtIn(for ticket: Ticket) async throws -> Seat {
     Seat(
       taken: try await take(for: ticket, byWorkers: false),
@@ -347,11 +398,11 @@ final class TaskRunner: Sendable {
   }
 
   /// A failure after which another attempt may do better; nil for a verdict, which would only be given again, and for policy's refusal, which
-  /// says by itself when it may be asked again.
+  /// says by itself when it may be asked again, as does an exhausted budget.
   private static func loss(_ error: any Error) -> AttemptLost? {
     switch error {
     case let error as AttemptLost: error
-    case let error as RPCError where error.reason == .policyDenied || error.reason == .turnRejected: nil
+    case let error as RPCError where error.reason == .policyDenied || error.reason == .budgetExhausted || error.reason == .turnRejected: nil
     case let error as RPCError where !error.isVerdict && error.code != .cancelled && error.reason != .circuitOpen:
       AttemptLost(outcome: "failed", reason: error.code.name, message: error.message)
     case let error as any RPCErrorConvertible: loss(error.rpcError)
@@ -369,7 +420,8 @@ final class TaskRunner: Sendable {
         proposalID: environment.ids.next(.proposal), agentTaskID: task.agentTaskID, state: .open, summary: draft.summary,
         rationale: draft.rationale, confidence: draft.confidence, kind: draft.kind,
         expiresAt: .init(nanosecondsSinceEpoch: environment.clock.now + OrchestratorLimits.proposalLifetimeNanoseconds),
-        productRuntimeSessionID: task.context?.productRuntimeSessionID ?? "")
+        productRuntimeSessionID: task.context?.productRuntimeSessionID ?? "", agentSlug: task.agentSlug,
+        createdAt: .init(nanosecondsSinceEpoch: environment.clock.now))
       if case .requestedAction(let wish) = draft.kind {
         let decision = try await policy.checkAction(
           CheckActionRequest(agentSlug: task.agentSlug, actionType: wish.action, actorRole: "external_agent", runID: task.agentTaskID))

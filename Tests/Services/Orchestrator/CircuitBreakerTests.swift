@@ -1,3 +1,4 @@
+import SpanwireServiceKit
 import Testing
 
 @testable import SpanwireOrchestrator

@@ -28,7 +28,9 @@ final class OrchestratorHarness: Sendable {
   let channel: InProcessChannel
   let turns: TurnsClient
 
-  init(town: SmallTown = SmallTown(), start: Bool = true, queue: FairQueue = FairQueue()) async throws {
+  init(
+    town: SmallTown = SmallTown(), start: Bool = true, queue: FairQueue = FairQueue(), providers: ModelProviders = ModelProviders()
+  ) async throws {
     folder = FileManager.default.temporaryDirectory.appending(path: "spanwire-orchestrator-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     database = try await SQLiteDatabase.open(
@@ -46,7 +48,7 @@ final class OrchestratorHarness: Sendable {
           PolicyServer(environment: environment, registry: RegistryClient(InProcessChannel(ServerRouter([Registry.routes(town)]))))),
       ]), service: "ao")
     self.town = town
-    server = Self.server(environment, others, queue)
+    server = Self.server(environment, others, queue, providers)
     channel = InProcessChannel(
       ServerRouter([AgentOrchestrator.routes(server), AgentWorker.routes(server.workers)], interceptors: [ExposureInterceptor()]))
     agents = AgentOrchestratorClient(channel)
@@ -66,13 +68,15 @@ final class OrchestratorHarness: Sendable {
 
   /// Another orchestrator on the same rows, as after a restart.
   func again() -> (OrchestratorServer, AgentOrchestratorClient) {
-    let server = Self.server(environment, others, FairQueue())
+    let server = Self.server(environment, others, FairQueue(), ModelProviders())
     return (server, AgentOrchestratorClient(InProcessChannel(ServerRouter([AgentOrchestrator.routes(server)]))))
   }
 
-  private static func server(_ environment: ServiceEnvironment, _ others: InProcessChannel, _ queue: FairQueue) -> OrchestratorServer {
+  private static func server(
+    _ environment: ServiceEnvironment, _ others: InProcessChannel, _ queue: FairQueue, _ providers: ModelProviders
+  ) -> OrchestratorServer {
     OrchestratorServer(
-      environment: environment, over: others, queue: queue,
+      environment: environment, over: others, queue: queue, providers: providers,
       // A test looks after its workers itself, and waits for nothing.
       retries: RetryPolicy(firstPause: .microseconds(100)), supervision: .seconds(3_600))
   }
@@ -140,6 +144,12 @@ final class SmallTown: RegistryService, LemService, TruttaService, JourneyRuntim
     var isBroken = false
     /// Agents whose tasks attached workers do.
     var byWorkers: Set<String> = []
+    /// Agents whose tasks language models do, and where they are put to.
+    var byModel: Set<String> = []
+    var routes: [ModelRoute] = []
+    /// Of every agent: what its models may call, and its model policy.
+    var capabilities: [String] = []
+    var modelPolicy: ModelPolicy?
     /// What each task may cost, and does; nil: nothing.
     var price: Money?
     /// How many turns an agent may have open.
@@ -186,19 +196,32 @@ final class SmallTown: RegistryService, LemService, TruttaService, JourneyRuntim
       let policies = request.shared ? [] : state.withLock { $0.policies }
       return ListDefinitionsResponse(definitions: policies.map { Definition(kind: .policy, id: $0.policyID, value: .policy($0)) })
     }
-    let model = state.withLock { $0.price }.map { ModelPolicy(defaultModel: "none", maxCost: $0, price: $0) }
-    let agents = [
+    if request.kind == .modelRoute {
+      let routes = request.shared ? [] : state.withLock { $0.routes }
+      return ListDefinitionsResponse(definitions: routes.map { Definition(kind: .modelRoute, id: $0.routeID, value: .modelRoute($0)) })
+    }
+    return ListDefinitionsResponse(
+      definitions: agents.map { Definition(kind: .agent, id: $0.agentSlug, value: .agent($0)) })
+  }
+
+  func getDefinition(_ request: GetDefinitionRequest, context: ServerContext) async throws -> Definition {
+    guard request.kind == .agent, let agent = agents.first(where: { $0.agentSlug == request.id }) else { throw none }
+    return Definition(kind: .agent, id: agent.agentSlug, value: .agent(agent))
+  }
+
+  private var agents: [AgentDefinition] {
+    let state = state.withLock { $0 }
+    let model = state.modelPolicy ?? state.price.map { ModelPolicy(defaultModel: "none", maxCost: $0, price: $0) }
+    return [
       ("vienna-trip-planner", "trip_planner", ["build_initial_route", "suggest_next_stop"]),
       ("vienna-journey-guide", "journey_guide", ["suggest_next_stop", "explain_limits"]),
       ("vienna-support", "support", ["explain_limits"]), ("vienna-pricing", "pricing", ["offer_upsell"]),
-    ]
-    let (byWorkers, quota) = state.withLock { ($0.byWorkers, $0.quota) }
-    return ListDefinitionsResponse(
-      definitions: agents.map { slug, type, intents in
-        let agent = AgentDefinition(
-          agentSlug: slug, agentType: type, intents: intents, modelPolicy: model, byWorkers: byWorkers.contains(slug), turns: quota)
-        return Definition(kind: .agent, id: slug, value: .agent(agent))
-      })
+    ].map { slug, type, intents in
+      AgentDefinition(
+        agentSlug: slug, agentType: type, intents: intents, capabilityTiers: ["read"],
+        capabilities: state.capabilities.map { ToolCapability(tool: $0, permissionTier: "read") }, modelPolicy: model,
+        byWorkers: state.byWorkers.contains(slug), turns: state.quota, byModel: state.byModel.contains(slug))
+    }
   }
 
   func getSnapshot(_ request: GetSnapshotRequest, context: ServerContext) async throws -> RuntimeConfig { config }
@@ -206,7 +229,6 @@ final class SmallTown: RegistryService, LemService, TruttaService, JourneyRuntim
   func diff(_ request: DiffRequest, context: ServerContext) async throws -> DiffResponse { throw none }
   func rollback(_ request: RollbackRequest, context: ServerContext) async throws -> ApplyResponse { throw none }
   func listRevisions(_ request: ListRevisionsRequest, context: ServerContext) async throws -> ListRevisionsResponse { throw none }
-  func getDefinition(_ request: GetDefinitionRequest, context: ServerContext) async throws -> Definition { throw none }
   func resolveRuntimeConfig(_ request: ResolveRuntimeConfigRequest, context: ServerContext) async throws -> RuntimeConfig { throw none }
   func watch(_ request: WatchRequest, responses: ResponseWriter<RegistryChange>, context: ServerContext) async throws { throw none }
 

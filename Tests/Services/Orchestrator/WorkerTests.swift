@@ -87,6 +87,20 @@ extension OrchestratorHarness {
 
 @Suite("Agents on workers")
 struct WorkerTests {
+  @Test("A task whose end the store refuses in its worker's words ends in the platform's own")
+  func unwritable() async throws {
+    let test = try await OrchestratorHarness.withWorkers()
+    let worker = try await test.attach("w-1")
+    async let updates = test.run(OrchestratorHarness.request("K1", "journey_guide", "suggest_next_stop"))
+    let work = try await worker.work()
+    try await worker.say(.failure(WorkFailure(claim: work.claim, reason: "TIRED", message: "no\u{0}pe", isFinal: true)))
+    guard case .result(let task)? = try await updates.last?.update else { throw RPCError.aborted("no result") }
+    #expect(task.state == .failed)
+    #expect(task.failure == "INTERNAL: how the task ended could not be written down")
+    worker.die()
+    await test.end()
+  }
+
   @Test("a worker's progress, parts and proposals reach the caller's stream")
   func works() async throws {
     let test = try await OrchestratorHarness.withWorkers()

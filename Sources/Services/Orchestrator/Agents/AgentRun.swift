@@ -26,6 +26,7 @@ struct AgentRun: Sendable {
   let sources: AgentSources
   let reads: AgentReads
   let breakers: CircuitBreakers
+  let agentGuard: AgentGuard
   /// Tells the caller of a stage, and how much of the whole is done.
   let progress: @Sendable (_ stage: String, _ percent: UInt32, _ message: String) async throws -> Void
   /// Sends a piece of the answer ahead.
@@ -113,6 +114,8 @@ struct AgentAnswer: Sendable {
 
   var text: String
   var drafts: [Draft] = []
+  /// What a handler returned, where the work was an execution.
+  var execution: HandlerResult?
 
   /// The same with its text cut to what a token budget pays for.
   func cut(to letters: Int) -> AgentAnswer {
@@ -144,11 +147,17 @@ enum BuiltInAgents {
     case "suggest_mitigation": answer = try await IncidentAnalyst.suggestMitigation(run)
     default: preconditionFailure("the intent was validated")
     }
-    if let wish = ForbiddenWish(in: run.task.message) {
-      answer.drafts.insert(RequestedWish.draft(wish, run), at: 0)
-      answer.text = RequestedWish.text(wish) + (answer.text.isEmpty ? "" : " " + answer.text)
-    }
+    refuseForbidden(&answer, run)
     return answer.cut(to: run.textLetters)
+  }
+
+  /// Says aloud what a message asks for and no agent may do, whoever answered it.
+  static func refuseForbidden(_ answer: inout AgentAnswer, _ run: AgentRun) {
+    guard let wish = ForbiddenWish(in: run.task.message) else { return }
+    let isSaid = answer.drafts.contains { if case .requestedAction(let said) = $0.kind { said.action == wish.action } else { false } }
+    guard !isSaid else { return }
+    answer.drafts.insert(RequestedWish.draft(wish, run), at: 0)
+    answer.text = RequestedWish.text(wish) + (answer.text.isEmpty ? "" : " " + answer.text)
   }
 }
 

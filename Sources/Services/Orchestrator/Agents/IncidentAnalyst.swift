@@ -39,19 +39,8 @@ enum IncidentAnalyst {
   /// Reads the events that the subject names: an incident, an event and its trace, a trace, or a session.
   private static func gather(_ run: AgentRun) async throws -> Findings {
     try await run.progress("log", 30, "Reads the log")
-    let subject = run.task.subjectID.isEmpty ? run.context.productRuntimeSessionID : run.task.subjectID
-    var filter = EventFilter()
-    if let trace = traceID(subject) {
-      filter.traceID = trace
-    } else if subject.hasPrefix("PRS-") {
-      filter.productRuntimeSessionID = subject
-    } else if subject.hasPrefix("JRN-") {
-      filter.journeyInstanceID = subject
-    } else if subject.hasPrefix("INC-") {
-      filter.types = ["ops.incident.*"]
-    } else if !subject.hasPrefix("EVT-") {
-      return Findings(subject: subject, events: [])
-    }
+    let subject = subject(of: run)
+    guard let filter = filter(of: subject) else { return Findings(subject: subject, events: []) }
     var events = try await read(run, filter)
     if subject.hasPrefix("EVT-") {
       guard let event = events.first(where: { $0.eventID == subject }) else { return Findings(subject: subject, events: []) }
@@ -66,6 +55,23 @@ enum IncidentAnalyst {
     }
     try await run.progress("causes", 70, "Orders \(events.count) events")
     return Findings(subject: subject, events: events)
+  }
+
+  /// What the task is about: what it names, else its session.
+  static func subject(of run: AgentRun) -> String {
+    run.task.subjectID.isEmpty ? run.context.productRuntimeSessionID : run.task.subjectID
+  }
+
+  /// Which events to look among for a subject; nil when it names nothing that events are about.
+  static func filter(of subject: String) -> EventFilter? {
+    if let trace = traceID(subject) { return EventFilter(traceID: trace) }
+    switch subject.prefix(4) {
+    case "PRS-": return EventFilter(productRuntimeSessionID: subject)
+    case "JRN-": return EventFilter(journeyInstanceID: subject)
+    case "INC-": return EventFilter(types: ["ops.incident.*"])
+    case "EVT-": return EventFilter()
+    default: return nil
+    }
   }
 
   private static func read(_ run: AgentRun, _ filter: EventFilter) async throws -> [EventEnvelope] {

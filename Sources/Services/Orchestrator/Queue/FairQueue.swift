@@ -83,6 +83,11 @@ struct FairQueue: Sendable {
     return (state.open - state.running, state.running)
   }
 
+  /// Tasks of one tenant and agent that wait for their turn.
+  func waiting(_ lane: QueuePace.Lane) -> Int {
+    tenants[lane.tenant]?.lanes[Lane(agentSlug: lane.agentSlug, byWorkers: lane.byWorkers)]?.count ?? 0
+  }
+
   /// Counts a task in; false when there is no room for it. It is counted out by `dismiss`.
   mutating func admit(_ tenant: String) -> Bool {
     guard open < limits.open, tenants[tenant]?.open ?? 0 < limits.openPerTenant else { return false }

@@ -1,4 +1,5 @@
 import SpanwireRPC
+import SpanwireServiceKit
 import Synchronization
 
 /// Who works on a task: the platform's own agents, of which so many run at a time, or an attached worker, which said how many it takes.
@@ -27,6 +28,7 @@ final class TaskPlaces: Sendable {
 
   private struct State {
     var queue: FairQueue
+    var pace = QueuePace()
     var builtInFree: Int
     var workers: [UInt64: Seats] = [:]
     var waiting: [UInt64: UnsafeContinuation<Taken, any Error>] = [:]
@@ -36,9 +38,11 @@ final class TaskPlaces: Sendable {
 
   private typealias Grant = (to: UnsafeContinuation<Taken, any Error>, taken: Taken)
 
+  private let clock: any WallClock
   private let state: Mutex<State>
 
-  init(queue: FairQueue = FairQueue(), builtIn: Int = OrchestratorLimits.runningTasks) {
+  init(queue: FairQueue = FairQueue(), clock: any WallClock, builtIn: Int = OrchestratorLimits.runningTasks) {
+    self.clock = clock
     state = Mutex(State(queue: queue, builtInFree: builtIn))
   }
 
@@ -53,6 +57,12 @@ final class TaskPlaces: Sendable {
 
   func load(of tenant: String) -> (waiting: Int, running: Int) { state.withLock { $0.queue.load(of: tenant) } }
 
+  /// How long a task of this tenant and agent would wait for its turn if it came now; nothing while that is not known.
+  func expectedWait(tenant: String, agentSlug: String, byWorkers: Bool) -> Duration {
+    let (lane, now) = (QueuePace.Lane(tenant: tenant, agentSlug: agentSlug, byWorkers: byWorkers), clock.now)
+    return state.withLock { .nanoseconds($0.pace.wait(lane, behind: $0.queue.waiting(lane), at: now)) }
+  }
+
   /// Waits for a place. Throws `CancellationError` when the task that waits is cancelled.
   func take(tenant: String, agentSlug: String, session: String, byWorkers: Bool) async throws -> Taken {
     let entry = state.withLock { state in
@@ -65,7 +75,7 @@ final class TaskPlaces: Sendable {
           if Task.isCancelled || state.isStopping { return nil }
           state.waiting[entry.id] = continuation
           state.queue.enqueue(entry)
-          return Self.dispatch(&state)
+          return Self.dispatch(&state, at: clock.now)
         }
         if let grants { Self.resume(grants) } else { continuation.resume(throwing: CancellationError()) }
       }
@@ -111,18 +121,18 @@ final class TaskPlaces: Sendable {
   private func change(_ body: (inout sending State) -> Void) {
     let grants = state.withLock { state in
       body(&state)
-      return Self.dispatch(&state)
+      return Self.dispatch(&state, at: clock.now)
     }
     Self.resume(grants)
   }
 
   /// Fills the free places; the continuations are resumed when the lock is free again.
-  private static func dispatch(_ state: inout State) -> [Grant] {
+  private static func dispatch(_ state: inout State, at now: Int64) -> [Grant] {
     var grants: [Grant] = []
     guard !state.isStopping else { return [] }
     while state.builtInFree > 0, let entry = state.queue.next(.builtIn) {
       state.builtInFree -= 1
-      grant(entry, .builtIn, &state, &grants)
+      grant(entry, .builtIn, &state, &grants, at: now)
     }
     // The least busy worker first, so that a few tasks spread.
     while state.queue.waiting > 0 {
@@ -131,7 +141,7 @@ final class TaskPlaces: Sendable {
       for (id, seats) in free.sorted(by: { ($0.value.busy, $0.key) < ($1.value.busy, $1.key) }) {
         guard let entry = state.queue.next(seats.offer) else { continue }
         state.workers[id]?.busy += 1
-        grant(entry, .worker(id), &state, &grants)
+        grant(entry, .worker(id), &state, &grants, at: now)
         found = true
         break
       }
@@ -140,7 +150,11 @@ final class TaskPlaces: Sendable {
     return grants
   }
 
-  private static func grant(_ entry: FairQueue.Entry, _ place: TaskPlace, _ state: inout State, _ grants: inout [Grant]) {
+  private static func grant(
+    _ entry: FairQueue.Entry, _ place: TaskPlace, _ state: inout State, _ grants: inout [Grant], at now: Int64
+  ) {
+    let lane = QueuePace.Lane(tenant: entry.tenant, agentSlug: entry.agentSlug, byWorkers: entry.byWorkers)
+    state.pace.dispatched(lane, leaving: state.queue.waiting(lane), at: now)
     guard let waiter = state.waiting.removeValue(forKey: entry.id) else { preconditionFailure("who waits in the queue has a waiter") }
     grants.append((waiter, Taken(place: place, entry: entry)))
   }

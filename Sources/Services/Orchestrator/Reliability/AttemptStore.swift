@@ -24,7 +24,8 @@ enum AttemptStore {
 
   /// All attempts of a task, the first one first.
   static func attempts(_ reader: borrowing some Reader & ~Copyable, of key: AgentTaskKey) throws -> [TaskAttempt] {
-    try reader.query(
+    let calls = Dictionary(grouping: try ModelCallStore.calls(reader, of: key), by: \.leaseEpoch)
+    return try reader.query(
       """
       SELECT lease_epoch, performer, begun_at, ended_at, outcome, error, turn_id FROM ao_attempt
       WHERE tenant_id = ?1 AND agent_task_id = ?2 ORDER BY lease_epoch LIMIT ?3
@@ -33,7 +34,8 @@ enum AttemptStore {
       let ended = row.get(3, as: Int64.self)
       return TaskAttempt(
         leaseEpoch: row[0], performer: row[1], begunAt: .init(nanosecondsSinceEpoch: row[2]),
-        endedAt: ended == 0 ? nil : .init(nanosecondsSinceEpoch: ended), outcome: row[4], error: row[5], turnID: row[6])
+        endedAt: ended == 0 ? nil : .init(nanosecondsSinceEpoch: ended), outcome: row[4], error: row[5], turnID: row[6],
+        modelCalls: calls[row.get(0, as: UInt64.self)] ?? [])
     }
   }
 }

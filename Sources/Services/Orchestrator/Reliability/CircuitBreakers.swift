@@ -5,7 +5,8 @@ import SpanwireSchema
 import SpanwireServiceKit
 import Synchronization
 
-/// The breakers of all circuits, by tenant: `agent:<slug>` for the workers of an agent, `tool:<name>` for what agents call.
+/// The breakers of all circuits, by tenant: `agent:<slug>` for the workers of an agent, `tool:<name>` for what agents call,
+/// `provider:<name>` for the language models of a provider.
 ///
 /// What decides a call is in memory. Every change is a row and an event besides, so that a restart finds what was open.
 final class CircuitBreakers: Sendable {

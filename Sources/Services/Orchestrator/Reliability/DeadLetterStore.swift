@@ -1,18 +1,18 @@
 import SpanwireDatabase
 import SpanwireSchema
 
-/// The rows of tasks that ended without an answer.
+/// The rows of tasks and executions that ended without an answer.
 enum DeadLetterStore {
   static func insert(_ item: DeadLetter, _ transaction: borrowing Transaction) throws {
     try transaction.execute(
       "INSERT INTO actp_dlq (tenant_id, item_id, agent_task_id, agent_slug, resolution, item) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-      item.task?.tenantID ?? "", item.itemID, item.task?.agentTaskID ?? "", item.task?.agentSlug ?? "", item.resolution.rawValue,
-      item.encoded(), expecting: .rows(1))
+      item.tenant, item.itemID, item.task?.agentTaskID ?? "", item.performer, item.resolution.rawValue, item.encoded(),
+      expecting: .rows(1))
   }
 
   static func update(_ item: DeadLetter, _ transaction: borrowing Transaction) throws {
     try transaction.execute(
-      "UPDATE actp_dlq SET resolution = ?3, item = ?4 WHERE tenant_id = ?1 AND item_id = ?2", item.task?.tenantID ?? "", item.itemID,
+      "UPDATE actp_dlq SET resolution = ?3, item = ?4 WHERE tenant_id = ?1 AND item_id = ?2", item.tenant, item.itemID,
       item.resolution.rawValue, item.encoded(), expecting: .rows(1))
   }
 
@@ -48,6 +48,7 @@ enum DeadLetterStore {
 
   /// With every attempt of its task.
   static func full(_ item: DeadLetter, _ reader: borrowing some Reader & ~Copyable) throws -> DeadLetter {
+    guard item.task != nil else { return item }
     var item = item
     let key = AgentTaskKey(tenant: item.task?.tenantID ?? "", id: item.task?.agentTaskID ?? "")
     item.task?.attempts = try AttemptStore.attempts(reader, of: key)
@@ -55,4 +56,10 @@ enum DeadLetterStore {
   }
 
   private static func decoded(_ row: Row) throws -> DeadLetter { try DeadLetter(decoding: row.get(0, as: [UInt8].self)) }
+}
+
+extension DeadLetter {
+  var tenant: String { task?.tenantID ?? execution?.intent?.tenantID ?? "" }
+  /// The agent or the handler that had it.
+  var performer: String { task?.agentSlug ?? execution?.handlerName ?? "" }
 }

@@ -30,6 +30,7 @@ extension OrchestratorServer: TurnHostService {
     let run = AgentRun(
       tenant: tenant, task: row.task.task ?? AgentTaskSpec(), context: row.task.context ?? AgentContext(), agentSlug: row.task.agentSlug,
       now: turn.evidence.openedAt?.nanosecondsSinceEpoch ?? 0, sources: sources, reads: .replayed(reads), breakers: breakers,
+      agentGuard: agentGuard,
       progress: { _, _, _ in }, partial: { _ in })
     let (caller, trace, task) = (context.principal, context.trace, row.task)
     do {

@@ -9,11 +9,16 @@ public final class AgentWorkerServer: AgentWorkerService {
   let environment: ServiceEnvironment
   let journal: TaskJournal
   let pool: WorkerPool
-  private let places: TaskPlaces
+  let places: TaskPlaces
+  private let executions: ExecutionsClient
   private let supervision: Duration
 
-  init(environment: ServiceEnvironment, journal: TaskJournal, pool: WorkerPool, places: TaskPlaces, supervision: Duration) {
+  init(
+    environment: ServiceEnvironment, executions: ExecutionsClient, journal: TaskJournal, pool: WorkerPool, places: TaskPlaces,
+    supervision: Duration
+  ) {
     self.environment = environment
+    self.executions = executions
     self.journal = journal
     self.pool = pool
     self.places = places
@@ -26,6 +31,10 @@ public final class AgentWorkerServer: AgentWorkerService {
     let caller = try Caller(context)
     guard let first = try await requests.next() else { return }
     let registration = try WorkerValidation.registration(first, caller)
+    for offer in registration.handlers {
+      _ = try await executions.registerIntent(
+        RegisterIntentRequest(intentType: offer.intentType, handlerName: offer.handlerName, priority: offer.priority))
+    }
     let (id, outbox) = try pool.attach(registration, tenant: caller.tenant, at: environment.clock.now)
     var why = "it ended its stream"
     do {
@@ -105,6 +114,10 @@ public final class AgentWorkerServer: AgentWorkerService {
     _ update: AgentTaskUpdate.Update, _ claim: WorkClaim, from id: UInt64, checked check: () throws -> Void
   ) async throws {
     guard pool.holds(id, claim) else { return try await refuseStale(claim, from: id) }
+    if !claim.executionID.isEmpty {
+      let reason = "what is told of an execution goes to spanwire.executions.v1.Executions/ReportProgress"
+      return pool.say(.refused(AnswerRefused(claim: claim, reason: reason)), to: id)
+    }
     do {
       try check()
       try await journal.tell(update, of: AgentTaskKey(tenant: claim.tenantID, id: claim.agentTaskID), under: claim.leaseEpoch)
@@ -118,6 +131,10 @@ public final class AgentWorkerServer: AgentWorkerService {
   /// Refuses what comes under an epoch that does not count, or no longer, and lets the log know if there is such a task.
   private func refuseStale(_ claim: WorkClaim, from id: UInt64) async throws {
     try Task.checkCancellation()
+    if !claim.executionID.isEmpty {
+      let reason = "nobody waits for an answer of \(claim.executionID) under epoch \(claim.leaseEpoch)"
+      return pool.say(.refused(AnswerRefused(claim: claim, reason: reason)), to: id)
+    }
     let key = AgentTaskKey(tenant: claim.tenantID, id: claim.agentTaskID)
     let (journal, stamp) = (journal, TaskStamp(environment))
     let served = pool.serves(id)
@@ -141,11 +158,8 @@ public final class AgentWorkerServer: AgentWorkerService {
 
   /// Looks at a worker from time to time, as long as it is attached.
   private func watch(over id: UInt64) async {
-    while !Task.isCancelled {
-      guard (try? await Task.sleep(for: supervision)) != nil else { return }
-      // What cannot be written now is found again, or its absence is no more than a missing line in the log.
-      try? await supervise(id)
-    }
+    // What cannot be written now is found again, or its absence is no more than a missing line in the log.
+    await environment.clock.every(supervision) { try? await supervise(id) }
   }
 
   /// One look at a worker, with what came up written down.
@@ -167,7 +181,8 @@ public final class AgentWorkerServer: AgentWorkerService {
         let well = HeartbeatOK(workerID: worker.workerID, residentBytes: worker.residentBytes)
         try journal.append(well, tenant: worker.tenantID, at: stamp, transaction)
         for claim in renewed {
-          let renewal = RunLeaseRenewed(runID: claim.agentTaskID, workerID: worker.workerID, leaseEpoch: claim.leaseEpoch)
+          let run = claim.executionID.isEmpty ? claim.agentTaskID : claim.executionID
+          let renewal = RunLeaseRenewed(runID: run, workerID: worker.workerID, leaseEpoch: claim.leaseEpoch)
           try journal.append(renewal, tenant: claim.tenantID, at: stamp, transaction)
         }
       }
@@ -199,17 +214,22 @@ public final class AgentWorkerServer: AgentWorkerService {
     validation.id(request.workerID, "worker_id")
     validation.text(request.reason, "reason", max: OrchestratorLimits.reasonLetters)
     try validation.finish()
-    guard let (id, _) = pool.worker(named: request.workerID, of: caller.tenant), pool.drain(id, request.reason, saysSo: true),
-      let (_, info) = pool.worker(named: request.workerID, of: caller.tenant)
-    else { throw RPCError.missing(.workerNotFound, "no worker \(request.workerID) is attached") }
+    guard let (id, before) = pool.worker(named: request.workerID, of: caller.tenant), pool.drain(id, request.reason, saysSo: true) else {
+      throw RPCError.missing(.workerNotFound, "no worker \(request.workerID) is attached")
+    }
+    // One without work may have gone by now, and has written its row.
+    let present = pool.worker(named: request.workerID, of: caller.tenant)?.1
+    var info = present ?? before
+    info.state = .draining
+    let answer = info
     let (journal, stamp) = (journal, TaskStamp(environment))
     let audit = AuditRecorded(
       action: "worker.drain", target: request.workerID, actor: caller.id, actorKind: "\(caller.kind)", decision: "allow",
       reason: request.reason, method: context.method.path)
     _ = try await environment.database.transaction("ao.drain") { transaction in
-      try WorkerStore.upsert(info, transaction)
+      if let present { try WorkerStore.upsert(present, transaction) }
       try journal.append(audit, tenant: caller.tenant, at: stamp, transaction)
     }
-    return info
+    return answer
   }
 }

@@ -48,9 +48,8 @@ final class WorkerPool: Sendable {
         workerID: workerID, tenantID: tenant, agentSlugs: registration.agentSlugs, concurrency: registration.concurrency, state: state,
         attachedAt: .init(nanosecondsSinceEpoch: attachedAt), heardAt: .init(nanosecondsSinceEpoch: heardAt),
         residentBytes: residentBytes,
-        claims: claims.map { WorkClaim(tenantID: $0.key.tenant, agentTaskID: $0.key.id, leaseEpoch: $0.value.epoch) }
-          .sorted { $0.agentTaskID < $1.agentTaskID },
-        version: registration.version, reason: reason)
+        claims: claims.sorted { $0.key.id < $1.key.id }.map { WorkClaim($0.key, $0.value.epoch) },
+        version: registration.version, reason: reason, handlers: registration.handlers)
     }
   }
 
@@ -92,7 +91,8 @@ final class WorkerPool: Sendable {
       leaseMs: UInt32(OrchestratorLimits.leaseNanoseconds / 1_000_000))
     say(.registered(registered), to: id)
     places.add(
-      worker: id, tenant: tenant == Caller.platformTenant ? nil : tenant, slugs: Set(registration.agentSlugs),
+      worker: id, tenant: tenant == Caller.platformTenant ? nil : tenant,
+      slugs: Set(registration.agentSlugs + registration.handlers.map(\.lane)),
       capacity: Int(registration.concurrency))
     return (id, outbox)
   }
@@ -166,7 +166,7 @@ final class WorkerPool: Sendable {
 
   /// Takes an answer of a worker; false when it does not hold that claim.
   func take(_ answer: Result<AgentAnswer, any Error>, of claim: WorkClaim, from id: UInt64) -> Bool {
-    let key = AgentTaskKey(tenant: claim.tenantID, id: claim.agentTaskID)
+    let key = claim.key
     let waiter = state.withLock { state -> UnsafeContinuation<AgentAnswer, any Error>? in
       guard state.workers[id]?.claims[key]?.epoch == claim.leaseEpoch else { return nil }
       return state.workers[id]?.claims.removeValue(forKey: key)?.answer
@@ -178,7 +178,7 @@ final class WorkerPool: Sendable {
   /// Whether a worker holds a claim.
   func holds(_ id: UInt64, _ claim: WorkClaim) -> Bool {
     state.withLock { state in
-      state.workers[id]?.claims[AgentTaskKey(tenant: claim.tenantID, id: claim.agentTaskID)]?.epoch == claim.leaseEpoch
+      state.workers[id]?.claims[claim.key]?.epoch == claim.leaseEpoch
     }
   }
 
@@ -194,6 +194,16 @@ final class WorkerPool: Sendable {
   /// The tenant that a worker serves, nil within for every one; nil when it has gone.
   func serves(_ id: UInt64) -> String?? { state.withLock { $0.workers[id].map(\.serves) } }
 
+  /// How many are there who serve a lane of a tenant's.
+  func workers(for lane: String, of tenant: String) -> Int {
+    state.withLock { state in
+      state.workers.values.count { worker in
+        worker.state == .attached && worker.ending == nil && (worker.serves ?? tenant) == tenant
+          && worker.registration.handlers.contains { $0.lane == lane }
+      }
+    }
+  }
+
   /// The name of a worker; nil when it has gone.
   func name(of id: UInt64) -> String? { state.withLock { $0.workers[id]?.workerID } }
 
@@ -201,7 +211,7 @@ final class WorkerPool: Sendable {
   /// the worker is told.
   func perform(_ work: Work, on id: UInt64, at now: Int64) async throws -> AgentAnswer {
     guard let claim = work.claim else { preconditionFailure("work has a claim") }
-    let key = AgentTaskKey(tenant: claim.tenantID, id: claim.agentTaskID)
+    let key = claim.key
     return try await withTaskCancellationHandler {
       try await withUnsafeThrowingContinuation { continuation in
         let failure = state.withLock { state -> (any Error)? in
@@ -256,7 +266,10 @@ final class WorkerPool: Sendable {
     if silence > OrchestratorLimits.leaseNanoseconds, worker.state == .draining { return .dead(nanoseconds: silence) }
     if silence > OrchestratorLimits.leaseNanoseconds { return worker.state == .silent ? nil : .silent(nanoseconds: silence) }
     let longest = Int64(worker.registration.maxClaimMs) * 1_000_000
-    if let (key, claim) = worker.claims.filter({ now - $0.value.since > longest }).min(by: { $0.value.since < $1.value.since }) {
+    // An execution has its own time, and is cancelled when that is over.
+    if let (key, claim) = worker.claims.filter({ now - $0.value.since > longest && !$0.key.isExecution }).min(by: {
+      $0.value.since < $1.value.since
+    }) {
       return .stuck(key, nanoseconds: now - claim.since)
     }
     if worker.state == .attached, worker.residentBytes > worker.registration.maxResidentBytes {
@@ -264,9 +277,7 @@ final class WorkerPool: Sendable {
     }
     if now - worker.toldAt >= OrchestratorLimits.heartbeatEventNanoseconds {
       return .well(
-        renewed: worker.claims.filter { $0.value.since <= worker.toldAt }.map {
-          WorkClaim(tenantID: $0.key.tenant, agentTaskID: $0.key.id, leaseEpoch: $0.value.epoch)
-        })
+        renewed: worker.claims.filter { $0.value.since <= worker.toldAt }.map { WorkClaim($0.key, $0.value.epoch) })
     }
     return nil
   }
@@ -283,8 +294,7 @@ final class WorkerPool: Sendable {
       }
       lose(claims, "the lease expired without a heartbeat")
       for (key, claim) in claims {
-        let lost = WorkClaim(tenantID: key.tenant, agentTaskID: key.id, leaseEpoch: claim.epoch)
-        say(.cancel(CancelWork(claim: lost, reason: "the lease expired without a heartbeat")), to: id)
+        say(.cancel(CancelWork(claim: WorkClaim(key, claim.epoch), reason: "the lease expired without a heartbeat")), to: id)
       }
     case .dead(let nanoseconds):
       let seconds = nanoseconds / 1_000_000_000

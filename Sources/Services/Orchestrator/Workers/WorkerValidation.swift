@@ -15,13 +15,24 @@ enum WorkerValidation {
     var validation = Validation()
     validation.id(registration.workerID, "registration.worker_id")
     validation.ids(registration.agentSlugs, "registration.agent_slugs", max: OrchestratorLimits.workerSlugs)
-    validation.check(!registration.agentSlugs.isEmpty, "registration.agent_slugs", "must name an agent")
+    validation.check(
+      !registration.agentSlugs.isEmpty || !registration.handlers.isEmpty, "registration.agent_slugs",
+      "must name an agent, unless handlers are offered")
+    validation.check(
+      registration.handlers.count <= OrchestratorLimits.workerSlugs, "registration.handlers", "at most \(OrchestratorLimits.workerSlugs)")
+    for (index, offer) in registration.handlers.prefix(OrchestratorLimits.workerSlugs).enumerated() {
+      validation.id(offer.intentType, "registration.handlers[\(index)].intent_type")
+      validation.id(offer.handlerName, "registration.handlers[\(index)].handler_name")
+    }
     validation.range(registration.concurrency, "registration.concurrency", 1...OrchestratorLimits.workerConcurrency)
     validation.range(registration.maxClaimMs, "registration.max_claim_ms", 1...OrchestratorLimits.maxClaimMilliseconds)
     validation.optionalText(registration.version, "registration.version", max: 100)
     try validation.finish()
     for slug in registration.agentSlugs where !caller.roles.contains(slug) {
       throw RPCError.denied(.agentForbidden, rule: "WORKER-AGENT", "the credential does not name the agent \(slug)")
+    }
+    for offer in registration.handlers where !caller.roles.contains(offer.handlerName) {
+      throw RPCError.denied(.agentForbidden, rule: "WORKER-HANDLER", "the credential does not name the handler \(offer.handlerName)")
     }
     return registration
   }
@@ -42,6 +53,8 @@ enum WorkerValidation {
 
   /// The answer of a result, in the form that the platform's own agents give theirs.
   static func answer(_ result: WorkResult) throws -> AgentAnswer {
+    // The runtime of executions checks what its handlers return.
+    if result.claim?.executionID.isEmpty == false { return AgentAnswer(text: "", execution: result.execution ?? HandlerResult()) }
     var validation = Validation()
     validation.optionalText(result.text, "result.text", max: OrchestratorLimits.answerLetters)
     if result.proposals.count > OrchestratorLimits.maxSuggestions {
