@@ -11,11 +11,17 @@ import SpanwireWellKnown
 struct CompiledFlags {
   private let rollouts: [String: FlagRollout]
   private let tenant: String
+  /// The flags that others depend on.
+  private let leanedOn: Set<String>
 
   init(_ rollouts: [String: FlagRollout], for tenant: String) {
     self.rollouts = rollouts
     self.tenant = tenant
+    leanedOn = Self.leanedOn(rollouts)
   }
+
+  /// The flags whose rules stand within others' too, and so must come to the same there as in their own.
+  static func leanedOn(_ rollouts: [String: FlagRollout]) -> Set<String> { Set(rollouts.values.flatMap(\.definition.dependsOn)) }
 
   /// The flags to evaluate.
   func set() throws -> FlagSet {
@@ -44,12 +50,14 @@ struct CompiledFlags {
     var members: [String: FlagValue] = [
       "state": .string(flag.enabled ? "ENABLED" : "DISABLED"),
       "variants": .object(Dictionary(flag.variants.map { ($0.key, FlagValue($0.value)) }) { first, _ in first }),
-      "defaultVariant": .string(flag.defaultVariant),
-      "metadata": .object([
-        "rollout_stage": .string(rollout.position.stage.rawValue), "sensitive_flag": .bool(flag.sensitiveFlag),
-        "requires_approval": .bool(flag.requiresApproval),
-      ]),
+      "defaultVariant": flag.defaultVariant.isEmpty ? .null : .string(flag.defaultVariant),
     ]
+    // What is usual is not said, so that a plain flag has the metadata that its author gave it.
+    var metadata = flag.metadata.map(FlagValue.members) ?? [:]
+    if rollout.position.stage != .draft { metadata["rollout_stage"] = .string(rollout.position.stage.rawValue) }
+    if flag.sensitiveFlag { metadata["sensitive_flag"] = .bool(true) }
+    if flag.requiresApproval { metadata["requires_approval"] = .bool(true) }
+    if !metadata.isEmpty { members["metadata"] = .object(metadata) }
     var left = FlagLimits.dependencies
     switch rule(of: rollout, &left) {
     case nil: break
@@ -94,7 +102,8 @@ struct CompiledFlags {
     default: break
     }
     if let targeting = flag.targeting, !targeting.fields.isEmpty {
-      ways.append(FlagValue.object(FlagValue.members(targeting)).pinned(to: flag.flagKey))
+      let rule = FlagValue.object(FlagValue.members(targeting))
+      ways.append(leanedOn.contains(flag.flagKey) ? rule.pinned(to: flag.flagKey) : rule)
     }
     if flag.rolloutPct > 0 {
       let shares = [
@@ -133,7 +142,7 @@ extension FlagValue {
   }
 
   /// A flag's rule where it may stand within another flag's: what it says of "this flag" names the flag.
-  fileprivate func pinned(to flag: String) -> FlagValue {
+  func pinned(to flag: String) -> FlagValue {
     switch self {
     case .list(let values): return .list(values.map { $0.pinned(to: flag) })
     case .object(let members):

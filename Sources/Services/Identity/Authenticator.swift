@@ -21,7 +21,7 @@ public final class Authenticator: ServerInterceptor {
   private let known = Mutex(Known())
   private let streams = OpenStreams()
   private let reviews = Mutex(Reviews())
-  private let refusals = CallerRates(IdentityLimits.refusals)
+  private let refusals: CallerRates
 
   /// What tells one credential from another, without holding it.
   private enum Credential: Hashable {
@@ -56,10 +56,15 @@ public final class Authenticator: ServerInterceptor {
   /// - Parameters:
   ///   - acceptsDevelopmentTokens: a server that is not for development refuses every development token, and tenants it does not know.
   ///   - tokens: whose tokens are accepted; nil for nobody's.
-  public init(environment: ServiceEnvironment, acceptsDevelopmentTokens: Bool, tokens: TokenVerifier? = nil) {
+  ///   - monotonic: the clock by which refused credentials are counted, for tests to set.
+  public init(
+    environment: ServiceEnvironment, acceptsDevelopmentTokens: Bool, tokens: TokenVerifier? = nil,
+    monotonic: @escaping @Sendable () -> Deadline = Deadline.now
+  ) {
     self.environment = environment
     self.acceptsDevelopmentTokens = acceptsDevelopmentTokens
     self.tokens = tokens
+    refusals = CallerRates(IdentityLimits.refusals, now: monotonic)
     environment.database.observe(self)
   }
 
@@ -72,9 +77,13 @@ public final class Authenticator: ServerInterceptor {
   public func intercept(_ call: any ServerCall, next: NextServerHandler) async throws {
     let context = call.context
     guard context.peer !== Peer.inProcess else { return try await next(call) }
+    guard context.method.kind != .unary else {
+      context.principal = try await principal(of: context, from: context.peer)
+      return try await next(call)
+    }
     let changes = known.withLock { $0.changes }
-    context.principal = try await principal(of: context, from: context.peer.host)
-    guard context.method.kind != .unary, context.principal.kind != .anonymous else { return try await next(call) }
+    context.principal = try await principal(of: context, from: context.peer)
+    guard context.principal.kind != .anonymous else { return try await next(call) }
     streams.open(call)
     // What changed while the caller was established has been looked for among the open streams already.
     if known.withLock({ $0.changes }) != changes { review() }
@@ -138,7 +147,7 @@ public final class Authenticator: ServerInterceptor {
   /// Who makes a call that came from outside.
   ///
   /// - Parameter peer: from where the credential is offered, if it is the bearer's doing: it pays for each that is refused.
-  func principal(of context: ServerContext, from peer: String? = nil) async throws -> Principal {
+  func principal(of context: ServerContext, from peer: Peer? = nil) async throws -> Principal {
     let forwarded = try ForwardedPrincipal(in: context.metadata)
     let caller = try await self.caller(of: context, from: peer)
     guard let forwarded else { return caller }
@@ -149,7 +158,7 @@ public final class Authenticator: ServerInterceptor {
   }
 
   /// The one whose credential it is; the anonymous for none.
-  private func caller(of context: ServerContext, from peer: String?) async throws -> Principal {
+  private func caller(of context: ServerContext, from peer: Peer?) async throws -> Principal {
     if let authorization = context.metadata["authorization"] {
       guard authorization.utf8.count <= IdentityLimits.tokenBytes else {
         throw RPCError.refusal(.unauthenticated, .tokenTooLong, "the token is longer than \(IdentityLimits.tokenBytes) bytes")
@@ -219,13 +228,13 @@ public final class Authenticator: ServerInterceptor {
   // MARK: What is stored of them
 
   private func remembered(
-    _ credential: Credential, from peer: String?, _ find: (_ now: Int64) async throws -> Finding
+    _ credential: Credential, from peer: Peer?, _ find: (_ now: Int64) async throws -> Finding
   ) async throws -> Principal {
     let now = environment.clock.now
     let (held, changes) = known.withLock { ($0.principals[credential], $0.changes) }
     if let held, now < held.until { return held.principal }
     // One that was good a moment ago is no guess.
-    if held == nil, let peer, let wait = refusals.wait(of: peer) {
+    if held == nil, let peer, let wait = refusals.wait(of: peer.host) {
       throw RPCError.later(
         .resourceExhausted, .tooManyRefusals, "too many credentials from this address were refused",
         after: .nanoseconds(Int64(clamping: wait)))
@@ -235,7 +244,7 @@ public final class Authenticator: ServerInterceptor {
       finding = try await find(now)
       try await complete(&finding, now: now)
     } catch let error as RPCError where error.code == .unauthenticated {
-      if let peer { refusals.charge(peer) }
+      if let peer { refusals.charge(peer.host) }
       throw error
     }
     let (principal, lifetime) = (finding.principal, IdentityLimits.credentialLifetime.nanoseconds)
@@ -274,7 +283,7 @@ public final class Authenticator: ServerInterceptor {
     for binding in bindings { finding.until = min(finding.until, binding.expiresAt?.nanosecondsSinceEpoch ?? .max) }
     // Where the platform's tenants are known, its own roles are for its own people, whoever says otherwise.
     if !acceptsDevelopmentTokens, principal.tenant != Caller.platformTenant,
-      let role = finding.principal.roles.first(where: PlatformRoles.all.contains)
+      let role = finding.principal.roles.first(where: Caller.platformRoles.contains)
     {
       throw RPCError.refusal(
         .unauthenticated, .credentialRefused, "the role \(role) is for principals of the tenant \(Caller.platformTenant) alone")
@@ -314,11 +323,6 @@ extension Authenticator: CommitObserver {
 
   /// What was committed last is not known by its events.
   public func recovered(_ snapshot: borrowing Snapshot) { forget() }
-}
-
-/// The roles that reach beyond one tenant: nobody has them but principals of the platform's own.
-enum PlatformRoles {
-  static let all: Set<String> = ["platform_admin", "platform_sre", "security_auditor"]
 }
 
 /// A key as its owner holds it: a prefix, by which leaked ones are found, and 256 random bits.

@@ -54,7 +54,7 @@ public final class IdentityServer: IdentityService {
 
   public func listTenants(_ request: ListTenantsRequest, context: ServerContext) async throws -> ListTenantsResponse {
     let step = try step(context)
-    try step.requirePlatform(PlatformRoles.all)
+    try step.requirePlatform(Caller.platformRoles)
     var fields = Validation()
     fields.known(request.state, "state")
     let size = pageSize(request.pageSize, &fields)

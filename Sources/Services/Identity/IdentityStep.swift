@@ -15,7 +15,7 @@ struct IdentityStep: Sendable {
 
   /// Who administers a tenant's principals, and who looks at them besides.
   private static let administrators: Set<String> = ["platform_admin", "ops_lead"]
-  private static let readers: Set<String> = PlatformRoles.all.union(administrators)
+  private static let readers: Set<String> = Caller.platformRoles.union(administrators)
 
   var time: Google_Protobuf_Timestamp { .init(nanosecondsSinceEpoch: now) }
 
@@ -39,7 +39,7 @@ struct IdentityStep: Sendable {
 
   /// The tenant that the caller looks at.
   func reading(_ named: String) throws -> String {
-    if isOfPlatform(PlatformRoles.all) { return named.isEmpty ? caller.tenant : named }
+    if isOfPlatform(Caller.platformRoles) { return named.isEmpty ? caller.tenant : named }
     return try own(named, Self.readers)
   }
 
@@ -53,7 +53,7 @@ struct IdentityStep: Sendable {
 
   /// Nobody gives out the platform's own roles but its administrators, and nobody gets them but its own people.
   func checkGrant(of roles: [String], in tenant: String) throws {
-    guard let role = roles.first(where: PlatformRoles.all.contains) else { return }
+    guard let role = roles.first(where: Caller.platformRoles.contains) else { return }
     guard tenant == Caller.platformTenant, isOfPlatform(["platform_admin"]) else {
       throw RPCError.denied(
         .policyDenied, rule: "R7-grant", "the role \(role) is given by platform_admin, in the tenant \(Caller.platformTenant)")

@@ -13,19 +13,29 @@ public final class PolicyServer: PolicyService {
   private let models: DefinitionCache<AccessEvaluator>
   let book: PolicyBook
   let rates = RateWindow()
+  private let mode: DefinitionCache<IncidentMode>?
 
   /// Changes when what the service makes of a question could.
   public static let serviceVersion = "policy-3"
   /// The service's name in events, and under which its timers come back to it.
   public static let producer = "policy"
 
-  /// - Parameter registry: where roles, access policies, the approval matrix and the runtime policies are defined.
-  public init(environment: ServiceEnvironment, registry: RegistryClient) {
+  /// - Parameters:
+  ///   - registry: where roles, access policies, the approval matrix and the runtime policies are defined.
+  ///   - operations: knows the incident mode, which halves daily budgets; nil where there is none.
+  public init(environment: ServiceEnvironment, registry: RegistryClient, operations: OperationsClient? = nil) {
     self.environment = environment
+    mode = operations.map { .incidentMode($0, as: Self.producer, lifetime: PolicyLimits.policyLifetime) }
     models = AccessDefinitions.cache(registry)
     book = PolicyBook(registry)
     environment.database.observe(models)
     environment.database.observe(book.pages)
+    if let mode { environment.database.observe(mode) }
+  }
+
+  /// Whether daily budgets are halved.
+  func halvesBudgets() async throws -> Bool {
+    try await mode?.value(of: Caller.platformTenant, now: environment.clock.now) == .incident
   }
 
   /// Decides by the model of a caller's tenant; a service that acts for itself goes by the platform's.
@@ -172,10 +182,10 @@ public final class PolicyServer: PolicyService {
     try await environment.database.scan { reader in
       var budgets = Verification("policy: budgets are the sums of their ledger", examined: try BudgetStore.count(in: reader))
       for key in try BudgetStore.unbalanced(in: reader, limit: Verification.maxFindings) {
-        budgets.found("the balance of \(key) is not the sum of its entries")
+        budgets.found("the balance of \(key) is not the sum of its entries", of: .platform)
       }
       for id in try BudgetStore.inconsistent(in: reader, limit: Verification.maxFindings) {
-        budgets.found("the entries of reservation \(id) do not say what its row says")
+        budgets.found("the entries of reservation \(id) do not say what its row says", of: .platform)
       }
       return [budgets]
     }

@@ -63,6 +63,7 @@ enum BundleReader {
     add("roles", bundle.roles) { .role($0) }
     add("approval_matrix", bundle.approvalMatrix) { .approvalRow($0) }
     add("access_policies", bundle.accessPolicies) { .accessPolicy($0) }
+    add("sla_targets", bundle.slaTargets) { .slaTarget($0) }
     for (index, name) in bundle.removals.enumerated() { remove(name, path: "removals[\(index)]", line: nil, into: &read) }
     return read
   }

@@ -152,6 +152,10 @@ extension BundleValidator {
         mistake("capabilities[\(index)].permission_tier", "must be one of the agent's capability_tiers")
       }
     }
+    if agent.byModel, agent.byWorkers { mistake("by_model", "is for agents whose tasks no workers do: by_workers is set") }
+    if agent.instructions.utf8.count > RegistryLimits.instructionBytes {
+      mistake("instructions", "must have at most \(RegistryLimits.instructionBytes) bytes")
+    }
     for (index, namespace) in agent.memoryRead.enumerated() { id("memory_read[\(index)]", namespace) }
     for (index, namespace) in agent.memoryWrite.enumerated() { id("memory_write[\(index)]", namespace) }
     if let policy = agent.modelPolicy {

@@ -14,6 +14,12 @@ extension BundleValidator {
     unique("fallback_route_ids", route.fallbackRouteIds)
   }
 
+  mutating func check(_ target: SlaTarget) {
+    if target.timeToFirstUpdateMs == 0, target.timeToCompletionMs == 0 {
+      mistake("time_to_completion_ms", "or time_to_first_update_ms must be given: a target of neither is none")
+    }
+  }
+
   mutating func check(_ flag: FlagDefinition) {
     text("description", flag.description)
     let kinds = Set(flag.variants.map { Self.kind(of: $0.value) })
@@ -24,7 +30,12 @@ extension BundleValidator {
     func variant(_ field: String, _ name: String) {
       if !flag.variants.contains(where: { $0.key == name }) { mistake(field, "\"\(name)\" is no variant of the flag") }
     }
-    variant("default_variant", flag.defaultVariant)
+    if !flag.defaultVariant.isEmpty {
+      variant("default_variant", flag.defaultVariant)
+    } else if flag.rolloutPct > 0 {
+      mistake("default_variant", "must name what is served to those who are not in rollout_pct")
+    }
+    check(metadata: flag.metadata)
     if !flag.rolloutVariant.isEmpty { variant("rollout_variant", flag.rolloutVariant) }
     for (user, name) in flag.userOverrides { variant("user_overrides[\(user)]", name) }
     for (tenant, name) in flag.tenantOverrides { variant("tenant_overrides[\(tenant)]", name) }
@@ -36,6 +47,19 @@ extension BundleValidator {
     for (index, tenant) in flag.pilotTenants.enumerated() { id("pilot_tenants[\(index)]", tenant) }
     if let targeting = flag.targeting, let problem = checks.targeting(targeting) { mistake("targeting", problem) }
     unique("depends_on", flag.dependsOn)
+  }
+
+  private mutating func check(metadata: Google_Protobuf_Struct?) {
+    guard let fields = metadata?.fields else { return }
+    if fields.count > RegistryLimits.flagMetadata { mistake("metadata", "has more than \(RegistryLimits.flagMetadata) entries") }
+    for (name, value) in fields.sorted(by: { $0.key < $1.key }).prefix(RegistryLimits.flagMetadata) {
+      let isPlain =
+        switch value.kind {
+        case .boolValue, .stringValue, .numberValue: true
+        case .structValue, .listValue, .nullValue, nil: false
+        }
+      if name.isEmpty || !isPlain { mistake("metadata.\(name)", "must be a named text, number or boolean") }
+    }
   }
 
   /// The type of a variant's value; nil for none that a flag can have.

@@ -107,6 +107,7 @@ struct BundleValidator {
     case .role(let value): check(value)
     case .approvalRow(let value): check(value)
     case .accessPolicy(let value): check(value)
+    case .slaTarget(let value): check(value)
     }
   }
 

@@ -58,6 +58,7 @@ extension Definition.Value {
     case .role(let value): DefinitionKey(.role, value.roleKey)
     case .approvalRow(let value): DefinitionKey(.approvalRow, value.rowID)
     case .accessPolicy(let value): DefinitionKey(.accessPolicy, value.accessPolicyID)
+    case .slaTarget(let value): DefinitionKey(.slaTarget, value.jobType)
     }
   }
 
@@ -80,6 +81,7 @@ extension Definition.Value {
     case .role(let value): value
     case .approvalRow(let value): value
     case .accessPolicy(let value): value
+    case .slaTarget(let value): value
     }
   }
 

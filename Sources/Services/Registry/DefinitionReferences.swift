@@ -32,7 +32,7 @@ extension Definition.Value {
       policy.scope.hasPrefix("agent:") ? [DefinitionReference("scope", .agent, String(policy.scope.dropFirst(6)))] : []
     case .approvalRow(let row): list("required_approvers", .role, row.requiredApprovers)
     case .accessPolicy(let policy): policy.references
-    case .market, .token, .vendor, .agent, .role: []
+    case .market, .token, .vendor, .agent, .role, .slaTarget: []
     }
   }
 }

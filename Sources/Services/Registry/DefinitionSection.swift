@@ -44,7 +44,7 @@ struct DefinitionSection: Sendable {
     DefinitionSection(.experiment, "experiment", "experiments", "experiment_key") { .experiment(try Experiment(jsonString: $0)) },
     DefinitionSection(.agent, "agent", "agents", "agent_slug") { .agent(try AgentDefinition(jsonString: $0)) },
     DefinitionSection(.modelRoute, "model_route", "model_routes", "route_id") { .modelRoute(try ModelRoute(jsonString: $0)) },
-    DefinitionSection(.flag, "flag", "flags", "flag_key", free: ["variants", "targeting"]) {
+    DefinitionSection(.flag, "flag", "flags", "flag_key", free: ["variants", "targeting", "metadata"]) {
       .flag(try FlagDefinition(jsonString: $0))
     },
     DefinitionSection(.policy, "policy", "policies", "policy_id") { .policy(try PolicyDefinition(jsonString: $0)) },
@@ -53,6 +53,7 @@ struct DefinitionSection: Sendable {
     DefinitionSection(.accessPolicy, "access_policy", "access_policies", "access_policy_id") {
       .accessPolicy(try AccessPolicy(jsonString: $0))
     },
+    DefinitionSection(.slaTarget, "sla_target", "sla_targets", "job_type") { .slaTarget(try SlaTarget(jsonString: $0)) },
   ]
 
   static func of(_ kind: DefinitionKind) -> DefinitionSection? { all.first { $0.kind == kind } }

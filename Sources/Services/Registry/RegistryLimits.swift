@@ -17,6 +17,8 @@ enum RegistryLimits {
   /// Letters of one problem, and bytes of all: status details travel in trailers, of which clients take 8 KiB.
   static let problemText = 160
   static let problemBytes = 4_500
+  /// What an agent tells a model of its work: a page of text, which every question carries.
+  static let instructionBytes = 8_000
   static let titleLetters = 300
   /// Flags that a flag depends on, by whatever way: their rules become part of its own, which clients evaluate at every question.
   static let flagDependencies = 16
@@ -29,6 +31,8 @@ enum RegistryLimits {
   static let accessGrantSeconds: Int64 = 24 * 3_600
   /// Categories, rules, grants and denials of an access policy, each: every pair of grants is compared.
   static let accessEntries = 1_000
+  /// Metadata of one flag, which go with every evaluation of it: more would outweigh the flag.
+  static let flagMetadata = 32
   static let dwellSeconds: Int64 = 24 * 3600
   /// Weights of an experiment's arms; their sum must stay far from overflow.
   static let armWeight: UInt32 = 1_000_000

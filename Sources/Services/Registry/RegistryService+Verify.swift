@@ -34,17 +34,21 @@ extension RegistryServer {
         definitions.examine()
         guard let origin = origins[key] else {
           // One that is newer than the log as it was read may have removed it.
-          if head <= last { definitions.found("\(tenant): \(key.name) of revision \(revision) is missing") }
+          if head <= last { definitions.found("\(tenant): \(key.name) of revision \(revision) is missing", of: .tenant(tenant)) }
           continue
         }
-        if origin != revision, origin <= last { definitions.found("\(tenant): \(key.name) is of revision \(origin), not \(revision)") }
+        if origin != revision, origin <= last {
+          definitions.found("\(tenant): \(key.name) is of revision \(origin), not \(revision)", of: .tenant(tenant))
+        }
       }
       for (key, origin) in origins where expected[key] == nil && origin <= last {
-        definitions.found("\(tenant): \(key.name) is in no revision of the log")
+        definitions.found("\(tenant): \(key.name) is in no revision of the log", of: .tenant(tenant))
       }
       if head <= last, let told = applied[last] {
         hashes.examine()
-        if RegistryChangeSet.contentHash(stored) != told.contentHash { hashes.found("\(tenant): revision \(last) has another hash") }
+        if RegistryChangeSet.contentHash(stored) != told.contentHash {
+          hashes.found("\(tenant): revision \(last) has another hash", of: .tenant(tenant))
+        }
       }
       try await verifyContent(tenant, &hashes)
       try await verifyHistory(tenant, &history)
@@ -60,7 +64,7 @@ extension RegistryServer {
     }
     for key in Set(then.keys).union(now.keys).sorted() {
       verification.examine()
-      if then[key] != now[key] { verification.found("\(tenant): \(key.name) is not what its history leads to") }
+      if then[key] != now[key] { verification.found("\(tenant): \(key.name) is not what its history leads to", of: .tenant(tenant)) }
     }
   }
 
@@ -76,16 +80,16 @@ extension RegistryServer {
         verification.examine()
         seen.insert(row.revision)
         if let event = applied[row.revision], event.contentHash != row.contentHash {
-          verification.found("\(tenant): revision \(row.revision) has another hash than its event")
+          verification.found("\(tenant): revision \(row.revision) has another hash than its event", of: .tenant(tenant))
         } else if applied[row.revision] == nil, row.revision <= (applied.keys.max() ?? 0) {
-          verification.found("\(tenant): revision \(row.revision) has no event")
+          verification.found("\(tenant): revision \(row.revision) has no event", of: .tenant(tenant))
         }
       }
       guard page.count == RegistryLimits.watchPage, let last = page.last else { break }
       after = last.revision
     }
     for revision in applied.keys.sorted() where !seen.contains(revision) {
-      verification.found("\(tenant): revision \(revision) is missing")
+      verification.found("\(tenant): revision \(revision) is missing", of: .tenant(tenant))
     }
   }
 
@@ -97,7 +101,9 @@ extension RegistryServer {
       for definition in page {
         verification.examine()
         let hash = definition.value.map { SHA256.name(of: $0.message.encoded()) }
-        if hash != definition.contentHash { verification.found("\(tenant): \(definition.id) is not what its hash says") }
+        if hash != definition.contentHash {
+          verification.found("\(tenant): \(definition.id) is not what its hash says", of: .tenant(tenant))
+        }
       }
       after = page.count == 500 ? page.last?.value?.key : nil
     } while after != nil

@@ -39,7 +39,8 @@ final class TestIdentity: Sendable {
       ids: IDGenerator(clock: clock))
     server = IdentityServer(environment: environment)
     authenticator = Authenticator(
-      environment: environment, acceptsDevelopmentTokens: isDevelopment, tokens: try await issuer.verifier())
+      environment: environment, acceptsDevelopmentTokens: isDevelopment, tokens: try await issuer.verifier(),
+      monotonic: { [clock] in Deadline(nanoseconds: UInt64(clock.now)) })
   }
 
   deinit {
@@ -72,7 +73,7 @@ final class TestIdentity: Sendable {
     let context = ServerContext(
       method: Identity.Methods.whoAmI, metadata: metadata,
       peer: Peer(address: "ipv4:192.0.2.1:5000", isSecure: certificate != nil, certificate: certificate))
-    return try await authenticator.principal(of: context, from: peer)
+    return try await authenticator.principal(of: context, from: peer.map { Peer(address: $0 + ":5000") })
   }
 
   /// A stream that somebody with a token holds open until it is ended; returns what it was ended with, after `change`.

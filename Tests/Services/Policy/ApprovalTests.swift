@@ -109,6 +109,7 @@ struct ApprovalTests {
     try await policy.apply(
       Bundle(
         bundleID: "BND-1", flags: [flag],
+        roles: [RoleDefinition(roleKey: "finance_settlement", category: "business", title: "Finance and settlement")],
         approvalMatrix: [ApprovalRow(rowID: "row-checkout", title: "The checkout", requiredApprovers: ["finance_settlement"])]), key: "F")
     let asked = try await ask(policy, target: "checkout")
     #expect(asked.approvalMatrixRow == "row-checkout" && asked.requiredApprovers == ["finance_settlement"])

@@ -53,7 +53,7 @@ package struct FlagAsker: Sendable {
 /// `CompiledFlags` brings every client that evaluates by itself.
 package struct FlagEvaluator: Sendable {
   /// Changes whenever an evaluation could.
-  static let version = "flags-2"
+  static let version = "flags-3"
 
   /// A flag with its rule read.
   private struct Entry: Sendable {
@@ -68,8 +68,10 @@ package struct FlagEvaluator: Sendable {
   private let entries: [String: Entry]
 
   init(_ rollouts: [String: FlagRollout]) {
+    let leanedOn = CompiledFlags.leanedOn(rollouts)
     entries = rollouts.mapValues { rollout in
-      let targeting = rollout.definition.targeting.flatMap { $0.fields.isEmpty ? nil : FlagValue.object(FlagValue.members($0)) }
+      var targeting = rollout.definition.targeting.flatMap { $0.fields.isEmpty ? nil : FlagValue.object(FlagValue.members($0)) }
+      if leanedOn.contains(rollout.definition.flagKey) { targeting = targeting?.pinned(to: rollout.definition.flagKey) }
       let rule = targeting.flatMap { try? Logic($0) }
       return Entry(
         rollout: rollout, rule: rule, isUnreadable: targeting != nil && rule == nil,

@@ -189,7 +189,7 @@ extension FlagsServer {
     try await environment.database.scan { reader in
       var check = Verification("flags: stages are where their transitions lead", examined: try FlagStageStore.count(in: reader))
       for key in try FlagStageStore.inconsistent(limit: Verification.maxFindings, in: reader) {
-        check.found("\(key) is not where its transitions lead")
+        check.found("\(key) is not where its transitions lead", of: .platform)
       }
       return [check]
     }

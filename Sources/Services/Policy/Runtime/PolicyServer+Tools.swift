@@ -18,7 +18,8 @@ extension PolicyServer {
     do {
       try gate.checkHost()
       try gate.checkSafety(approved: try await isApproved(request, step))
-      try gate.checkRates(rates, now: step.now)
+      // What goes on was counted when it began.
+      if request.extendsReservationID.isEmpty { try gate.checkRates(rates, now: step.now) }
     } catch let refusal as ToolGate.Refusal {
       return await refuse(refusal, call, trace: gate.trace, step)
     }
@@ -26,13 +27,13 @@ extension PolicyServer {
     do {
       return try await reserve(cost, ttl: ttl, request, gate, step, context)
     } catch let overdraft as Overdraft {
-      gate.takeBack(rates, at: step.now)
+      if request.extendsReservationID.isEmpty { gate.takeBack(rates, at: step.now) }
       let (bucket, refusal) = (overdraft.bucket, overdraft.refusal)
       let exhausted = BudgetExhausted(
         scope: bucket.name, limitMicros: bucket.limit, askedMicros: cost.micros, currency: bucket.currency)
       return await refuse(refusal, call, trace: gate.trace, after: [step.draft(exhausted)], step)
     } catch {
-      gate.takeBack(rates, at: step.now)
+      if request.extendsReservationID.isEmpty { gate.takeBack(rates, at: step.now) }
       throw error
     }
   }
@@ -68,7 +69,10 @@ extension PolicyServer {
       fields.range(cost.micros, "estimated_cost.micros", 0...PolicyLimits.micros)
     } else {
       fields.optionalID(request.idempotencyKey, "idempotency_key")
+      fields.check(
+        request.extendsReservationID.isEmpty, "extends_reservation_id", "is for what costs something: estimated_cost must be given")
     }
+    fields.optionalID(request.extendsReservationID, "extends_reservation_id")
     let ttl = request.reservationTtl.map { Duration.seconds($0.seconds) + .nanoseconds(Int64($0.nanos)) } ?? PolicyLimits.reservation
     fields.check(
       ttl > .zero && ttl <= PolicyLimits.longestReservation, "reservation_ttl", "must be more than nothing and at most an hour")
@@ -86,7 +90,7 @@ extension PolicyServer {
   private func reserve(
     _ cost: Money, ttl: Duration, _ request: CheckToolRequest, _ gate: ToolGate, _ step: PolicyStep, _ context: ServerContext
   ) async throws -> ToolDecision {
-    let buckets = gate.buckets(now: step.now)
+    let buckets = gate.buckets(now: step.now, halved: try await halvesBudgets())
     let ids = (reservation: environment.ids.next(.reservation), entry: environment.ids.next(.budgetEntry))
     let key = IdempotencyKey(request.idempotencyKey, request, context)
     let row = ReservationRow(
@@ -96,6 +100,7 @@ extension PolicyServer {
     return try await environment.database.transaction("policy.reserve") { tx -> ToolDecision in
       // A refusal is judged anew when it is asked again; what was set aside is given again.
       if case .done(let bytes) = try tx.recall(key, at: step.now) { return try ToolDecision(decoding: bytes) }
+      if !request.extendsReservationID.isEmpty { try Self.checkExtension(request, tenant: step.tenant, in: tx) }
       for bucket in buckets {
         if let refusal = try Self.refusal(of: cost, by: bucket, now: step.now, in: tx) { throw Overdraft(bucket: bucket, refusal: refusal) }
       }
@@ -114,6 +119,20 @@ extension PolicyServer {
       try tx.remember(key, decision.encoded(), at: step.now)
       return decision
     }.value
+  }
+
+  /// What goes on must be a call that something is set aside for: or anybody's call could say that it is none of its own.
+  private static func checkExtension(_ request: CheckToolRequest, tenant: String, in tx: borrowing Transaction) throws {
+    let id = request.extendsReservationID
+    guard let row = try BudgetStore.reservation(id, tenant: tenant, in: tx) else {
+      throw RPCError.missing(.budgetReservationNotFound, "there is no reservation \(id)")
+    }
+    guard row.state == .held else {
+      throw RPCError.precondition(.budgetReservationEnded, "reservation \(id) is \(row.state.word); only what is held can be extended")
+    }
+    guard (row.agentSlug, row.toolName, row.runID) == (request.agentSlug, request.toolName, request.runID) else {
+      throw RPCError.invalidField("extends_reservation_id", "is of another call: of \(row.toolName) by \(row.agentSlug) in \(row.runID)")
+    }
   }
 
   private static func refusal(
@@ -251,6 +270,7 @@ extension PolicyServer {
     try fields.finish()
     let keys = request.pageToken.isEmpty ? ["", "", ""] : try PageToken.decode(request.pageToken, keys: 3)
     let own = try await book.policies(of: step.tenant, now: step.now)
+    let halved = try await halvesBudgets()
     let rows = try await environment.database.scan { reader in
       try BudgetStore.used(
         policy: request.policyID, after: (keys[0], keys[1], keys[2]), size: size + 1, tenant: step.tenant, in: reader)
@@ -258,7 +278,7 @@ extension PolicyServer {
     let budgets = rows.prefix(size).map { row in
       let policy = own[row.policyID]
       var limit: Money?
-      if case .budget(let budget)? = policy?.config { limit = row.period.hasPrefix("day:") ? budget.daily : budget.perRun }
+      if case .budget(let budget)? = policy?.config { limit = row.period.hasPrefix("day:") ? budget.daily(halved: halved) : budget.perRun }
       return BudgetUse(
         policyID: row.policyID, scope: policy?.scope ?? "", bucket: row.period, limit: limit,
         reserved: Money(micros: row.balance.reserved, currency: row.currency),

@@ -88,7 +88,9 @@ struct ToolGate: Sendable {
   }
 
   /// The periods of every budget that the call falls into, at a moment.
-  func buckets(now: Int64) -> [BudgetBucket] {
+  ///
+  /// - Parameter halved: in an incident: half of what a day may cost.
+  func buckets(now: Int64, halved: Bool) -> [BudgetBucket] {
     var buckets: [BudgetBucket] = []
     for placed in policies {
       guard case .budget(let budget) = placed.policy.config else { continue }
@@ -98,7 +100,7 @@ struct ToolGate: Sendable {
           BudgetBucket(
             policyTenant: placed.tenant, policyID: placed.policy.policyID, period: period, currency: limit.currency, limit: limit.micros))
       }
-      add(budget.daily, "day:\(RFC3339.format(now).prefix(10))")
+      add(budget.daily(halved: halved), "day:\(RFC3339.format(now).prefix(10))")
       if !call.runID.isEmpty { add(budget.perRun, "run:\(call.runID)") }
     }
     return buckets
@@ -112,5 +114,14 @@ struct ToolGate: Sendable {
 
   private func refuse(_ policy: String, _ type: String, _ reason: String, retryAfter: Int64? = nil) -> Refusal {
     Refusal(policyID: policy, type: type, reason: reason, retryAfter: retryAfter)
+  }
+}
+
+extension BudgetPolicy {
+  /// What a day may cost, in an incident half of it.
+  func daily(halved: Bool) -> Money? {
+    guard halved, var limit = daily else { return daily }
+    limit.micros /= 2
+    return limit
   }
 }
