@@ -141,6 +141,11 @@ let platform: [Target] = [
   room("Store/TurnKernel", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireDatabase", "SpanwireSchema", "SpanwireRPC"]),
   tests("Store/TurnKernel", ["SpanwireEventLoop"]),
   room("Store/Telemetry", ["SpanwireRPC", "SpanwireSchema", "SpanwireServiceKit"]),
+  room("Store/Outbound"),
+  tests("Store/Outbound", ["SpanwireModelServer"]),
+
+  // A provider of language models, for tests
+  .target(name: "SpanwireModelServer", path: "Tests/ModelServer", exclude: ["model_server.py"]),
 
   // Services: one room each; rooms never import each other
   room("Services/Events", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema"]),
@@ -148,8 +153,10 @@ let platform: [Target] = [
   room("Services/Policy", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema"]),
   room("Services/Gateway", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema"]),
   room("Services/Journeys", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema"]),
-  room("Services/Orchestrator", ["SpanwireEventLog", "SpanwireTurnKernel", "SpanwireServiceKit", "SpanwireSchema"]),
+  room("Services/Orchestrator", ["SpanwireEventLog", "SpanwireTurnKernel", "SpanwireServiceKit", "SpanwireSchema", "SpanwireOutbound"]),
   room("Services/Turns", ["SpanwireEventLog", "SpanwireTurnKernel", "SpanwireServiceKit", "SpanwireSchema"]),
+  room("Services/Executions", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema", "SpanwireWorker"]),
+  tests("Services/Executions", ["SpanwireOrchestrator", "SpanwireTurns", "SpanwirePolicy", "SpanwireRPCInProcess"]),
   room("Services/Entitlements", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema"]),
   room("Services/CityGraph", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema", "SpanwireEventLoop"]),
   room("Services/Observability", ["SpanwireTelemetry", "SpanwireServiceKit", "SpanwireSchema"]),
@@ -161,29 +168,35 @@ let platform: [Target] = [
   room("Services/Identity", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema", jwt, crypto]),
   tests("Services/Identity", ["SpanwireEventLoop", jwt, crypto]),
   room("Services/Operations", ["SpanwireEventLog", "SpanwireServiceKit", "SpanwireSchema", "SpanwireEventLoop"]),
+  tests("Services/Operations", ["SpanwireEventLoop", "SpanwireRPCInProcess"]),
   tests("Services/CityGraph", ["SpanwireEventLoop"], exclude: ["opening_hours_oracle.py"]),
   tests("Services/Journeys", ["SpanwireRPCInProcess"]),
   tests("Services/Gateway", ["SpanwirePolicy", "SpanwireRegistry", "SpanwireRPCInProcess"]),
   tests("Services/Entitlements", ["SpanwireEventLoop"]),
   tests("Services/Policy", ["SpanwireRegistry", "SpanwireRPCInProcess", "SpanwireEventLoop"]),
   tests("Services/Registry", ["SpanwirePolicy", "SpanwireRPCInProcess"]),
-  tests("Services/Orchestrator", ["SpanwirePolicy", "SpanwireTurns", "SpanwireRPCInProcess", "SpanwireWorker"]),
+  tests("Services/Orchestrator", ["SpanwirePolicy", "SpanwireTurns", "SpanwireRPCInProcess", "SpanwireWorker", "SpanwireModelServer"]),
 
   // Apps
   room(
     "Apps/Platform",
     [
       "SpanwireEvents", "SpanwireRegistry", "SpanwirePolicy", "SpanwireGateway", "SpanwireJourneys", "SpanwireOrchestrator",
-      "SpanwireTurns", "SpanwireEntitlements", "SpanwireCityGraph", "SpanwireFlags", "SpanwireChain", "SpanwireIdentity",
+      "SpanwireTurns", "SpanwireExecutions", "SpanwireEntitlements", "SpanwireCityGraph", "SpanwireFlags", "SpanwireChain",
+      "SpanwireIdentity",
       "SpanwireObservability",
       "SpanwireOperations", "SpanwireRPCInProcess", "SpanwireRPCOverHTTP2", "SpanwireRPCServices",
     ]),
   .executableTarget(
-    name: "spanwire", dependencies: ["SpanwirePlatform", "SpanwireIdentity", "SpanwirePolicy", "SpanwireRegistry", commandLine],
+    name: "spanwire",
+    dependencies: ["SpanwirePlatform", "SpanwireIdentity", "SpanwireOrchestrator", "SpanwirePolicy", "SpanwireRegistry", commandLine],
     path: "Sources/Apps/spanwire"),
   .executableTarget(name: "spanwire-routes", dependencies: ["SpanwireCityGraph", yaml], path: "Benchmarks/Routes"),
   .executableTarget(
     name: "spanwire-events", dependencies: ["SpanwireRPCOverHTTP2", "SpanwireEventLoop", "SpanwireSchema"], path: "Benchmarks/Events"),
+  .executableTarget(
+    name: "spanwire-agentload", dependencies: ["SpanwireWorker", "SpanwireRPCOverHTTP2", "SpanwireEventLoop"], path: "Benchmarks/Agents",
+    exclude: ["peer"]),
   .executableTarget(name: "spanwire-decisions", dependencies: ["SpanwirePolicy", "SpanwireFlags"], path: "Benchmarks/Policy"),
   .executableTarget(
     name: "spanwire-storeload", dependencies: ["SpanwireSchema", "SpanwireRPCOverHTTP2"], path: "Benchmarks/Store/load"),
@@ -201,7 +214,8 @@ let platform: [Target] = [
   .testTarget(
     name: "EndToEndTests",
     dependencies: [
-      "spanwire", "SpanwireRPCOverHTTP2", "SpanwireRPCServices", "SpanwireSchema", "SpanwireTestCertificates", "SpanwireRPCTestSupport",
+      "spanwire", "SpanwireRPCOverHTTP2", "SpanwireRPCServices", "SpanwireSchema", "SpanwireTestCertificates",
+      "SpanwireModelServer", "SpanwireRPCTestSupport",
       "SpanwireEventLog",
     ],
     path: "Tests/EndToEnd", exclude: ["bad_input.py", "budget_race.py", "held_agent.py", "flags.py", "identity.py", "surface.py"]),
@@ -242,12 +256,23 @@ let package = Package(
   targets: library + (whole ? platform : only == "fuzz" ? fuzzers : [])
 )
 
-// SPANWIRE_TESTS=CityGraph,Policy leaves out every other room's tests, and the executables: `swift test` then builds what these need.
+// SPANWIRE_TESTS=CityGraph,Policy leaves out all but these rooms' tests and what they need.
 // EndToEnd names those that run the command, and keeps it.
 if let rooms = Context.environment["SPANWIRE_TESTS"]?.split(separator: ",") {
   let kept = Set(rooms.flatMap { $0 == "EndToEnd" ? ["EndToEndTests", "spanwire"] : ["Spanwire\($0)Tests"] })
-  package.targets.removeAll { ($0.type == .executable || $0.type == .test) && !kept.contains($0.name) }
-  package.products.removeAll { $0 is Product.Executable }
+  var needed: Set<String> = []
+  func need(_ name: String) {
+    guard needed.insert(name).inserted else { return }
+    for dependency in package.targets.first(where: { $0.name == name })?.dependencies ?? [] {
+      switch dependency {
+      case .byNameItem(let name, _), .targetItem(let name, _): need(name)
+      default: break
+      }
+    }
+  }
+  for name in kept { need(name) }
+  package.targets.removeAll { !needed.contains($0.name) }
+  package.products.removeAll { _ in true }
 }
 
 // An async function runs where its caller does: a handler does not leave its loop, and asks for no executor on its way.

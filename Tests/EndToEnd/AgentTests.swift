@@ -183,7 +183,8 @@ struct AgentTests {
     _ = try run("turns", "show", "TURN-NONE", code: 66, says: ["TURN_NOT_FOUND"])
     _ = try run("turns", "watch", "--until-end", says: ["turn_open", "turn_commit"])
     _ = try run("breakers", "--json", says: ["\"fallback\":\"built_in\""])
-    _ = try run("breakers", "set", "lem", "--mode", "disabled", "--reason", "x", code: 65, says: ["agent:<slug> or tool:<name>"])
+    _ = try run(
+      "breakers", "set", "lem", "--mode", "disabled", "--reason", "x", code: 65, says: ["agent:<slug>, tool:<name> or provider:<name>"])
     _ = try run("verify", says: ["ao.tasks"])
     #expect(server.terminate() == 0)
   }

@@ -12,7 +12,9 @@ struct BudgetTests {
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(at: folder) }
     try makeStubs(
-      ["policy/v1/policy", "policy/v1/approvals", "policy/v1/runtime", "money/v1/money", "options/v1/options"], in: folder)
+      [
+        "policy/v1/policy", "policy/v1/approvals", "policy/v1/grants", "policy/v1/runtime", "money/v1/money", "options/v1/options",
+      ], in: folder)
     let server = try ServerProcess()
     try server.start()
     let bundle = folder.appending(path: "race.yaml")

@@ -13,6 +13,7 @@ import time
 from openfeature import api
 from openfeature.contrib.provider.flagd import FlagdProvider
 from openfeature.contrib.provider.flagd.config import CacheType, ResolverType
+from openfeature.contrib.tools.flagd.core import FlagdCore
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.event import ProviderEvent
 from openfeature.exception import ErrorCode
@@ -42,6 +43,31 @@ def flags(menu):
     }
 
 
+# A file as flagd reads it: a shared rule, metadata of the set and of a flag, a flag without a default, shares in short.
+FLAGD = {
+    "$evaluators": {"is_ballmer": {"==": ["ballmer@macrosoft.com", {"var": ["email"]}]}},
+    "metadata": {"set": "vienna", "both": 1},
+    "flags": {
+        "email": {"state": "ENABLED", "variants": {"hi": "hi", "bye": "bye", "none": "none"}, "defaultVariant": "none",
+                  "targeting": {"if": [{"$ref": "is_ballmer"}, "hi", "bye"]}, "metadata": {"both": 2, "own": True}},
+        "nobody": {"state": "ENABLED", "variants": {"on": True, "off": False}, "defaultVariant": None},
+        "inventor": {"state": "ENABLED", "variants": {"normal": "CFO", "special": "CEO"},
+                     "targeting": {"if": [{"==": ["jobs@orange.com", {"var": ["email"]}]}, "special"]}},
+        "coin": {"state": "ENABLED", "variants": {"heads": "heads", "tails": "tails", "draw": "draw"}, "defaultVariant": "draw",
+                 "targeting": {"fractional": [["heads"], ["tails", 1]]}},
+    },
+}
+
+
+def take_over(configuration):
+    converted = subprocess.run([spanwire, "flags", "convert", "-"], input=json.dumps(configuration), text=True, capture_output=True)
+    assert converted.returncode == 0, converted.stderr
+    done = subprocess.run(
+        [spanwire, "registry", "apply", "-", "--reason", "from flagd", "--server", address, "--token", "dev:ops:olga:vienna:ops_lead"],
+        input=converted.stdout, text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+
+
 def apply(definitions, reason):
     bundle = {"bundle_id": "BND-FLAGS", "flags": [{"flag_key": key, "enabled": True, **flag} for key, flag in definitions.items()]}
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
@@ -66,6 +92,9 @@ def shares(client):
 
 
 apply(flags("old"), "before anybody asks")
+take_over(FLAGD)
+core = FlagdCore()  # the judge of shares: flagd's own evaluator, of the file as it is
+core.set_flags(json.dumps(FLAGD))
 split = []
 for mode in (ResolverType.RPC, ResolverType.IN_PROCESS):
     apply(flags("old"), "the old menu")
@@ -90,6 +119,21 @@ for mode in (ResolverType.RPC, ResolverType.IN_PROCESS):
     check(client.get_boolean_details("mine", False, anna), True, "TARGETING_MATCH", "on")
     check(client.get_boolean_details("mine", True, staff), False, "DEFAULT", "off")
     check(client.get_boolean_details("over", True), False, "DEFAULT", "off")
+    ballmer, jobs = (EvaluationContext("b", {"email": email}) for email in ("ballmer@macrosoft.com", "jobs@orange.com"))
+    check(client.get_string_details("email", "?", ballmer), "hi", "TARGETING_MATCH", "hi")
+    check(client.get_string_details("email", "?", jobs), "bye", "TARGETING_MATCH", "bye")
+    if mode == ResolverType.IN_PROCESS:  # the provider passes none on when it asks
+        told = client.get_string_details("email", "?", jobs).flag_metadata
+        assert dict(told) == {"set": "vienna", "both": 2, "own": True}, told
+    assert not client.get_string_details("menu", "?").flag_metadata, "what has no metadata is given none"
+    for default in (True, False):
+        check(client.get_boolean_details("nobody", default), default, "DEFAULT")
+    check(client.get_string_details("inventor", "?", jobs), "CEO", "TARGETING_MATCH", "special")
+    check(client.get_string_details("inventor", "Inventor", ballmer), "Inventor", "DEFAULT")
+    for number in range(50):
+        user = EvaluationContext(f"user-{number}@company.com", {})
+        side = core.resolve_string_value("coin", "?", user).value
+        check(client.get_string_details("coin", "?", user), side, "TARGETING_MATCH", side)
     split.append(shares(client))
     assert 60 < split[-1][0].count("a") < 140 and 30 < split[-1][1].count(True) < 90, split
     assert split[-1][1] == split[-1][2], "who has what a flag depends on has the flag, and nobody else"

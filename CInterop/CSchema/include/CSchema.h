@@ -11,9 +11,12 @@
 #include "opentelemetry/proto/resource/v1/resource.pb-c.h"
 #include "opentelemetry/proto/trace/v1/trace.pb-c.h"
 #include "opentelemetry/proto/collector/trace/v1/trace_service.pb-c.h"
+#include "spanwire/money/v1/money.pb-c.h"
+#include "spanwire/agents/v1/models.pb-c.h"
 #include "spanwire/city/v1/lem.pb-c.h"
 #include "spanwire/events/v1/events.pb-c.h"
-#include "spanwire/money/v1/money.pb-c.h"
+#include "spanwire/executions/v1/artifacts.pb-c.h"
+#include "spanwire/executions/v1/executions.pb-c.h"
 #include "spanwire/agents/v1/agents.pb-c.h"
 #include "spanwire/agents/v1/worker.pb-c.h"
 #include "spanwire/policy/v1/approvals.pb-c.h"
@@ -202,6 +205,36 @@ static inline const ProtobufCMessageDescriptor *opentelemetry__proto__collector_
 static inline const ProtobufCMessageDescriptor *opentelemetry__proto__collector__trace__v1__export_trace_partial_success__table(void) {
   return &opentelemetry__proto__collector__trace__v1__export_trace_partial_success__descriptor;
 }
+static inline const ProtobufCMessageDescriptor *spanwire__money__v1__money__table(void) {
+  return &spanwire__money__v1__money__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__model_configuration__table(void) {
+  return &spanwire__agents__v1__model_configuration__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__model_provider__table(void) {
+  return &spanwire__agents__v1__model_provider__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__model_offer__table(void) {
+  return &spanwire__agents__v1__model_offer__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__model_call__table(void) {
+  return &spanwire__agents__v1__model_call__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__list_model_providers_request__table(void) {
+  return &spanwire__agents__v1__list_model_providers_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__list_model_providers_response__table(void) {
+  return &spanwire__agents__v1__list_model_providers_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__explain_model_route_request__table(void) {
+  return &spanwire__agents__v1__explain_model_route_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__explain_model_route_response__table(void) {
+  return &spanwire__agents__v1__explain_model_route_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__model_choice__table(void) {
+  return &spanwire__agents__v1__model_choice__descriptor;
+}
 static inline const ProtobufCMessageDescriptor *spanwire__city__v1__geo_point__table(void) {
   return &spanwire__city__v1__geo_point__descriptor;
 }
@@ -373,8 +406,176 @@ static inline const ProtobufCMessageDescriptor *spanwire__events__v1__verify_req
 static inline const ProtobufCMessageDescriptor *spanwire__events__v1__verify_response__table(void) {
   return &spanwire__events__v1__verify_response__descriptor;
 }
-static inline const ProtobufCMessageDescriptor *spanwire__money__v1__money__table(void) {
-  return &spanwire__money__v1__money__descriptor;
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__execution_claim__table(void) {
+  return &spanwire__executions__v1__execution_claim__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__produced_by__table(void) {
+  return &spanwire__executions__v1__produced_by__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__materialization__table(void) {
+  return &spanwire__executions__v1__materialization__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__artifact__table(void) {
+  return &spanwire__executions__v1__artifact__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__register_artifact_request__table(void) {
+  return &spanwire__executions__v1__register_artifact_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__upload_artifact_request__table(void) {
+  return &spanwire__executions__v1__upload_artifact_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__upload_header__table(void) {
+  return &spanwire__executions__v1__upload_header__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__set_artifact_state_request__table(void) {
+  return &spanwire__executions__v1__set_artifact_state_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__resolve_artifact_request__table(void) {
+  return &spanwire__executions__v1__resolve_artifact_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__resolved_artifact__table(void) {
+  return &spanwire__executions__v1__resolved_artifact__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__list_artifacts_request__table(void) {
+  return &spanwire__executions__v1__list_artifacts_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__list_artifacts_response__table(void) {
+  return &spanwire__executions__v1__list_artifacts_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__read_artifact_request__table(void) {
+  return &spanwire__executions__v1__read_artifact_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__artifact_chunk__table(void) {
+  return &spanwire__executions__v1__artifact_chunk__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__state_key__table(void) {
+  return &spanwire__executions__v1__state_key__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__state_document__table(void) {
+  return &spanwire__executions__v1__state_document__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__get_state_request__table(void) {
+  return &spanwire__executions__v1__get_state_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__set_state_request__table(void) {
+  return &spanwire__executions__v1__set_state_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__delete_state_request__table(void) {
+  return &spanwire__executions__v1__delete_state_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__delete_state_response__table(void) {
+  return &spanwire__executions__v1__delete_state_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__list_states_request__table(void) {
+  return &spanwire__executions__v1__list_states_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__list_states_response__table(void) {
+  return &spanwire__executions__v1__list_states_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__wal_record__table(void) {
+  return &spanwire__executions__v1__wal_record__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__append_record_request__table(void) {
+  return &spanwire__executions__v1__append_record_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__list_records_request__table(void) {
+  return &spanwire__executions__v1__list_records_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__list_records_response__table(void) {
+  return &spanwire__executions__v1__list_records_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__intent__table(void) {
+  return &spanwire__executions__v1__intent__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__execution_context__table(void) {
+  return &spanwire__executions__v1__execution_context__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__handler_result__table(void) {
+  return &spanwire__executions__v1__handler_result__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__domain_event__table(void) {
+  return &spanwire__executions__v1__domain_event__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__execution__table(void) {
+  return &spanwire__executions__v1__execution__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__execution_attempt__table(void) {
+  return &spanwire__executions__v1__execution_attempt__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__execution_step__table(void) {
+  return &spanwire__executions__v1__execution_step__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__submit_execution_request__table(void) {
+  return &spanwire__executions__v1__submit_execution_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__execution_update__table(void) {
+  return &spanwire__executions__v1__execution_update__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__get_execution_request__table(void) {
+  return &spanwire__executions__v1__get_execution_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__list_executions_request__table(void) {
+  return &spanwire__executions__v1__list_executions_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__list_executions_response__table(void) {
+  return &spanwire__executions__v1__list_executions_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__cancel_execution_request__table(void) {
+  return &spanwire__executions__v1__cancel_execution_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__register_intent_request__table(void) {
+  return &spanwire__executions__v1__register_intent_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__intent_handler_info__table(void) {
+  return &spanwire__executions__v1__intent_handler_info__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__list_intents_request__table(void) {
+  return &spanwire__executions__v1__list_intents_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__list_intents_response__table(void) {
+  return &spanwire__executions__v1__list_intents_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__get_timeline_request__table(void) {
+  return &spanwire__executions__v1__get_timeline_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__timeline__table(void) {
+  return &spanwire__executions__v1__timeline__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__timeline_entry__table(void) {
+  return &spanwire__executions__v1__timeline_entry__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__replay_execution_request__table(void) {
+  return &spanwire__executions__v1__replay_execution_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__redrive_execution_request__table(void) {
+  return &spanwire__executions__v1__redrive_execution_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__diff_executions_request__table(void) {
+  return &spanwire__executions__v1__diff_executions_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__execution_diff__table(void) {
+  return &spanwire__executions__v1__execution_diff__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__field_difference__table(void) {
+  return &spanwire__executions__v1__field_difference__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__step_difference__table(void) {
+  return &spanwire__executions__v1__step_difference__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__begin_step_request__table(void) {
+  return &spanwire__executions__v1__begin_step_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__step_begun__table(void) {
+  return &spanwire__executions__v1__step_begun__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__complete_step_request__table(void) {
+  return &spanwire__executions__v1__complete_step_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__report_progress_request__table(void) {
+  return &spanwire__executions__v1__report_progress_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__executions__v1__report_progress_response__table(void) {
+  return &spanwire__executions__v1__report_progress_response__descriptor;
 }
 static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__agent_profiles__table(void) {
   return &spanwire__agents__v1__agent_profiles__descriptor;
@@ -445,6 +646,21 @@ static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__cancel_tas
 static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__get_proposal_request__table(void) {
   return &spanwire__agents__v1__get_proposal_request__descriptor;
 }
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__list_proposals_request__table(void) {
+  return &spanwire__agents__v1__list_proposals_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__list_proposals_response__table(void) {
+  return &spanwire__agents__v1__list_proposals_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__summarize_impact_request__table(void) {
+  return &spanwire__agents__v1__summarize_impact_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__summarize_impact_response__table(void) {
+  return &spanwire__agents__v1__summarize_impact_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__impact__table(void) {
+  return &spanwire__agents__v1__impact__descriptor;
+}
 static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__record_proposal_decision_request__table(void) {
   return &spanwire__agents__v1__record_proposal_decision_request__descriptor;
 }
@@ -472,6 +688,12 @@ static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__redrive_de
 static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__redriven__table(void) {
   return &spanwire__agents__v1__redriven__descriptor;
 }
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__enqueue_dead_letter_request__table(void) {
+  return &spanwire__agents__v1__enqueue_dead_letter_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__enqueue_dead_letter_response__table(void) {
+  return &spanwire__agents__v1__enqueue_dead_letter_response__descriptor;
+}
 static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__breaker_config__table(void) {
   return &spanwire__agents__v1__breaker_config__descriptor;
 }
@@ -492,6 +714,9 @@ static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__attach_req
 }
 static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__worker_registration__table(void) {
   return &spanwire__agents__v1__worker_registration__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__handler_offer__table(void) {
+  return &spanwire__agents__v1__handler_offer__descriptor;
 }
 static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__worker_heartbeat__table(void) {
   return &spanwire__agents__v1__worker_heartbeat__descriptor;
@@ -543,6 +768,15 @@ static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__list_worke
 }
 static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__drain_worker_request__table(void) {
   return &spanwire__agents__v1__drain_worker_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__perform_execution_request__table(void) {
+  return &spanwire__agents__v1__perform_execution_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__handler_capacity__table(void) {
+  return &spanwire__agents__v1__handler_capacity__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__agents__v1__perform_execution_response__table(void) {
+  return &spanwire__agents__v1__perform_execution_response__descriptor;
 }
 static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__approval_decision__table(void) {
   return &spanwire__policy__v1__approval_decision__descriptor;
@@ -799,6 +1033,9 @@ static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__access_g
 static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__access_denial__table(void) {
   return &spanwire__registry__v1__access_denial__descriptor;
 }
+static inline const ProtobufCMessageDescriptor *spanwire__registry__v1__sla_target__table(void) {
+  return &spanwire__registry__v1__sla_target__descriptor;
+}
 static inline const ProtobufCMessageDescriptor *spanwire__flags__v1__flag_subject__table(void) {
   return &spanwire__flags__v1__flag_subject__descriptor;
 }
@@ -1023,6 +1260,15 @@ static inline const ProtobufCMessageDescriptor *spanwire__events__v1__job_timed_
 }
 static inline const ProtobufCMessageDescriptor *spanwire__events__v1__job_retrying__table(void) {
   return &spanwire__events__v1__job_retrying__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__events__v1__wal_appended__table(void) {
+  return &spanwire__events__v1__wal_appended__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__events__v1__artifact_changed__table(void) {
+  return &spanwire__events__v1__artifact_changed__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__events__v1__state_changed__table(void) {
+  return &spanwire__events__v1__state_changed__descriptor;
 }
 static inline const ProtobufCMessageDescriptor *spanwire__events__v1__tool_call_started__table(void) {
   return &spanwire__events__v1__tool_call_started__descriptor;
@@ -1599,6 +1845,87 @@ static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__verify_audit_
 }
 static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__verify_audit_response__table(void) {
   return &spanwire__ops__v1__verify_audit_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__get_incident_mode_request__table(void) {
+  return &spanwire__ops__v1__get_incident_mode_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__incident_status__table(void) {
+  return &spanwire__ops__v1__incident_status__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__trigger_reading__table(void) {
+  return &spanwire__ops__v1__trigger_reading__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__incident_log_entry__table(void) {
+  return &spanwire__ops__v1__incident_log_entry__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__list_incident_log_request__table(void) {
+  return &spanwire__ops__v1__list_incident_log_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__list_incident_log_response__table(void) {
+  return &spanwire__ops__v1__list_incident_log_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__force_incident_mode_request__table(void) {
+  return &spanwire__ops__v1__force_incident_mode_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__sla_measurement__table(void) {
+  return &spanwire__ops__v1__sla_measurement__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__list_sla_measurements_request__table(void) {
+  return &spanwire__ops__v1__list_sla_measurements_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__list_sla_measurements_response__table(void) {
+  return &spanwire__ops__v1__list_sla_measurements_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__summarize_sla_request__table(void) {
+  return &spanwire__ops__v1__summarize_sla_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__summarize_sla_response__table(void) {
+  return &spanwire__ops__v1__summarize_sla_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__sla_summary__table(void) {
+  return &spanwire__ops__v1__sla_summary__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__schedule__table(void) {
+  return &spanwire__ops__v1__schedule__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__cron_timing__table(void) {
+  return &spanwire__ops__v1__cron_timing__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__scheduled_task__table(void) {
+  return &spanwire__ops__v1__scheduled_task__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__scheduled_execution__table(void) {
+  return &spanwire__ops__v1__scheduled_execution__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__create_schedule_request__table(void) {
+  return &spanwire__ops__v1__create_schedule_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__get_schedule_request__table(void) {
+  return &spanwire__ops__v1__get_schedule_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__list_schedules_request__table(void) {
+  return &spanwire__ops__v1__list_schedules_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__list_schedules_response__table(void) {
+  return &spanwire__ops__v1__list_schedules_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__set_schedule_paused_request__table(void) {
+  return &spanwire__ops__v1__set_schedule_paused_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__delete_schedule_request__table(void) {
+  return &spanwire__ops__v1__delete_schedule_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__delete_schedule_response__table(void) {
+  return &spanwire__ops__v1__delete_schedule_response__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__schedule_run__table(void) {
+  return &spanwire__ops__v1__schedule_run__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__list_schedule_runs_request__table(void) {
+  return &spanwire__ops__v1__list_schedule_runs_request__descriptor;
+}
+static inline const ProtobufCMessageDescriptor *spanwire__ops__v1__list_schedule_runs_response__table(void) {
+  return &spanwire__ops__v1__list_schedule_runs_response__descriptor;
 }
 static inline const ProtobufCMessageDescriptor *spanwire__policy__v1__access_cases__table(void) {
   return &spanwire__policy__v1__access_cases__descriptor;

@@ -8,6 +8,7 @@ import SpanwireGateway
 import SpanwireIdentity
 import SpanwireJourneys
 import SpanwireObservability
+import SpanwireOperations
 import SpanwireOrchestrator
 import SpanwirePolicy
 import SpanwireRPC
@@ -58,13 +59,15 @@ public final class Platform: Sendable {
     } catch {
       throw PlatformError("the data folder \(options.dataFolder) cannot be made: \(error.localizedDescription)")
     }
+    var alert: IncidentAlertSender?
+    if let webhook = try options.incidentWebhook.map(IncidentWebhook.init) { alert = { try await webhook.send($0) } }
     let database = try await SQLiteDatabase.open(path: options.dataFolder + "/spanwire.db", migrations: PlatformServices.migrations)
     let spans = try await SQLiteDatabase.open(
       path: options.dataFolder + "/spans.db", durability: .normal, migrations: [CollectorServer.migrations])
     let services = try await PlatformServices(
       database: database, spans: spans, files: [("spanwire.db", database), ("spans.db", spans)], folder: options.dataFolder,
       clock: options.clock, retention: options.retention, isSandbox: options.isSandbox,
-      flagsTenant: options.flagsTenant, tenantWeights: options.tenantWeights)
+      flagsTenant: options.flagsTenant, tenantWeights: options.tenantWeights, models: options.models, alert: alert)
 
     let served = services.routes.map(\.descriptor)
     let health = HealthService(services: served)

@@ -1,6 +1,7 @@
 import Foundation
 import SpanwireEventLog
 import SpanwireIdentity
+import SpanwireOrchestrator
 import SpanwireServiceKit
 
 /// How a platform is put together: where its data lies, where it listens, what it trusts.
@@ -29,6 +30,10 @@ public struct PlatformOptions: Sendable {
   public var flagsTenant: String?
   /// How many turns a tenant gets when others get one, while they compete for agents; 1 for those not named.
   public var tenantWeights: [String: UInt32]
+  /// The providers of the language models that agents may be put to.
+  public var models: ModelProviders
+  /// The URL that is told of changes of the incident mode; nil: nobody is.
+  public var incidentWebhook: String?
   /// Where signed heads of the audit are kept; nil: nowhere.
   public var auditHeads: AuditHeadOptions?
   /// Whose JSON Web Tokens are accepted; nil: nobody's.
@@ -38,7 +43,8 @@ public struct PlatformOptions: Sendable {
     dataFolder: String, listen: String, certificateFile: String? = nil, keyFile: String? = nil, clientAuthoritiesFile: String? = nil,
     requiresClientCertificate: Bool = false, callsPerSecond: Double? = nil, isDevelopment: Bool = false,
     isSandbox: Bool = false, retention: RetentionPeriods = RetentionPeriods(), clock: any WallClock = SystemClock(),
-    flagsTenant: String? = nil, tenantWeights: [String: UInt32] = [:], auditHeads: AuditHeadOptions? = nil, tokens: TokenOptions? = nil
+    flagsTenant: String? = nil, tenantWeights: [String: UInt32] = [:], models: ModelProviders = ModelProviders(),
+    incidentWebhook: String? = nil, auditHeads: AuditHeadOptions? = nil, tokens: TokenOptions? = nil
   ) {
     self.dataFolder = dataFolder
     self.listen = listen
@@ -53,6 +59,8 @@ public struct PlatformOptions: Sendable {
     self.clock = clock
     self.flagsTenant = flagsTenant
     self.tenantWeights = tenantWeights
+    self.models = models
+    self.incidentWebhook = incidentWebhook
     self.auditHeads = auditHeads
     self.tokens = tokens
   }

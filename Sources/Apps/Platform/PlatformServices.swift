@@ -5,6 +5,7 @@ import SpanwireEntitlements
 import SpanwireEventLog
 import SpanwireEventLoop
 import SpanwireEvents
+import SpanwireExecutions
 import SpanwireFlags
 import SpanwireGateway
 import SpanwireIdentity
@@ -33,10 +34,12 @@ package final class PlatformServices: Sendable {
   private let gateway: GatewayServer
   private let journeys: JourneyServer
   private let orchestrator: OrchestratorServer
+  private let executions: ExecutionsServer
   private let entitlements: EntitlementsServer
   private let registry: RegistryServer
   private let city: CityGraphServer
   private let identity: IdentityServer
+  private let operations: OperationsServer
   private let collector: CollectorServer
   private let retention: RetentionPeriods
   private let background = Mutex<[Task<Void, Never>]>([])
@@ -44,9 +47,10 @@ package final class PlatformServices: Sendable {
   package static let migrations: [Migrations] =
     ServiceEnvironment.migrations + [
       RegistryServer.migrations, GatewayServer.migrations, JourneyServer.migrations, TurnsServer.migrations,
-      OrchestratorServer.migrations, EntitlementsServer.migrations, CityGraphServer.migrations, PolicyServer.migrations,
+      OrchestratorServer.migrations, ExecutionsServer.migrations, EntitlementsServer.migrations, CityGraphServer.migrations,
+      PolicyServer.migrations,
       FlagsServer.migrations,
-      IdentityServer.migrations,
+      IdentityServer.migrations, OperationsServer.migrations,
     ]
 
   /// - Parameters:
@@ -54,11 +58,12 @@ package final class PlatformServices: Sendable {
   ///   - folder: for what stands beside them for a while.
   ///   - loops: those that serve subscribers.
   ///   - random: where ids and the pauses between attempts get their chance from.
+  ///   - alert: tells somebody outside when the incident mode changes; nil: nobody is told.
   package init(
     database: any Database, spans: any Database, files: [(name: String, database: any FileDatabase)] = [], folder: String = "",
     clock: any WallClock, retention: RetentionPeriods = RetentionPeriods(), isSandbox: Bool = false, loops: EventLoopGroup = .shared,
-    random: @escaping @Sendable () -> UInt64 = { UInt64.random(in: .min ... .max) }, flagsTenant: String? = nil,
-    tenantWeights: [String: UInt32] = [:]
+    random: @escaping @Sendable () -> UInt64 = RandomNumbers().next, flagsTenant: String? = nil,
+    tenantWeights: [String: UInt32] = [:], models: ModelProviders = ModelProviders(), alert: IncidentAlertSender? = nil
   ) async throws {
     self.retention = retention
     let local = local
@@ -85,8 +90,9 @@ package final class PlatformServices: Sendable {
     registry = RegistryServer(
       environment: environment, lem: LemClient(registryChannel), policy: PolicyClient(registryChannel),
       checks: .platform)
+    let policyChannel = local.channel(as: ServiceNames.policy)
     let policy = PolicyServer(
-      environment: environment, registry: RegistryClient(local.channel(as: ServiceNames.policy)))
+      environment: environment, registry: RegistryClient(policyChannel), operations: OperationsClient(policyChannel))
     gateway = GatewayServer(
       environment: environment,
       clients: GatewayClients(
@@ -97,10 +103,11 @@ package final class PlatformServices: Sendable {
       clients: JourneyClients(
         registry: RegistryClient(tjm), policy: PolicyClient(tjm), agents: AgentOrchestratorClient(tjm), entitlements: TruttaClient(tjm),
         city: LemClient(tjm)))
-    orchestrator = OrchestratorServer(environment: environment, over: ao, weights: tenantWeights)
+    orchestrator = OrchestratorServer(environment: environment, over: ao, weights: tenantWeights, providers: models)
     let turnsChannel = local.channel(as: ServiceNames.turns)
     let turns = TurnsServer(
       environment: environment, agents: AgentOrchestratorClient(turnsChannel), host: TurnHostClient(turnsChannel))
+    executions = ExecutionsServer(environment: environment, over: local.channel(as: ServiceNames.executions))
     entitlements = EntitlementsServer(environment: environment, registry: RegistryClient(trutta))
     city = CityGraphServer(environment: environment)
     let flagsChannel = local.channel(as: ServiceNames.flags)
@@ -120,14 +127,14 @@ package final class PlatformServices: Sendable {
     effects.onOutcome(of: EntitlementsServer.effectOwner, entitlements.effectOutcome)
     effects.onOutcome(of: PolicyServer.producer, policy.effectOutcome)
 
-    let operations = OperationsServer(
-      environment: environment, policy: PolicyClient(local.channel(as: ServiceNames.operations)), databases: files, folder: folder)
+    operations = OperationsServer(
+      environment: environment, databases: files, folder: folder, over: local.channel(as: ServiceNames.operations), alert: alert)
     let events = EventsServer(
       environment: environment,
       checks: [
         operations.verify,
-        registry.verify, gateway.verify, journeys.verify, orchestrator.verify, turns.verify, entitlements.verify, city.verify,
-        policy.verify, flags.verify,
+        registry.verify, gateway.verify, journeys.verify, orchestrator.verify, turns.verify, executions.verify, entitlements.verify,
+        city.verify, policy.verify, flags.verify,
       ], retention: retention, isSandbox: isSandbox)
 
     routes = [
@@ -139,6 +146,7 @@ package final class PlatformServices: Sendable {
       AgentWorker.routes(orchestrator.workers),
       TurnHost.routes(orchestrator),
       Turns.routes(turns),
+      Executions.routes(executions),
       Trutta.routes(entitlements),
       Lem.routes(city),
       Identity.routes(identity),
@@ -182,13 +190,18 @@ package final class PlatformServices: Sendable {
     gateway.start()
     journeys.start()
     try await orchestrator.start()
+    try await executions.start()
   }
 
   /// Begins what goes on beside the calls: spans are stored, what is kept for a day is forgotten.
   func keepHouse() {
     background.withLock {
       $0.append(Task { [collector] in await collector.run() })
-      $0.append(Task { [environment, identity, retention] in await Self.forget(environment, identity, retention) })
+      $0.append(Task { [operations] in await operations.run() })
+      $0.append(
+        Task { [environment, identity, operations, executions, retention] in
+          await Self.forget(environment, identity, operations, executions, retention)
+        })
       $0.append(
         Task { [environment] in
           await environment.clock.every(EventLogLimits.denialWindow) { await environment.settleDenials() }
@@ -197,12 +210,17 @@ package final class PlatformServices: Sendable {
   }
 
   /// Forgets, every hour, what is kept for a day, outcomes by idempotency key and those of effects, and events past their retention.
-  private static func forget(_ environment: ServiceEnvironment, _ identity: IdentityServer, _ retention: RetentionPeriods) async {
+  private static func forget(
+    _ environment: ServiceEnvironment, _ identity: IdentityServer, _ operations: OperationsServer, _ executions: ExecutionsServer,
+    _ retention: RetentionPeriods
+  ) async {
     await environment.clock.every(.seconds(3_600)) {
       // What is not forgotten now is forgotten an hour later.
       _ = try? await Idempotency.purge(environment.database, now: environment.clock.now)
       try? await environment.effects.purge()
       try? await identity.purge()
+      try? await operations.purge()
+      try? await executions.purge()
       _ = try? await environment.log.compact(retention, now: environment.clock.now)
     }
   }
@@ -210,6 +228,7 @@ package final class PlatformServices: Sendable {
   /// Ends every subscription and every worker's attachment with UNAVAILABLE, so that they go elsewhere: subscribers with their cursors.
   package func endSubscriptions() async {
     orchestrator.workers.endAttachments()
+    executions.endWatching()
     await environment.log.stop()
   }
 
@@ -217,11 +236,15 @@ package final class PlatformServices: Sendable {
     environment.effects.stop()
     await gateway.stop()
     await journeys.stop()
+    await executions.stop()
     await orchestrator.stop()
     for task in background.withLock({ $0 }) { task.cancel() }
     await environment.settleDenials(all: true)
     try? await flushSpans()
   }
+
+  /// Judges the platform by what has happened since the last time, as it does every second while it keeps house.
+  package func look() async throws { try await operations.look() }
 
   /// Stores the spans of every call that has ended.
   package func flushSpans() async throws { try await collector.flush() }

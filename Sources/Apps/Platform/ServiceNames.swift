@@ -1,4 +1,6 @@
+import SpanwireExecutions
 import SpanwireIdentity
+import SpanwireOperations
 import SpanwireSchema
 
 /// The short names of the services: as identities, as producers of events and as `service.name` of spans.
@@ -9,6 +11,7 @@ enum ServiceNames {
   static let tjm = "tjm"
   static let ao = "ao"
   static let turns = "turns"
+  static let executions = ExecutionsServer.producer
   static let trutta = "trutta"
   static let lem = "lem"
   static let identity = IdentityServer.producer
@@ -16,7 +19,7 @@ enum ServiceNames {
   static let chain = "chain"
   static let events = "events"
   static let observability = "observability"
-  static let operations = "operations"
+  static let operations = OperationsServer.producer
 
   /// By the full name of the contract.
   static let byContract: [String: String] = [
@@ -28,6 +31,7 @@ enum ServiceNames {
     AgentWorker.descriptor.fullName: ao,
     TurnHost.descriptor.fullName: ao,
     Turns.descriptor.fullName: turns,
+    Executions.descriptor.fullName: executions,
     Trutta.descriptor.fullName: trutta,
     Lem.descriptor.fullName: lem,
     Identity.descriptor.fullName: identity,

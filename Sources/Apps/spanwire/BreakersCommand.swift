@@ -3,9 +3,9 @@ import SpanwireSchema
 
 struct BreakersCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "breakers", abstract: "Circuit breakers of agents and tools: see them, set them, force them.",
+    commandName: "breakers", abstract: "Circuit breakers of agents, tools and models' providers: see them, set them, force them.",
     discussion: """
-      A circuit, agent:<slug> or tool:<name>, is closed while its calls go well. It opens after 5 failures in 60 s, or by the rates that are \
+      A circuit, agent:<slug>, tool:<name> or provider:<name>, is closed while its calls go well. It opens after 5 failures in 60 s, or by the rates that are \
       set; calls are refused then, or go to its fallback. After 30 s one call tries: if it goes well the circuit closes. An operator can \
       force it open, or disable it so that it never opens.
       """,
@@ -49,7 +49,7 @@ struct BreakersSet: AsyncParsableCommand {
     commandName: "set", abstract: "Change a circuit's mode, or when it opens; what is not named stays as it is.")
 
   @OptionGroup var connection: ConnectionOptions
-  @Argument(help: "agent:<slug> or tool:<name>.") var circuit: String
+  @Argument(help: "agent:<slug>, tool:<name>, or provider:<name> of language models.") var circuit: String
   @Option(help: "automatic, forced_open, or disabled.") var mode: BreakerMode?
   @Option(help: "Open after so many failures in the window.") var failures: UInt32?
   @Option(help: "The window, in seconds.") var window: UInt32?

@@ -3,7 +3,7 @@ import SpanwireSchema
 
 struct DeadLettersCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "dlq", abstract: "Tasks that ended without an answer: look at them, do them again, or let them lie.",
+    commandName: "dlq", abstract: "Tasks and executions that ended without an answer: look at them, do them again, or let them lie.",
     discussion: """
       A task that failed as often as it may, that failed for good, or whose time ran out is a dead letter: with what was asked, every attempt, \
       and why the last one failed. Once what was wrong is put right, redrive it: it is done again as a new task. Or discard it, or \
@@ -34,7 +34,8 @@ struct DeadLettersList: AsyncParsableCommand {
       }
       try page.show(items, next: next, ["ITEM", "RESOLUTION", "AGENT", "INTENT", "RETRIES", "SINCE", "WHY"]) { item in
         [
-          item.itemID, item.resolution.word, item.task?.agentSlug ?? "", item.task?.task?.intent ?? "", "\(item.retryCount)",
+          item.itemID, item.resolution.word, item.task?.agentSlug ?? item.execution?.handlerName ?? "",
+          item.task?.task?.intent ?? item.execution?.intent?.intentType ?? "", "\(item.retryCount)",
           timeOfDay(item.enqueuedAt), item.failureReason,
         ]
       }
@@ -46,10 +47,12 @@ struct DeadLettersList: AsyncParsableCommand {
 private func show(_ item: DeadLetter, json: Bool) throws {
   if json { return try printJSON(item) }
   print(printable("\(item.itemID)  \(item.resolution.word)  \(item.failureReason)"))
-  guard let task = item.task else { return }
-  print(printable("\(task.agentTaskID)  \(task.task?.agentType ?? "") \(task.task?.intent ?? ""), by \(task.agentSlug)"))
-  if let message = task.task?.message, !message.isEmpty { print(printable("  said: \(message)")) }
-  printAttempts(task)
+  if let execution = item.execution { printExecution(execution) }
+  if let task = item.task {
+    print(printable("\(task.agentTaskID)  \(task.task?.agentType ?? "") \(task.task?.intent ?? ""), by \(task.agentSlug)"))
+    if let message = task.task?.message, !message.isEmpty { print(printable("  said: \(message)")) }
+    printAttempts(task)
+  }
   if !item.reviewedBy.isEmpty {
     print(printable("reviewed by \(item.reviewedBy): \(item.note)\(item.replayedAs.isEmpty ? "" : ", done again as \(item.replayedAs)")"))
   }
@@ -100,7 +103,7 @@ struct DeadLettersRedrive: AsyncParsableCommand {
           reason: reason)
         let response = try await agents.redriveDeadLetters(request)
         for item in response.redriven {
-          try json ? printJSON(item) : print(printable("\(item.itemID) is done again as \(item.agentTaskID)"))
+          try json ? printJSON(item) : print(printable("\(item.itemID) is done again as \(item.agentTaskID)\(item.executionID)"))
         }
         left -= response.redriven.count
         if response.redriven.isEmpty || all && response.pending == 0 {

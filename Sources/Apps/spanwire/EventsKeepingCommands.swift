@@ -120,7 +120,8 @@ struct EventsCompact: AsyncParsableCommand {
     commandName: "compact", abstract: "Remove events past their retention now, instead of within the hour.",
     discussion: """
       Business events are kept for ever, operational and transient ones as long as the server's --keep-operational and --keep-transient \
-      say ('spanwire events types' shows which is which). What a named consumer has not acknowledged is kept for it.
+      say ('spanwire events types' shows which is which). What a named consumer has not acknowledged is kept for it. Events of your own \
+      tenant go; of every tenant's, with a role of the platform's own people in the tenant platform.
       """)
 
   @OptionGroup var connection: ConnectionOptions

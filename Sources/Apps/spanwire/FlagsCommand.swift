@@ -18,7 +18,7 @@ struct FlagsCommand: AsyncParsableCommand {
       """,
     subcommands: [
       FlagsShow.self, FlagsEval.self, FlagsExplain.self, FlagsIsEnabled.self, FlagsStatus.self, FlagsPromote.self, FlagsPause.self,
-      FlagsResume.self, FlagsRollback.self, FlagsHistory.self,
+      FlagsResume.self, FlagsRollback.self, FlagsHistory.self, FlagsConvert.self,
     ], defaultSubcommand: FlagsShow.self)
 }
 

@@ -28,6 +28,10 @@ extension BreakerState: NamedByWord {}
 extension BreakerMode: NamedByWord {}
 extension ApprovalState: NamedByWord {}
 extension BudgetReservationState: NamedByWord {}
+extension ProposalState: NamedByWord {}
+extension ExecutionStatus: NamedByWord {}
+extension StepState: NamedByWord {}
+extension ArtifactState: NamedByWord {}
 
 /// `productVersion` as `product_version`.
 func snakeCase(_ name: String) -> String {

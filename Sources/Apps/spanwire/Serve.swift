@@ -2,7 +2,10 @@ import ArgumentParser
 import Foundation
 import SpanwireEventLog
 import SpanwireEventLoop
+import SpanwireOrchestrator
 import SpanwirePlatform
+import SpanwireRegistry
+import SpanwireSchema
 import SpanwireServiceKit
 
 struct Serve: AsyncParsableCommand {
@@ -15,6 +18,10 @@ struct Serve: AsyncParsableCommand {
 
       Callers prove who they are by a token of the issuer (--jwt-keys, --jwt-issuer and --jwt-audience), by a key that 'spanwire keys' \
       made, or by a client certificate (--tls-client-ca). Development tokens count only with --dev.
+
+      Agents whose definition says by_model are done by language models: those of the providers in the file that --models names. It lists \
+      them under 'providers', each with provider (its name in model routes), base_url (of an API like OpenAI's), api_key_env or \
+      api_key_file, and its models with input_price and output_price of a million tokens.
       """)
 
   @Option(help: "The folder of its databases; made if it isn't there.") var data: String
@@ -32,6 +39,8 @@ struct Serve: AsyncParsableCommand {
     name: .customLong("tenant-weight"),
     help: "TENANT=N: while tenants compete for agents, this one gets N turns where others get one. May be repeated.")
   var tenantWeights: [String] = []
+  @Option(help: "YAML file of the providers of language models.") var models: String?
+  @Option(help: "A URL of HTTP that is sent a POST of JSON whenever incident mode changes.") var incidentWebhook: String?
   @Option(name: .customLong("audit-heads"), help: "A folder for signed heads of the audit, outside of --data; needs --audit-key.")
   var auditHeads: String?
   @Option(name: .customLong("audit-key"), help: "PEM file of the key that signs them; 'spanwire audit key' makes one.")
@@ -62,6 +71,14 @@ struct Serve: AsyncParsableCommand {
       }
       weights[String(parts[0])] = weight
     }
+  }
+
+  func chosenModels() throws -> ModelProviders {
+    guard let models else { return ModelProviders() }
+    guard let yaml = try? String(contentsOfFile: models, encoding: .utf8) else { throw PlatformError("\(models) cannot be read") }
+    return try ModelProviders(
+      BundleFile.message(ModelConfiguration.self, yaml: yaml).providers,
+      variable: { ProcessInfo.processInfo.environment[$0] }, file: { try? String(contentsOfFile: $0, encoding: .utf8) })
   }
 
   mutating func validate() throws {
@@ -98,7 +115,8 @@ struct Serve: AsyncParsableCommand {
           dataFolder: data, listen: listen, certificateFile: tlsCertificate, keyFile: tlsKey, clientAuthoritiesFile: tlsClientAuthorities,
           requiresClientCertificate: tlsRequiresClientCertificate, callsPerSecond: callsPerSecond, isDevelopment: dev,
           isSandbox: sandbox, retention: RetentionPeriods(operational: days(keepOperational), transient: days(keepTransient)),
-          clock: try chosenClock(), flagsTenant: flagsTenant, tenantWeights: try chosenWeights(),
+          clock: try chosenClock(), flagsTenant: flagsTenant, tenantWeights: try chosenWeights(), models: try chosenModels(),
+          incidentWebhook: incidentWebhook,
           auditHeads: auditHeads.map { AuditHeadOptions(folder: $0, keyFile: auditKey ?? "", acceptedGap: acceptedAuditGap) },
           tokens: try tokens.chosen()))
       let watches = [

@@ -20,8 +20,8 @@ struct SpanwireCommand: AsyncParsableCommand {
       Serve.self, Demo.self, CallCommand.self, EventsCommand.self, EffectsCommand.self, SessionsCommand.self, JourneysCommand.self,
       TraceCommand.self, RegistryCommand.self, PlacesCommand.self, RoutesCommand.self, FlagsCommand.self, PolicyCommand.self,
       ApprovalsCommand.self, GrantsCommand.self, ChainCommand.self, TasksCommand.self, TurnsCommand.self, WorkersCommand.self,
-      DeadLettersCommand.self,
-      BreakersCommand.self,
+      ModelsCommand.self, DeadLettersCommand.self, BreakersCommand.self, IncidentsCommand.self, SlaCommand.self, SchedulesCommand.self,
+      ExecutionsCommand.self, ArtifactsCommand.self, StateCommand.self, TimelineCommand.self, ReplayCommand.self, DiffCommand.self,
       TenantsCommand.self, BindingsCommand.self, KeysCommand.self, TokensCommand.self, WhoAmICommand.self,
       EntitlementsCommand.self, SettlementsCommand.self, AuditCommand.self, VerifyCommand.self, BackupCommand.self,
     ])

@@ -18,6 +18,7 @@ public enum EventType: String, CaseIterable, Hashable, Sendable {
   case agentTaskResult = "agent.task.result"
   case agentTaskStarted = "agent.task.started"
   case agentTaskTimedOut = "agent.task.timed_out"
+  case artifactChanged = "artifact.changed"
   /// A decision that changed something, or a denial. The records of a log make one chain: each names the hash of the one before.
   case auditRecorded = "audit.recorded"
   case cancelAccepted = "cancel_accepted"
@@ -124,6 +125,7 @@ public enum EventType: String, CaseIterable, Hashable, Sendable {
   case scheduleMissed = "schedule.missed"
   case scheduleSkipped = "schedule.skipped"
   case slaBreach = "sla.breach"
+  case stateChanged = "state.changed"
   case toolCallCompleted = "tool.call_completed"
   case toolCallFailed = "tool.call_failed"
   case toolCallStarted = "tool.call_started"
@@ -138,6 +140,8 @@ public enum EventType: String, CaseIterable, Hashable, Sendable {
   case turnOpen = "turn_open"
   case turnReject = "turn_reject"
   case turnStaleEpochReject = "turn_stale_epoch_reject"
+  /// A domain record that a handler appended: the next of its execution's chain.
+  case walAppended = "wal.appended"
 
   /// The message that is its payload.
   public var payload: any Message.Type {
@@ -156,6 +160,7 @@ public enum EventType: String, CaseIterable, Hashable, Sendable {
     case .agentTaskResult: AgentTaskResult.self
     case .agentTaskStarted: AgentTaskStarted.self
     case .agentTaskTimedOut: AgentTaskTimedOut.self
+    case .artifactChanged: ArtifactChanged.self
     case .auditRecorded: AuditRecorded.self
     case .cancelAccepted: CancelAccepted.self
     case .circuitClosed: CircuitClosed.self
@@ -260,6 +265,7 @@ public enum EventType: String, CaseIterable, Hashable, Sendable {
     case .scheduleMissed: ScheduleMissed.self
     case .scheduleSkipped: ScheduleSkipped.self
     case .slaBreach: SLABreach.self
+    case .stateChanged: StateChanged.self
     case .toolCallCompleted: ToolCallCompleted.self
     case .toolCallFailed: ToolCallFailed.self
     case .toolCallStarted: ToolCallStarted.self
@@ -274,6 +280,7 @@ public enum EventType: String, CaseIterable, Hashable, Sendable {
     case .turnOpen: TurnOpen.self
     case .turnReject: TurnReject.self
     case .turnStaleEpochReject: TurnStaleEpochReject.self
+    case .walAppended: WalAppended.self
     }
   }
 
@@ -353,6 +360,7 @@ public enum EventType: String, CaseIterable, Hashable, Sendable {
       .scheduleFired,
       .scheduleMissed,
       .scheduleSkipped,
+      .stateChanged,
       .toolCallCompleted,
       .toolCallFailed,
       .toolCallStarted,
@@ -419,6 +427,7 @@ public enum EventType: String, CaseIterable, Hashable, Sendable {
       .researchStageCompleted,
       .runClaimed,
       .runLeaseRenewed,
+      .stateChanged,
       .toolCallCompleted,
       .toolCallStarted: .transient
     default: .business
@@ -462,7 +471,8 @@ public enum EventType: String, CaseIterable, Hashable, Sendable {
       .jobReceived,
       .jobReplayed,
       .jobRetrying,
-      .jobTimedOut: ["execution_id"]
+      .jobTimedOut,
+      .walAppended: ["execution_id"]
     case .journeyAbandoned,
       .journeyAborted,
       .journeyChoiceMade,
@@ -568,6 +578,9 @@ extension AgentTaskStarted: EventPayload {
 }
 extension AgentTaskTimedOut: EventPayload {
   public static var eventType: EventType { .agentTaskTimedOut }
+}
+extension ArtifactChanged: EventPayload {
+  public static var eventType: EventType { .artifactChanged }
 }
 extension AuditRecorded: EventPayload {
   public static var eventType: EventType { .auditRecorded }
@@ -881,6 +894,9 @@ extension ScheduleSkipped: EventPayload {
 extension SLABreach: EventPayload {
   public static var eventType: EventType { .slaBreach }
 }
+extension StateChanged: EventPayload {
+  public static var eventType: EventType { .stateChanged }
+}
 extension ToolCallCompleted: EventPayload {
   public static var eventType: EventType { .toolCallCompleted }
 }
@@ -922,4 +938,7 @@ extension TurnReject: EventPayload {
 }
 extension TurnStaleEpochReject: EventPayload {
   public static var eventType: EventType { .turnStaleEpochReject }
+}
+extension WalAppended: EventPayload {
+  public static var eventType: EventType { .walAppended }
 }

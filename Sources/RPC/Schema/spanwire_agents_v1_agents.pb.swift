@@ -9,121 +9,146 @@ import SpanwireWellKnown
 public let spanwireAgentsV1AgentsFile: GeneratedFile = GeneratedFile(
   name: "spanwire/agents/v1/agents.proto",
   base64: """
-    Ch9zcGFud2lyZS9hZ2VudHMvdjEvYWdlbnRzLnByb3RvEhJzcGFud2lyZS5hZ2VudHMudjEaH2dvb2dsZS9wcm90b2J1Zi90aW1lc3RhbXAucHJvdG8aGnNw\
-    YW53aXJlL2NpdHkvdjEvbGVtLnByb3RvGh9zcGFud2lyZS9ldmVudHMvdjEvZXZlbnRzLnByb3RvGh1zcGFud2lyZS9tb25leS92MS9tb25leS5wcm90bxoh\
-    c3BhbndpcmUvb3B0aW9ucy92MS9vcHRpb25zLnByb3RvIrkCCg1BZ2VudFByb2ZpbGVzEigKEHRva2VuX3Byb2ZpbGVfaWQYASABKAlSDnRva2VuUHJvZmls\
-    ZUlkEiwKEmxveWFsdHlfcHJvZmlsZV9pZBgCIAEoCVIQbG95YWx0eVByb2ZpbGVJZBIsChJwcmljaW5nX3Byb2ZpbGVfaWQYAyABKAlSEHByaWNpbmdQcm9m\
-    aWxlSWQSKgoRc2FmZXR5X3Byb2ZpbGVfaWQYBCABKAlSD3NhZmV0eVByb2ZpbGVJZBIiCg11aV9wcm9maWxlX2lkGAUgASgJUgt1aVByb2ZpbGVJZBIkCg5v\
-    cHNfcHJvZmlsZV9pZBgGIAEoCVIMb3BzUHJvZmlsZUlkEiwKEnF1YWxpdHlfcHJvZmlsZV9pZBgHIAEoCVIQcXVhbGl0eVByb2ZpbGVJZCL/AwoMQWdlbnRD\
-    b250ZXh0EjsKGnByb2R1Y3RfcnVudGltZV9zZXNzaW9uX2lkGAEgASgJUhdwcm9kdWN0UnVudGltZVNlc3Npb25JZBIsChJwcm9kdWN0X3ZlcnNpb25faWQY\
-    AiABKAlSEHByb2R1Y3RWZXJzaW9uSWQSLgoTam91cm5leV9pbnN0YW5jZV9pZBgDIAEoCVIRam91cm5leUluc3RhbmNlSWQSFwoHdXNlcl9pZBgEIAEoCVIG\
-    dXNlcklkEhsKCWF2YXRhcl9pZBgFIAEoCVIIYXZhdGFySWQSHwoLbWFya2V0X2NvZGUYBiABKAlSCm1hcmtldENvZGUSGwoJY2l0eV9jb2RlGAcgASgJUghj\
-    aXR5Q29kZRI9Cghwcm9maWxlcxgIIAEoCzIhLnNwYW53aXJlLmFnZW50cy52MS5BZ2VudFByb2ZpbGVzUghwcm9maWxlcxIwChRydW50aW1lX3NuYXBzaG90\
-    X3JlZhgJIAEoCVIScnVudGltZVNuYXBzaG90UmVmEjYKCHBvc2l0aW9uGAogASgLMhouc3BhbndpcmUuY2l0eS52MS5HZW9Qb2ludFIIcG9zaXRpb24SNwoJ\
-    ZmluaXNoX2J5GAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIIZmluaXNoQnkieQoQQWdlbnRDb25zdHJhaW50cxIdCgptYXhfdG9rZW5zGAEg\
-    ASgNUgltYXhUb2tlbnMSHQoKdGltZW91dF9tcxgCIAEoDVIJdGltZW91dE1zEicKD21heF9zdWdnZXN0aW9ucxgDIAEoDVIObWF4U3VnZ2VzdGlvbnMixwEK\
-    DUFnZW50VGFza1NwZWMSHQoKYWdlbnRfdHlwZRgBIAEoCVIJYWdlbnRUeXBlEhYKBmludGVudBgCIAEoCVIGaW50ZW50EkYKC2NvbnN0cmFpbnRzGAMgASgL\
-    MiQuc3BhbndpcmUuYWdlbnRzLnYxLkFnZW50Q29uc3RyYWludHNSC2NvbnN0cmFpbnRzEhgKB21lc3NhZ2UYBCABKAlSB21lc3NhZ2USHQoKc3ViamVjdF9p\
-    ZBgFIAEoCVIJc3ViamVjdElkIocCCg5SdW5UYXNrUmVxdWVzdBInCg9pZGVtcG90ZW5jeV9rZXkYASABKAlSDmlkZW1wb3RlbmN5S2V5EiIKDWFnZW50X3Rh\
-    c2tfaWQYAiABKAlSC2FnZW50VGFza0lkEhsKCXRlbmFudF9pZBgDIAEoCVIIdGVuYW50SWQSGAoHaW52b2tlchgEIAEoCVIHaW52b2tlchI6Cgdjb250ZXh0\
-    GAUgASgLMiAuc3BhbndpcmUuYWdlbnRzLnYxLkFnZW50Q29udGV4dFIHY29udGV4dBI1CgR0YXNrGAYgASgLMiEuc3BhbndpcmUuYWdlbnRzLnYxLkFnZW50\
-    VGFza1NwZWNSBHRhc2siqAYKCFByb3Bvc2FsEh8KC3Byb3Bvc2FsX2lkGAEgASgJUgpwcm9wb3NhbElkEiIKDWFnZW50X3Rhc2tfaWQYAiABKAlSC2FnZW50\
-    VGFza0lkEjcKBXN0YXRlGAMgASgOMiEuc3BhbndpcmUuYWdlbnRzLnYxLlByb3Bvc2FsU3RhdGVSBXN0YXRlEhgKB3N1bW1hcnkYBCABKAlSB3N1bW1hcnkS\
-    HAoJcmF0aW9uYWxlGAUgASgJUglyYXRpb25hbGUSHgoKY29uZmlkZW5jZRgGIAEoAVIKY29uZmlkZW5jZRI5CgVyb3V0ZRgKIAEoCzIhLnNwYW53aXJlLmFn\
-    ZW50cy52MS5Sb3V0ZVByb3Bvc2FsSABSBXJvdXRlEj8KB3Byb2R1Y3QYCyABKAsyIy5zcGFud2lyZS5hZ2VudHMudjEuUHJvZHVjdFByb3Bvc2FsSABSB3By\
-    b2R1Y3QSTAoOcmVjb21tZW5kYXRpb24YDCABKAsyIi5zcGFud2lyZS5hZ2VudHMudjEuUmVjb21tZW5kYXRpb25IAFIOcmVjb21tZW5kYXRpb24SQwoLZXhw\
-    bGFuYXRpb24YDSABKAsyHy5zcGFud2lyZS5hZ2VudHMudjEuRXhwbGFuYXRpb25IAFILZXhwbGFuYXRpb24SUAoQcmVxdWVzdGVkX2FjdGlvbhgOIAEoCzIj\
-    LnNwYW53aXJlLmFnZW50cy52MS5SZXF1ZXN0ZWRBY3Rpb25IAFIPcmVxdWVzdGVkQWN0aW9uEjkKCmV4cGlyZXNfYXQYFCABKAsyGi5nb29nbGUucHJvdG9i\
-    dWYuVGltZXN0YW1wUglleHBpcmVzQXQSOwoacHJvZHVjdF9ydW50aW1lX3Nlc3Npb25faWQYFSABKAlSF3Byb2R1Y3RSdW50aW1lU2Vzc2lvbklkEiEKDHJl\
-    ZnVzZWRfcnVsZRgWIAEoCVILcmVmdXNlZFJ1bGUSQgoJZGVjaXNpb25zGBcgAygLMiQuc3BhbndpcmUuYWdlbnRzLnYxLlByb3Bvc2FsRGVjaXNpb25SCWRl\
-    Y2lzaW9uc0IGCgRraW5kIswBChBQcm9wb3NhbERlY2lzaW9uEjcKBXN0YXRlGAEgASgOMiEuc3BhbndpcmUuYWdlbnRzLnYxLlByb3Bvc2FsU3RhdGVSBXN0\
-    YXRlEhQKBWFjdG9yGAIgASgJUgVhY3RvchIWCgZyZWFzb24YAyABKAlSBnJlYXNvbhIWCgZjaGFuZ2UYBCABKAlSBmNoYW5nZRI5CgpkZWNpZGVkX2F0GAUg\
-    ASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIJZGVjaWRlZEF0InkKDVJvdXRlUHJvcG9zYWwSKgoRc2VydmljZV9wb2ludF9pZHMYASADKAlSD3Nl\
-    cnZpY2VQb2ludElkcxI8CgVyb3V0ZRgCIAEoCzImLnNwYW53aXJlLmNpdHkudjEuQ29tcHV0ZVJvdXRlUmVzcG9uc2VSBXJvdXRlIk8KD1Byb2R1Y3RQcm9w\
-    b3NhbBIdCgpwcm9kdWN0X2lkGAEgASgJUglwcm9kdWN0SWQSHQoKdmFyaWFudF9pZBgCIAEoCVIJdmFyaWFudElkIoMBCg5SZWNvbW1lbmRhdGlvbhIoChBz\
-    ZXJ2aWNlX3BvaW50X2lkGAEgASgJUg5zZXJ2aWNlUG9pbnRJZBIqCgJhdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSAmF0EhsKCXZlbmRv\
-    cl9pZBgDIAEoCVIIdmVuZG9ySWQiIQoLRXhwbGFuYXRpb24SEgoEdGV4dBgBIAEoCVIEdGV4dCJBCg9SZXF1ZXN0ZWRBY3Rpb24SFgoGYWN0aW9uGAEgASgJ\
-    UgZhY3Rpb24SFgoGdGFyZ2V0GAIgASgJUgZ0YXJnZXQi1AUKCUFnZW50VGFzaxIiCg1hZ2VudF90YXNrX2lkGAEgASgJUgthZ2VudFRhc2tJZBIbCgl0ZW5h\
-    bnRfaWQYAiABKAlSCHRlbmFudElkEhgKB2ludm9rZXIYAyABKAlSB2ludm9rZXISOgoHY29udGV4dBgEIAEoCzIgLnNwYW53aXJlLmFnZW50cy52MS5BZ2Vu\
-    dENvbnRleHRSB2NvbnRleHQSNQoEdGFzaxgFIAEoCzIhLnNwYW53aXJlLmFnZW50cy52MS5BZ2VudFRhc2tTcGVjUgR0YXNrEjgKBXN0YXRlGAYgASgOMiIu\
-    c3BhbndpcmUuYWdlbnRzLnYxLkFnZW50VGFza1N0YXRlUgVzdGF0ZRIdCgphZ2VudF9zbHVnGAcgASgJUglhZ2VudFNsdWcSEgoEdGV4dBgIIAEoCVIEdGV4\
-    dBI6Cglwcm9wb3NhbHMYCSADKAsyHC5zcGFud2lyZS5hZ2VudHMudjEuUHJvcG9zYWxSCXByb3Bvc2FscxIYCgdmYWlsdXJlGAogASgJUgdmYWlsdXJlEjsK\
-    C3JlY2VpdmVkX2F0GAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIKcmVjZWl2ZWRBdBI1CghlbmRlZF9hdBgMIAEoCzIaLmdvb2dsZS5wcm90\
-    b2J1Zi5UaW1lc3RhbXBSB2VuZGVkQXQSOwoIYXR0ZW1wdHMYDSADKAsyHy5zcGFud2lyZS5hZ2VudHMudjEuVGFza0F0dGVtcHRSCGF0dGVtcHRzEiMKDXJl\
-    ZHJpdmVuX2Zyb20YDiABKAlSDHJlZHJpdmVuRnJvbRIyChVidWRnZXRfcmVzZXJ2YXRpb25faWQYDyABKAlSE2J1ZGdldFJlc2VydmF0aW9uSWQSLAoEY29z\
-    dBgQIAEoCzIYLnNwYW53aXJlLm1vbmV5LnYxLk1vbmV5UgRjb3N0IoMCCgtUYXNrQXR0ZW1wdBIfCgtsZWFzZV9lcG9jaBgBIAEoBFIKbGVhc2VFcG9jaBIc\
-    CglwZXJmb3JtZXIYAiABKAlSCXBlcmZvcm1lchI1CghiZWd1bl9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSB2JlZ3VuQXQSNQoIZW5k\
-    ZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgdlbmRlZEF0EhgKB291dGNvbWUYBSABKAlSB291dGNvbWUSFAoFZXJyb3IYBiABKAlS\
-    BWVycm9yEhcKB3R1cm5faWQYByABKAlSBnR1cm5JZCL3AgoPQWdlbnRUYXNrVXBkYXRlEjcKBWV2ZW50GAEgASgLMiEuc3BhbndpcmUuZXZlbnRzLnYxLkV2\
-    ZW50RW52ZWxvcGVSBWV2ZW50EjcKB3JlY2VpcHQYAiABKAsyGy5zcGFud2lyZS5hZ2VudHMudjEuUmVjZWlwdEgAUgdyZWNlaXB0EjoKCHByb2dyZXNzGAMg\
-    ASgLMhwuc3BhbndpcmUuYWdlbnRzLnYxLlByb2dyZXNzSABSCHByb2dyZXNzEjcKB3BhcnRpYWwYBCABKAsyGy5zcGFud2lyZS5hZ2VudHMudjEuUGFydGlh\
-    bEgAUgdwYXJ0aWFsEjoKCHByb3Bvc2FsGAUgASgLMhwuc3BhbndpcmUuYWdlbnRzLnYxLlByb3Bvc2FsSABSCHByb3Bvc2FsEjcKBnJlc3VsdBgGIAEoCzId\
-    LnNwYW53aXJlLmFnZW50cy52MS5BZ2VudFRhc2tIAFIGcmVzdWx0QggKBnVwZGF0ZSJMCgdSZWNlaXB0EiIKDWFnZW50X3Rhc2tfaWQYASABKAlSC2FnZW50\
-    VGFza0lkEh0KCmFnZW50X3NsdWcYAiABKAlSCWFnZW50U2x1ZyJUCghQcm9ncmVzcxIUCgVzdGFnZRgBIAEoCVIFc3RhZ2USGAoHcGVyY2VudBgCIAEoDVIH\
-    cGVyY2VudBIYCgdtZXNzYWdlGAMgASgJUgdtZXNzYWdlIh0KB1BhcnRpYWwSEgoEdGV4dBgBIAEoCVIEdGV4dCI0Cg5HZXRUYXNrUmVxdWVzdBIiCg1hZ2Vu\
-    dF90YXNrX2lkGAEgASgJUgthZ2VudFRhc2tJZCLkAQoQTGlzdFRhc2tzUmVxdWVzdBI7Chpwcm9kdWN0X3J1bnRpbWVfc2Vzc2lvbl9pZBgBIAEoCVIXcHJv\
-    ZHVjdFJ1bnRpbWVTZXNzaW9uSWQSOAoFc3RhdGUYAiABKA4yIi5zcGFud2lyZS5hZ2VudHMudjEuQWdlbnRUYXNrU3RhdGVSBXN0YXRlEhsKCXBhZ2Vfc2l6\
-    ZRgDIAEoDVIIcGFnZVNpemUSHQoKcGFnZV90b2tlbhgEIAEoCVIJcGFnZVRva2VuEh0KCmFnZW50X3NsdWcYBSABKAlSCWFnZW50U2x1ZyJwChFMaXN0VGFz\
-    a3NSZXNwb25zZRIzCgV0YXNrcxgBIAMoCzIdLnNwYW53aXJlLmFnZW50cy52MS5BZ2VudFRhc2tSBXRhc2tzEiYKD25leHRfcGFnZV90b2tlbhgCIAEoCVIN\
-    bmV4dFBhZ2VUb2tlbiJ4ChFDYW5jZWxUYXNrUmVxdWVzdBInCg9pZGVtcG90ZW5jeV9rZXkYASABKAlSDmlkZW1wb3RlbmN5S2V5EiIKDWFnZW50X3Rhc2tf\
-    aWQYAiABKAlSC2FnZW50VGFza0lkEhYKBnJlYXNvbhgDIAEoCVIGcmVhc29uIjUKEkdldFByb3Bvc2FsUmVxdWVzdBIfCgtwcm9wb3NhbF9pZBgBIAEoCVIK\
-    cHJvcG9zYWxJZCLoAQodUmVjb3JkUHJvcG9zYWxEZWNpc2lvblJlcXVlc3QSJwoPaWRlbXBvdGVuY3lfa2V5GAEgASgJUg5pZGVtcG90ZW5jeUtleRIfCgtw\
-    cm9wb3NhbF9pZBgCIAEoCVIKcHJvcG9zYWxJZBI3CgVzdGF0ZRgDIAEoDjIhLnNwYW53aXJlLmFnZW50cy52MS5Qcm9wb3NhbFN0YXRlUgVzdGF0ZRIUCgVh\
-    Y3RvchgEIAEoCVIFYWN0b3ISFgoGcmVhc29uGAUgASgJUgZyZWFzb24SFgoGY2hhbmdlGAYgASgJUgZjaGFuZ2UizAQKCkRlYWRMZXR0ZXISFwoHaXRlbV9p\
-    ZBgBIAEoCVIGaXRlbUlkEjEKBHRhc2sYAiABKAsyHS5zcGFud2lyZS5hZ2VudHMudjEuQWdlbnRUYXNrUgR0YXNrEiUKDmZhaWx1cmVfcmVhc29uGAMgASgJ\
-    Ug1mYWlsdXJlUmVhc29uEh8KC3JldHJ5X2NvdW50GAQgASgNUgpyZXRyeUNvdW50EjsKC2VucXVldWVkX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRp\
-    bWVzdGFtcFIKZW5xdWV1ZWRBdBIfCgtyZXZpZXdlZF9ieRgGIAEoCVIKcmV2aWV3ZWRCeRI7CgtyZXZpZXdlZF9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1\
-    Zi5UaW1lc3RhbXBSCnJldmlld2VkQXQSSQoKcmVzb2x1dGlvbhgIIAEoDjIpLnNwYW53aXJlLmFnZW50cy52MS5EZWFkTGV0dGVyLlJlc29sdXRpb25SCnJl\
-    c29sdXRpb24SEgoEbm90ZRgJIAEoCVIEbm90ZRIfCgtyZXBsYXllZF9hcxgKIAEoCVIKcmVwbGF5ZWRBcyKOAQoKUmVzb2x1dGlvbhIaChZSRVNPTFVUSU9O\
-    X1VOU1BFQ0lGSUVEEAASFgoSUkVTT0xVVElPTl9QRU5ESU5HEAESFwoTUkVTT0xVVElPTl9SRVBMQVlFRBACEhgKFFJFU09MVVRJT05fRElTQ0FSREVEEAMS\
-    GQoVUkVTT0xVVElPTl9NQU5VQUxfRklYEAQivgEKFkxpc3REZWFkTGV0dGVyc1JlcXVlc3QSSQoKcmVzb2x1dGlvbhgBIAEoDjIpLnNwYW53aXJlLmFnZW50\
-    cy52MS5EZWFkTGV0dGVyLlJlc29sdXRpb25SCnJlc29sdXRpb24SHQoKYWdlbnRfc2x1ZxgCIAEoCVIJYWdlbnRTbHVnEhsKCXBhZ2Vfc2l6ZRgDIAEoDVII\
-    cGFnZVNpemUSHQoKcGFnZV90b2tlbhgEIAEoCVIJcGFnZVRva2VuIncKF0xpc3REZWFkTGV0dGVyc1Jlc3BvbnNlEjQKBWl0ZW1zGAEgAygLMh4uc3Bhbndp\
-    cmUuYWdlbnRzLnYxLkRlYWRMZXR0ZXJSBWl0ZW1zEiYKD25leHRfcGFnZV90b2tlbhgCIAEoCVINbmV4dFBhZ2VUb2tlbiIvChRHZXREZWFkTGV0dGVyUmVx\
-    dWVzdBIXCgdpdGVtX2lkGAEgASgJUgZpdGVtSWQivgEKF1Jldmlld0RlYWRMZXR0ZXJSZXF1ZXN0EicKD2lkZW1wb3RlbmN5X2tleRgBIAEoCVIOaWRlbXBv\
-    dGVuY3lLZXkSFwoHaXRlbV9pZBgCIAEoCVIGaXRlbUlkEkkKCnJlc29sdXRpb24YAyABKA4yKS5zcGFud2lyZS5hZ2VudHMudjEuRGVhZExldHRlci5SZXNv\
-    bHV0aW9uUgpyZXNvbHV0aW9uEhYKBnJlYXNvbhgEIAEoCVIGcmVhc29uIqwBChlSZWRyaXZlRGVhZExldHRlcnNSZXF1ZXN0EicKD2lkZW1wb3RlbmN5X2tl\
-    eRgBIAEoCVIOaWRlbXBvdGVuY3lLZXkSGQoIaXRlbV9pZHMYAiADKAlSB2l0ZW1JZHMSHQoKYWdlbnRfc2x1ZxgDIAEoCVIJYWdlbnRTbHVnEhQKBWxpbWl0\
-    GAQgASgNUgVsaW1pdBIWCgZyZWFzb24YBSABKAlSBnJlYXNvbiJwChpSZWRyaXZlRGVhZExldHRlcnNSZXNwb25zZRI4CghyZWRyaXZlbhgBIAMoCzIcLnNw\
-    YW53aXJlLmFnZW50cy52MS5SZWRyaXZlblIIcmVkcml2ZW4SGAoHcGVuZGluZxgCIAEoDVIHcGVuZGluZyJHCghSZWRyaXZlbhIXCgdpdGVtX2lkGAEgASgJ\
-    UgZpdGVtSWQSIgoNYWdlbnRfdGFza19pZBgCIAEoCVILYWdlbnRUYXNrSWQixQIKDUJyZWFrZXJDb25maWcSKwoRZmFpbHVyZV90aHJlc2hvbGQYASABKA1S\
-    EGZhaWx1cmVUaHJlc2hvbGQSJQoOd2luZG93X3NlY29uZHMYAiABKA1SDXdpbmRvd1NlY29uZHMSNAoWcmVjb3ZlcnlfcHJvYmVfc2Vjb25kcxgDIAEoDVIU\
-    cmVjb3ZlcnlQcm9iZVNlY29uZHMSGgoIZmFsbGJhY2sYBCABKAlSCGZhbGxiYWNrEiEKDGZhaWx1cmVfcmF0ZRgFIAEoAVILZmFpbHVyZVJhdGUSJAoOc2xv\
-    d19jYWxsX3JhdGUYBiABKAFSDHNsb3dDYWxsUmF0ZRIgCgxzbG93X2NhbGxfbXMYByABKA1SCnNsb3dDYWxsTXMSIwoNbWluaW11bV9jYWxscxgIIAEoDVIM\
-    bWluaW11bUNhbGxzIu8CCgdCcmVha2VyEhgKB2NpcmN1aXQYASABKAlSB2NpcmN1aXQSNgoFc3RhdGUYAiABKA4yIC5zcGFud2lyZS5hZ2VudHMudjEuQnJl\
-    YWtlclN0YXRlUgVzdGF0ZRIzCgRtb2RlGAMgASgOMh8uc3BhbndpcmUuYWdlbnRzLnYxLkJyZWFrZXJNb2RlUgRtb2RlEjkKBmNvbmZpZxgEIAEoCzIhLnNw\
-    YW53aXJlLmFnZW50cy52MS5CcmVha2VyQ29uZmlnUgZjb25maWcSFAoFY2FsbHMYBSABKA1SBWNhbGxzEhoKCGZhaWx1cmVzGAYgASgNUghmYWlsdXJlcxId\
-    CgpzbG93X2NhbGxzGAcgASgNUglzbG93Q2FsbHMSOQoKY2hhbmdlZF9hdBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSCWNoYW5nZWRBdBIW\
-    CgZyZWFzb24YCSABKAlSBnJlYXNvbiIVChNMaXN0QnJlYWtlcnNSZXF1ZXN0Ik8KFExpc3RCcmVha2Vyc1Jlc3BvbnNlEjcKCGJyZWFrZXJzGAEgAygLMhsu\
-    c3BhbndpcmUuYWdlbnRzLnYxLkJyZWFrZXJSCGJyZWFrZXJzIt4BChFTZXRCcmVha2VyUmVxdWVzdBInCg9pZGVtcG90ZW5jeV9rZXkYASABKAlSDmlkZW1w\
-    b3RlbmN5S2V5EhgKB2NpcmN1aXQYAiABKAlSB2NpcmN1aXQSMwoEbW9kZRgDIAEoDjIfLnNwYW53aXJlLmFnZW50cy52MS5CcmVha2VyTW9kZVIEbW9kZRI5\
-    CgZjb25maWcYBCABKAsyIS5zcGFud2lyZS5hZ2VudHMudjEuQnJlYWtlckNvbmZpZ1IGY29uZmlnEhYKBnJlYXNvbhgFIAEoCVIGcmVhc29uKuwBCg5BZ2Vu\
-    dFRhc2tTdGF0ZRIgChxBR0VOVF9UQVNLX1NUQVRFX1VOU1BFQ0lGSUVEEAASHQoZQUdFTlRfVEFTS19TVEFURV9SRUNFSVZFRBABEhwKGEFHRU5UX1RBU0tf\
-    U1RBVEVfUlVOTklORxACEh4KGkFHRU5UX1RBU0tfU1RBVEVfQ09NUExFVEVEEAMSGwoXQUdFTlRfVEFTS19TVEFURV9GQUlMRUQQBBIeChpBR0VOVF9UQVNL\
-    X1NUQVRFX0NBTkNFTExFRBAFEh4KGkFHRU5UX1RBU0tfU1RBVEVfVElNRURfT1VUEAYqugEKDVByb3Bvc2FsU3RhdGUSHgoaUFJPUE9TQUxfU1RBVEVfVU5T\
-    UEVDSUZJRUQQABIXChNQUk9QT1NBTF9TVEFURV9PUEVOEAESGwoXUFJPUE9TQUxfU1RBVEVfQUNDRVBURUQQAhIbChdQUk9QT1NBTF9TVEFURV9SRUpFQ1RF\
-    RBADEhoKFlBST1BPU0FMX1NUQVRFX0FQUExJRUQQBBIaChZQUk9QT1NBTF9TVEFURV9SRUZVU0VEEAUqfAoMQnJlYWtlclN0YXRlEh0KGUJSRUFLRVJfU1RB\
-    VEVfVU5TUEVDSUZJRUQQABIYChRCUkVBS0VSX1NUQVRFX0NMT1NFRBABEhYKEkJSRUFLRVJfU1RBVEVfT1BFThACEhsKF0JSRUFLRVJfU1RBVEVfSEFMRl9P\
-    UEVOEAMqgAEKC0JyZWFrZXJNb2RlEhwKGEJSRUFLRVJfTU9ERV9VTlNQRUNJRklFRBAAEhoKFkJSRUFLRVJfTU9ERV9BVVRPTUFUSUMQARIcChhCUkVBS0VS\
-    X01PREVfRk9SQ0VEX09QRU4QAhIZChVCUkVBS0VSX01PREVfRElTQUJMRUQQAzKxCwoRQWdlbnRPcmNoZXN0cmF0b3ISbAoHUnVuVGFzaxIiLnNwYW53aXJl\
-    LmFnZW50cy52MS5SdW5UYXNrUmVxdWVzdBojLnNwYW53aXJlLmFnZW50cy52MS5BZ2VudFRhc2tVcGRhdGUiFqq7GBIKAgIEEgIFBhoDcHJnGgN0am0wARJn\
-    CgpTdWJtaXRUYXNrEiIuc3BhbndpcmUuYWdlbnRzLnYxLlJ1blRhc2tSZXF1ZXN0Gh0uc3BhbndpcmUuYWdlbnRzLnYxLkFnZW50VGFzayIWqrsYEgoCAgQS\
-    AgUGGgNwcmcaA3RqbRJdCgdHZXRUYXNrEiIuc3BhbndpcmUuYWdlbnRzLnYxLkdldFRhc2tSZXF1ZXN0Gh0uc3BhbndpcmUuYWdlbnRzLnYxLkFnZW50VGFz\
-    ayIPkAIBqrsYCAoCAgQSAgUGEmkKCUxpc3RUYXNrcxIkLnNwYW53aXJlLmFnZW50cy52MS5MaXN0VGFza3NSZXF1ZXN0GiUuc3BhbndpcmUuYWdlbnRzLnYx\
-    Lkxpc3RUYXNrc1Jlc3BvbnNlIg+QAgGquxgICgICBBICBQYScQoKQ2FuY2VsVGFzaxIlLnNwYW53aXJlLmFnZW50cy52MS5DYW5jZWxUYXNrUmVxdWVzdBod\
-    LnNwYW53aXJlLmFnZW50cy52MS5BZ2VudFRhc2siHaq7GBkKAgIEEgIFBhoDcHJnGgN0am0aBXR1cm5zEmQKC0dldFByb3Bvc2FsEiYuc3BhbndpcmUuYWdl\
-    bnRzLnYxLkdldFByb3Bvc2FsUmVxdWVzdBocLnNwYW53aXJlLmFnZW50cy52MS5Qcm9wb3NhbCIPkAIBqrsYCAoCAgQSAgUGEn8KFlJlY29yZFByb3Bvc2Fs\
-    RGVjaXNpb24SMS5zcGFud2lyZS5hZ2VudHMudjEuUmVjb3JkUHJvcG9zYWxEZWNpc2lvblJlcXVlc3QaHC5zcGFud2lyZS5hZ2VudHMudjEuUHJvcG9zYWwi\
-    FKq7GBAKAQQSAQYaA3ByZxoDdGptEnkKD0xpc3REZWFkTGV0dGVycxIqLnNwYW53aXJlLmFnZW50cy52MS5MaXN0RGVhZExldHRlcnNSZXF1ZXN0Gisuc3Bh\
-    bndpcmUuYWdlbnRzLnYxLkxpc3REZWFkTGV0dGVyc1Jlc3BvbnNlIg2QAgGquxgGCgECEgEFEmgKDUdldERlYWRMZXR0ZXISKC5zcGFud2lyZS5hZ2VudHMu\
-    djEuR2V0RGVhZExldHRlclJlcXVlc3QaHi5zcGFud2lyZS5hZ2VudHMudjEuRGVhZExldHRlciINkAIBqrsYBgoBAhIBBRJrChBSZXZpZXdEZWFkTGV0dGVy\
-    Eisuc3BhbndpcmUuYWdlbnRzLnYxLlJldmlld0RlYWRMZXR0ZXJSZXF1ZXN0Gh4uc3BhbndpcmUuYWdlbnRzLnYxLkRlYWRMZXR0ZXIiCqq7GAYKAQISAQUS\
-    fwoSUmVkcml2ZURlYWRMZXR0ZXJzEi0uc3BhbndpcmUuYWdlbnRzLnYxLlJlZHJpdmVEZWFkTGV0dGVyc1JlcXVlc3QaLi5zcGFud2lyZS5hZ2VudHMudjEu\
-    UmVkcml2ZURlYWRMZXR0ZXJzUmVzcG9uc2UiCqq7GAYKAQISAQUScAoMTGlzdEJyZWFrZXJzEicuc3BhbndpcmUuYWdlbnRzLnYxLkxpc3RCcmVha2Vyc1Jl\
-    cXVlc3QaKC5zcGFud2lyZS5hZ2VudHMudjEuTGlzdEJyZWFrZXJzUmVzcG9uc2UiDZACAaq7GAYKAQISAQUSXAoKU2V0QnJlYWtlchIlLnNwYW53aXJlLmFn\
-    ZW50cy52MS5TZXRCcmVha2VyUmVxdWVzdBobLnNwYW53aXJlLmFnZW50cy52MS5CcmVha2VyIgqquxgGCgECEgEFQgO6AgBiBnByb3RvMw==
+    Ch9zcGFud2lyZS9hZ2VudHMvdjEvYWdlbnRzLnByb3RvEhJzcGFud2lyZS5hZ2VudHMudjEaH2dvb2dsZS9wcm90b2J1Zi90aW1lc3RhbXAucHJvdG8aF2dv\
+    b2dsZS9ycGMvc3RhdHVzLnByb3RvGh9zcGFud2lyZS9hZ2VudHMvdjEvbW9kZWxzLnByb3RvGhpzcGFud2lyZS9jaXR5L3YxL2xlbS5wcm90bxofc3Bhbndp\
+    cmUvZXZlbnRzL3YxL2V2ZW50cy5wcm90bxonc3BhbndpcmUvZXhlY3V0aW9ucy92MS9leGVjdXRpb25zLnByb3RvGh1zcGFud2lyZS9tb25leS92MS9tb25l\
+    eS5wcm90bxohc3BhbndpcmUvb3B0aW9ucy92MS9vcHRpb25zLnByb3RvIrkCCg1BZ2VudFByb2ZpbGVzEigKEHRva2VuX3Byb2ZpbGVfaWQYASABKAlSDnRv\
+    a2VuUHJvZmlsZUlkEiwKEmxveWFsdHlfcHJvZmlsZV9pZBgCIAEoCVIQbG95YWx0eVByb2ZpbGVJZBIsChJwcmljaW5nX3Byb2ZpbGVfaWQYAyABKAlSEHBy\
+    aWNpbmdQcm9maWxlSWQSKgoRc2FmZXR5X3Byb2ZpbGVfaWQYBCABKAlSD3NhZmV0eVByb2ZpbGVJZBIiCg11aV9wcm9maWxlX2lkGAUgASgJUgt1aVByb2Zp\
+    bGVJZBIkCg5vcHNfcHJvZmlsZV9pZBgGIAEoCVIMb3BzUHJvZmlsZUlkEiwKEnF1YWxpdHlfcHJvZmlsZV9pZBgHIAEoCVIQcXVhbGl0eVByb2ZpbGVJZCL/\
+    AwoMQWdlbnRDb250ZXh0EjsKGnByb2R1Y3RfcnVudGltZV9zZXNzaW9uX2lkGAEgASgJUhdwcm9kdWN0UnVudGltZVNlc3Npb25JZBIsChJwcm9kdWN0X3Zl\
+    cnNpb25faWQYAiABKAlSEHByb2R1Y3RWZXJzaW9uSWQSLgoTam91cm5leV9pbnN0YW5jZV9pZBgDIAEoCVIRam91cm5leUluc3RhbmNlSWQSFwoHdXNlcl9p\
+    ZBgEIAEoCVIGdXNlcklkEhsKCWF2YXRhcl9pZBgFIAEoCVIIYXZhdGFySWQSHwoLbWFya2V0X2NvZGUYBiABKAlSCm1hcmtldENvZGUSGwoJY2l0eV9jb2Rl\
+    GAcgASgJUghjaXR5Q29kZRI9Cghwcm9maWxlcxgIIAEoCzIhLnNwYW53aXJlLmFnZW50cy52MS5BZ2VudFByb2ZpbGVzUghwcm9maWxlcxIwChRydW50aW1l\
+    X3NuYXBzaG90X3JlZhgJIAEoCVIScnVudGltZVNuYXBzaG90UmVmEjYKCHBvc2l0aW9uGAogASgLMhouc3BhbndpcmUuY2l0eS52MS5HZW9Qb2ludFIIcG9z\
+    aXRpb24SNwoJZmluaXNoX2J5GAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIIZmluaXNoQnkieQoQQWdlbnRDb25zdHJhaW50cxIdCgptYXhf\
+    dG9rZW5zGAEgASgNUgltYXhUb2tlbnMSHQoKdGltZW91dF9tcxgCIAEoDVIJdGltZW91dE1zEicKD21heF9zdWdnZXN0aW9ucxgDIAEoDVIObWF4U3VnZ2Vz\
+    dGlvbnMixwEKDUFnZW50VGFza1NwZWMSHQoKYWdlbnRfdHlwZRgBIAEoCVIJYWdlbnRUeXBlEhYKBmludGVudBgCIAEoCVIGaW50ZW50EkYKC2NvbnN0cmFp\
+    bnRzGAMgASgLMiQuc3BhbndpcmUuYWdlbnRzLnYxLkFnZW50Q29uc3RyYWludHNSC2NvbnN0cmFpbnRzEhgKB21lc3NhZ2UYBCABKAlSB21lc3NhZ2USHQoK\
+    c3ViamVjdF9pZBgFIAEoCVIJc3ViamVjdElkIocCCg5SdW5UYXNrUmVxdWVzdBInCg9pZGVtcG90ZW5jeV9rZXkYASABKAlSDmlkZW1wb3RlbmN5S2V5EiIK\
+    DWFnZW50X3Rhc2tfaWQYAiABKAlSC2FnZW50VGFza0lkEhsKCXRlbmFudF9pZBgDIAEoCVIIdGVuYW50SWQSGAoHaW52b2tlchgEIAEoCVIHaW52b2tlchI6\
+    Cgdjb250ZXh0GAUgASgLMiAuc3BhbndpcmUuYWdlbnRzLnYxLkFnZW50Q29udGV4dFIHY29udGV4dBI1CgR0YXNrGAYgASgLMiEuc3BhbndpcmUuYWdlbnRz\
+    LnYxLkFnZW50VGFza1NwZWNSBHRhc2siggcKCFByb3Bvc2FsEh8KC3Byb3Bvc2FsX2lkGAEgASgJUgpwcm9wb3NhbElkEiIKDWFnZW50X3Rhc2tfaWQYAiAB\
+    KAlSC2FnZW50VGFza0lkEjcKBXN0YXRlGAMgASgOMiEuc3BhbndpcmUuYWdlbnRzLnYxLlByb3Bvc2FsU3RhdGVSBXN0YXRlEhgKB3N1bW1hcnkYBCABKAlS\
+    B3N1bW1hcnkSHAoJcmF0aW9uYWxlGAUgASgJUglyYXRpb25hbGUSHgoKY29uZmlkZW5jZRgGIAEoAVIKY29uZmlkZW5jZRI5CgVyb3V0ZRgKIAEoCzIhLnNw\
+    YW53aXJlLmFnZW50cy52MS5Sb3V0ZVByb3Bvc2FsSABSBXJvdXRlEj8KB3Byb2R1Y3QYCyABKAsyIy5zcGFud2lyZS5hZ2VudHMudjEuUHJvZHVjdFByb3Bv\
+    c2FsSABSB3Byb2R1Y3QSTAoOcmVjb21tZW5kYXRpb24YDCABKAsyIi5zcGFud2lyZS5hZ2VudHMudjEuUmVjb21tZW5kYXRpb25IAFIOcmVjb21tZW5kYXRp\
+    b24SQwoLZXhwbGFuYXRpb24YDSABKAsyHy5zcGFud2lyZS5hZ2VudHMudjEuRXhwbGFuYXRpb25IAFILZXhwbGFuYXRpb24SUAoQcmVxdWVzdGVkX2FjdGlv\
+    bhgOIAEoCzIjLnNwYW53aXJlLmFnZW50cy52MS5SZXF1ZXN0ZWRBY3Rpb25IAFIPcmVxdWVzdGVkQWN0aW9uEjkKCmV4cGlyZXNfYXQYFCABKAsyGi5nb29n\
+    bGUucHJvdG9idWYuVGltZXN0YW1wUglleHBpcmVzQXQSOwoacHJvZHVjdF9ydW50aW1lX3Nlc3Npb25faWQYFSABKAlSF3Byb2R1Y3RSdW50aW1lU2Vzc2lv\
+    bklkEiEKDHJlZnVzZWRfcnVsZRgWIAEoCVILcmVmdXNlZFJ1bGUSQgoJZGVjaXNpb25zGBcgAygLMiQuc3BhbndpcmUuYWdlbnRzLnYxLlByb3Bvc2FsRGVj\
+    aXNpb25SCWRlY2lzaW9ucxIdCgphZ2VudF9zbHVnGBggASgJUglhZ2VudFNsdWcSOQoKY3JlYXRlZF9hdBgZIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1l\
+    c3RhbXBSCWNyZWF0ZWRBdEIGCgRraW5kIswBChBQcm9wb3NhbERlY2lzaW9uEjcKBXN0YXRlGAEgASgOMiEuc3BhbndpcmUuYWdlbnRzLnYxLlByb3Bvc2Fs\
+    U3RhdGVSBXN0YXRlEhQKBWFjdG9yGAIgASgJUgVhY3RvchIWCgZyZWFzb24YAyABKAlSBnJlYXNvbhIWCgZjaGFuZ2UYBCABKAlSBmNoYW5nZRI5CgpkZWNp\
+    ZGVkX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIJZGVjaWRlZEF0InkKDVJvdXRlUHJvcG9zYWwSKgoRc2VydmljZV9wb2ludF9pZHMY\
+    ASADKAlSD3NlcnZpY2VQb2ludElkcxI8CgVyb3V0ZRgCIAEoCzImLnNwYW53aXJlLmNpdHkudjEuQ29tcHV0ZVJvdXRlUmVzcG9uc2VSBXJvdXRlIk8KD1By\
+    b2R1Y3RQcm9wb3NhbBIdCgpwcm9kdWN0X2lkGAEgASgJUglwcm9kdWN0SWQSHQoKdmFyaWFudF9pZBgCIAEoCVIJdmFyaWFudElkIoMBCg5SZWNvbW1lbmRh\
+    dGlvbhIoChBzZXJ2aWNlX3BvaW50X2lkGAEgASgJUg5zZXJ2aWNlUG9pbnRJZBIqCgJhdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSAmF0\
+    EhsKCXZlbmRvcl9pZBgDIAEoCVIIdmVuZG9ySWQiIQoLRXhwbGFuYXRpb24SEgoEdGV4dBgBIAEoCVIEdGV4dCJBCg9SZXF1ZXN0ZWRBY3Rpb24SFgoGYWN0\
+    aW9uGAEgASgJUgZhY3Rpb24SFgoGdGFyZ2V0GAIgASgJUgZ0YXJnZXQigAYKCUFnZW50VGFzaxIiCg1hZ2VudF90YXNrX2lkGAEgASgJUgthZ2VudFRhc2tJ\
+    ZBIbCgl0ZW5hbnRfaWQYAiABKAlSCHRlbmFudElkEhgKB2ludm9rZXIYAyABKAlSB2ludm9rZXISOgoHY29udGV4dBgEIAEoCzIgLnNwYW53aXJlLmFnZW50\
+    cy52MS5BZ2VudENvbnRleHRSB2NvbnRleHQSNQoEdGFzaxgFIAEoCzIhLnNwYW53aXJlLmFnZW50cy52MS5BZ2VudFRhc2tTcGVjUgR0YXNrEjgKBXN0YXRl\
+    GAYgASgOMiIuc3BhbndpcmUuYWdlbnRzLnYxLkFnZW50VGFza1N0YXRlUgVzdGF0ZRIdCgphZ2VudF9zbHVnGAcgASgJUglhZ2VudFNsdWcSEgoEdGV4dBgI\
+    IAEoCVIEdGV4dBI6Cglwcm9wb3NhbHMYCSADKAsyHC5zcGFud2lyZS5hZ2VudHMudjEuUHJvcG9zYWxSCXByb3Bvc2FscxIYCgdmYWlsdXJlGAogASgJUgdm\
+    YWlsdXJlEjsKC3JlY2VpdmVkX2F0GAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIKcmVjZWl2ZWRBdBI1CghlbmRlZF9hdBgMIAEoCzIaLmdv\
+    b2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSB2VuZGVkQXQSOwoIYXR0ZW1wdHMYDSADKAsyHy5zcGFud2lyZS5hZ2VudHMudjEuVGFza0F0dGVtcHRSCGF0dGVt\
+    cHRzEiMKDXJlZHJpdmVuX2Zyb20YDiABKAlSDHJlZHJpdmVuRnJvbRIyChVidWRnZXRfcmVzZXJ2YXRpb25faWQYDyABKAlSE2J1ZGdldFJlc2VydmF0aW9u\
+    SWQSLAoEY29zdBgQIAEoCzIYLnNwYW53aXJlLm1vbmV5LnYxLk1vbmV5UgRjb3N0EioKBnN0YXR1cxgRIAEoCzISLmdvb2dsZS5ycGMuU3RhdHVzUgZzdGF0\
+    dXMiwwIKC1Rhc2tBdHRlbXB0Eh8KC2xlYXNlX2Vwb2NoGAEgASgEUgpsZWFzZUVwb2NoEhwKCXBlcmZvcm1lchgCIAEoCVIJcGVyZm9ybWVyEjUKCGJlZ3Vu\
+    X2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIHYmVndW5BdBI1CghlbmRlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3Rh\
+    bXBSB2VuZGVkQXQSGAoHb3V0Y29tZRgFIAEoCVIHb3V0Y29tZRIUCgVlcnJvchgGIAEoCVIFZXJyb3ISFwoHdHVybl9pZBgHIAEoCVIGdHVybklkEj4KC21v\
+    ZGVsX2NhbGxzGAggAygLMh0uc3BhbndpcmUuYWdlbnRzLnYxLk1vZGVsQ2FsbFIKbW9kZWxDYWxscyL3AgoPQWdlbnRUYXNrVXBkYXRlEjcKBWV2ZW50GAEg\
+    ASgLMiEuc3BhbndpcmUuZXZlbnRzLnYxLkV2ZW50RW52ZWxvcGVSBWV2ZW50EjcKB3JlY2VpcHQYAiABKAsyGy5zcGFud2lyZS5hZ2VudHMudjEuUmVjZWlw\
+    dEgAUgdyZWNlaXB0EjoKCHByb2dyZXNzGAMgASgLMhwuc3BhbndpcmUuYWdlbnRzLnYxLlByb2dyZXNzSABSCHByb2dyZXNzEjcKB3BhcnRpYWwYBCABKAsy\
+    Gy5zcGFud2lyZS5hZ2VudHMudjEuUGFydGlhbEgAUgdwYXJ0aWFsEjoKCHByb3Bvc2FsGAUgASgLMhwuc3BhbndpcmUuYWdlbnRzLnYxLlByb3Bvc2FsSABS\
+    CHByb3Bvc2FsEjcKBnJlc3VsdBgGIAEoCzIdLnNwYW53aXJlLmFnZW50cy52MS5BZ2VudFRhc2tIAFIGcmVzdWx0QggKBnVwZGF0ZSJMCgdSZWNlaXB0EiIK\
+    DWFnZW50X3Rhc2tfaWQYASABKAlSC2FnZW50VGFza0lkEh0KCmFnZW50X3NsdWcYAiABKAlSCWFnZW50U2x1ZyJUCghQcm9ncmVzcxIUCgVzdGFnZRgBIAEo\
+    CVIFc3RhZ2USGAoHcGVyY2VudBgCIAEoDVIHcGVyY2VudBIYCgdtZXNzYWdlGAMgASgJUgdtZXNzYWdlIh0KB1BhcnRpYWwSEgoEdGV4dBgBIAEoCVIEdGV4\
+    dCI0Cg5HZXRUYXNrUmVxdWVzdBIiCg1hZ2VudF90YXNrX2lkGAEgASgJUgthZ2VudFRhc2tJZCKhAwoQTGlzdFRhc2tzUmVxdWVzdBI7Chpwcm9kdWN0X3J1\
+    bnRpbWVfc2Vzc2lvbl9pZBgBIAEoCVIXcHJvZHVjdFJ1bnRpbWVTZXNzaW9uSWQSOAoFc3RhdGUYAiABKA4yIi5zcGFud2lyZS5hZ2VudHMudjEuQWdlbnRU\
+    YXNrU3RhdGVSBXN0YXRlEhsKCXBhZ2Vfc2l6ZRgDIAEoDVIIcGFnZVNpemUSHQoKcGFnZV90b2tlbhgEIAEoCVIJcGFnZVRva2VuEh0KCmFnZW50X3NsdWcY\
+    BSABKAlSCWFnZW50U2x1ZxIdCgphZ2VudF90eXBlGAYgASgJUglhZ2VudFR5cGUSFgoGaW50ZW50GAcgASgJUgZpbnRlbnQSPwoNcmVjZWl2ZWRfZnJvbRgI\
+    IAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSDHJlY2VpdmVkRnJvbRJDCg9yZWNlaXZlZF9iZWZvcmUYCSABKAsyGi5nb29nbGUucHJvdG9idWYu\
+    VGltZXN0YW1wUg5yZWNlaXZlZEJlZm9yZSJwChFMaXN0VGFza3NSZXNwb25zZRIzCgV0YXNrcxgBIAMoCzIdLnNwYW53aXJlLmFnZW50cy52MS5BZ2VudFRh\
+    c2tSBXRhc2tzEiYKD25leHRfcGFnZV90b2tlbhgCIAEoCVINbmV4dFBhZ2VUb2tlbiJ4ChFDYW5jZWxUYXNrUmVxdWVzdBInCg9pZGVtcG90ZW5jeV9rZXkY\
+    ASABKAlSDmlkZW1wb3RlbmN5S2V5EiIKDWFnZW50X3Rhc2tfaWQYAiABKAlSC2FnZW50VGFza0lkEhYKBnJlYXNvbhgDIAEoCVIGcmVhc29uIjUKEkdldFBy\
+    b3Bvc2FsUmVxdWVzdBIfCgtwcm9wb3NhbF9pZBgBIAEoCVIKcHJvcG9zYWxJZCL7AQoUTGlzdFByb3Bvc2Fsc1JlcXVlc3QSNwoFc3RhdGUYASABKA4yIS5z\
+    cGFud2lyZS5hZ2VudHMudjEuUHJvcG9zYWxTdGF0ZVIFc3RhdGUSHQoKYWdlbnRfc2x1ZxgCIAEoCVIJYWdlbnRTbHVnEjsKGnByb2R1Y3RfcnVudGltZV9z\
+    ZXNzaW9uX2lkGAMgASgJUhdwcm9kdWN0UnVudGltZVNlc3Npb25JZBISCgRraW5kGAQgASgJUgRraW5kEhsKCXBhZ2Vfc2l6ZRgFIAEoDVIIcGFnZVNpemUS\
+    HQoKcGFnZV90b2tlbhgGIAEoCVIJcGFnZVRva2VuInsKFUxpc3RQcm9wb3NhbHNSZXNwb25zZRI6Cglwcm9wb3NhbHMYASADKAsyHC5zcGFud2lyZS5hZ2Vu\
+    dHMudjEuUHJvcG9zYWxSCXByb3Bvc2FscxImCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAlSDW5leHRQYWdlVG9rZW4idgoWU3VtbWFyaXplSW1wYWN0UmVxdWVz\
+    dBIdCgphZ2VudF9zbHVnGAEgASgJUglhZ2VudFNsdWcSPQoMY3JlYXRlZF9mcm9tGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFILY3JlYXRl\
+    ZEZyb20iTwoXU3VtbWFyaXplSW1wYWN0UmVzcG9uc2USNAoHaW1wYWN0cxgBIAMoCzIaLnNwYW53aXJlLmFnZW50cy52MS5JbXBhY3RSB2ltcGFjdHMi4QEK\
+    BkltcGFjdBIdCgphZ2VudF9zbHVnGAEgASgJUglhZ2VudFNsdWcSEgoEa2luZBgCIAEoCVIEa2luZBIaCghwcm9wb3NlZBgDIAEoBFIIcHJvcG9zZWQSHAoJ\
+    dW5kZWNpZGVkGAQgASgEUgl1bmRlY2lkZWQSGgoIYWNjZXB0ZWQYBSABKARSCGFjY2VwdGVkEhoKCHJlamVjdGVkGAYgASgEUghyZWplY3RlZBIYCgdhcHBs\
+    aWVkGAcgASgEUgdhcHBsaWVkEhgKB3JlZnVzZWQYCCABKARSB3JlZnVzZWQi6AEKHVJlY29yZFByb3Bvc2FsRGVjaXNpb25SZXF1ZXN0EicKD2lkZW1wb3Rl\
+    bmN5X2tleRgBIAEoCVIOaWRlbXBvdGVuY3lLZXkSHwoLcHJvcG9zYWxfaWQYAiABKAlSCnByb3Bvc2FsSWQSNwoFc3RhdGUYAyABKA4yIS5zcGFud2lyZS5h\
+    Z2VudHMudjEuUHJvcG9zYWxTdGF0ZVIFc3RhdGUSFAoFYWN0b3IYBCABKAlSBWFjdG9yEhYKBnJlYXNvbhgFIAEoCVIGcmVhc29uEhYKBmNoYW5nZRgGIAEo\
+    CVIGY2hhbmdlIo0FCgpEZWFkTGV0dGVyEhcKB2l0ZW1faWQYASABKAlSBml0ZW1JZBIxCgR0YXNrGAIgASgLMh0uc3BhbndpcmUuYWdlbnRzLnYxLkFnZW50\
+    VGFza1IEdGFzaxI/CglleGVjdXRpb24YCyABKAsyIS5zcGFud2lyZS5leGVjdXRpb25zLnYxLkV4ZWN1dGlvblIJZXhlY3V0aW9uEiUKDmZhaWx1cmVfcmVh\
+    c29uGAMgASgJUg1mYWlsdXJlUmVhc29uEh8KC3JldHJ5X2NvdW50GAQgASgNUgpyZXRyeUNvdW50EjsKC2VucXVldWVkX2F0GAUgASgLMhouZ29vZ2xlLnBy\
+    b3RvYnVmLlRpbWVzdGFtcFIKZW5xdWV1ZWRBdBIfCgtyZXZpZXdlZF9ieRgGIAEoCVIKcmV2aWV3ZWRCeRI7CgtyZXZpZXdlZF9hdBgHIAEoCzIaLmdvb2ds\
+    ZS5wcm90b2J1Zi5UaW1lc3RhbXBSCnJldmlld2VkQXQSSQoKcmVzb2x1dGlvbhgIIAEoDjIpLnNwYW53aXJlLmFnZW50cy52MS5EZWFkTGV0dGVyLlJlc29s\
+    dXRpb25SCnJlc29sdXRpb24SEgoEbm90ZRgJIAEoCVIEbm90ZRIfCgtyZXBsYXllZF9hcxgKIAEoCVIKcmVwbGF5ZWRBcyKOAQoKUmVzb2x1dGlvbhIaChZS\
+    RVNPTFVUSU9OX1VOU1BFQ0lGSUVEEAASFgoSUkVTT0xVVElPTl9QRU5ESU5HEAESFwoTUkVTT0xVVElPTl9SRVBMQVlFRBACEhgKFFJFU09MVVRJT05fRElT\
+    Q0FSREVEEAMSGQoVUkVTT0xVVElPTl9NQU5VQUxfRklYEAQivgEKFkxpc3REZWFkTGV0dGVyc1JlcXVlc3QSSQoKcmVzb2x1dGlvbhgBIAEoDjIpLnNwYW53\
+    aXJlLmFnZW50cy52MS5EZWFkTGV0dGVyLlJlc29sdXRpb25SCnJlc29sdXRpb24SHQoKYWdlbnRfc2x1ZxgCIAEoCVIJYWdlbnRTbHVnEhsKCXBhZ2Vfc2l6\
+    ZRgDIAEoDVIIcGFnZVNpemUSHQoKcGFnZV90b2tlbhgEIAEoCVIJcGFnZVRva2VuIncKF0xpc3REZWFkTGV0dGVyc1Jlc3BvbnNlEjQKBWl0ZW1zGAEgAygL\
+    Mh4uc3BhbndpcmUuYWdlbnRzLnYxLkRlYWRMZXR0ZXJSBWl0ZW1zEiYKD25leHRfcGFnZV90b2tlbhgCIAEoCVINbmV4dFBhZ2VUb2tlbiIvChRHZXREZWFk\
+    TGV0dGVyUmVxdWVzdBIXCgdpdGVtX2lkGAEgASgJUgZpdGVtSWQivgEKF1Jldmlld0RlYWRMZXR0ZXJSZXF1ZXN0EicKD2lkZW1wb3RlbmN5X2tleRgBIAEo\
+    CVIOaWRlbXBvdGVuY3lLZXkSFwoHaXRlbV9pZBgCIAEoCVIGaXRlbUlkEkkKCnJlc29sdXRpb24YAyABKA4yKS5zcGFud2lyZS5hZ2VudHMudjEuRGVhZExl\
+    dHRlci5SZXNvbHV0aW9uUgpyZXNvbHV0aW9uEhYKBnJlYXNvbhgEIAEoCVIGcmVhc29uIqwBChlSZWRyaXZlRGVhZExldHRlcnNSZXF1ZXN0EicKD2lkZW1w\
+    b3RlbmN5X2tleRgBIAEoCVIOaWRlbXBvdGVuY3lLZXkSGQoIaXRlbV9pZHMYAiADKAlSB2l0ZW1JZHMSHQoKYWdlbnRfc2x1ZxgDIAEoCVIJYWdlbnRTbHVn\
+    EhQKBWxpbWl0GAQgASgNUgVsaW1pdBIWCgZyZWFzb24YBSABKAlSBnJlYXNvbiJwChpSZWRyaXZlRGVhZExldHRlcnNSZXNwb25zZRI4CghyZWRyaXZlbhgB\
+    IAMoCzIcLnNwYW53aXJlLmFnZW50cy52MS5SZWRyaXZlblIIcmVkcml2ZW4SGAoHcGVuZGluZxgCIAEoDVIHcGVuZGluZyJqCghSZWRyaXZlbhIXCgdpdGVt\
+    X2lkGAEgASgJUgZpdGVtSWQSIgoNYWdlbnRfdGFza19pZBgCIAEoCVILYWdlbnRUYXNrSWQSIQoMZXhlY3V0aW9uX2lkGAMgASgJUgtleGVjdXRpb25JZCJ0\
+    ChhFbnF1ZXVlRGVhZExldHRlclJlcXVlc3QSFwoHaXRlbV9pZBgBIAEoCVIGaXRlbUlkEj8KCWV4ZWN1dGlvbhgCIAEoCzIhLnNwYW53aXJlLmV4ZWN1dGlv\
+    bnMudjEuRXhlY3V0aW9uUglleGVjdXRpb24iGwoZRW5xdWV1ZURlYWRMZXR0ZXJSZXNwb25zZSLFAgoNQnJlYWtlckNvbmZpZxIrChFmYWlsdXJlX3RocmVz\
+    aG9sZBgBIAEoDVIQZmFpbHVyZVRocmVzaG9sZBIlCg53aW5kb3dfc2Vjb25kcxgCIAEoDVINd2luZG93U2Vjb25kcxI0ChZyZWNvdmVyeV9wcm9iZV9zZWNv\
+    bmRzGAMgASgNUhRyZWNvdmVyeVByb2JlU2Vjb25kcxIaCghmYWxsYmFjaxgEIAEoCVIIZmFsbGJhY2sSIQoMZmFpbHVyZV9yYXRlGAUgASgBUgtmYWlsdXJl\
+    UmF0ZRIkCg5zbG93X2NhbGxfcmF0ZRgGIAEoAVIMc2xvd0NhbGxSYXRlEiAKDHNsb3dfY2FsbF9tcxgHIAEoDVIKc2xvd0NhbGxNcxIjCg1taW5pbXVtX2Nh\
+    bGxzGAggASgNUgxtaW5pbXVtQ2FsbHMi7wIKB0JyZWFrZXISGAoHY2lyY3VpdBgBIAEoCVIHY2lyY3VpdBI2CgVzdGF0ZRgCIAEoDjIgLnNwYW53aXJlLmFn\
+    ZW50cy52MS5CcmVha2VyU3RhdGVSBXN0YXRlEjMKBG1vZGUYAyABKA4yHy5zcGFud2lyZS5hZ2VudHMudjEuQnJlYWtlck1vZGVSBG1vZGUSOQoGY29uZmln\
+    GAQgASgLMiEuc3BhbndpcmUuYWdlbnRzLnYxLkJyZWFrZXJDb25maWdSBmNvbmZpZxIUCgVjYWxscxgFIAEoDVIFY2FsbHMSGgoIZmFpbHVyZXMYBiABKA1S\
+    CGZhaWx1cmVzEh0KCnNsb3dfY2FsbHMYByABKA1SCXNsb3dDYWxscxI5CgpjaGFuZ2VkX2F0GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIJ\
+    Y2hhbmdlZEF0EhYKBnJlYXNvbhgJIAEoCVIGcmVhc29uIhUKE0xpc3RCcmVha2Vyc1JlcXVlc3QiTwoUTGlzdEJyZWFrZXJzUmVzcG9uc2USNwoIYnJlYWtl\
+    cnMYASADKAsyGy5zcGFud2lyZS5hZ2VudHMudjEuQnJlYWtlclIIYnJlYWtlcnMi3gEKEVNldEJyZWFrZXJSZXF1ZXN0EicKD2lkZW1wb3RlbmN5X2tleRgB\
+    IAEoCVIOaWRlbXBvdGVuY3lLZXkSGAoHY2lyY3VpdBgCIAEoCVIHY2lyY3VpdBIzCgRtb2RlGAMgASgOMh8uc3BhbndpcmUuYWdlbnRzLnYxLkJyZWFrZXJN\
+    b2RlUgRtb2RlEjkKBmNvbmZpZxgEIAEoCzIhLnNwYW53aXJlLmFnZW50cy52MS5CcmVha2VyQ29uZmlnUgZjb25maWcSFgoGcmVhc29uGAUgASgJUgZyZWFz\
+    b24q7AEKDkFnZW50VGFza1N0YXRlEiAKHEFHRU5UX1RBU0tfU1RBVEVfVU5TUEVDSUZJRUQQABIdChlBR0VOVF9UQVNLX1NUQVRFX1JFQ0VJVkVEEAESHAoY\
+    QUdFTlRfVEFTS19TVEFURV9SVU5OSU5HEAISHgoaQUdFTlRfVEFTS19TVEFURV9DT01QTEVURUQQAxIbChdBR0VOVF9UQVNLX1NUQVRFX0ZBSUxFRBAEEh4K\
+    GkFHRU5UX1RBU0tfU1RBVEVfQ0FOQ0VMTEVEEAUSHgoaQUdFTlRfVEFTS19TVEFURV9USU1FRF9PVVQQBiq6AQoNUHJvcG9zYWxTdGF0ZRIeChpQUk9QT1NB\
+    TF9TVEFURV9VTlNQRUNJRklFRBAAEhcKE1BST1BPU0FMX1NUQVRFX09QRU4QARIbChdQUk9QT1NBTF9TVEFURV9BQ0NFUFRFRBACEhsKF1BST1BPU0FMX1NU\
+    QVRFX1JFSkVDVEVEEAMSGgoWUFJPUE9TQUxfU1RBVEVfQVBQTElFRBAEEhoKFlBST1BPU0FMX1NUQVRFX1JFRlVTRUQQBSp8CgxCcmVha2VyU3RhdGUSHQoZ\
+    QlJFQUtFUl9TVEFURV9VTlNQRUNJRklFRBAAEhgKFEJSRUFLRVJfU1RBVEVfQ0xPU0VEEAESFgoSQlJFQUtFUl9TVEFURV9PUEVOEAISGwoXQlJFQUtFUl9T\
+    VEFURV9IQUxGX09QRU4QAyqAAQoLQnJlYWtlck1vZGUSHAoYQlJFQUtFUl9NT0RFX1VOU1BFQ0lGSUVEEAASGgoWQlJFQUtFUl9NT0RFX0FVVE9NQVRJQxAB\
+    EhwKGEJSRUFLRVJfTU9ERV9GT1JDRURfT1BFThACEhkKFUJSRUFLRVJfTU9ERV9ESVNBQkxFRBADMsIQChFBZ2VudE9yY2hlc3RyYXRvchJsCgdSdW5UYXNr\
+    EiIuc3BhbndpcmUuYWdlbnRzLnYxLlJ1blRhc2tSZXF1ZXN0GiMuc3BhbndpcmUuYWdlbnRzLnYxLkFnZW50VGFza1VwZGF0ZSIWqrsYEgoCAgQSAgUGGgNw\
+    cmcaA3RqbTABEnMKClN1Ym1pdFRhc2sSIi5zcGFud2lyZS5hZ2VudHMudjEuUnVuVGFza1JlcXVlc3QaHS5zcGFud2lyZS5hZ2VudHMudjEuQWdlbnRUYXNr\
+    IiKquxgeCgICBBICBQYaA3ByZxoDdGptGgpvcGVyYXRpb25zEl0KB0dldFRhc2sSIi5zcGFud2lyZS5hZ2VudHMudjEuR2V0VGFza1JlcXVlc3QaHS5zcGFu\
+    d2lyZS5hZ2VudHMudjEuQWdlbnRUYXNrIg+QAgGquxgICgICBBICBQYSaQoJTGlzdFRhc2tzEiQuc3BhbndpcmUuYWdlbnRzLnYxLkxpc3RUYXNrc1JlcXVl\
+    c3QaJS5zcGFud2lyZS5hZ2VudHMudjEuTGlzdFRhc2tzUmVzcG9uc2UiD5ACAaq7GAgKAgIEEgIFBhJxCgpDYW5jZWxUYXNrEiUuc3BhbndpcmUuYWdlbnRz\
+    LnYxLkNhbmNlbFRhc2tSZXF1ZXN0Gh0uc3BhbndpcmUuYWdlbnRzLnYxLkFnZW50VGFzayIdqrsYGQoCAgQSAgUGGgNwcmcaA3RqbRoFdHVybnMSZAoLR2V0\
+    UHJvcG9zYWwSJi5zcGFud2lyZS5hZ2VudHMudjEuR2V0UHJvcG9zYWxSZXF1ZXN0Ghwuc3BhbndpcmUuYWdlbnRzLnYxLlByb3Bvc2FsIg+QAgGquxgICgIC\
+    BBICBQYSdQoNTGlzdFByb3Bvc2FscxIoLnNwYW53aXJlLmFnZW50cy52MS5MaXN0UHJvcG9zYWxzUmVxdWVzdBopLnNwYW53aXJlLmFnZW50cy52MS5MaXN0\
+    UHJvcG9zYWxzUmVzcG9uc2UiD5ACAaq7GAgKAgIEEgIFBhJ7Cg9TdW1tYXJpemVJbXBhY3QSKi5zcGFud2lyZS5hZ2VudHMudjEuU3VtbWFyaXplSW1wYWN0\
+    UmVxdWVzdBorLnNwYW53aXJlLmFnZW50cy52MS5TdW1tYXJpemVJbXBhY3RSZXNwb25zZSIPkAIBqrsYCAoCAgQSAgUGEn8KFlJlY29yZFByb3Bvc2FsRGVj\
+    aXNpb24SMS5zcGFud2lyZS5hZ2VudHMudjEuUmVjb3JkUHJvcG9zYWxEZWNpc2lvblJlcXVlc3QaHC5zcGFud2lyZS5hZ2VudHMudjEuUHJvcG9zYWwiFKq7\
+    GBAKAQQSAQYaA3ByZxoDdGptEnkKD0xpc3REZWFkTGV0dGVycxIqLnNwYW53aXJlLmFnZW50cy52MS5MaXN0RGVhZExldHRlcnNSZXF1ZXN0Gisuc3Bhbndp\
+    cmUuYWdlbnRzLnYxLkxpc3REZWFkTGV0dGVyc1Jlc3BvbnNlIg2QAgGquxgGCgECEgEFEogBChFFbnF1ZXVlRGVhZExldHRlchIsLnNwYW53aXJlLmFnZW50\
+    cy52MS5FbnF1ZXVlRGVhZExldHRlclJlcXVlc3QaLS5zcGFud2lyZS5hZ2VudHMudjEuRW5xdWV1ZURlYWRMZXR0ZXJSZXNwb25zZSIWqrsYEgoBBBIBBhoK\
+    ZXhlY3V0aW9ucxJoCg1HZXREZWFkTGV0dGVyEiguc3BhbndpcmUuYWdlbnRzLnYxLkdldERlYWRMZXR0ZXJSZXF1ZXN0Gh4uc3BhbndpcmUuYWdlbnRzLnYx\
+    LkRlYWRMZXR0ZXIiDZACAaq7GAYKAQISAQUSawoQUmV2aWV3RGVhZExldHRlchIrLnNwYW53aXJlLmFnZW50cy52MS5SZXZpZXdEZWFkTGV0dGVyUmVxdWVz\
+    dBoeLnNwYW53aXJlLmFnZW50cy52MS5EZWFkTGV0dGVyIgqquxgGCgECEgEFEn8KElJlZHJpdmVEZWFkTGV0dGVycxItLnNwYW53aXJlLmFnZW50cy52MS5S\
+    ZWRyaXZlRGVhZExldHRlcnNSZXF1ZXN0Gi4uc3BhbndpcmUuYWdlbnRzLnYxLlJlZHJpdmVEZWFkTGV0dGVyc1Jlc3BvbnNlIgqquxgGCgECEgEFEnAKDExp\
+    c3RCcmVha2VycxInLnNwYW53aXJlLmFnZW50cy52MS5MaXN0QnJlYWtlcnNSZXF1ZXN0Giguc3BhbndpcmUuYWdlbnRzLnYxLkxpc3RCcmVha2Vyc1Jlc3Bv\
+    bnNlIg2QAgGquxgGCgECEgEFElwKClNldEJyZWFrZXISJS5zcGFud2lyZS5hZ2VudHMudjEuU2V0QnJlYWtlclJlcXVlc3QaGy5zcGFud2lyZS5hZ2VudHMu\
+    djEuQnJlYWtlciIKqrsYBgoBAhIBBRKCAQoSTGlzdE1vZGVsUHJvdmlkZXJzEi0uc3BhbndpcmUuYWdlbnRzLnYxLkxpc3RNb2RlbFByb3ZpZGVyc1JlcXVl\
+    c3QaLi5zcGFud2lyZS5hZ2VudHMudjEuTGlzdE1vZGVsUHJvdmlkZXJzUmVzcG9uc2UiDZACAaq7GAYKAQISAQUSfwoRRXhwbGFpbk1vZGVsUm91dGUSLC5z\
+    cGFud2lyZS5hZ2VudHMudjEuRXhwbGFpbk1vZGVsUm91dGVSZXF1ZXN0Gi0uc3BhbndpcmUuYWdlbnRzLnYxLkV4cGxhaW5Nb2RlbFJvdXRlUmVzcG9uc2Ui\
+    DZACAaq7GAYKAQISAQVCA7oCAGIGcHJvdG8z
     """,
-  dependencies: { [googleProtobufTimestampFile, spanwireCityV1LemFile, spanwireEventsV1EventsFile, spanwireMoneyV1MoneyFile, spanwireOptionsV1OptionsFile] })
+  dependencies: { [googleProtobufTimestampFile, googleRpcStatusFile, spanwireAgentsV1ModelsFile, spanwireCityV1LemFile, spanwireEventsV1EventsFile, spanwireExecutionsV1ExecutionsFile, spanwireMoneyV1MoneyFile, spanwireOptionsV1OptionsFile] })
 
 /// `spanwire.agents.v1.AgentTaskState`
 public enum AgentTaskState: MessageEnum, CaseIterable {
@@ -640,6 +665,9 @@ public struct Proposal: Message {
   public var refusedRule: String
   /// what became of it, the first decision first
   public var decisions: [ProposalDecision]
+  /// whose it is
+  public var agentSlug: String
+  public var createdAt: Google_Protobuf_Timestamp?
   public var unknownFields: UnknownFields
 
   public enum Kind: Hashable, Sendable {
@@ -662,6 +690,8 @@ public struct Proposal: Message {
     self.productRuntimeSessionID = ""
     self.refusedRule = ""
     self.decisions = []
+    self.agentSlug = ""
+    self.createdAt = nil
     self.unknownFields = UnknownFields()
   }
 
@@ -676,7 +706,9 @@ public struct Proposal: Message {
     expiresAt: Google_Protobuf_Timestamp? = nil,
     productRuntimeSessionID: String = "",
     refusedRule: String = "",
-    decisions: [ProposalDecision] = []
+    decisions: [ProposalDecision] = [],
+    agentSlug: String = "",
+    createdAt: Google_Protobuf_Timestamp? = nil
   ) {
     self.proposalID = proposalID
     self.agentTaskID = agentTaskID
@@ -689,12 +721,14 @@ public struct Proposal: Message {
     self.productRuntimeSessionID = productRuntimeSessionID
     self.refusedRule = refusedRule
     self.decisions = decisions
+    self.agentSlug = agentSlug
+    self.createdAt = createdAt
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.agents.v1.Proposal"
   public static var file: GeneratedFile { spanwireAgentsV1AgentsFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__proposal__table(), strings: [1, 2, 4, 5, 21, 22]) {
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__proposal__table(), strings: [1, 2, 4, 5, 21, 22, 24]) {
     [
       .message(10, RouteProposal.table),
       .message(11, ProductProposal.table),
@@ -703,6 +737,7 @@ public struct Proposal: Message {
       .message(14, RequestedAction.table),
       .message(20, Google_Protobuf_Timestamp.table),
       .message(23, ProposalDecision.table),
+      .message(25, Google_Protobuf_Timestamp.table),
     ]
   }
 
@@ -726,11 +761,15 @@ public struct Proposal: Message {
     self.productRuntimeSessionID = CField.string(c.pointee.product_runtime_session_id)
     self.refusedRule = CField.string(c.pointee.refused_rule)
     self.decisions = CField.messages(c.pointee.n_decisions, c.pointee.decisions)
+    self.agentSlug = CField.string(c.pointee.agent_slug)
+    self.createdAt = CField.message(c.pointee.created_at)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.message(25, optional: self.createdAt)
+    writer.string(24, self.agentSlug)
     writer.message(23, repeated: self.decisions)
     writer.string(22, self.refusedRule)
     writer.string(21, self.productRuntimeSessionID)
@@ -1037,8 +1076,10 @@ public struct AgentTask: Message {
   public var redrivenFrom: String
   /// what is set aside for it, if anything
   public var budgetReservationID: String
-  /// its agent's price, once there is an answer for it
+  /// its agent's price, once there is an answer for it; what its models cost, answered or not
   public var cost: Money?
+  /// how it failed, as a call that fails says it: with ErrorInfo, and RetryInfo where that helps
+  public var status: Google_Rpc_Status?
   public var unknownFields: UnknownFields
 
   public init() {
@@ -1058,6 +1099,7 @@ public struct AgentTask: Message {
     self.redrivenFrom = ""
     self.budgetReservationID = ""
     self.cost = nil
+    self.status = nil
     self.unknownFields = UnknownFields()
   }
 
@@ -1077,7 +1119,8 @@ public struct AgentTask: Message {
     attempts: [TaskAttempt] = [],
     redrivenFrom: String = "",
     budgetReservationID: String = "",
-    cost: Money? = nil
+    cost: Money? = nil,
+    status: Google_Rpc_Status? = nil
   ) {
     self.agentTaskID = agentTaskID
     self.tenantID = tenantID
@@ -1095,6 +1138,7 @@ public struct AgentTask: Message {
     self.redrivenFrom = redrivenFrom
     self.budgetReservationID = budgetReservationID
     self.cost = cost
+    self.status = status
     self.unknownFields = UnknownFields()
   }
 
@@ -1109,6 +1153,7 @@ public struct AgentTask: Message {
       .message(12, Google_Protobuf_Timestamp.table),
       .message(13, TaskAttempt.table),
       .message(16, Money.table),
+      .message(17, Google_Rpc_Status.table),
     ]
   }
 
@@ -1130,11 +1175,13 @@ public struct AgentTask: Message {
     self.redrivenFrom = CField.string(c.pointee.redriven_from)
     self.budgetReservationID = CField.string(c.pointee.budget_reservation_id)
     self.cost = CField.message(c.pointee.cost)
+    self.status = CField.message(c.pointee.status)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.message(17, optional: self.status)
     writer.message(16, optional: self.cost)
     writer.string(15, self.budgetReservationID)
     writer.string(14, self.redrivenFrom)
@@ -1157,7 +1204,7 @@ public struct AgentTask: Message {
 /// One run of a task. Its number is the lease epoch under which it may answer.
 public struct TaskAttempt: Message {
   public var leaseEpoch: UInt64
-  /// worker:<worker_id>, or built_in
+  /// worker:<worker_id>, built_in, or model
   public var performer: String
   public var begunAt: Google_Protobuf_Timestamp?
   public var endedAt: Google_Protobuf_Timestamp?
@@ -1166,6 +1213,8 @@ public struct TaskAttempt: Message {
   public var error: String
   /// the turn it ran as
   public var turnID: String
+  /// what models it asked
+  public var modelCalls: [ModelCall]
   public var unknownFields: UnknownFields
 
   public init() {
@@ -1176,6 +1225,7 @@ public struct TaskAttempt: Message {
     self.outcome = ""
     self.error = ""
     self.turnID = ""
+    self.modelCalls = []
     self.unknownFields = UnknownFields()
   }
 
@@ -1186,7 +1236,8 @@ public struct TaskAttempt: Message {
     endedAt: Google_Protobuf_Timestamp? = nil,
     outcome: String = "",
     error: String = "",
-    turnID: String = ""
+    turnID: String = "",
+    modelCalls: [ModelCall] = []
   ) {
     self.leaseEpoch = leaseEpoch
     self.performer = performer
@@ -1195,6 +1246,7 @@ public struct TaskAttempt: Message {
     self.outcome = outcome
     self.error = error
     self.turnID = turnID
+    self.modelCalls = modelCalls
     self.unknownFields = UnknownFields()
   }
 
@@ -1204,6 +1256,7 @@ public struct TaskAttempt: Message {
     [
       .message(3, Google_Protobuf_Timestamp.table),
       .message(4, Google_Protobuf_Timestamp.table),
+      .message(8, ModelCall.table),
     ]
   }
 
@@ -1216,11 +1269,13 @@ public struct TaskAttempt: Message {
     self.outcome = CField.string(c.pointee.outcome)
     self.error = CField.string(c.pointee.error)
     self.turnID = CField.string(c.pointee.turn_id)
+    self.modelCalls = CField.messages(c.pointee.n_model_calls, c.pointee.model_calls)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.message(8, repeated: self.modelCalls)
     writer.string(7, self.turnID)
     writer.string(6, self.error)
     writer.string(5, self.outcome)
@@ -1458,6 +1513,10 @@ public struct ListTasksRequest: Message {
   public var pageSize: UInt32
   public var pageToken: String
   public var agentSlug: String
+  public var agentType: String
+  public var intent: String
+  public var receivedFrom: Google_Protobuf_Timestamp?
+  public var receivedBefore: Google_Protobuf_Timestamp?
   public var unknownFields: UnknownFields
 
   public init() {
@@ -1466,6 +1525,10 @@ public struct ListTasksRequest: Message {
     self.pageSize = 0
     self.pageToken = ""
     self.agentSlug = ""
+    self.agentType = ""
+    self.intent = ""
+    self.receivedFrom = nil
+    self.receivedBefore = nil
     self.unknownFields = UnknownFields()
   }
 
@@ -1474,19 +1537,32 @@ public struct ListTasksRequest: Message {
     state: AgentTaskState = .unspecified,
     pageSize: UInt32 = 0,
     pageToken: String = "",
-    agentSlug: String = ""
+    agentSlug: String = "",
+    agentType: String = "",
+    intent: String = "",
+    receivedFrom: Google_Protobuf_Timestamp? = nil,
+    receivedBefore: Google_Protobuf_Timestamp? = nil
   ) {
     self.productRuntimeSessionID = productRuntimeSessionID
     self.state = state
     self.pageSize = pageSize
     self.pageToken = pageToken
     self.agentSlug = agentSlug
+    self.agentType = agentType
+    self.intent = intent
+    self.receivedFrom = receivedFrom
+    self.receivedBefore = receivedBefore
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.agents.v1.ListTasksRequest"
   public static var file: GeneratedFile { spanwireAgentsV1AgentsFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__list_tasks_request__table(), strings: [1, 4, 5])
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__list_tasks_request__table(), strings: [1, 4, 5, 6, 7]) {
+    [
+      .message(8, Google_Protobuf_Timestamp.table),
+      .message(9, Google_Protobuf_Timestamp.table),
+    ]
+  }
 
   public init(cStruct: UnsafeRawPointer) {
     let c = cStruct.assumingMemoryBound(to: Spanwire__Agents__V1__ListTasksRequest.self)
@@ -1495,11 +1571,19 @@ public struct ListTasksRequest: Message {
     self.pageSize = c.pointee.page_size
     self.pageToken = CField.string(c.pointee.page_token)
     self.agentSlug = CField.string(c.pointee.agent_slug)
+    self.agentType = CField.string(c.pointee.agent_type)
+    self.intent = CField.string(c.pointee.intent)
+    self.receivedFrom = CField.message(c.pointee.received_from)
+    self.receivedBefore = CField.message(c.pointee.received_before)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.message(9, optional: self.receivedBefore)
+    writer.message(8, optional: self.receivedFrom)
+    writer.string(7, self.intent)
+    writer.string(6, self.agentType)
     writer.string(5, self.agentSlug)
     writer.string(4, self.pageToken)
     writer.uint32(3, self.pageSize)
@@ -1629,6 +1713,275 @@ public struct GetProposalRequest: Message {
   }
 }
 
+/// `spanwire.agents.v1.ListProposalsRequest`
+public struct ListProposalsRequest: Message {
+  /// unspecified: any
+  public var state: ProposalState
+  public var agentSlug: String
+  public var productRuntimeSessionID: String
+  /// route_change, product, recommendation, explanation or requested_action; empty: any
+  public var kind: String
+  public var pageSize: UInt32
+  public var pageToken: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.state = .unspecified
+    self.agentSlug = ""
+    self.productRuntimeSessionID = ""
+    self.kind = ""
+    self.pageSize = 0
+    self.pageToken = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    state: ProposalState = .unspecified,
+    agentSlug: String = "",
+    productRuntimeSessionID: String = "",
+    kind: String = "",
+    pageSize: UInt32 = 0,
+    pageToken: String = ""
+  ) {
+    self.state = state
+    self.agentSlug = agentSlug
+    self.productRuntimeSessionID = productRuntimeSessionID
+    self.kind = kind
+    self.pageSize = pageSize
+    self.pageToken = pageToken
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.agents.v1.ListProposalsRequest"
+  public static var file: GeneratedFile { spanwireAgentsV1AgentsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__list_proposals_request__table(), strings: [2, 3, 4, 6])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Agents__V1__ListProposalsRequest.self)
+    self.state = CField.enumeration(c.pointee.state)
+    self.agentSlug = CField.string(c.pointee.agent_slug)
+    self.productRuntimeSessionID = CField.string(c.pointee.product_runtime_session_id)
+    self.kind = CField.string(c.pointee.kind)
+    self.pageSize = c.pointee.page_size
+    self.pageToken = CField.string(c.pointee.page_token)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(6, self.pageToken)
+    writer.uint32(5, self.pageSize)
+    writer.string(4, self.kind)
+    writer.string(3, self.productRuntimeSessionID)
+    writer.string(2, self.agentSlug)
+    writer.enumeration(1, self.state)
+  }
+}
+
+/// `spanwire.agents.v1.ListProposalsResponse`
+public struct ListProposalsResponse: Message {
+  public var proposals: [Proposal]
+  public var nextPageToken: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.proposals = []
+    self.nextPageToken = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    proposals: [Proposal] = [],
+    nextPageToken: String = ""
+  ) {
+    self.proposals = proposals
+    self.nextPageToken = nextPageToken
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.agents.v1.ListProposalsResponse"
+  public static var file: GeneratedFile { spanwireAgentsV1AgentsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__list_proposals_response__table(), strings: [2]) {
+    [
+      .message(1, Proposal.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Agents__V1__ListProposalsResponse.self)
+    self.proposals = CField.messages(c.pointee.n_proposals, c.pointee.proposals)
+    self.nextPageToken = CField.string(c.pointee.next_page_token)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(2, self.nextPageToken)
+    writer.message(1, repeated: self.proposals)
+  }
+}
+
+/// What became of all that an agent proposed.
+public struct SummarizeImpactRequest: Message {
+  /// empty: every agent
+  public var agentSlug: String
+  /// absent: ever
+  public var createdFrom: Google_Protobuf_Timestamp?
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.agentSlug = ""
+    self.createdFrom = nil
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    agentSlug: String = "",
+    createdFrom: Google_Protobuf_Timestamp? = nil
+  ) {
+    self.agentSlug = agentSlug
+    self.createdFrom = createdFrom
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.agents.v1.SummarizeImpactRequest"
+  public static var file: GeneratedFile { spanwireAgentsV1AgentsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__summarize_impact_request__table(), strings: [1]) {
+    [
+      .message(2, Google_Protobuf_Timestamp.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Agents__V1__SummarizeImpactRequest.self)
+    self.agentSlug = CField.string(c.pointee.agent_slug)
+    self.createdFrom = CField.message(c.pointee.created_from)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.message(2, optional: self.createdFrom)
+    writer.string(1, self.agentSlug)
+  }
+}
+
+/// `spanwire.agents.v1.SummarizeImpactResponse`
+public struct SummarizeImpactResponse: Message {
+  /// by agent and kind
+  public var impacts: [Impact]
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.impacts = []
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    impacts: [Impact] = []
+  ) {
+    self.impacts = impacts
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.agents.v1.SummarizeImpactResponse"
+  public static var file: GeneratedFile { spanwireAgentsV1AgentsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__summarize_impact_response__table()) {
+    [
+      .message(1, Impact.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Agents__V1__SummarizeImpactResponse.self)
+    self.impacts = CField.messages(c.pointee.n_impacts, c.pointee.impacts)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.message(1, repeated: self.impacts)
+  }
+}
+
+/// `spanwire.agents.v1.Impact`
+public struct Impact: Message {
+  public var agentSlug: String
+  public var kind: String
+  /// the sum of what follows
+  public var proposed: UInt64
+  public var undecided: UInt64
+  /// and not applied yet
+  public var accepted: UInt64
+  public var rejected: UInt64
+  public var applied: UInt64
+  /// by policy
+  public var refused: UInt64
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.agentSlug = ""
+    self.kind = ""
+    self.proposed = 0
+    self.undecided = 0
+    self.accepted = 0
+    self.rejected = 0
+    self.applied = 0
+    self.refused = 0
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    agentSlug: String = "",
+    kind: String = "",
+    proposed: UInt64 = 0,
+    undecided: UInt64 = 0,
+    accepted: UInt64 = 0,
+    rejected: UInt64 = 0,
+    applied: UInt64 = 0,
+    refused: UInt64 = 0
+  ) {
+    self.agentSlug = agentSlug
+    self.kind = kind
+    self.proposed = proposed
+    self.undecided = undecided
+    self.accepted = accepted
+    self.rejected = rejected
+    self.applied = applied
+    self.refused = refused
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.agents.v1.Impact"
+  public static var file: GeneratedFile { spanwireAgentsV1AgentsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__impact__table(), strings: [1, 2])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Agents__V1__Impact.self)
+    self.agentSlug = CField.string(c.pointee.agent_slug)
+    self.kind = CField.string(c.pointee.kind)
+    self.proposed = c.pointee.proposed
+    self.undecided = c.pointee.undecided
+    self.accepted = c.pointee.accepted
+    self.rejected = c.pointee.rejected
+    self.applied = c.pointee.applied
+    self.refused = c.pointee.refused
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.uint64(8, self.refused)
+    writer.uint64(7, self.applied)
+    writer.uint64(6, self.rejected)
+    writer.uint64(5, self.accepted)
+    writer.uint64(4, self.undecided)
+    writer.uint64(3, self.proposed)
+    writer.string(2, self.kind)
+    writer.string(1, self.agentSlug)
+  }
+}
+
 /// What became of a proposal, told by the service that decided.
 public struct RecordProposalDecisionRequest: Message {
   public var idempotencyKey: String
@@ -1694,12 +2047,14 @@ public struct RecordProposalDecisionRequest: Message {
   }
 }
 
-/// A task that ended without an answer: it waits for somebody to look at it.
+/// A task or an execution that ended without an answer: it waits for somebody to look at it.
 public struct DeadLetter: Message {
   /// DLQ-…
   public var itemID: String
-  /// with every attempt
+  /// with every attempt; or
   public var task: AgentTask?
+  /// as it ended
+  public var execution: Execution?
   public var failureReason: String
   public var retryCount: UInt32
   public var enqueuedAt: Google_Protobuf_Timestamp?
@@ -1707,7 +2062,7 @@ public struct DeadLetter: Message {
   public var reviewedAt: Google_Protobuf_Timestamp?
   public var resolution: DeadLetter.Resolution
   public var note: String
-  /// the task that does it again
+  /// the task or execution that does it again
   public var replayedAs: String
   public var unknownFields: UnknownFields
 
@@ -1750,6 +2105,7 @@ public struct DeadLetter: Message {
   public init() {
     self.itemID = ""
     self.task = nil
+    self.execution = nil
     self.failureReason = ""
     self.retryCount = 0
     self.enqueuedAt = nil
@@ -1764,6 +2120,7 @@ public struct DeadLetter: Message {
   public init(
     itemID: String = "",
     task: AgentTask? = nil,
+    execution: Execution? = nil,
     failureReason: String = "",
     retryCount: UInt32 = 0,
     enqueuedAt: Google_Protobuf_Timestamp? = nil,
@@ -1775,6 +2132,7 @@ public struct DeadLetter: Message {
   ) {
     self.itemID = itemID
     self.task = task
+    self.execution = execution
     self.failureReason = failureReason
     self.retryCount = retryCount
     self.enqueuedAt = enqueuedAt
@@ -1791,6 +2149,7 @@ public struct DeadLetter: Message {
   public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__dead_letter__table(), strings: [1, 3, 6, 9, 10]) {
     [
       .message(2, AgentTask.table),
+      .message(11, Execution.table),
       .message(5, Google_Protobuf_Timestamp.table),
       .message(7, Google_Protobuf_Timestamp.table),
     ]
@@ -1800,6 +2159,7 @@ public struct DeadLetter: Message {
     let c = cStruct.assumingMemoryBound(to: Spanwire__Agents__V1__DeadLetter.self)
     self.itemID = CField.string(c.pointee.item_id)
     self.task = CField.message(c.pointee.task)
+    self.execution = CField.message(c.pointee.execution)
     self.failureReason = CField.string(c.pointee.failure_reason)
     self.retryCount = c.pointee.retry_count
     self.enqueuedAt = CField.message(c.pointee.enqueued_at)
@@ -1813,6 +2173,7 @@ public struct DeadLetter: Message {
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.message(11, optional: self.execution)
     writer.string(10, self.replayedAs)
     writer.string(9, self.note)
     writer.enumeration(8, self.resolution)
@@ -2113,38 +2474,109 @@ public struct RedriveDeadLettersResponse: Message {
 public struct Redriven: Message {
   public var itemID: String
   public var agentTaskID: String
+  /// instead of a task
+  public var executionID: String
   public var unknownFields: UnknownFields
 
   public init() {
     self.itemID = ""
     self.agentTaskID = ""
+    self.executionID = ""
     self.unknownFields = UnknownFields()
   }
 
   public init(
     itemID: String = "",
-    agentTaskID: String = ""
+    agentTaskID: String = "",
+    executionID: String = ""
   ) {
     self.itemID = itemID
     self.agentTaskID = agentTaskID
+    self.executionID = executionID
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.agents.v1.Redriven"
   public static var file: GeneratedFile { spanwireAgentsV1AgentsFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__redriven__table(), strings: [1, 2])
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__redriven__table(), strings: [1, 2, 3])
 
   public init(cStruct: UnsafeRawPointer) {
     let c = cStruct.assumingMemoryBound(to: Spanwire__Agents__V1__Redriven.self)
     self.itemID = CField.string(c.pointee.item_id)
     self.agentTaskID = CField.string(c.pointee.agent_task_id)
+    self.executionID = CField.string(c.pointee.execution_id)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.string(3, self.executionID)
     writer.string(2, self.agentTaskID)
     writer.string(1, self.itemID)
+  }
+}
+
+/// Told by the service whose work it is.
+public struct EnqueueDeadLetterRequest: Message {
+  public var itemID: String
+  public var execution: Execution?
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.itemID = ""
+    self.execution = nil
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    itemID: String = "",
+    execution: Execution? = nil
+  ) {
+    self.itemID = itemID
+    self.execution = execution
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.agents.v1.EnqueueDeadLetterRequest"
+  public static var file: GeneratedFile { spanwireAgentsV1AgentsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__enqueue_dead_letter_request__table(), strings: [1]) {
+    [
+      .message(2, Execution.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Agents__V1__EnqueueDeadLetterRequest.self)
+    self.itemID = CField.string(c.pointee.item_id)
+    self.execution = CField.message(c.pointee.execution)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.message(2, optional: self.execution)
+    writer.string(1, self.itemID)
+  }
+}
+
+/// `spanwire.agents.v1.EnqueueDeadLetterResponse`
+public struct EnqueueDeadLetterResponse: Message {
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.agents.v1.EnqueueDeadLetterResponse"
+  public static var file: GeneratedFile { spanwireAgentsV1AgentsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__enqueue_dead_letter_response__table())
+
+  public init(cStruct: UnsafeRawPointer) {
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
   }
 }
 
@@ -2233,7 +2665,7 @@ public struct BreakerConfig: Message {
 
 /// `spanwire.agents.v1.Breaker`
 public struct Breaker: Message {
-  /// agent:<slug>, or tool:<name>
+  /// agent:<slug>, tool:<name>, or provider:<name>
   public var circuit: String
   public var state: BreakerState
   public var mode: BreakerMode
@@ -2446,7 +2878,7 @@ public enum AgentOrchestrator {
   public static var file: GeneratedFile { spanwireAgentsV1AgentsFile }
   public static let descriptor = ServiceDescriptor(
     fullName: "spanwire.agents.v1.AgentOrchestrator",
-    methods: [Methods.runTask, Methods.submitTask, Methods.getTask, Methods.listTasks, Methods.cancelTask, Methods.getProposal, Methods.recordProposalDecision, Methods.listDeadLetters, Methods.getDeadLetter, Methods.reviewDeadLetter, Methods.redriveDeadLetters, Methods.listBreakers, Methods.setBreaker])
+    methods: [Methods.runTask, Methods.submitTask, Methods.getTask, Methods.listTasks, Methods.cancelTask, Methods.getProposal, Methods.listProposals, Methods.summarizeImpact, Methods.recordProposalDecision, Methods.listDeadLetters, Methods.enqueueDeadLetter, Methods.getDeadLetter, Methods.reviewDeadLetter, Methods.redriveDeadLetters, Methods.listBreakers, Methods.setBreaker, Methods.listModelProviders, Methods.explainModelRoute])
 
   public enum Methods {
     public static let runTask = MethodDescriptor(
@@ -2456,7 +2888,7 @@ public enum AgentOrchestrator {
     public static let submitTask = MethodDescriptor(
       service: "spanwire.agents.v1.AgentOrchestrator", name: "SubmitTask", kind: .unary,
       inputType: "spanwire.agents.v1.RunTaskRequest", outputType: "spanwire.agents.v1.AgentTask",
-      exposure: MethodExposure(surfaces: [.ops, .internal], principals: [.ops, .service], services: ["prg", "tjm"]))
+      exposure: MethodExposure(surfaces: [.ops, .internal], principals: [.ops, .service], services: ["prg", "tjm", "operations"]))
     public static let getTask = MethodDescriptor(
       service: "spanwire.agents.v1.AgentOrchestrator", name: "GetTask", kind: .unary,
       inputType: "spanwire.agents.v1.GetTaskRequest", outputType: "spanwire.agents.v1.AgentTask",
@@ -2473,6 +2905,14 @@ public enum AgentOrchestrator {
       service: "spanwire.agents.v1.AgentOrchestrator", name: "GetProposal", kind: .unary,
       inputType: "spanwire.agents.v1.GetProposalRequest", outputType: "spanwire.agents.v1.Proposal",
       exposure: MethodExposure(surfaces: [.ops, .internal], principals: [.ops, .service]), noSideEffects: true)
+    public static let listProposals = MethodDescriptor(
+      service: "spanwire.agents.v1.AgentOrchestrator", name: "ListProposals", kind: .unary,
+      inputType: "spanwire.agents.v1.ListProposalsRequest", outputType: "spanwire.agents.v1.ListProposalsResponse",
+      exposure: MethodExposure(surfaces: [.ops, .internal], principals: [.ops, .service]), noSideEffects: true)
+    public static let summarizeImpact = MethodDescriptor(
+      service: "spanwire.agents.v1.AgentOrchestrator", name: "SummarizeImpact", kind: .unary,
+      inputType: "spanwire.agents.v1.SummarizeImpactRequest", outputType: "spanwire.agents.v1.SummarizeImpactResponse",
+      exposure: MethodExposure(surfaces: [.ops, .internal], principals: [.ops, .service]), noSideEffects: true)
     public static let recordProposalDecision = MethodDescriptor(
       service: "spanwire.agents.v1.AgentOrchestrator", name: "RecordProposalDecision", kind: .unary,
       inputType: "spanwire.agents.v1.RecordProposalDecisionRequest", outputType: "spanwire.agents.v1.Proposal",
@@ -2481,6 +2921,10 @@ public enum AgentOrchestrator {
       service: "spanwire.agents.v1.AgentOrchestrator", name: "ListDeadLetters", kind: .unary,
       inputType: "spanwire.agents.v1.ListDeadLettersRequest", outputType: "spanwire.agents.v1.ListDeadLettersResponse",
       exposure: MethodExposure(surfaces: [.ops], principals: [.ops]), noSideEffects: true)
+    public static let enqueueDeadLetter = MethodDescriptor(
+      service: "spanwire.agents.v1.AgentOrchestrator", name: "EnqueueDeadLetter", kind: .unary,
+      inputType: "spanwire.agents.v1.EnqueueDeadLetterRequest", outputType: "spanwire.agents.v1.EnqueueDeadLetterResponse",
+      exposure: MethodExposure(surfaces: [.internal], principals: [.service], services: ["executions"]))
     public static let getDeadLetter = MethodDescriptor(
       service: "spanwire.agents.v1.AgentOrchestrator", name: "GetDeadLetter", kind: .unary,
       inputType: "spanwire.agents.v1.GetDeadLetterRequest", outputType: "spanwire.agents.v1.DeadLetter",
@@ -2501,6 +2945,14 @@ public enum AgentOrchestrator {
       service: "spanwire.agents.v1.AgentOrchestrator", name: "SetBreaker", kind: .unary,
       inputType: "spanwire.agents.v1.SetBreakerRequest", outputType: "spanwire.agents.v1.Breaker",
       exposure: MethodExposure(surfaces: [.ops], principals: [.ops]))
+    public static let listModelProviders = MethodDescriptor(
+      service: "spanwire.agents.v1.AgentOrchestrator", name: "ListModelProviders", kind: .unary,
+      inputType: "spanwire.agents.v1.ListModelProvidersRequest", outputType: "spanwire.agents.v1.ListModelProvidersResponse",
+      exposure: MethodExposure(surfaces: [.ops], principals: [.ops]), noSideEffects: true)
+    public static let explainModelRoute = MethodDescriptor(
+      service: "spanwire.agents.v1.AgentOrchestrator", name: "ExplainModelRoute", kind: .unary,
+      inputType: "spanwire.agents.v1.ExplainModelRouteRequest", outputType: "spanwire.agents.v1.ExplainModelRouteResponse",
+      exposure: MethodExposure(surfaces: [.ops], principals: [.ops]), noSideEffects: true)
   }
 
   /// The implementation, ready for a server or for calls in process.
@@ -2512,13 +2964,18 @@ public enum AgentOrchestrator {
       MethodRoute(Methods.listTasks) { try $0.respond(await implementation.listTasks($0.request(), context: $0.context)) },
       MethodRoute(Methods.cancelTask) { try $0.respond(await implementation.cancelTask($0.request(), context: $0.context)) },
       MethodRoute(Methods.getProposal) { try $0.respond(await implementation.getProposal($0.request(), context: $0.context)) },
+      MethodRoute(Methods.listProposals) { try $0.respond(await implementation.listProposals($0.request(), context: $0.context)) },
+      MethodRoute(Methods.summarizeImpact) { try $0.respond(await implementation.summarizeImpact($0.request(), context: $0.context)) },
       MethodRoute(Methods.recordProposalDecision) { try $0.respond(await implementation.recordProposalDecision($0.request(), context: $0.context)) },
       MethodRoute(Methods.listDeadLetters) { try $0.respond(await implementation.listDeadLetters($0.request(), context: $0.context)) },
+      MethodRoute(Methods.enqueueDeadLetter) { try $0.respond(await implementation.enqueueDeadLetter($0.request(), context: $0.context)) },
       MethodRoute(Methods.getDeadLetter) { try $0.respond(await implementation.getDeadLetter($0.request(), context: $0.context)) },
       MethodRoute(Methods.reviewDeadLetter) { try $0.respond(await implementation.reviewDeadLetter($0.request(), context: $0.context)) },
       MethodRoute(Methods.redriveDeadLetters) { try $0.respond(await implementation.redriveDeadLetters($0.request(), context: $0.context)) },
       MethodRoute(Methods.listBreakers) { try $0.respond(await implementation.listBreakers($0.request(), context: $0.context)) },
       MethodRoute(Methods.setBreaker) { try $0.respond(await implementation.setBreaker($0.request(), context: $0.context)) },
+      MethodRoute(Methods.listModelProviders) { try $0.respond(await implementation.listModelProviders($0.request(), context: $0.context)) },
+      MethodRoute(Methods.explainModelRoute) { try $0.respond(await implementation.explainModelRoute($0.request(), context: $0.context)) },
     ])
   }
 }
@@ -2533,15 +2990,22 @@ public protocol AgentOrchestratorService: Sendable {
   nonisolated(nonsending) func listTasks(_ request: ListTasksRequest, context: ServerContext) async throws -> ListTasksResponse
   nonisolated(nonsending) func cancelTask(_ request: CancelTaskRequest, context: ServerContext) async throws -> AgentTask
   nonisolated(nonsending) func getProposal(_ request: GetProposalRequest, context: ServerContext) async throws -> Proposal
+  /// What was proposed and what became of it, the oldest first.
+  nonisolated(nonsending) func listProposals(_ request: ListProposalsRequest, context: ServerContext) async throws -> ListProposalsResponse
+  nonisolated(nonsending) func summarizeImpact(_ request: SummarizeImpactRequest, context: ServerContext) async throws -> SummarizeImpactResponse
   nonisolated(nonsending) func recordProposalDecision(_ request: RecordProposalDecisionRequest, context: ServerContext) async throws -> Proposal
   /// What ended without an answer, the oldest first.
   nonisolated(nonsending) func listDeadLetters(_ request: ListDeadLettersRequest, context: ServerContext) async throws -> ListDeadLettersResponse
+  nonisolated(nonsending) func enqueueDeadLetter(_ request: EnqueueDeadLetterRequest, context: ServerContext) async throws -> EnqueueDeadLetterResponse
   nonisolated(nonsending) func getDeadLetter(_ request: GetDeadLetterRequest, context: ServerContext) async throws -> DeadLetter
   nonisolated(nonsending) func reviewDeadLetter(_ request: ReviewDeadLetterRequest, context: ServerContext) async throws -> DeadLetter
   nonisolated(nonsending) func redriveDeadLetters(_ request: RedriveDeadLettersRequest, context: ServerContext) async throws -> RedriveDeadLettersResponse
   /// The circuits that were ever used or set.
   nonisolated(nonsending) func listBreakers(_ request: ListBreakersRequest, context: ServerContext) async throws -> ListBreakersResponse
   nonisolated(nonsending) func setBreaker(_ request: SetBreakerRequest, context: ServerContext) async throws -> Breaker
+  /// The providers of language models that this server has, as its operator configured them.
+  nonisolated(nonsending) func listModelProviders(_ request: ListModelProvidersRequest, context: ServerContext) async throws -> ListModelProvidersResponse
+  nonisolated(nonsending) func explainModelRoute(_ request: ExplainModelRouteRequest, context: ServerContext) async throws -> ExplainModelRouteResponse
 }
 
 /// Calls `spanwire.agents.v1.AgentOrchestrator` over a channel.
@@ -2576,6 +3040,15 @@ public struct AgentOrchestratorClient: Sendable {
     try await channel.unary(request, AgentOrchestrator.Methods.getProposal, options)
   }
 
+  /// What was proposed and what became of it, the oldest first.
+  public nonisolated(nonsending) func listProposals(_ request: ListProposalsRequest, options: CallOptions = CallOptions()) async throws -> ListProposalsResponse {
+    try await channel.unary(request, AgentOrchestrator.Methods.listProposals, options)
+  }
+
+  public nonisolated(nonsending) func summarizeImpact(_ request: SummarizeImpactRequest, options: CallOptions = CallOptions()) async throws -> SummarizeImpactResponse {
+    try await channel.unary(request, AgentOrchestrator.Methods.summarizeImpact, options)
+  }
+
   public nonisolated(nonsending) func recordProposalDecision(_ request: RecordProposalDecisionRequest, options: CallOptions = CallOptions()) async throws -> Proposal {
     try await channel.unary(request, AgentOrchestrator.Methods.recordProposalDecision, options)
   }
@@ -2583,6 +3056,10 @@ public struct AgentOrchestratorClient: Sendable {
   /// What ended without an answer, the oldest first.
   public nonisolated(nonsending) func listDeadLetters(_ request: ListDeadLettersRequest, options: CallOptions = CallOptions()) async throws -> ListDeadLettersResponse {
     try await channel.unary(request, AgentOrchestrator.Methods.listDeadLetters, options)
+  }
+
+  public nonisolated(nonsending) func enqueueDeadLetter(_ request: EnqueueDeadLetterRequest, options: CallOptions = CallOptions()) async throws -> EnqueueDeadLetterResponse {
+    try await channel.unary(request, AgentOrchestrator.Methods.enqueueDeadLetter, options)
   }
 
   public nonisolated(nonsending) func getDeadLetter(_ request: GetDeadLetterRequest, options: CallOptions = CallOptions()) async throws -> DeadLetter {
@@ -2604,6 +3081,15 @@ public struct AgentOrchestratorClient: Sendable {
 
   public nonisolated(nonsending) func setBreaker(_ request: SetBreakerRequest, options: CallOptions = CallOptions()) async throws -> Breaker {
     try await channel.unary(request, AgentOrchestrator.Methods.setBreaker, options)
+  }
+
+  /// The providers of language models that this server has, as its operator configured them.
+  public nonisolated(nonsending) func listModelProviders(_ request: ListModelProvidersRequest, options: CallOptions = CallOptions()) async throws -> ListModelProvidersResponse {
+    try await channel.unary(request, AgentOrchestrator.Methods.listModelProviders, options)
+  }
+
+  public nonisolated(nonsending) func explainModelRoute(_ request: ExplainModelRouteRequest, options: CallOptions = CallOptions()) async throws -> ExplainModelRouteResponse {
+    try await channel.unary(request, AgentOrchestrator.Methods.explainModelRoute, options)
   }
 }
 

@@ -10,51 +10,63 @@ public let spanwireAgentsV1WorkerFile: GeneratedFile = GeneratedFile(
   name: "spanwire/agents/v1/worker.proto",
   base64: """
     Ch9zcGFud2lyZS9hZ2VudHMvdjEvd29ya2VyLnByb3RvEhJzcGFud2lyZS5hZ2VudHMudjEaH2dvb2dsZS9wcm90b2J1Zi90aW1lc3RhbXAucHJvdG8aH3Nw\
-    YW53aXJlL2FnZW50cy92MS9hZ2VudHMucHJvdG8aIXNwYW53aXJlL29wdGlvbnMvdjEvb3B0aW9ucy5wcm90byLgAwoNQXR0YWNoUmVxdWVzdBJMCgxyZWdp\
-    c3RyYXRpb24YASABKAsyJi5zcGFud2lyZS5hZ2VudHMudjEuV29ya2VyUmVnaXN0cmF0aW9uSABSDHJlZ2lzdHJhdGlvbhJDCgloZWFydGJlYXQYAiABKAsy\
-    Iy5zcGFud2lyZS5hZ2VudHMudjEuV29ya2VySGVhcnRiZWF0SABSCWhlYXJ0YmVhdBI+Cghwcm9ncmVzcxgDIAEoCzIgLnNwYW53aXJlLmFnZW50cy52MS5X\
-    b3JrUHJvZ3Jlc3NIAFIIcHJvZ3Jlc3MSOwoHcGFydGlhbBgEIAEoCzIfLnNwYW53aXJlLmFnZW50cy52MS5Xb3JrUGFydGlhbEgAUgdwYXJ0aWFsEjgKBnJl\
-    c3VsdBgFIAEoCzIeLnNwYW53aXJlLmFnZW50cy52MS5Xb3JrUmVzdWx0SABSBnJlc3VsdBI7CgdmYWlsdXJlGAYgASgLMh8uc3BhbndpcmUuYWdlbnRzLnYx\
-    LldvcmtGYWlsdXJlSABSB2ZhaWx1cmUSQAoIZHJhaW5pbmcYByABKAsyIi5zcGFud2lyZS5hZ2VudHMudjEuV29ya2VyRHJhaW5pbmdIAFIIZHJhaW5pbmdC\
-    BgoEa2luZCLeAQoSV29ya2VyUmVnaXN0cmF0aW9uEhsKCXdvcmtlcl9pZBgBIAEoCVIId29ya2VySWQSHwoLYWdlbnRfc2x1Z3MYAiADKAlSCmFnZW50U2x1\
-    Z3MSIAoLY29uY3VycmVuY3kYAyABKA1SC2NvbmN1cnJlbmN5EiAKDG1heF9jbGFpbV9tcxgEIAEoDVIKbWF4Q2xhaW1NcxIsChJtYXhfcmVzaWRlbnRfYnl0\
-    ZXMYBSABKARSEG1heFJlc2lkZW50Qnl0ZXMSGAoHdmVyc2lvbhgGIAEoCVIHdmVyc2lvbiI4Cg9Xb3JrZXJIZWFydGJlYXQSJQoOcmVzaWRlbnRfYnl0ZXMY\
-    ASABKARSDXJlc2lkZW50Qnl0ZXMibQoJV29ya0NsYWltEhsKCXRlbmFudF9pZBgBIAEoCVIIdGVuYW50SWQSIgoNYWdlbnRfdGFza19pZBgCIAEoCVILYWdl\
-    bnRUYXNrSWQSHwoLbGVhc2VfZXBvY2gYAyABKARSCmxlYXNlRXBvY2gifQoMV29ya1Byb2dyZXNzEjMKBWNsYWltGAEgASgLMh0uc3BhbndpcmUuYWdlbnRz\
-    LnYxLldvcmtDbGFpbVIFY2xhaW0SOAoIcHJvZ3Jlc3MYAiABKAsyHC5zcGFud2lyZS5hZ2VudHMudjEuUHJvZ3Jlc3NSCHByb2dyZXNzInkKC1dvcmtQYXJ0\
-    aWFsEjMKBWNsYWltGAEgASgLMh0uc3BhbndpcmUuYWdlbnRzLnYxLldvcmtDbGFpbVIFY2xhaW0SNQoHcGFydGlhbBgCIAEoCzIbLnNwYW53aXJlLmFnZW50\
-    cy52MS5QYXJ0aWFsUgdwYXJ0aWFsIpEBCgpXb3JrUmVzdWx0EjMKBWNsYWltGAEgASgLMh0uc3BhbndpcmUuYWdlbnRzLnYxLldvcmtDbGFpbVIFY2xhaW0S\
-    EgoEdGV4dBgCIAEoCVIEdGV4dBI6Cglwcm9wb3NhbHMYAyADKAsyHC5zcGFud2lyZS5hZ2VudHMudjEuUHJvcG9zYWxSCXByb3Bvc2FscyKPAQoLV29ya0Zh\
-    aWx1cmUSMwoFY2xhaW0YASABKAsyHS5zcGFud2lyZS5hZ2VudHMudjEuV29ya0NsYWltUgVjbGFpbRIWCgZyZWFzb24YAiABKAlSBnJlYXNvbhIYCgdtZXNz\
-    YWdlGAMgASgJUgdtZXNzYWdlEhkKCGlzX2ZpbmFsGAQgASgIUgdpc0ZpbmFsIhAKDldvcmtlckRyYWluaW5nIsUCCg5BdHRhY2hSZXNwb25zZRJGCgpyZWdp\
-    c3RlcmVkGAEgASgLMiQuc3BhbndpcmUuYWdlbnRzLnYxLldvcmtlclJlZ2lzdGVyZWRIAFIKcmVnaXN0ZXJlZBIuCgR3b3JrGAIgASgLMhguc3BhbndpcmUu\
-    YWdlbnRzLnYxLldvcmtIAFIEd29yaxI4CgZjYW5jZWwYAyABKAsyHi5zcGFud2lyZS5hZ2VudHMudjEuQ2FuY2VsV29ya0gAUgZjYW5jZWwSPQoHcmVmdXNl\
-    ZBgEIAEoCzIhLnNwYW53aXJlLmFnZW50cy52MS5BbnN3ZXJSZWZ1c2VkSABSB3JlZnVzZWQSOgoFZHJhaW4YBSABKAsyIi5zcGFud2lyZS5hZ2VudHMudjEu\
-    RHJhaW5SZXF1ZXN0ZWRIAFIFZHJhaW5CBgoEa2luZCJtChBXb3JrZXJSZWdpc3RlcmVkEhsKCXdvcmtlcl9pZBgBIAEoCVIId29ya2VySWQSIQoMaGVhcnRi\
-    ZWF0X21zGAIgASgNUgtoZWFydGJlYXRNcxIZCghsZWFzZV9tcxgDIAEoDVIHbGVhc2VNcyK7AgoEV29yaxIzCgVjbGFpbRgBIAEoCzIdLnNwYW53aXJlLmFn\
-    ZW50cy52MS5Xb3JrQ2xhaW1SBWNsYWltEh0KCmFnZW50X3NsdWcYAiABKAlSCWFnZW50U2x1ZxI6Cgdjb250ZXh0GAMgASgLMiAuc3BhbndpcmUuYWdlbnRz\
-    LnYxLkFnZW50Q29udGV4dFIHY29udGV4dBI1CgR0YXNrGAQgASgLMiEuc3BhbndpcmUuYWdlbnRzLnYxLkFnZW50VGFza1NwZWNSBHRhc2sSHQoKdGltZW91\
-    dF9tcxgFIAEoDVIJdGltZW91dE1zEiAKC3RyYWNlcGFyZW50GAYgASgJUgt0cmFjZXBhcmVudBIXCgd0dXJuX2lkGAcgASgJUgZ0dXJuSWQSEgoEc2VlZBgI\
-    IAEoBFIEc2VlZCJZCgpDYW5jZWxXb3JrEjMKBWNsYWltGAEgASgLMh0uc3BhbndpcmUuYWdlbnRzLnYxLldvcmtDbGFpbVIFY2xhaW0SFgoGcmVhc29uGAIg\
-    ASgJUgZyZWFzb24iXAoNQW5zd2VyUmVmdXNlZBIzCgVjbGFpbRgBIAEoCzIdLnNwYW53aXJlLmFnZW50cy52MS5Xb3JrQ2xhaW1SBWNsYWltEhYKBnJlYXNv\
-    bhgCIAEoCVIGcmVhc29uIigKDkRyYWluUmVxdWVzdGVkEhYKBnJlYXNvbhgBIAEoCVIGcmVhc29uIsQDCgpXb3JrZXJJbmZvEhsKCXdvcmtlcl9pZBgBIAEo\
-    CVIId29ya2VySWQSGwoJdGVuYW50X2lkGAIgASgJUgh0ZW5hbnRJZBIfCgthZ2VudF9zbHVncxgDIAMoCVIKYWdlbnRTbHVncxIgCgtjb25jdXJyZW5jeRgE\
-    IAEoDVILY29uY3VycmVuY3kSNQoFc3RhdGUYBSABKA4yHy5zcGFud2lyZS5hZ2VudHMudjEuV29ya2VyU3RhdGVSBXN0YXRlEjsKC2F0dGFjaGVkX2F0GAYg\
-    ASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIKYXR0YWNoZWRBdBI1CghoZWFyZF9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBS\
-    B2hlYXJkQXQSJQoOcmVzaWRlbnRfYnl0ZXMYCCABKARSDXJlc2lkZW50Qnl0ZXMSNQoGY2xhaW1zGAkgAygLMh0uc3BhbndpcmUuYWdlbnRzLnYxLldvcmtD\
-    bGFpbVIGY2xhaW1zEhgKB3ZlcnNpb24YCiABKAlSB3ZlcnNpb24SFgoGcmVhc29uGAsgASgJUgZyZWFzb24iUAoSTGlzdFdvcmtlcnNSZXF1ZXN0EhsKCXBh\
-    Z2Vfc2l6ZRgBIAEoDVIIcGFnZVNpemUSHQoKcGFnZV90b2tlbhgCIAEoCVIJcGFnZVRva2VuIqsBChNMaXN0V29ya2Vyc1Jlc3BvbnNlEjgKB3dvcmtlcnMY\
-    ASADKAsyHi5zcGFud2lyZS5hZ2VudHMudjEuV29ya2VySW5mb1IHd29ya2VycxImCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAlSDW5leHRQYWdlVG9rZW4SGAoH\
-    d2FpdGluZxgDIAEoDVIHd2FpdGluZxIYCgdydW5uaW5nGAQgASgNUgdydW5uaW5nIkkKEkRyYWluV29ya2VyUmVxdWVzdBIbCgl3b3JrZXJfaWQYASABKAlS\
-    CHdvcmtlcklkEhYKBnJlYXNvbhgCIAEoCVIGcmVhc29uKqwBCgtXb3JrZXJTdGF0ZRIcChhXT1JLRVJfU1RBVEVfVU5TUEVDSUZJRUQQABIZChVXT1JLRVJf\
-    U1RBVEVfQVRUQUNIRUQQARIZChVXT1JLRVJfU1RBVEVfRFJBSU5JTkcQAhIXChNXT1JLRVJfU1RBVEVfU0lMRU5UEAMSGQoVV09SS0VSX1NUQVRFX0RFVEFD\
-    SEVEEAQSFQoRV09SS0VSX1NUQVRFX0RFQUQQBTLAAgoLQWdlbnRXb3JrZXISXwoGQXR0YWNoEiEuc3BhbndpcmUuYWdlbnRzLnYxLkF0dGFjaFJlcXVlc3Qa\
-    Ii5zcGFud2lyZS5hZ2VudHMudjEuQXR0YWNoUmVzcG9uc2UiCqq7GAYKAQMSAQQoATABEm0KC0xpc3RXb3JrZXJzEiYuc3BhbndpcmUuYWdlbnRzLnYxLkxp\
-    c3RXb3JrZXJzUmVxdWVzdBonLnNwYW53aXJlLmFnZW50cy52MS5MaXN0V29ya2Vyc1Jlc3BvbnNlIg2QAgGquxgGCgECEgEFEmEKC0RyYWluV29ya2VyEiYu\
-    c3BhbndpcmUuYWdlbnRzLnYxLkRyYWluV29ya2VyUmVxdWVzdBoeLnNwYW53aXJlLmFnZW50cy52MS5Xb3JrZXJJbmZvIgqquxgGCgECEgEFQgO6AgBiBnBy\
-    b3RvMw==
+    YW53aXJlL2FnZW50cy92MS9hZ2VudHMucHJvdG8aJ3NwYW53aXJlL2V4ZWN1dGlvbnMvdjEvZXhlY3V0aW9ucy5wcm90bxohc3BhbndpcmUvb3B0aW9ucy92\
+    MS9vcHRpb25zLnByb3RvIuADCg1BdHRhY2hSZXF1ZXN0EkwKDHJlZ2lzdHJhdGlvbhgBIAEoCzImLnNwYW53aXJlLmFnZW50cy52MS5Xb3JrZXJSZWdpc3Ry\
+    YXRpb25IAFIMcmVnaXN0cmF0aW9uEkMKCWhlYXJ0YmVhdBgCIAEoCzIjLnNwYW53aXJlLmFnZW50cy52MS5Xb3JrZXJIZWFydGJlYXRIAFIJaGVhcnRiZWF0\
+    Ej4KCHByb2dyZXNzGAMgASgLMiAuc3BhbndpcmUuYWdlbnRzLnYxLldvcmtQcm9ncmVzc0gAUghwcm9ncmVzcxI7CgdwYXJ0aWFsGAQgASgLMh8uc3Bhbndp\
+    cmUuYWdlbnRzLnYxLldvcmtQYXJ0aWFsSABSB3BhcnRpYWwSOAoGcmVzdWx0GAUgASgLMh4uc3BhbndpcmUuYWdlbnRzLnYxLldvcmtSZXN1bHRIAFIGcmVz\
+    dWx0EjsKB2ZhaWx1cmUYBiABKAsyHy5zcGFud2lyZS5hZ2VudHMudjEuV29ya0ZhaWx1cmVIAFIHZmFpbHVyZRJACghkcmFpbmluZxgHIAEoCzIiLnNwYW53\
+    aXJlLmFnZW50cy52MS5Xb3JrZXJEcmFpbmluZ0gAUghkcmFpbmluZ0IGCgRraW5kIpwCChJXb3JrZXJSZWdpc3RyYXRpb24SGwoJd29ya2VyX2lkGAEgASgJ\
+    Ugh3b3JrZXJJZBIfCgthZ2VudF9zbHVncxgCIAMoCVIKYWdlbnRTbHVncxIgCgtjb25jdXJyZW5jeRgDIAEoDVILY29uY3VycmVuY3kSIAoMbWF4X2NsYWlt\
+    X21zGAQgASgNUgptYXhDbGFpbU1zEiwKEm1heF9yZXNpZGVudF9ieXRlcxgFIAEoBFIQbWF4UmVzaWRlbnRCeXRlcxIYCgd2ZXJzaW9uGAYgASgJUgd2ZXJz\
+    aW9uEjwKCGhhbmRsZXJzGAcgAygLMiAuc3BhbndpcmUuYWdlbnRzLnYxLkhhbmRsZXJPZmZlclIIaGFuZGxlcnMibgoMSGFuZGxlck9mZmVyEh8KC2ludGVu\
+    dF90eXBlGAEgASgJUgppbnRlbnRUeXBlEiEKDGhhbmRsZXJfbmFtZRgCIAEoCVILaGFuZGxlck5hbWUSGgoIcHJpb3JpdHkYAyABKA1SCHByaW9yaXR5IjgK\
+    D1dvcmtlckhlYXJ0YmVhdBIlCg5yZXNpZGVudF9ieXRlcxgBIAEoBFINcmVzaWRlbnRCeXRlcyKQAQoJV29ya0NsYWltEhsKCXRlbmFudF9pZBgBIAEoCVII\
+    dGVuYW50SWQSIgoNYWdlbnRfdGFza19pZBgCIAEoCVILYWdlbnRUYXNrSWQSHwoLbGVhc2VfZXBvY2gYAyABKARSCmxlYXNlRXBvY2gSIQoMZXhlY3V0aW9u\
+    X2lkGAQgASgJUgtleGVjdXRpb25JZCJ9CgxXb3JrUHJvZ3Jlc3MSMwoFY2xhaW0YASABKAsyHS5zcGFud2lyZS5hZ2VudHMudjEuV29ya0NsYWltUgVjbGFp\
+    bRI4Cghwcm9ncmVzcxgCIAEoCzIcLnNwYW53aXJlLmFnZW50cy52MS5Qcm9ncmVzc1IIcHJvZ3Jlc3MieQoLV29ya1BhcnRpYWwSMwoFY2xhaW0YASABKAsy\
+    HS5zcGFud2lyZS5hZ2VudHMudjEuV29ya0NsYWltUgVjbGFpbRI1CgdwYXJ0aWFsGAIgASgLMhsuc3BhbndpcmUuYWdlbnRzLnYxLlBhcnRpYWxSB3BhcnRp\
+    YWwi1gEKCldvcmtSZXN1bHQSMwoFY2xhaW0YASABKAsyHS5zcGFud2lyZS5hZ2VudHMudjEuV29ya0NsYWltUgVjbGFpbRISCgR0ZXh0GAIgASgJUgR0ZXh0\
+    EjoKCXByb3Bvc2FscxgDIAMoCzIcLnNwYW53aXJlLmFnZW50cy52MS5Qcm9wb3NhbFIJcHJvcG9zYWxzEkMKCWV4ZWN1dGlvbhgEIAEoCzIlLnNwYW53aXJl\
+    LmV4ZWN1dGlvbnMudjEuSGFuZGxlclJlc3VsdFIJZXhlY3V0aW9uIo8BCgtXb3JrRmFpbHVyZRIzCgVjbGFpbRgBIAEoCzIdLnNwYW53aXJlLmFnZW50cy52\
+    MS5Xb3JrQ2xhaW1SBWNsYWltEhYKBnJlYXNvbhgCIAEoCVIGcmVhc29uEhgKB21lc3NhZ2UYAyABKAlSB21lc3NhZ2USGQoIaXNfZmluYWwYBCABKAhSB2lz\
+    RmluYWwiEAoOV29ya2VyRHJhaW5pbmcixQIKDkF0dGFjaFJlc3BvbnNlEkYKCnJlZ2lzdGVyZWQYASABKAsyJC5zcGFud2lyZS5hZ2VudHMudjEuV29ya2Vy\
+    UmVnaXN0ZXJlZEgAUgpyZWdpc3RlcmVkEi4KBHdvcmsYAiABKAsyGC5zcGFud2lyZS5hZ2VudHMudjEuV29ya0gAUgR3b3JrEjgKBmNhbmNlbBgDIAEoCzIe\
+    LnNwYW53aXJlLmFnZW50cy52MS5DYW5jZWxXb3JrSABSBmNhbmNlbBI9CgdyZWZ1c2VkGAQgASgLMiEuc3BhbndpcmUuYWdlbnRzLnYxLkFuc3dlclJlZnVz\
+    ZWRIAFIHcmVmdXNlZBI6CgVkcmFpbhgFIAEoCzIiLnNwYW53aXJlLmFnZW50cy52MS5EcmFpblJlcXVlc3RlZEgAUgVkcmFpbkIGCgRraW5kIm0KEFdvcmtl\
+    clJlZ2lzdGVyZWQSGwoJd29ya2VyX2lkGAEgASgJUgh3b3JrZXJJZBIhCgxoZWFydGJlYXRfbXMYAiABKA1SC2hlYXJ0YmVhdE1zEhkKCGxlYXNlX21zGAMg\
+    ASgNUgdsZWFzZU1zIqYDCgRXb3JrEjMKBWNsYWltGAEgASgLMh0uc3BhbndpcmUuYWdlbnRzLnYxLldvcmtDbGFpbVIFY2xhaW0SHQoKYWdlbnRfc2x1ZxgC\
+    IAEoCVIJYWdlbnRTbHVnEjoKB2NvbnRleHQYAyABKAsyIC5zcGFud2lyZS5hZ2VudHMudjEuQWdlbnRDb250ZXh0Ugdjb250ZXh0EjUKBHRhc2sYBCABKAsy\
+    IS5zcGFud2lyZS5hZ2VudHMudjEuQWdlbnRUYXNrU3BlY1IEdGFzaxIdCgp0aW1lb3V0X21zGAUgASgNUgl0aW1lb3V0TXMSIAoLdHJhY2VwYXJlbnQYBiAB\
+    KAlSC3RyYWNlcGFyZW50EhcKB3R1cm5faWQYByABKAlSBnR1cm5JZBISCgRzZWVkGAggASgEUgRzZWVkEkYKCWV4ZWN1dGlvbhgJIAEoCzIoLnNwYW53aXJl\
+    LmV4ZWN1dGlvbnMudjEuRXhlY3V0aW9uQ29udGV4dFIJZXhlY3V0aW9uEiEKDGhhbmRsZXJfbmFtZRgKIAEoCVILaGFuZGxlck5hbWUiWQoKQ2FuY2VsV29y\
+    axIzCgVjbGFpbRgBIAEoCzIdLnNwYW53aXJlLmFnZW50cy52MS5Xb3JrQ2xhaW1SBWNsYWltEhYKBnJlYXNvbhgCIAEoCVIGcmVhc29uIlwKDUFuc3dlclJl\
+    ZnVzZWQSMwoFY2xhaW0YASABKAsyHS5zcGFud2lyZS5hZ2VudHMudjEuV29ya0NsYWltUgVjbGFpbRIWCgZyZWFzb24YAiABKAlSBnJlYXNvbiIoCg5EcmFp\
+    blJlcXVlc3RlZBIWCgZyZWFzb24YASABKAlSBnJlYXNvbiKCBAoKV29ya2VySW5mbxIbCgl3b3JrZXJfaWQYASABKAlSCHdvcmtlcklkEhsKCXRlbmFudF9p\
+    ZBgCIAEoCVIIdGVuYW50SWQSHwoLYWdlbnRfc2x1Z3MYAyADKAlSCmFnZW50U2x1Z3MSIAoLY29uY3VycmVuY3kYBCABKA1SC2NvbmN1cnJlbmN5EjUKBXN0\
+    YXRlGAUgASgOMh8uc3BhbndpcmUuYWdlbnRzLnYxLldvcmtlclN0YXRlUgVzdGF0ZRI7CgthdHRhY2hlZF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5U\
+    aW1lc3RhbXBSCmF0dGFjaGVkQXQSNQoIaGVhcmRfYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgdoZWFyZEF0EiUKDnJlc2lkZW50X2J5\
+    dGVzGAggASgEUg1yZXNpZGVudEJ5dGVzEjUKBmNsYWltcxgJIAMoCzIdLnNwYW53aXJlLmFnZW50cy52MS5Xb3JrQ2xhaW1SBmNsYWltcxIYCgd2ZXJzaW9u\
+    GAogASgJUgd2ZXJzaW9uEhYKBnJlYXNvbhgLIAEoCVIGcmVhc29uEjwKCGhhbmRsZXJzGAwgAygLMiAuc3BhbndpcmUuYWdlbnRzLnYxLkhhbmRsZXJPZmZl\
+    clIIaGFuZGxlcnMiUAoSTGlzdFdvcmtlcnNSZXF1ZXN0EhsKCXBhZ2Vfc2l6ZRgBIAEoDVIIcGFnZVNpemUSHQoKcGFnZV90b2tlbhgCIAEoCVIJcGFnZVRv\
+    a2VuIqsBChNMaXN0V29ya2Vyc1Jlc3BvbnNlEjgKB3dvcmtlcnMYASADKAsyHi5zcGFud2lyZS5hZ2VudHMudjEuV29ya2VySW5mb1IHd29ya2VycxImCg9u\
+    ZXh0X3BhZ2VfdG9rZW4YAiABKAlSDW5leHRQYWdlVG9rZW4SGAoHd2FpdGluZxgDIAEoDVIHd2FpdGluZxIYCgdydW5uaW5nGAQgASgNUgdydW5uaW5nIkkK\
+    EkRyYWluV29ya2VyUmVxdWVzdBIbCgl3b3JrZXJfaWQYASABKAlSCHdvcmtlcklkEhYKBnJlYXNvbhgCIAEoCVIGcmVhc29uIqMBChdQZXJmb3JtRXhlY3V0\
+    aW9uUmVxdWVzdBJGCglleGVjdXRpb24YASABKAsyKC5zcGFud2lyZS5leGVjdXRpb25zLnYxLkV4ZWN1dGlvbkNvbnRleHRSCWV4ZWN1dGlvbhIhCgxoYW5k\
+    bGVyX25hbWUYAiABKAlSC2hhbmRsZXJOYW1lEh0KCnRpbWVvdXRfbXMYAyABKA1SCXRpbWVvdXRNcyIrCg9IYW5kbGVyQ2FwYWNpdHkSGAoHd29ya2VycxgB\
+    IAEoDVIHd29ya2VycyKCAQoYUGVyZm9ybUV4ZWN1dGlvblJlc3BvbnNlEh0KCXdvcmtlcl9pZBgBIAEoCUgAUgh3b3JrZXJJZBI/CgZyZXN1bHQYAiABKAsy\
+    JS5zcGFud2lyZS5leGVjdXRpb25zLnYxLkhhbmRsZXJSZXN1bHRIAFIGcmVzdWx0QgYKBGtpbmQqrAEKC1dvcmtlclN0YXRlEhwKGFdPUktFUl9TVEFURV9V\
+    TlNQRUNJRklFRBAAEhkKFVdPUktFUl9TVEFURV9BVFRBQ0hFRBABEhkKFVdPUktFUl9TVEFURV9EUkFJTklORxACEhcKE1dPUktFUl9TVEFURV9TSUxFTlQQ\
+    AxIZChVXT1JLRVJfU1RBVEVfREVUQUNIRUQQBBIVChFXT1JLRVJfU1RBVEVfREVBRBAFMsIECgtBZ2VudFdvcmtlchJfCgZBdHRhY2gSIS5zcGFud2lyZS5h\
+    Z2VudHMudjEuQXR0YWNoUmVxdWVzdBoiLnNwYW53aXJlLmFnZW50cy52MS5BdHRhY2hSZXNwb25zZSIKqrsYBgoBAxIBBCgBMAESbQoLTGlzdFdvcmtlcnMS\
+    Ji5zcGFud2lyZS5hZ2VudHMudjEuTGlzdFdvcmtlcnNSZXF1ZXN0Gicuc3BhbndpcmUuYWdlbnRzLnYxLkxpc3RXb3JrZXJzUmVzcG9uc2UiDZACAaq7GAYK\
+    AQISAQUSYQoLRHJhaW5Xb3JrZXISJi5zcGFud2lyZS5hZ2VudHMudjEuRHJhaW5Xb3JrZXJSZXF1ZXN0Gh4uc3BhbndpcmUuYWdlbnRzLnYxLldvcmtlcklu\
+    Zm8iCqq7GAYKAQISAQUShwEKEFBlcmZvcm1FeGVjdXRpb24SKy5zcGFud2lyZS5hZ2VudHMudjEuUGVyZm9ybUV4ZWN1dGlvblJlcXVlc3QaLC5zcGFud2ly\
+    ZS5hZ2VudHMudjEuUGVyZm9ybUV4ZWN1dGlvblJlc3BvbnNlIhaquxgSCgEEEgEGGgpleGVjdXRpb25zMAESdgoSR2V0SGFuZGxlckNhcGFjaXR5EiAuc3Bh\
+    bndpcmUuYWdlbnRzLnYxLkhhbmRsZXJPZmZlchojLnNwYW53aXJlLmFnZW50cy52MS5IYW5kbGVyQ2FwYWNpdHkiGZACAaq7GBIKAQQSAQYaCmV4ZWN1dGlv\
+    bnNCA7oCAGIGcHJvdG8z
     """,
-  dependencies: { [googleProtobufTimestampFile, spanwireAgentsV1AgentsFile, spanwireOptionsV1OptionsFile] })
+  dependencies: { [googleProtobufTimestampFile, spanwireAgentsV1AgentsFile, spanwireExecutionsV1ExecutionsFile, spanwireOptionsV1OptionsFile] })
 
 /// `spanwire.agents.v1.WorkerState`
 public enum WorkerState: MessageEnum, CaseIterable {
@@ -184,6 +196,8 @@ public struct WorkerRegistration: Message {
   public var maxResidentBytes: UInt64
   /// of its program, for operators
   public var version: String
+  /// intents it serves: its credential must name the handlers, as it names agents
+  public var handlers: [HandlerOffer]
   public var unknownFields: UnknownFields
 
   public init() {
@@ -193,6 +207,7 @@ public struct WorkerRegistration: Message {
     self.maxClaimMs = 0
     self.maxResidentBytes = 0
     self.version = ""
+    self.handlers = []
     self.unknownFields = UnknownFields()
   }
 
@@ -202,7 +217,8 @@ public struct WorkerRegistration: Message {
     concurrency: UInt32 = 0,
     maxClaimMs: UInt32 = 0,
     maxResidentBytes: UInt64 = 0,
-    version: String = ""
+    version: String = "",
+    handlers: [HandlerOffer] = []
   ) {
     self.workerID = workerID
     self.agentSlugs = agentSlugs
@@ -210,12 +226,17 @@ public struct WorkerRegistration: Message {
     self.maxClaimMs = maxClaimMs
     self.maxResidentBytes = maxResidentBytes
     self.version = version
+    self.handlers = handlers
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.agents.v1.WorkerRegistration"
   public static var file: GeneratedFile { spanwireAgentsV1WorkerFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__worker_registration__table(), strings: [1, 2, 6])
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__worker_registration__table(), strings: [1, 2, 6]) {
+    [
+      .message(7, HandlerOffer.table),
+    ]
+  }
 
   public init(cStruct: UnsafeRawPointer) {
     let c = cStruct.assumingMemoryBound(to: Spanwire__Agents__V1__WorkerRegistration.self)
@@ -225,17 +246,65 @@ public struct WorkerRegistration: Message {
     self.maxClaimMs = c.pointee.max_claim_ms
     self.maxResidentBytes = c.pointee.max_resident_bytes
     self.version = CField.string(c.pointee.version)
+    self.handlers = CField.messages(c.pointee.n_handlers, c.pointee.handlers)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.message(7, repeated: self.handlers)
     writer.string(6, self.version)
     writer.uint64(5, self.maxResidentBytes)
     writer.uint32(4, self.maxClaimMs)
     writer.uint32(3, self.concurrency)
     writer.string(2, repeated: self.agentSlugs)
     writer.string(1, self.workerID)
+  }
+}
+
+/// That a worker serves an intent.
+public struct HandlerOffer: Message {
+  public var intentType: String
+  public var handlerName: String
+  /// of several handlers that are there, the lowest number
+  public var priority: UInt32
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.intentType = ""
+    self.handlerName = ""
+    self.priority = 0
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    intentType: String = "",
+    handlerName: String = "",
+    priority: UInt32 = 0
+  ) {
+    self.intentType = intentType
+    self.handlerName = handlerName
+    self.priority = priority
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.agents.v1.HandlerOffer"
+  public static var file: GeneratedFile { spanwireAgentsV1WorkerFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__handler_offer__table(), strings: [1, 2])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Agents__V1__HandlerOffer.self)
+    self.intentType = CField.string(c.pointee.intent_type)
+    self.handlerName = CField.string(c.pointee.handler_name)
+    self.priority = c.pointee.priority
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.uint32(3, self.priority)
+    writer.string(2, self.handlerName)
+    writer.string(1, self.intentType)
   }
 }
 
@@ -272,45 +341,52 @@ public struct WorkerHeartbeat: Message {
   }
 }
 
-/// Which task, under which lease. An answer under an epoch that is not the task's present one is refused.
+/// Which task or execution, under which lease. An answer under an epoch that is not its present one is refused.
 public struct WorkClaim: Message {
   public var tenantID: String
   public var agentTaskID: String
   public var leaseEpoch: UInt64
+  /// instead of a task
+  public var executionID: String
   public var unknownFields: UnknownFields
 
   public init() {
     self.tenantID = ""
     self.agentTaskID = ""
     self.leaseEpoch = 0
+    self.executionID = ""
     self.unknownFields = UnknownFields()
   }
 
   public init(
     tenantID: String = "",
     agentTaskID: String = "",
-    leaseEpoch: UInt64 = 0
+    leaseEpoch: UInt64 = 0,
+    executionID: String = ""
   ) {
     self.tenantID = tenantID
     self.agentTaskID = agentTaskID
     self.leaseEpoch = leaseEpoch
+    self.executionID = executionID
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.agents.v1.WorkClaim"
   public static var file: GeneratedFile { spanwireAgentsV1WorkerFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__work_claim__table(), strings: [1, 2])
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__work_claim__table(), strings: [1, 2, 4])
 
   public init(cStruct: UnsafeRawPointer) {
     let c = cStruct.assumingMemoryBound(to: Spanwire__Agents__V1__WorkClaim.self)
     self.tenantID = CField.string(c.pointee.tenant_id)
     self.agentTaskID = CField.string(c.pointee.agent_task_id)
     self.leaseEpoch = c.pointee.lease_epoch
+    self.executionID = CField.string(c.pointee.execution_id)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.string(4, self.executionID)
     writer.uint64(3, self.leaseEpoch)
     writer.string(2, self.agentTaskID)
     writer.string(1, self.tenantID)
@@ -411,23 +487,28 @@ public struct WorkResult: Message {
   public var text: String
   /// summary, rationale, confidence and kind; the platform gives the rest
   public var proposals: [Proposal]
+  /// of an execution, instead of text and proposals
+  public var execution: HandlerResult?
   public var unknownFields: UnknownFields
 
   public init() {
     self.claim = nil
     self.text = ""
     self.proposals = []
+    self.execution = nil
     self.unknownFields = UnknownFields()
   }
 
   public init(
     claim: WorkClaim? = nil,
     text: String = "",
-    proposals: [Proposal] = []
+    proposals: [Proposal] = [],
+    execution: HandlerResult? = nil
   ) {
     self.claim = claim
     self.text = text
     self.proposals = proposals
+    self.execution = execution
     self.unknownFields = UnknownFields()
   }
 
@@ -437,6 +518,7 @@ public struct WorkResult: Message {
     [
       .message(1, WorkClaim.table),
       .message(3, Proposal.table),
+      .message(4, HandlerResult.table),
     ]
   }
 
@@ -445,11 +527,13 @@ public struct WorkResult: Message {
     self.claim = CField.message(c.pointee.claim)
     self.text = CField.string(c.pointee.text)
     self.proposals = CField.messages(c.pointee.n_proposals, c.pointee.proposals)
+    self.execution = CField.message(c.pointee.execution)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.message(4, optional: self.execution)
     writer.message(3, repeated: self.proposals)
     writer.string(2, self.text)
     writer.message(1, optional: self.claim)
@@ -658,6 +742,9 @@ public struct Work: Message {
   public var turnID: String
   /// for what the agent leaves to chance: a replay has the same
   public var seed: UInt64
+  /// instead of a task: what a handler is given
+  public var execution: ExecutionContext?
+  public var handlerName: String
   public var unknownFields: UnknownFields
 
   public init() {
@@ -669,6 +756,8 @@ public struct Work: Message {
     self.traceparent = ""
     self.turnID = ""
     self.seed = 0
+    self.execution = nil
+    self.handlerName = ""
     self.unknownFields = UnknownFields()
   }
 
@@ -680,7 +769,9 @@ public struct Work: Message {
     timeoutMs: UInt32 = 0,
     traceparent: String = "",
     turnID: String = "",
-    seed: UInt64 = 0
+    seed: UInt64 = 0,
+    execution: ExecutionContext? = nil,
+    handlerName: String = ""
   ) {
     self.claim = claim
     self.agentSlug = agentSlug
@@ -690,16 +781,19 @@ public struct Work: Message {
     self.traceparent = traceparent
     self.turnID = turnID
     self.seed = seed
+    self.execution = execution
+    self.handlerName = handlerName
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.agents.v1.Work"
   public static var file: GeneratedFile { spanwireAgentsV1WorkerFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__work__table(), strings: [2, 6, 7]) {
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__work__table(), strings: [2, 6, 7, 10]) {
     [
       .message(1, WorkClaim.table),
       .message(3, AgentContext.table),
       .message(4, AgentTaskSpec.table),
+      .message(9, ExecutionContext.table),
     ]
   }
 
@@ -713,11 +807,15 @@ public struct Work: Message {
     self.traceparent = CField.string(c.pointee.traceparent)
     self.turnID = CField.string(c.pointee.turn_id)
     self.seed = c.pointee.seed
+    self.execution = CField.message(c.pointee.execution)
+    self.handlerName = CField.string(c.pointee.handler_name)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.string(10, self.handlerName)
+    writer.message(9, optional: self.execution)
     writer.uint64(8, self.seed)
     writer.string(7, self.turnID)
     writer.string(6, self.traceparent)
@@ -862,6 +960,7 @@ public struct WorkerInfo: Message {
   public var version: String
   /// why it is not attached
   public var reason: String
+  public var handlers: [HandlerOffer]
   public var unknownFields: UnknownFields
 
   public init() {
@@ -876,6 +975,7 @@ public struct WorkerInfo: Message {
     self.claims = []
     self.version = ""
     self.reason = ""
+    self.handlers = []
     self.unknownFields = UnknownFields()
   }
 
@@ -890,7 +990,8 @@ public struct WorkerInfo: Message {
     residentBytes: UInt64 = 0,
     claims: [WorkClaim] = [],
     version: String = "",
-    reason: String = ""
+    reason: String = "",
+    handlers: [HandlerOffer] = []
   ) {
     self.workerID = workerID
     self.tenantID = tenantID
@@ -903,6 +1004,7 @@ public struct WorkerInfo: Message {
     self.claims = claims
     self.version = version
     self.reason = reason
+    self.handlers = handlers
     self.unknownFields = UnknownFields()
   }
 
@@ -913,6 +1015,7 @@ public struct WorkerInfo: Message {
       .message(6, Google_Protobuf_Timestamp.table),
       .message(7, Google_Protobuf_Timestamp.table),
       .message(9, WorkClaim.table),
+      .message(12, HandlerOffer.table),
     ]
   }
 
@@ -929,11 +1032,13 @@ public struct WorkerInfo: Message {
     self.claims = CField.messages(c.pointee.n_claims, c.pointee.claims)
     self.version = CField.string(c.pointee.version)
     self.reason = CField.string(c.pointee.reason)
+    self.handlers = CField.messages(c.pointee.n_handlers, c.pointee.handlers)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.message(12, repeated: self.handlers)
     writer.string(11, self.reason)
     writer.string(10, self.version)
     writer.message(9, repeated: self.claims)
@@ -1082,13 +1187,146 @@ public struct DrainWorkerRequest: Message {
   }
 }
 
+/// An execution for whichever attached worker is free first.
+public struct PerformExecutionRequest: Message {
+  public var execution: ExecutionContext?
+  public var handlerName: String
+  public var timeoutMs: UInt32
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.execution = nil
+    self.handlerName = ""
+    self.timeoutMs = 0
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    execution: ExecutionContext? = nil,
+    handlerName: String = "",
+    timeoutMs: UInt32 = 0
+  ) {
+    self.execution = execution
+    self.handlerName = handlerName
+    self.timeoutMs = timeoutMs
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.agents.v1.PerformExecutionRequest"
+  public static var file: GeneratedFile { spanwireAgentsV1WorkerFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__perform_execution_request__table(), strings: [2]) {
+    [
+      .message(1, ExecutionContext.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Agents__V1__PerformExecutionRequest.self)
+    self.execution = CField.message(c.pointee.execution)
+    self.handlerName = CField.string(c.pointee.handler_name)
+    self.timeoutMs = c.pointee.timeout_ms
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.uint32(3, self.timeoutMs)
+    writer.string(2, self.handlerName)
+    writer.message(1, optional: self.execution)
+  }
+}
+
+/// How many workers that are attached serve an intent's handler.
+public struct HandlerCapacity: Message {
+  public var workers: UInt32
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.workers = 0
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    workers: UInt32 = 0
+  ) {
+    self.workers = workers
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.agents.v1.HandlerCapacity"
+  public static var file: GeneratedFile { spanwireAgentsV1WorkerFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__handler_capacity__table())
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Agents__V1__HandlerCapacity.self)
+    self.workers = c.pointee.workers
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.uint32(1, self.workers)
+  }
+}
+
+/// `spanwire.agents.v1.PerformExecutionResponse`
+public struct PerformExecutionResponse: Message {
+  public var kind: Kind?
+  public var unknownFields: UnknownFields
+
+  public enum Kind: Hashable, Sendable {
+    /// the first: who has it
+    case workerID(String)
+    case result(HandlerResult)
+  }
+
+  public init() {
+    self.kind = nil
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    kind: Kind? = nil
+  ) {
+    self.kind = kind
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.agents.v1.PerformExecutionResponse"
+  public static var file: GeneratedFile { spanwireAgentsV1WorkerFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__agents__v1__perform_execution_response__table(), strings: [1]) {
+    [
+      .message(2, HandlerResult.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Agents__V1__PerformExecutionResponse.self)
+    switch c.pointee.kind_case.rawValue {
+    case 1: self.kind = .workerID(CField.string(c.pointee.worker_id))
+    case 2: self.kind = .result(CField.message(c.pointee.result) ?? HandlerResult())
+    default: self.kind = nil
+    }
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    switch self.kind {
+    case .result(let value)?: writer.message(2, always: value)
+    case .workerID(let value)?: writer.string(1, always: value)
+    default: break
+    }
+  }
+}
+
 /// `spanwire.agents.v1.AgentWorker`
 public enum AgentWorker {
   /// The file that declares the service, for reflection.
   public static var file: GeneratedFile { spanwireAgentsV1WorkerFile }
   public static let descriptor = ServiceDescriptor(
     fullName: "spanwire.agents.v1.AgentWorker",
-    methods: [Methods.attach, Methods.listWorkers, Methods.drainWorker])
+    methods: [Methods.attach, Methods.listWorkers, Methods.drainWorker, Methods.performExecution, Methods.getHandlerCapacity])
 
   public enum Methods {
     public static let attach = MethodDescriptor(
@@ -1103,6 +1341,14 @@ public enum AgentWorker {
       service: "spanwire.agents.v1.AgentWorker", name: "DrainWorker", kind: .unary,
       inputType: "spanwire.agents.v1.DrainWorkerRequest", outputType: "spanwire.agents.v1.WorkerInfo",
       exposure: MethodExposure(surfaces: [.ops], principals: [.ops]))
+    public static let performExecution = MethodDescriptor(
+      service: "spanwire.agents.v1.AgentWorker", name: "PerformExecution", kind: .serverStreaming,
+      inputType: "spanwire.agents.v1.PerformExecutionRequest", outputType: "spanwire.agents.v1.PerformExecutionResponse",
+      exposure: MethodExposure(surfaces: [.internal], principals: [.service], services: ["executions"]))
+    public static let getHandlerCapacity = MethodDescriptor(
+      service: "spanwire.agents.v1.AgentWorker", name: "GetHandlerCapacity", kind: .unary,
+      inputType: "spanwire.agents.v1.HandlerOffer", outputType: "spanwire.agents.v1.HandlerCapacity",
+      exposure: MethodExposure(surfaces: [.internal], principals: [.service], services: ["executions"]), noSideEffects: true)
   }
 
   /// The implementation, ready for a server or for calls in process.
@@ -1111,6 +1357,8 @@ public enum AgentWorker {
       MethodRoute(Methods.attach) { try await implementation.attach($0.requests(), responses: $0.responses(), context: $0.context) },
       MethodRoute(Methods.listWorkers) { try $0.respond(await implementation.listWorkers($0.request(), context: $0.context)) },
       MethodRoute(Methods.drainWorker) { try $0.respond(await implementation.drainWorker($0.request(), context: $0.context)) },
+      MethodRoute(Methods.performExecution) { try await implementation.performExecution($0.request(), responses: $0.responses(), context: $0.context) },
+      MethodRoute(Methods.getHandlerCapacity) { try $0.respond(await implementation.getHandlerCapacity($0.request(), context: $0.context)) },
     ])
   }
 }
@@ -1122,6 +1370,9 @@ public protocol AgentWorkerService: Sendable {
   nonisolated(nonsending) func listWorkers(_ request: ListWorkersRequest, context: ServerContext) async throws -> ListWorkersResponse
   /// Asks a worker to finish what it has and to take no more.
   nonisolated(nonsending) func drainWorker(_ request: DrainWorkerRequest, context: ServerContext) async throws -> WorkerInfo
+  /// Has a worker serve an execution: UNAVAILABLE at once when none that is attached does, else its turn is waited for.
+  nonisolated(nonsending) func performExecution(_ request: PerformExecutionRequest, responses: ResponseWriter<PerformExecutionResponse>, context: ServerContext) async throws
+  nonisolated(nonsending) func getHandlerCapacity(_ request: HandlerOffer, context: ServerContext) async throws -> HandlerCapacity
 }
 
 /// Calls `spanwire.agents.v1.AgentWorker` over a channel.
@@ -1142,6 +1393,15 @@ public struct AgentWorkerClient: Sendable {
   /// Asks a worker to finish what it has and to take no more.
   public nonisolated(nonsending) func drainWorker(_ request: DrainWorkerRequest, options: CallOptions = CallOptions()) async throws -> WorkerInfo {
     try await channel.unary(request, AgentWorker.Methods.drainWorker, options)
+  }
+
+  /// Has a worker serve an execution: UNAVAILABLE at once when none that is attached does, else its turn is waited for.
+  public nonisolated(nonsending) func performExecution(_ request: PerformExecutionRequest, options: CallOptions = CallOptions()) async throws -> ResponseStream<PerformExecutionResponse> {
+    try await channel.serverStreaming(request, AgentWorker.Methods.performExecution, options)
+  }
+
+  public nonisolated(nonsending) func getHandlerCapacity(_ request: HandlerOffer, options: CallOptions = CallOptions()) async throws -> HandlerCapacity {
+    try await channel.unary(request, AgentWorker.Methods.getHandlerCapacity, options)
   }
 }
 

@@ -66,7 +66,7 @@ public let spanwireEntitlementsV1TruttaFile: GeneratedFile = GeneratedFile(
     dHMudjEuTGVkZ2VyRW50cnlSB2VudHJpZXMSJgoPbmV4dF9wYWdlX3Rva2VuGAIgASgJUg1uZXh0UGFnZVRva2VuKpMBChBFbnRpdGxlbWVudFN0YXRlEiEK\
     HUVOVElUTEVNRU5UX1NUQVRFX1VOU1BFQ0lGSUVEEAASHAoYRU5USVRMRU1FTlRfU1RBVEVfQUNUSVZFEAESHwobRU5USVRMRU1FTlRfU1RBVEVfRVhIQVVT\
     VEVEEAISHQoZRU5USVRMRU1FTlRfU1RBVEVfRVhQSVJFRBADKm0KEFNldHRsZW1lbnRGb3JtYXQSIQodU0VUVExFTUVOVF9GT1JNQVRfVU5TUEVDSUZJRUQQ\
-    ABIZChVTRVRUTEVNRU5UX0ZPUk1BVF9DU1YQARIbChdTRVRUTEVNRU5UX0ZPUk1BVF9QUk9UTxACMv4MCgZUcnV0dGESfgoFSXNzdWUSJi5zcGFud2lyZS5l\
+    ABIZChVTRVRUTEVNRU5UX0ZPUk1BVF9DU1YQARIbChdTRVRUTEVNRU5UX0ZPUk1BVF9QUk9UTxACMooNCgZUcnV0dGESfgoFSXNzdWUSJi5zcGFud2lyZS5l\
     bnRpdGxlbWVudHMudjEuSXNzdWVSZXF1ZXN0GiUuc3BhbndpcmUuZW50aXRsZW1lbnRzLnYxLkVudGl0bGVtZW50IiaquxgiCgEEEgEGGgNwcmciFUFHRU5U\
     LUZPUkJJRERFTi1JU1NVRRKFAQoGUmVkZWVtEicuc3BhbndpcmUuZW50aXRsZW1lbnRzLnYxLlJlZGVlbVJlcXVlc3QaJC5zcGFud2lyZS5lbnRpdGxlbWVu\
     dHMudjEuUmVkZW1wdGlvbiIsqrsYKAoBBBIBBhoDcHJnGgN0am0iFkFHRU5ULUZPUkJJRERFTi1SRURFRU0SiAEKCkNvbXBlbnNhdGUSKy5zcGFud2lyZS5l\
@@ -77,15 +77,15 @@ public let spanwireEntitlementsV1TruttaFile: GeneratedFile = GeneratedFile(
     GBYKAgIEEgIFBhoDcHJnGgN0am0aAmFvEpgBChBMaXN0RW50aXRsZW1lbnRzEjEuc3BhbndpcmUuZW50aXRsZW1lbnRzLnYxLkxpc3RFbnRpdGxlbWVudHNS\
     ZXF1ZXN0GjIuc3BhbndpcmUuZW50aXRsZW1lbnRzLnYxLkxpc3RFbnRpdGxlbWVudHNSZXNwb25zZSIdkAIBqrsYFgoCAgQSAgUGGgNwcmcaA3RqbRoCYW8S\
     hwEKBlNldHRsZRInLnNwYW53aXJlLmVudGl0bGVtZW50cy52MS5TZXR0bGVSZXF1ZXN0Giguc3BhbndpcmUuZW50aXRsZW1lbnRzLnYxLlNldHRsZVJlc3Bv\
-    bnNlIiqquxgmCgICBBICBQYaA3ByZyIXQUdFTlQtRk9SQklEREVOLVBBWU1FTlQSjAEKD0xpc3RTZXR0bGVtZW50cxIwLnNwYW53aXJlLmVudGl0bGVtZW50\
-    cy52MS5MaXN0U2V0dGxlbWVudHNSZXF1ZXN0GjEuc3BhbndpcmUuZW50aXRsZW1lbnRzLnYxLkxpc3RTZXR0bGVtZW50c1Jlc3BvbnNlIhSQAgGquxgNCgIC\
-    BBICBQYaA3ByZxJ7Cg1HZXRTZXR0bGVtZW50Ei4uc3BhbndpcmUuZW50aXRsZW1lbnRzLnYxLkdldFNldHRsZW1lbnRSZXF1ZXN0GiQuc3BhbndpcmUuZW50\
-    aXRsZW1lbnRzLnYxLlNldHRsZW1lbnQiFJACAaq7GA0KAgIEEgIFBhoDcHJnEoUBChBFeHBvcnRTZXR0bGVtZW50EjEuc3BhbndpcmUuZW50aXRsZW1lbnRz\
-    LnYxLkV4cG9ydFNldHRsZW1lbnRSZXF1ZXN0Giguc3BhbndpcmUuZW50aXRsZW1lbnRzLnYxLlNldHRsZW1lbnRGaWxlIhSQAgGquxgNCgICBBICBQYaA3By\
-    ZxKXAQoRQ29ycmVjdFNldHRsZW1lbnQSMi5zcGFud2lyZS5lbnRpdGxlbWVudHMudjEuQ29ycmVjdFNldHRsZW1lbnRSZXF1ZXN0GiQuc3BhbndpcmUuZW50\
-    aXRsZW1lbnRzLnYxLlNldHRsZW1lbnQiKKq7GCQKAQQSAQYaA3ByZyIXQUdFTlQtRk9SQklEREVOLVBBWU1FTlQSfQoKTGlzdExlZGdlchIrLnNwYW53aXJl\
-    LmVudGl0bGVtZW50cy52MS5MaXN0TGVkZ2VyUmVxdWVzdBosLnNwYW53aXJlLmVudGl0bGVtZW50cy52MS5MaXN0TGVkZ2VyUmVzcG9uc2UiFJACAaq7GA0K\
-    AgIEEgIFBhoDcHJnQgO6AgBiBnByb3RvMw==
+    bnNlIiqquxgmCgICBBICBQYaA3ByZyIXQUdFTlQtRk9SQklEREVOLVBBWU1FTlQSmAEKD0xpc3RTZXR0bGVtZW50cxIwLnNwYW53aXJlLmVudGl0bGVtZW50\
+    cy52MS5MaXN0U2V0dGxlbWVudHNSZXF1ZXN0GjEuc3BhbndpcmUuZW50aXRsZW1lbnRzLnYxLkxpc3RTZXR0bGVtZW50c1Jlc3BvbnNlIiCQAgGquxgZCgIC\
+    BBICBQYaA3ByZxoKZXhlY3V0aW9ucxJ7Cg1HZXRTZXR0bGVtZW50Ei4uc3BhbndpcmUuZW50aXRsZW1lbnRzLnYxLkdldFNldHRsZW1lbnRSZXF1ZXN0GiQu\
+    c3BhbndpcmUuZW50aXRsZW1lbnRzLnYxLlNldHRsZW1lbnQiFJACAaq7GA0KAgIEEgIFBhoDcHJnEoUBChBFeHBvcnRTZXR0bGVtZW50EjEuc3BhbndpcmUu\
+    ZW50aXRsZW1lbnRzLnYxLkV4cG9ydFNldHRsZW1lbnRSZXF1ZXN0Giguc3BhbndpcmUuZW50aXRsZW1lbnRzLnYxLlNldHRsZW1lbnRGaWxlIhSQAgGquxgN\
+    CgICBBICBQYaA3ByZxKXAQoRQ29ycmVjdFNldHRsZW1lbnQSMi5zcGFud2lyZS5lbnRpdGxlbWVudHMudjEuQ29ycmVjdFNldHRsZW1lbnRSZXF1ZXN0GiQu\
+    c3BhbndpcmUuZW50aXRsZW1lbnRzLnYxLlNldHRsZW1lbnQiKKq7GCQKAQQSAQYaA3ByZyIXQUdFTlQtRk9SQklEREVOLVBBWU1FTlQSfQoKTGlzdExlZGdl\
+    chIrLnNwYW53aXJlLmVudGl0bGVtZW50cy52MS5MaXN0TGVkZ2VyUmVxdWVzdBosLnNwYW53aXJlLmVudGl0bGVtZW50cy52MS5MaXN0TGVkZ2VyUmVzcG9u\
+    c2UiFJACAaq7GA0KAgIEEgIFBhoDcHJnQgO6AgBiBnByb3RvMw==
     """,
   dependencies: { [googleProtobufTimestampFile, spanwireMoneyV1MoneyFile, spanwireOptionsV1OptionsFile, spanwireRegistryV1DefinitionsFile] })
 
@@ -1529,7 +1529,7 @@ public enum Trutta {
     public static let listSettlements = MethodDescriptor(
       service: "spanwire.entitlements.v1.Trutta", name: "ListSettlements", kind: .unary,
       inputType: "spanwire.entitlements.v1.ListSettlementsRequest", outputType: "spanwire.entitlements.v1.ListSettlementsResponse",
-      exposure: MethodExposure(surfaces: [.ops, .internal], principals: [.ops, .service], services: ["prg"]), noSideEffects: true)
+      exposure: MethodExposure(surfaces: [.ops, .internal], principals: [.ops, .service], services: ["prg", "executions"]), noSideEffects: true)
     public static let getSettlement = MethodDescriptor(
       service: "spanwire.entitlements.v1.Trutta", name: "GetSettlement", kind: .unary,
       inputType: "spanwire.entitlements.v1.GetSettlementRequest", outputType: "spanwire.entitlements.v1.Settlement",

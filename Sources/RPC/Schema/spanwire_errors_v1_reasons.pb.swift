@@ -6,7 +6,7 @@ import SpanwireProtobuf
 public let spanwireErrorsV1ReasonsFile: GeneratedFile = GeneratedFile(
   name: "spanwire/errors/v1/reasons.proto",
   base64: """
-    CiBzcGFud2lyZS9lcnJvcnMvdjEvcmVhc29ucy5wcm90bxISc3BhbndpcmUuZXJyb3JzLnYxKpwWCgZSZWFzb24SFgoSUkVBU09OX1VOU1BFQ0lGSUVEEAAS\
+    CiBzcGFud2lyZS9lcnJvcnMvdjEvcmVhc29ucy5wcm90bxISc3BhbndpcmUuZXJyb3JzLnYxKpQaCgZSZWFzb24SFgoSUkVBU09OX1VOU1BFQ0lGSUVEEAAS\
     GgoWUkVBU09OX1VOQVVUSEVOVElDQVRFRBABEh0KGVJFQVNPTl9NRVRIT0RfTk9UX0VYUE9TRUQQAhIaChZSRUFTT05fQUdFTlRfRk9SQklEREVOEAMSGAoU\
     UkVBU09OX1BPTElDWV9ERU5JRUQQBBIaChZSRUFTT05fVEVOQU5UX01JU01BVENIEAUSGgoWUkVBU09OX1RPS0VOX01BTEZPUk1FRBAGEhcKE1JFQVNPTl9U\
     T0tFTl9GT1JHRUQQBxIYChRSRUFTT05fVE9LRU5fRVhQSVJFRBAIEh4KGlJFQVNPTl9UT0tFTl9OT1RfWUVUX1ZBTElEEAkSHwobUkVBU09OX1RPS0VOX1dS\
@@ -30,15 +30,20 @@ public let spanwireErrorsV1ReasonsFile: GeneratedFile = GeneratedFile(
     Tl9GTEFHX0FQUFJPVkFMX01JU1NJTkcQuAESIAobUkVBU09OX0FHRU5UX1RBU0tfTk9UX0ZPVU5EEIwBEhkKFFJFQVNPTl9BR0VOVF9VTktOT1dOEI0BEiAK\
     G1JFQVNPTl9BR0VOVF9JTlRFTlRfVU5LTk9XThCOARIcChdSRUFTT05fV09SS0VSX05PVF9GT1VORBCPARIhChxSRUFTT05fREVBRF9MRVRURVJfTk9UX0ZP\
     VU5EEJABEiAKG1JFQVNPTl9ERUFEX0xFVFRFUl9SRVZJRVdFRBCRARIYChNSRUFTT05fQ0lSQ1VJVF9PUEVOEJIBEhsKFlJFQVNPTl9XT1JLRVJfUkVQTEFD\
-    RUQQkwESFwoSUkVBU09OX1dPUktFUl9ERUFEEJQBEhoKFVJFQVNPTl9FVkVOVF9SRUpFQ1RFRBCgARIbChZSRUFTT05fVFJBQ0VfTk9UX0ZPVU5EEKEBEiIK\
-    HVJFQVNPTl9SRVBMQVlfT1VUU0lERV9TQU5EQk9YEKIBEhsKFlJFQVNPTl9FRkZFQ1RfR0lWRU5fVVAQowESHAoXUkVBU09OX0VGRkVDVF9OT1RfRk9VTkQQ\
-    pAESGwoWUkVBU09OX0NIQU5ORUxfVU5IRUFSRBClARIoCiNSRUFTT05fQlVER0VUX1JFU0VSVkFUSU9OX05PVF9GT1VORBDIARIkCh9SRUFTT05fQlVER0VU\
-    X1JFU0VSVkFUSU9OX0VOREVEEMkBEh4KGVJFQVNPTl9BUFBST1ZBTF9OT1RfRk9VTkQQygESGgoVUkVBU09OX0FQUFJPVkFMX0VOREVEEMsBEh4KGVJFQVNP\
-    Tl9BUFBST1ZBTF9OT1RfWU9VUlMQzAESGwoWUkVBU09OX0dSQU5UX05PVF9GT1VORBDNARIcChdSRUFTT05fVEVOQU5UX05PVF9GT1VORBDcARIZChRSRUFT\
-    T05fVEVOQU5UX0VYSVNUUxDdARIiCh1SRUFTT05fUk9MRV9CSU5ESU5HX05PVF9GT1VORBDeARIdChhSRUFTT05fQVBJX0tFWV9OT1RfRk9VTkQQ3wESIgod\
-    UkVBU09OX0NFUlRJRklDQVRFX05BTUVfQk9VTkQQ4AESGQoUUkVBU09OX09VVFNJREVfU0NPUEUQ4QESHgoZUkVBU09OX0NSRURFTlRJQUxfQ0hBTkdFRBDi\
-    ARIdChhSRUFTT05fVE9PX01BTllfUkVGVVNBTFMQ4wESGgoVUkVBU09OX1RVUk5fTk9UX0ZPVU5EEJgCEhkKFFJFQVNPTl9UVVJOX1JFSkVDVEVEEJkCEhYK\
-    EVJFQVNPTl9UVVJOX0VOREVEEJoCQgO6AgBiBnByb3RvMw==
+    RUQQkwESFwoSUkVBU09OX1dPUktFUl9ERUFEEJQBEhgKE1JFQVNPTl9NT0RFTF9GQUlMRUQQmwESGgoVUkVBU09OX01PREVMX1VOUk9VVEVEEJwBEhoKFVJF\
+    QVNPTl9FVkVOVF9SRUpFQ1RFRBCgARIbChZSRUFTT05fVFJBQ0VfTk9UX0ZPVU5EEKEBEiIKHVJFQVNPTl9SRVBMQVlfT1VUU0lERV9TQU5EQk9YEKIBEhsK\
+    FlJFQVNPTl9FRkZFQ1RfR0lWRU5fVVAQowESHAoXUkVBU09OX0VGRkVDVF9OT1RfRk9VTkQQpAESGwoWUkVBU09OX0NIQU5ORUxfVU5IRUFSRBClARIoCiNS\
+    RUFTT05fQlVER0VUX1JFU0VSVkFUSU9OX05PVF9GT1VORBDIARIkCh9SRUFTT05fQlVER0VUX1JFU0VSVkFUSU9OX0VOREVEEMkBEh4KGVJFQVNPTl9BUFBS\
+    T1ZBTF9OT1RfRk9VTkQQygESGgoVUkVBU09OX0FQUFJPVkFMX0VOREVEEMsBEh4KGVJFQVNPTl9BUFBST1ZBTF9OT1RfWU9VUlMQzAESGwoWUkVBU09OX0dS\
+    QU5UX05PVF9GT1VORBDNARIcChdSRUFTT05fQlVER0VUX0VYSEFVU1RFRBDOARIcChdSRUFTT05fVEVOQU5UX05PVF9GT1VORBDcARIZChRSRUFTT05fVEVO\
+    QU5UX0VYSVNUUxDdARIiCh1SRUFTT05fUk9MRV9CSU5ESU5HX05PVF9GT1VORBDeARIdChhSRUFTT05fQVBJX0tFWV9OT1RfRk9VTkQQ3wESIgodUkVBU09O\
+    X0NFUlRJRklDQVRFX05BTUVfQk9VTkQQ4AESGQoUUkVBU09OX09VVFNJREVfU0NPUEUQ4QESHgoZUkVBU09OX0NSRURFTlRJQUxfQ0hBTkdFRBDiARIdChhS\
+    RUFTT05fVE9PX01BTllfUkVGVVNBTFMQ4wESGgoVUkVBU09OX1RVUk5fTk9UX0ZPVU5EEJgCEhkKFFJFQVNPTl9UVVJOX1JFSkVDVEVEEJkCEhYKEVJFQVNP\
+    Tl9UVVJOX0VOREVEEJoCEh8KGlJFQVNPTl9FWEVDVVRJT05fTk9UX0ZPVU5EEPABEhoKFVJFQVNPTl9JTlRFTlRfVU5LTk9XThDxARIoCiNSRUFTT05fRVhF\
+    Q1VUSU9OX1RSQU5TSVRJT05fSU5WQUxJRBDzARIXChJSRUFTT05fQ0xBSU1fU1RBTEUQ9AESGAoTUkVBU09OX1NURVBfSU5WQUxJRBD1ARIZChRSRUFTT05f\
+    U1RBVEVfQ0hBTkdFRBD2ARIeChlSRUFTT05fQVJUSUZBQ1RfTk9UX0ZPVU5EEPcBEicKIlJFQVNPTl9BUlRJRkFDVF9UUkFOU0lUSU9OX0lOVkFMSUQQ+AES\
+    JAofUkVBU09OX0FSVElGQUNUX0xJTkVBR0VfSU5WQUxJRBD5ARIcChdSRUFTT05fQ09OVEVOVF9NSVNNQVRDSBD6ARIjCh5SRUFTT05fUkVQTEFZX0FQUFJP\
+    VkFMX01JU1NJTkcQ+wESHgoZUkVBU09OX1NDSEVEVUxFX05PVF9GT1VORBCsAhIbChZSRUFTT05fU0NIRURVTEVfRVhJU1RTEK0CQgO6AgBiBnByb3RvMw==
     """)
 
 /// Why a service refused, sent as google.rpc.ErrorInfo: reason is the value's name without its prefix, domain is "spanwire".
@@ -123,6 +128,8 @@ public enum Reason: MessageEnum, CaseIterable {
   case circuitOpen
   case workerReplaced
   case workerDead
+  case modelFailed
+  case modelUnrouted
   /// Events and traces
   case eventRejected
   case traceNotFound
@@ -137,6 +144,7 @@ public enum Reason: MessageEnum, CaseIterable {
   case approvalEnded
   case approvalNotYours
   case grantNotFound
+  case budgetExhausted
   /// Tenants, bindings and keys
   case tenantNotFound
   case tenantExists
@@ -150,6 +158,21 @@ public enum Reason: MessageEnum, CaseIterable {
   case turnNotFound
   case turnRejected
   case turnEnded
+  /// Executions, state and artifacts
+  case executionNotFound
+  case intentUnknown
+  case executionTransitionInvalid
+  case claimStale
+  case stepInvalid
+  case stateChanged
+  case artifactNotFound
+  case artifactTransitionInvalid
+  case artifactLineageInvalid
+  case contentMismatch
+  case replayApprovalMissing
+  /// Schedules
+  case scheduleNotFound
+  case scheduleExists
   /// A number that this build has no name for.
   case unrecognized(Int32)
 
@@ -225,6 +248,8 @@ public enum Reason: MessageEnum, CaseIterable {
     case 146: self = .circuitOpen
     case 147: self = .workerReplaced
     case 148: self = .workerDead
+    case 155: self = .modelFailed
+    case 156: self = .modelUnrouted
     case 160: self = .eventRejected
     case 161: self = .traceNotFound
     case 162: self = .replayOutsideSandbox
@@ -237,6 +262,7 @@ public enum Reason: MessageEnum, CaseIterable {
     case 203: self = .approvalEnded
     case 204: self = .approvalNotYours
     case 205: self = .grantNotFound
+    case 206: self = .budgetExhausted
     case 220: self = .tenantNotFound
     case 221: self = .tenantExists
     case 222: self = .roleBindingNotFound
@@ -248,6 +274,19 @@ public enum Reason: MessageEnum, CaseIterable {
     case 280: self = .turnNotFound
     case 281: self = .turnRejected
     case 282: self = .turnEnded
+    case 240: self = .executionNotFound
+    case 241: self = .intentUnknown
+    case 243: self = .executionTransitionInvalid
+    case 244: self = .claimStale
+    case 245: self = .stepInvalid
+    case 246: self = .stateChanged
+    case 247: self = .artifactNotFound
+    case 248: self = .artifactTransitionInvalid
+    case 249: self = .artifactLineageInvalid
+    case 250: self = .contentMismatch
+    case 251: self = .replayApprovalMissing
+    case 300: self = .scheduleNotFound
+    case 301: self = .scheduleExists
     default: self = .unrecognized(rawValue)
     }
   }
@@ -324,6 +363,8 @@ public enum Reason: MessageEnum, CaseIterable {
     case .circuitOpen: 146
     case .workerReplaced: 147
     case .workerDead: 148
+    case .modelFailed: 155
+    case .modelUnrouted: 156
     case .eventRejected: 160
     case .traceNotFound: 161
     case .replayOutsideSandbox: 162
@@ -336,6 +377,7 @@ public enum Reason: MessageEnum, CaseIterable {
     case .approvalEnded: 203
     case .approvalNotYours: 204
     case .grantNotFound: 205
+    case .budgetExhausted: 206
     case .tenantNotFound: 220
     case .tenantExists: 221
     case .roleBindingNotFound: 222
@@ -347,11 +389,24 @@ public enum Reason: MessageEnum, CaseIterable {
     case .turnNotFound: 280
     case .turnRejected: 281
     case .turnEnded: 282
+    case .executionNotFound: 240
+    case .intentUnknown: 241
+    case .executionTransitionInvalid: 243
+    case .claimStale: 244
+    case .stepInvalid: 245
+    case .stateChanged: 246
+    case .artifactNotFound: 247
+    case .artifactTransitionInvalid: 248
+    case .artifactLineageInvalid: 249
+    case .contentMismatch: 250
+    case .replayApprovalMissing: 251
+    case .scheduleNotFound: 300
+    case .scheduleExists: 301
     case .unrecognized(let number): number
     }
   }
 
   /// Every value that has a name.
-  public static let allCases: [Self] = [.unspecified, .unauthenticated, .methodNotExposed, .agentForbidden, .policyDenied, .tenantMismatch, .tokenMalformed, .tokenForged, .tokenExpired, .tokenNotYetValid, .tokenWrongAudience, .tokenWrongIssuer, .tokenAlgorithmRefused, .tokenKeyUnknown, .tokenRevoked, .tokenWithoutTenant, .tokenTooLong, .credentialRefused, .tenantSuspended, .forwardingRefused, .invalidFields, .idempotencyKeyReused, .pageTokenInvalid, .cursorTooOld, .queueFull, .outcomeUnknown, .sessionNotFound, .sessionTransitionInvalid, .preflightFailed, .proposalNotFound, .proposalExpired, .proposalAlreadyDecided, .proposalInvalid, .entitlementMissing, .definitionNotFound, .bundleInvalid, .versionImmutable, .snapshotNotFound, .marketNotAdmitted, .journeyNotFound, .journeyTransitionInvalid, .nodeNotFound, .nodeTransitionInvalid, .servicePointBlocked, .entitlementNotFound, .balanceInsufficient, .entitlementExpired, .tokenUnknown, .settlementNotFound, .vendorUnknown, .servicePointNotFound, .notCovered, .noRoute, .capacityExceeded, .reservationNotFound, .marketNotFound, .flagNotFound, .flagTypeMismatch, .flagRuleInvalid, .flagTransitionInvalid, .flagApprovalMissing, .agentTaskNotFound, .agentUnknown, .agentIntentUnknown, .workerNotFound, .deadLetterNotFound, .deadLetterReviewed, .circuitOpen, .workerReplaced, .workerDead, .eventRejected, .traceNotFound, .replayOutsideSandbox, .effectGivenUp, .effectNotFound, .channelUnheard, .budgetReservationNotFound, .budgetReservationEnded, .approvalNotFound, .approvalEnded, .approvalNotYours, .grantNotFound, .tenantNotFound, .tenantExists, .roleBindingNotFound, .apiKeyNotFound, .certificateNameBound, .outsideScope, .credentialChanged, .tooManyRefusals, .turnNotFound, .turnRejected, .turnEnded]
+  public static let allCases: [Self] = [.unspecified, .unauthenticated, .methodNotExposed, .agentForbidden, .policyDenied, .tenantMismatch, .tokenMalformed, .tokenForged, .tokenExpired, .tokenNotYetValid, .tokenWrongAudience, .tokenWrongIssuer, .tokenAlgorithmRefused, .tokenKeyUnknown, .tokenRevoked, .tokenWithoutTenant, .tokenTooLong, .credentialRefused, .tenantSuspended, .forwardingRefused, .invalidFields, .idempotencyKeyReused, .pageTokenInvalid, .cursorTooOld, .queueFull, .outcomeUnknown, .sessionNotFound, .sessionTransitionInvalid, .preflightFailed, .proposalNotFound, .proposalExpired, .proposalAlreadyDecided, .proposalInvalid, .entitlementMissing, .definitionNotFound, .bundleInvalid, .versionImmutable, .snapshotNotFound, .marketNotAdmitted, .journeyNotFound, .journeyTransitionInvalid, .nodeNotFound, .nodeTransitionInvalid, .servicePointBlocked, .entitlementNotFound, .balanceInsufficient, .entitlementExpired, .tokenUnknown, .settlementNotFound, .vendorUnknown, .servicePointNotFound, .notCovered, .noRoute, .capacityExceeded, .reservationNotFound, .marketNotFound, .flagNotFound, .flagTypeMismatch, .flagRuleInvalid, .flagTransitionInvalid, .flagApprovalMissing, .agentTaskNotFound, .agentUnknown, .agentIntentUnknown, .workerNotFound, .deadLetterNotFound, .deadLetterReviewed, .circuitOpen, .workerReplaced, .workerDead, .modelFailed, .modelUnrouted, .eventRejected, .traceNotFound, .replayOutsideSandbox, .effectGivenUp, .effectNotFound, .channelUnheard, .budgetReservationNotFound, .budgetReservationEnded, .approvalNotFound, .approvalEnded, .approvalNotYours, .grantNotFound, .budgetExhausted, .tenantNotFound, .tenantExists, .roleBindingNotFound, .apiKeyNotFound, .certificateNameBound, .outsideScope, .credentialChanged, .tooManyRefusals, .turnNotFound, .turnRejected, .turnEnded, .executionNotFound, .intentUnknown, .executionTransitionInvalid, .claimStale, .stepInvalid, .stateChanged, .artifactNotFound, .artifactTransitionInvalid, .artifactLineageInvalid, .contentMismatch, .replayApprovalMissing, .scheduleNotFound, .scheduleExists]
 }
 

@@ -20,47 +20,54 @@ public let spanwireEventsV1ExecutionEventsFile: GeneratedFile = GeneratedFile(
     EhYKBnJlYXNvbhgBIAEoCVIGcmVhc29uOiWyuxghCg1qb2IuY2FuY2VsbGVkEAIYASIMZXhlY3V0aW9uX2lkIlMKC0pvYlRpbWVkT3V0Eh0KCnRpbWVvdXRf\
     bXMYASABKANSCXRpbWVvdXRNczolsrsYIQoNam9iLnRpbWVkX291dBACGAEiDGV4ZWN1dGlvbl9pZCKAAQoLSm9iUmV0cnlpbmcSGAoHYXR0ZW1wdBgBIAEo\
     DVIHYXR0ZW1wdBIZCghkZWxheV9tcxgCIAEoA1IHZGVsYXlNcxIWCgZyZWFzb24YAyABKAlSBnJlYXNvbjoksrsYIAoMam9iLnJldHJ5aW5nEAMYAyIMZXhl\
-    Y3V0aW9uX2lkIoMBCg9Ub29sQ2FsbFN0YXJ0ZWQSHQoKYWdlbnRfc2x1ZxgBIAEoCVIJYWdlbnRTbHVnEhsKCXRvb2xfbmFtZRgCIAEoCVIIdG9vbE5hbWUS\
-    FwoHY2FsbF9pZBgDIAEoCVIGY2FsbElkOhuyuxgXChF0b29sLmNhbGxfc3RhcnRlZBADGAMi5QEKEVRvb2xDYWxsQ29tcGxldGVkEh0KCmFnZW50X3NsdWcY\
-    ASABKAlSCWFnZW50U2x1ZxIbCgl0b29sX25hbWUYAiABKAlSCHRvb2xOYW1lEhcKB2NhbGxfaWQYAyABKAlSBmNhbGxJZBIfCgtkdXJhdGlvbl9tcxgEIAEo\
-    A1IKZHVyYXRpb25NcxIfCgtjb3N0X21pY3JvcxgFIAEoA1IKY29zdE1pY3JvcxIaCghjdXJyZW5jeRgGIAEoCVIIY3VycmVuY3k6HbK7GBkKE3Rvb2wuY2Fs\
-    bF9jb21wbGV0ZWQQAxgDIpkBCg5Ub29sQ2FsbEZhaWxlZBIdCgphZ2VudF9zbHVnGAEgASgJUglhZ2VudFNsdWcSGwoJdG9vbF9uYW1lGAIgASgJUgh0b29s\
-    TmFtZRIXCgdjYWxsX2lkGAMgASgJUgZjYWxsSWQSFgoGcmVhc29uGAQgASgJUgZyZWFzb246GrK7GBYKEHRvb2wuY2FsbF9mYWlsZWQQAxgCImcKD1Rvb2xD\
-    aXJjdWl0T3BlbhIbCgl0b29sX25hbWUYASABKAlSCHRvb2xOYW1lEhoKCGZhaWx1cmVzGAIgASgNUghmYWlsdXJlczobsrsYFwoRdG9vbC5jaXJjdWl0X29w\
-    ZW4QAxgCIlQKE1Rvb2xDaXJjdWl0SGFsZk9wZW4SGwoJdG9vbF9uYW1lGAEgASgJUgh0b29sTmFtZTogsrsYHAoWdG9vbC5jaXJjdWl0X2hhbGZfb3BlbhAD\
-    GAIiTwoRVG9vbENpcmN1aXRDbG9zZWQSGwoJdG9vbF9uYW1lGAEgASgJUgh0b29sTmFtZTodsrsYGQoTdG9vbC5jaXJjdWl0X2Nsb3NlZBADGAIiWQoTUmVz\
-    ZWFyY2hQbGFuQ3JlYXRlZBIfCgtyZXNlYXJjaF9pZBgBIAEoCVIKcmVzZWFyY2hJZDohsrsYHQoVcmVzZWFyY2gucGxhbl9jcmVhdGVkEAMYAzABInUKFlJl\
-    c2VhcmNoU3RhZ2VDb21wbGV0ZWQSHwoLcmVzZWFyY2hfaWQYASABKAlSCnJlc2VhcmNoSWQSFAoFc3RhZ2UYAiABKAlSBXN0YWdlOiSyuxggChhyZXNlYXJj\
-    aC5zdGFnZV9jb21wbGV0ZWQQAxgDMAEigAEKFlJlc2VhcmNoRXZpZGVuY2VTdG9yZWQSHwoLcmVzZWFyY2hfaWQYASABKAlSCnJlc2VhcmNoSWQSHwoLYXJ0\
-    aWZhY3RfaWQYAiABKAlSCmFydGlmYWN0SWQ6JLK7GCAKGHJlc2VhcmNoLmV2aWRlbmNlX3N0b3JlZBADGAMwASKCAQoXUmVzZWFyY2hQcm9wb3NhbENyZWF0\
-    ZWQSHwoLcmVzZWFyY2hfaWQYASABKAlSCnJlc2VhcmNoSWQSHwoLcHJvcG9zYWxfaWQYAiABKAlSCnByb3Bvc2FsSWQ6JbK7GCEKGXJlc2VhcmNoLnByb3Bv\
-    c2FsX2NyZWF0ZWQQAxgDMAEihAEKGFJlc2VhcmNoUHJvcG9zYWxBcHByb3ZlZBIfCgtyZXNlYXJjaF9pZBgBIAEoCVIKcmVzZWFyY2hJZBIfCgtwcm9wb3Nh\
-    bF9pZBgCIAEoCVIKcHJvcG9zYWxJZDomsrsYIgoacmVzZWFyY2gucHJvcG9zYWxfYXBwcm92ZWQQAxgDMAEihAEKGFJlc2VhcmNoUHJvcG9zYWxSZWplY3Rl\
-    ZBIfCgtyZXNlYXJjaF9pZBgBIAEoCVIKcmVzZWFyY2hJZBIfCgtwcm9wb3NhbF9pZBgCIAEoCVIKcHJvcG9zYWxJZDomsrsYIgoacmVzZWFyY2gucHJvcG9z\
-    YWxfcmVqZWN0ZWQQAxgDMAEidgoLTWVtb3J5V3JpdGUSGwoJbWVtb3J5X2lkGAEgASgJUghtZW1vcnlJZBIUCgVsYXllchgCIAEoDVIFbGF5ZXISHAoJbmFt\
-    ZXNwYWNlGAMgASgJUgluYW1lc3BhY2U6FrK7GBIKDG1lbW9yeS53cml0ZRACGAEigAEKDU1lbW9yeVByb21vdGUSGwoJbWVtb3J5X2lkGAEgASgJUghtZW1v\
-    cnlJZBIdCgpmcm9tX2xheWVyGAIgASgNUglmcm9tTGF5ZXISGQoIdG9fbGF5ZXIYAyABKA1SB3RvTGF5ZXI6GLK7GBQKDm1lbW9yeS5wcm9tb3RlEAIYASJc\
-    CgxNZW1vcnlGb3JnZXQSGwoJbWVtb3J5X2lkGAEgASgJUghtZW1vcnlJZBIWCgZyZWFzb24YAiABKAlSBnJlYXNvbjoXsrsYEwoNbWVtb3J5LmZvcmdldBAC\
-    GAEicAoQTWVtb3J5Q2hlY2twb2ludBIcCgluYW1lc3BhY2UYASABKAlSCW5hbWVzcGFjZRIhCgxjb250ZW50X2hhc2gYAiABKAxSC2NvbnRlbnRIYXNoOhuy\
-    uxgXChFtZW1vcnkuY2hlY2twb2ludBACGAIieAoNU2NoZWR1bGVGaXJlZBIfCgtzY2hlZHVsZV9pZBgBIAEoCVIKc2NoZWR1bGVJZBIsCgNkdWUYAiABKAsy\
-    Gi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgNkdWU6GLK7GBQKDnNjaGVkdWxlLmZpcmVkEAMYAiKSAQoOU2NoZWR1bGVNaXNzZWQSHwoLc2NoZWR1bGVf\
-    aWQYASABKAlSCnNjaGVkdWxlSWQSLAoDZHVlGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIDZHVlEhYKBnJlYXNvbhgDIAEoCVIGcmVhc29u\
-    OhmyuxgVCg9zY2hlZHVsZS5taXNzZWQQAxgCIpQBCg9TY2hlZHVsZVNraXBwZWQSHwoLc2NoZWR1bGVfaWQYASABKAlSCnNjaGVkdWxlSWQSLAoDZHVlGAIg\
-    ASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIDZHVlEhYKBnJlYXNvbhgDIAEoCVIGcmVhc29uOhqyuxgWChBzY2hlZHVsZS5za2lwcGVkEAMYAiJs\
-    ChFTY2hlZHVsZUNvYWxlc2NlZBIfCgtzY2hlZHVsZV9pZBgBIAEoCVIKc2NoZWR1bGVJZBIYCgdmaXJpbmdzGAIgASgNUgdmaXJpbmdzOhyyuxgYChJzY2hl\
-    ZHVsZS5jb2FsZXNjZWQQAxgCIngKClJ1bkNsYWltZWQSFQoGcnVuX2lkGAEgASgJUgVydW5JZBIbCgl3b3JrZXJfaWQYAiABKAlSCHdvcmtlcklkEh8KC2xl\
-    YXNlX2Vwb2NoGAMgASgEUgpsZWFzZUVwb2NoOhWyuxgRCgtydW4uY2xhaW1lZBADGAMigwEKD1J1bkxlYXNlUmVuZXdlZBIVCgZydW5faWQYASABKAlSBXJ1\
-    bklkEhsKCXdvcmtlcl9pZBgCIAEoCVIId29ya2VySWQSHwoLbGVhc2VfZXBvY2gYAyABKARSCmxlYXNlRXBvY2g6G7K7GBcKEXJ1bi5sZWFzZV9yZW5ld2Vk\
-    EAMYAyJzCgtDaXJjdWl0T3BlbhIYCgdjaXJjdWl0GAEgASgJUgdjaXJjdWl0EhoKCGZhaWx1cmVzGAIgASgNUghmYWlsdXJlcxIWCgZyZWFzb24YAyABKAlS\
-    BnJlYXNvbjoWsrsYEgoMY2lyY3VpdC5vcGVuEAEYAiJICg9DaXJjdWl0SGFsZk9wZW4SGAoHY2lyY3VpdBgBIAEoCVIHY2lyY3VpdDobsrsYFwoRY2lyY3Vp\
-    dC5oYWxmX29wZW4QARgCIkMKDUNpcmN1aXRDbG9zZWQSGAoHY2lyY3VpdBgBIAEoCVIHY2lyY3VpdDoYsrsYFAoOY2lyY3VpdC5jbG9zZWQQARgCInIKC0RM\
-    UUVucXVldWVkEhcKB2l0ZW1faWQYASABKAlSBml0ZW1JZBIWCgZyZWFzb24YAiABKAlSBnJlYXNvbhIaCghhdHRlbXB0cxgDIAEoDVIIYXR0ZW1wdHM6FrK7\
-    GBIKDGRscS5lbnF1ZXVlZBABGAEibgoLRExRUmV2aWV3ZWQSFwoHaXRlbV9pZBgBIAEoCVIGaXRlbUlkEhgKB3ZlcmRpY3QYAiABKAlSB3ZlcmRpY3QSFAoF\
-    YWN0b3IYAyABKAlSBWFjdG9yOhayuxgSCgxkbHEucmV2aWV3ZWQQARgBIp4BCgtKb2JSZXBsYXllZBIyChVvcmlnaW5hbF9leGVjdXRpb25faWQYASABKAlS\
-    E29yaWdpbmFsRXhlY3V0aW9uSWQSGwoJZnJvbV9zdGVwGAIgASgJUghmcm9tU3RlcBIYCgdzYW5kYm94GAMgASgIUgdzYW5kYm94OiSyuxggCgxqb2IucmVw\
-    bGF5ZWQQARgBIgxleGVjdXRpb25faWQiaQoLSGVhcnRiZWF0T0sSGwoJd29ya2VyX2lkGAEgASgJUgh3b3JrZXJJZBIlCg5yZXNpZGVudF9ieXRlcxgCIAEo\
-    BFINcmVzaWRlbnRCeXRlczoWsrsYEgoMaGVhcnRiZWF0Lm9rEAMYAyJlCg5IZWFydGJlYXRTdGFsZRIbCgl3b3JrZXJfaWQYASABKAlSCHdvcmtlcklkEhsK\
-    CXNpbGVudF9tcxgCIAEoA1IIc2lsZW50TXM6GbK7GBUKD2hlYXJ0YmVhdC5zdGFsZRADGAJCA7oCAGIGcHJvdG8z
+    Y3V0aW9uX2lkItUBCgtXYWxBcHBlbmRlZBIaCghzZXF1ZW5jZRgBIAEoBFIIc2VxdWVuY2USHwoLcmVjb3JkX3R5cGUYAiABKAlSCnJlY29yZFR5cGUSGAoH\
+    cGF5bG9hZBgDIAEoCVIHcGF5bG9hZBIbCglwcmV2X2hhc2gYBCABKAxSCHByZXZIYXNoEhIKBGhhc2gYBSABKAxSBGhhc2gSGAoHc2FuZGJveBgGIAEoCFIH\
+    c2FuZGJveDoksrsYIAoMd2FsLmFwcGVuZGVkEAIYASIMZXhlY3V0aW9uX2lkIrkBCg9BcnRpZmFjdENoYW5nZWQSHwoLYXJ0aWZhY3RfaWQYASABKAlSCmFy\
+    dGlmYWN0SWQSIwoNYXJ0aWZhY3RfdHlwZRgCIAEoCVIMYXJ0aWZhY3RUeXBlEhQKBXN0YXRlGAMgASgJUgVzdGF0ZRIWCgZzaGEyNTYYBCABKAlSBnNoYTI1\
+    NhIWCgZyZWFzb24YBSABKAlSBnJlYXNvbjoasrsYFgoQYXJ0aWZhY3QuY2hhbmdlZBACGAEieAoMU3RhdGVDaGFuZ2VkEhAKA2tleRgBIAEoCVIDa2V5EhoK\
+    CHJldmlzaW9uGAIgASgEUghyZXZpc2lvbhIhCgxjb250ZW50X2hhc2gYAyABKAxSC2NvbnRlbnRIYXNoOheyuxgTCg1zdGF0ZS5jaGFuZ2VkEAMYAyKDAQoP\
+    VG9vbENhbGxTdGFydGVkEh0KCmFnZW50X3NsdWcYASABKAlSCWFnZW50U2x1ZxIbCgl0b29sX25hbWUYAiABKAlSCHRvb2xOYW1lEhcKB2NhbGxfaWQYAyAB\
+    KAlSBmNhbGxJZDobsrsYFwoRdG9vbC5jYWxsX3N0YXJ0ZWQQAxgDIuUBChFUb29sQ2FsbENvbXBsZXRlZBIdCgphZ2VudF9zbHVnGAEgASgJUglhZ2VudFNs\
+    dWcSGwoJdG9vbF9uYW1lGAIgASgJUgh0b29sTmFtZRIXCgdjYWxsX2lkGAMgASgJUgZjYWxsSWQSHwoLZHVyYXRpb25fbXMYBCABKANSCmR1cmF0aW9uTXMS\
+    HwoLY29zdF9taWNyb3MYBSABKANSCmNvc3RNaWNyb3MSGgoIY3VycmVuY3kYBiABKAlSCGN1cnJlbmN5Oh2yuxgZChN0b29sLmNhbGxfY29tcGxldGVkEAMY\
+    AyKZAQoOVG9vbENhbGxGYWlsZWQSHQoKYWdlbnRfc2x1ZxgBIAEoCVIJYWdlbnRTbHVnEhsKCXRvb2xfbmFtZRgCIAEoCVIIdG9vbE5hbWUSFwoHY2FsbF9p\
+    ZBgDIAEoCVIGY2FsbElkEhYKBnJlYXNvbhgEIAEoCVIGcmVhc29uOhqyuxgWChB0b29sLmNhbGxfZmFpbGVkEAMYAiJnCg9Ub29sQ2lyY3VpdE9wZW4SGwoJ\
+    dG9vbF9uYW1lGAEgASgJUgh0b29sTmFtZRIaCghmYWlsdXJlcxgCIAEoDVIIZmFpbHVyZXM6G7K7GBcKEXRvb2wuY2lyY3VpdF9vcGVuEAMYAiJUChNUb29s\
+    Q2lyY3VpdEhhbGZPcGVuEhsKCXRvb2xfbmFtZRgBIAEoCVIIdG9vbE5hbWU6ILK7GBwKFnRvb2wuY2lyY3VpdF9oYWxmX29wZW4QAxgCIk8KEVRvb2xDaXJj\
+    dWl0Q2xvc2VkEhsKCXRvb2xfbmFtZRgBIAEoCVIIdG9vbE5hbWU6HbK7GBkKE3Rvb2wuY2lyY3VpdF9jbG9zZWQQAxgCIlkKE1Jlc2VhcmNoUGxhbkNyZWF0\
+    ZWQSHwoLcmVzZWFyY2hfaWQYASABKAlSCnJlc2VhcmNoSWQ6IbK7GB0KFXJlc2VhcmNoLnBsYW5fY3JlYXRlZBADGAMwASJ1ChZSZXNlYXJjaFN0YWdlQ29t\
+    cGxldGVkEh8KC3Jlc2VhcmNoX2lkGAEgASgJUgpyZXNlYXJjaElkEhQKBXN0YWdlGAIgASgJUgVzdGFnZToksrsYIAoYcmVzZWFyY2guc3RhZ2VfY29tcGxl\
+    dGVkEAMYAzABIoABChZSZXNlYXJjaEV2aWRlbmNlU3RvcmVkEh8KC3Jlc2VhcmNoX2lkGAEgASgJUgpyZXNlYXJjaElkEh8KC2FydGlmYWN0X2lkGAIgASgJ\
+    UgphcnRpZmFjdElkOiSyuxggChhyZXNlYXJjaC5ldmlkZW5jZV9zdG9yZWQQAxgDMAEiggEKF1Jlc2VhcmNoUHJvcG9zYWxDcmVhdGVkEh8KC3Jlc2VhcmNo\
+    X2lkGAEgASgJUgpyZXNlYXJjaElkEh8KC3Byb3Bvc2FsX2lkGAIgASgJUgpwcm9wb3NhbElkOiWyuxghChlyZXNlYXJjaC5wcm9wb3NhbF9jcmVhdGVkEAMY\
+    AzABIoQBChhSZXNlYXJjaFByb3Bvc2FsQXBwcm92ZWQSHwoLcmVzZWFyY2hfaWQYASABKAlSCnJlc2VhcmNoSWQSHwoLcHJvcG9zYWxfaWQYAiABKAlSCnBy\
+    b3Bvc2FsSWQ6JrK7GCIKGnJlc2VhcmNoLnByb3Bvc2FsX2FwcHJvdmVkEAMYAzABIoQBChhSZXNlYXJjaFByb3Bvc2FsUmVqZWN0ZWQSHwoLcmVzZWFyY2hf\
+    aWQYASABKAlSCnJlc2VhcmNoSWQSHwoLcHJvcG9zYWxfaWQYAiABKAlSCnByb3Bvc2FsSWQ6JrK7GCIKGnJlc2VhcmNoLnByb3Bvc2FsX3JlamVjdGVkEAMY\
+    AzABInYKC01lbW9yeVdyaXRlEhsKCW1lbW9yeV9pZBgBIAEoCVIIbWVtb3J5SWQSFAoFbGF5ZXIYAiABKA1SBWxheWVyEhwKCW5hbWVzcGFjZRgDIAEoCVIJ\
+    bmFtZXNwYWNlOhayuxgSCgxtZW1vcnkud3JpdGUQAhgBIoABCg1NZW1vcnlQcm9tb3RlEhsKCW1lbW9yeV9pZBgBIAEoCVIIbWVtb3J5SWQSHQoKZnJvbV9s\
+    YXllchgCIAEoDVIJZnJvbUxheWVyEhkKCHRvX2xheWVyGAMgASgNUgd0b0xheWVyOhiyuxgUCg5tZW1vcnkucHJvbW90ZRACGAEiXAoMTWVtb3J5Rm9yZ2V0\
+    EhsKCW1lbW9yeV9pZBgBIAEoCVIIbWVtb3J5SWQSFgoGcmVhc29uGAIgASgJUgZyZWFzb246F7K7GBMKDW1lbW9yeS5mb3JnZXQQAhgBInAKEE1lbW9yeUNo\
+    ZWNrcG9pbnQSHAoJbmFtZXNwYWNlGAEgASgJUgluYW1lc3BhY2USIQoMY29udGVudF9oYXNoGAIgASgMUgtjb250ZW50SGFzaDobsrsYFwoRbWVtb3J5LmNo\
+    ZWNrcG9pbnQQAhgCIpcBCg1TY2hlZHVsZUZpcmVkEh8KC3NjaGVkdWxlX2lkGAEgASgJUgpzY2hlZHVsZUlkEiwKA2R1ZRgCIAEoCzIaLmdvb2dsZS5wcm90\
+    b2J1Zi5UaW1lc3RhbXBSA2R1ZRIdCgpzdWJqZWN0X2lkGAMgASgJUglzdWJqZWN0SWQ6GLK7GBQKDnNjaGVkdWxlLmZpcmVkEAMYAiLjAQoOU2NoZWR1bGVN\
+    aXNzZWQSHwoLc2NoZWR1bGVfaWQYASABKAlSCnNjaGVkdWxlSWQSLAoDZHVlGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIDZHVlEhYKBnJl\
+    YXNvbhgDIAEoCVIGcmVhc29uEhgKB2ZpcmluZ3MYBCABKA1SB2ZpcmluZ3MSNQoIbGFzdF9kdWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1w\
+    UgdsYXN0RHVlOhmyuxgVCg9zY2hlZHVsZS5taXNzZWQQAxgCIpQBCg9TY2hlZHVsZVNraXBwZWQSHwoLc2NoZWR1bGVfaWQYASABKAlSCnNjaGVkdWxlSWQS\
+    LAoDZHVlGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIDZHVlEhYKBnJlYXNvbhgDIAEoCVIGcmVhc29uOhqyuxgWChBzY2hlZHVsZS5za2lw\
+    cGVkEAMYAiJsChFTY2hlZHVsZUNvYWxlc2NlZBIfCgtzY2hlZHVsZV9pZBgBIAEoCVIKc2NoZWR1bGVJZBIYCgdmaXJpbmdzGAIgASgNUgdmaXJpbmdzOhyy\
+    uxgYChJzY2hlZHVsZS5jb2FsZXNjZWQQAxgCIngKClJ1bkNsYWltZWQSFQoGcnVuX2lkGAEgASgJUgVydW5JZBIbCgl3b3JrZXJfaWQYAiABKAlSCHdvcmtl\
+    cklkEh8KC2xlYXNlX2Vwb2NoGAMgASgEUgpsZWFzZUVwb2NoOhWyuxgRCgtydW4uY2xhaW1lZBADGAMigwEKD1J1bkxlYXNlUmVuZXdlZBIVCgZydW5faWQY\
+    ASABKAlSBXJ1bklkEhsKCXdvcmtlcl9pZBgCIAEoCVIId29ya2VySWQSHwoLbGVhc2VfZXBvY2gYAyABKARSCmxlYXNlRXBvY2g6G7K7GBcKEXJ1bi5sZWFz\
+    ZV9yZW5ld2VkEAMYAyJzCgtDaXJjdWl0T3BlbhIYCgdjaXJjdWl0GAEgASgJUgdjaXJjdWl0EhoKCGZhaWx1cmVzGAIgASgNUghmYWlsdXJlcxIWCgZyZWFz\
+    b24YAyABKAlSBnJlYXNvbjoWsrsYEgoMY2lyY3VpdC5vcGVuEAEYAiJICg9DaXJjdWl0SGFsZk9wZW4SGAoHY2lyY3VpdBgBIAEoCVIHY2lyY3VpdDobsrsY\
+    FwoRY2lyY3VpdC5oYWxmX29wZW4QARgCIkMKDUNpcmN1aXRDbG9zZWQSGAoHY2lyY3VpdBgBIAEoCVIHY2lyY3VpdDoYsrsYFAoOY2lyY3VpdC5jbG9zZWQQ\
+    ARgCInIKC0RMUUVucXVldWVkEhcKB2l0ZW1faWQYASABKAlSBml0ZW1JZBIWCgZyZWFzb24YAiABKAlSBnJlYXNvbhIaCghhdHRlbXB0cxgDIAEoDVIIYXR0\
+    ZW1wdHM6FrK7GBIKDGRscS5lbnF1ZXVlZBABGAEibgoLRExRUmV2aWV3ZWQSFwoHaXRlbV9pZBgBIAEoCVIGaXRlbUlkEhgKB3ZlcmRpY3QYAiABKAlSB3Zl\
+    cmRpY3QSFAoFYWN0b3IYAyABKAlSBWFjdG9yOhayuxgSCgxkbHEucmV2aWV3ZWQQARgBIp4BCgtKb2JSZXBsYXllZBIyChVvcmlnaW5hbF9leGVjdXRpb25f\
+    aWQYASABKAlSE29yaWdpbmFsRXhlY3V0aW9uSWQSGwoJZnJvbV9zdGVwGAIgASgJUghmcm9tU3RlcBIYCgdzYW5kYm94GAMgASgIUgdzYW5kYm94OiSyuxgg\
+    Cgxqb2IucmVwbGF5ZWQQARgBIgxleGVjdXRpb25faWQiaQoLSGVhcnRiZWF0T0sSGwoJd29ya2VyX2lkGAEgASgJUgh3b3JrZXJJZBIlCg5yZXNpZGVudF9i\
+    eXRlcxgCIAEoBFINcmVzaWRlbnRCeXRlczoWsrsYEgoMaGVhcnRiZWF0Lm9rEAMYAyJlCg5IZWFydGJlYXRTdGFsZRIbCgl3b3JrZXJfaWQYASABKAlSCHdv\
+    cmtlcklkEhsKCXNpbGVudF9tcxgCIAEoA1IIc2lsZW50TXM6GbK7GBUKD2hlYXJ0YmVhdC5zdGFsZRADGAJCA7oCAGIGcHJvdG8z
     """,
   dependencies: { [googleProtobufTimestampFile, spanwireOptionsV1OptionsFile] })
 
@@ -406,6 +413,175 @@ public struct JobRetrying: Message {
     writer.string(3, self.reason)
     writer.int64(2, self.delayMs)
     writer.uint32(1, self.attempt)
+  }
+}
+
+/// A domain record that a handler appended: the next of its execution's chain.
+public struct WalAppended: Message {
+  /// in its execution, from 1
+  public var sequence: UInt64
+  public var recordType: String
+  /// JSON, its members in order
+  public var payload: String
+  public var prevHash: [UInt8]
+  /// SHA-256 of this message without it, the execution and the time
+  public var hash: [UInt8]
+  public var sandbox: Bool
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.sequence = 0
+    self.recordType = ""
+    self.payload = ""
+    self.prevHash = []
+    self.hash = []
+    self.sandbox = false
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    sequence: UInt64 = 0,
+    recordType: String = "",
+    payload: String = "",
+    prevHash: [UInt8] = [],
+    hash: [UInt8] = [],
+    sandbox: Bool = false
+  ) {
+    self.sequence = sequence
+    self.recordType = recordType
+    self.payload = payload
+    self.prevHash = prevHash
+    self.hash = hash
+    self.sandbox = sandbox
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.events.v1.WalAppended"
+  public static var file: GeneratedFile { spanwireEventsV1ExecutionEventsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__wal_appended__table(), strings: [2, 3])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Events__V1__WalAppended.self)
+    self.sequence = c.pointee.sequence
+    self.recordType = CField.string(c.pointee.record_type)
+    self.payload = CField.string(c.pointee.payload)
+    self.prevHash = CField.bytes(c.pointee.prev_hash)
+    self.hash = CField.bytes(c.pointee.hash)
+    self.sandbox = c.pointee.sandbox != 0
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.bool(6, self.sandbox)
+    writer.bytes(5, self.hash)
+    writer.bytes(4, self.prevHash)
+    writer.string(3, self.payload)
+    writer.string(2, self.recordType)
+    writer.uint64(1, self.sequence)
+  }
+}
+
+/// `spanwire.events.v1.ArtifactChanged`
+public struct ArtifactChanged: Message {
+  public var artifactID: String
+  public var artifactType: String
+  public var state: String
+  public var sha256: String
+  public var reason: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.artifactID = ""
+    self.artifactType = ""
+    self.state = ""
+    self.sha256 = ""
+    self.reason = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    artifactID: String = "",
+    artifactType: String = "",
+    state: String = "",
+    sha256: String = "",
+    reason: String = ""
+  ) {
+    self.artifactID = artifactID
+    self.artifactType = artifactType
+    self.state = state
+    self.sha256 = sha256
+    self.reason = reason
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.events.v1.ArtifactChanged"
+  public static var file: GeneratedFile { spanwireEventsV1ExecutionEventsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__artifact_changed__table(), strings: [1, 2, 3, 4, 5])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Events__V1__ArtifactChanged.self)
+    self.artifactID = CField.string(c.pointee.artifact_id)
+    self.artifactType = CField.string(c.pointee.artifact_type)
+    self.state = CField.string(c.pointee.state)
+    self.sha256 = CField.string(c.pointee.sha256)
+    self.reason = CField.string(c.pointee.reason)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(5, self.reason)
+    writer.string(4, self.sha256)
+    writer.string(3, self.state)
+    writer.string(2, self.artifactType)
+    writer.string(1, self.artifactID)
+  }
+}
+
+/// `spanwire.events.v1.StateChanged`
+public struct StateChanged: Message {
+  /// session:{tenant_id}:{session_id}
+  public var key: String
+  public var revision: UInt64
+  public var contentHash: [UInt8]
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.key = ""
+    self.revision = 0
+    self.contentHash = []
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    key: String = "",
+    revision: UInt64 = 0,
+    contentHash: [UInt8] = []
+  ) {
+    self.key = key
+    self.revision = revision
+    self.contentHash = contentHash
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.events.v1.StateChanged"
+  public static var file: GeneratedFile { spanwireEventsV1ExecutionEventsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__state_changed__table(), strings: [1])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Events__V1__StateChanged.self)
+    self.key = CField.string(c.pointee.key)
+    self.revision = c.pointee.revision
+    self.contentHash = CField.bytes(c.pointee.content_hash)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.bytes(3, self.contentHash)
+    writer.uint64(2, self.revision)
+    writer.string(1, self.key)
   }
 }
 
@@ -1074,26 +1250,31 @@ public struct MemoryCheckpoint: Message {
 public struct ScheduleFired: Message {
   public var scheduleID: String
   public var due: Google_Protobuf_Timestamp?
+  /// the agent task or execution that it begins
+  public var subjectID: String
   public var unknownFields: UnknownFields
 
   public init() {
     self.scheduleID = ""
     self.due = nil
+    self.subjectID = ""
     self.unknownFields = UnknownFields()
   }
 
   public init(
     scheduleID: String = "",
-    due: Google_Protobuf_Timestamp? = nil
+    due: Google_Protobuf_Timestamp? = nil,
+    subjectID: String = ""
   ) {
     self.scheduleID = scheduleID
     self.due = due
+    self.subjectID = subjectID
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.events.v1.ScheduleFired"
   public static var file: GeneratedFile { spanwireEventsV1ExecutionEventsFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__schedule_fired__table(), strings: [1]) {
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__schedule_fired__table(), strings: [1, 3]) {
     [
       .message(2, Google_Protobuf_Timestamp.table),
     ]
@@ -1103,11 +1284,13 @@ public struct ScheduleFired: Message {
     let c = cStruct.assumingMemoryBound(to: Spanwire__Events__V1__ScheduleFired.self)
     self.scheduleID = CField.string(c.pointee.schedule_id)
     self.due = CField.message(c.pointee.due)
+    self.subjectID = CField.string(c.pointee.subject_id)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.string(3, self.subjectID)
     writer.message(2, optional: self.due)
     writer.string(1, self.scheduleID)
   }
@@ -1116,25 +1299,34 @@ public struct ScheduleFired: Message {
 /// `spanwire.events.v1.ScheduleMissed`
 public struct ScheduleMissed: Message {
   public var scheduleID: String
+  /// the first of them
   public var due: Google_Protobuf_Timestamp?
   public var reason: String
+  public var firings: UInt32
+  public var lastDue: Google_Protobuf_Timestamp?
   public var unknownFields: UnknownFields
 
   public init() {
     self.scheduleID = ""
     self.due = nil
     self.reason = ""
+    self.firings = 0
+    self.lastDue = nil
     self.unknownFields = UnknownFields()
   }
 
   public init(
     scheduleID: String = "",
     due: Google_Protobuf_Timestamp? = nil,
-    reason: String = ""
+    reason: String = "",
+    firings: UInt32 = 0,
+    lastDue: Google_Protobuf_Timestamp? = nil
   ) {
     self.scheduleID = scheduleID
     self.due = due
     self.reason = reason
+    self.firings = firings
+    self.lastDue = lastDue
     self.unknownFields = UnknownFields()
   }
 
@@ -1143,6 +1335,7 @@ public struct ScheduleMissed: Message {
   public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__schedule_missed__table(), strings: [1, 3]) {
     [
       .message(2, Google_Protobuf_Timestamp.table),
+      .message(5, Google_Protobuf_Timestamp.table),
     ]
   }
 
@@ -1151,11 +1344,15 @@ public struct ScheduleMissed: Message {
     self.scheduleID = CField.string(c.pointee.schedule_id)
     self.due = CField.message(c.pointee.due)
     self.reason = CField.string(c.pointee.reason)
+    self.firings = c.pointee.firings
+    self.lastDue = CField.message(c.pointee.last_due)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.message(5, optional: self.lastDue)
+    writer.uint32(4, self.firings)
     writer.string(3, self.reason)
     writer.message(2, optional: self.due)
     writer.string(1, self.scheduleID)

@@ -14,16 +14,18 @@ public let spanwireEventsV1OpsEventsFile: GeneratedFile = GeneratedFile(
     bmNpZGVudF9pZBgBIAEoCVIKaW5jaWRlbnRJZBISCgRub3RlGAIgASgJUgRub3RlEhYKBmFjdGlvbhgDIAEoCVIGYWN0aW9uEhYKBnRhcmdldBgEIAEoCVIG\
     dGFyZ2V0EhsKCWV2ZW50X2lkcxgFIAMoCVIIZXZlbnRJZHMSGwoJdHJhY2VfaWRzGAYgAygJUgh0cmFjZUlkcxIUCgVhY3RvchgHIAEoCVIFYWN0b3I6HrK7\
     GBoKFG9wcy5pbmNpZGVudC51cGRhdGVkEAEYASKNAQoTT3BzSW5jaWRlbnRSZXNvbHZlZBIfCgtpbmNpZGVudF9pZBgBIAEoCVIKaW5jaWRlbnRJZBIeCgpy\
-    ZXNvbHV0aW9uGAIgASgJUgpyZXNvbHV0aW9uEhQKBWFjdG9yGAMgASgJUgVhY3RvcjofsrsYGwoVb3BzLmluY2lkZW50LnJlc29sdmVkEAEYASJ/ChBJbmNp\
-    ZGVudERlY2xhcmVkEhsKCWZyb21fbW9kZRgBIAEoCVIIZnJvbU1vZGUSFwoHdG9fbW9kZRgCIAEoCVIGdG9Nb2RlEhgKB3RyaWdnZXIYAyABKAlSB3RyaWdn\
-    ZXI6G7K7GBcKEWluY2lkZW50LmRlY2xhcmVkEAEYASJ9ChBJbmNpZGVudFJlc29sdmVkEhsKCWZyb21fbW9kZRgBIAEoCVIIZnJvbU1vZGUSFwoHdG9fbW9k\
-    ZRgCIAEoCVIGdG9Nb2RlEhYKBnJlYXNvbhgDIAEoCVIGcmVhc29uOhuyuxgXChFpbmNpZGVudC5yZXNvbHZlZBABGAEi0QIKDUF1ZGl0UmVjb3JkZWQSFgoG\
-    YWN0aW9uGAEgASgJUgZhY3Rpb24SFgoGdGFyZ2V0GAIgASgJUgZ0YXJnZXQSFAoFYWN0b3IYAyABKAlSBWFjdG9yEh0KCmFjdG9yX2tpbmQYBCABKAlSCWFj\
-    dG9yS2luZBIaCghkZWNpc2lvbhgFIAEoCVIIZGVjaXNpb24SEgoEcnVsZRgGIAEoCVIEcnVsZRIWCgZyZWFzb24YByABKAlSBnJlYXNvbhIWCgZtZXRob2QY\
-    CCABKAlSBm1ldGhvZBIUCgVjb3VudBgJIAEoBFIFY291bnQSGgoIc2VxdWVuY2UYCiABKARSCHNlcXVlbmNlEhsKCXByZXZfaGFzaBgLIAEoDFIIcHJldkhh\
-    c2gSEgoEaGFzaBgMIAEoDFIEaGFzaDoYsrsYFAoOYXVkaXQucmVjb3JkZWQQARgBIpcBCglTTEFCcmVhY2gSHAoJb2JqZWN0aXZlGAEgASgJUglvYmplY3Rp\
-    dmUSGAoHc3ViamVjdBgCIAEoCVIHc3ViamVjdBIbCgl0YXJnZXRfbXMYAyABKANSCHRhcmdldE1zEh8KC29ic2VydmVkX21zGAQgASgDUgpvYnNlcnZlZE1z\
-    OhSyuxgQCgpzbGEuYnJlYWNoEAEYAkIDugIAYgZwcm90bzM=
+    ZXNvbHV0aW9uGAIgASgJUgpyZXNvbHV0aW9uEhQKBWFjdG9yGAMgASgJUgVhY3RvcjofsrsYGwoVb3BzLmluY2lkZW50LnJlc29sdmVkEAEYASLOAQoQSW5j\
+    aWRlbnREZWNsYXJlZBIbCglmcm9tX21vZGUYASABKAlSCGZyb21Nb2RlEhcKB3RvX21vZGUYAiABKAlSBnRvTW9kZRIYCgd0cmlnZ2VyGAMgASgJUgd0cmln\
+    Z2VyEh8KC2luY2lkZW50X2lkGAQgASgJUgppbmNpZGVudElkEhYKBnJlYXNvbhgFIAEoCVIGcmVhc29uEhQKBWFjdG9yGAYgASgJUgVhY3RvcjobsrsYFwoR\
+    aW5jaWRlbnQuZGVjbGFyZWQQARgBIrQBChBJbmNpZGVudFJlc29sdmVkEhsKCWZyb21fbW9kZRgBIAEoCVIIZnJvbU1vZGUSFwoHdG9fbW9kZRgCIAEoCVIG\
+    dG9Nb2RlEhYKBnJlYXNvbhgDIAEoCVIGcmVhc29uEh8KC2luY2lkZW50X2lkGAQgASgJUgppbmNpZGVudElkEhQKBWFjdG9yGAUgASgJUgVhY3RvcjobsrsY\
+    FwoRaW5jaWRlbnQucmVzb2x2ZWQQARgBItECCg1BdWRpdFJlY29yZGVkEhYKBmFjdGlvbhgBIAEoCVIGYWN0aW9uEhYKBnRhcmdldBgCIAEoCVIGdGFyZ2V0\
+    EhQKBWFjdG9yGAMgASgJUgVhY3RvchIdCgphY3Rvcl9raW5kGAQgASgJUglhY3RvcktpbmQSGgoIZGVjaXNpb24YBSABKAlSCGRlY2lzaW9uEhIKBHJ1bGUY\
+    BiABKAlSBHJ1bGUSFgoGcmVhc29uGAcgASgJUgZyZWFzb24SFgoGbWV0aG9kGAggASgJUgZtZXRob2QSFAoFY291bnQYCSABKARSBWNvdW50EhoKCHNlcXVl\
+    bmNlGAogASgEUghzZXF1ZW5jZRIbCglwcmV2X2hhc2gYCyABKAxSCHByZXZIYXNoEhIKBGhhc2gYDCABKAxSBGhhc2g6GLK7GBQKDmF1ZGl0LnJlY29yZGVk\
+    EAEYASKyAQoJU0xBQnJlYWNoEhwKCW9iamVjdGl2ZRgBIAEoCVIJb2JqZWN0aXZlEhgKB3N1YmplY3QYAiABKAlSB3N1YmplY3QSGwoJdGFyZ2V0X21zGAMg\
+    ASgDUgh0YXJnZXRNcxIfCgtvYnNlcnZlZF9tcxgEIAEoA1IKb2JzZXJ2ZWRNcxIZCghqb2JfdHlwZRgFIAEoCVIHam9iVHlwZToUsrsYEAoKc2xhLmJyZWFj\
+    aBABGAJCA7oCAGIGcHJvdG8z
     """,
   dependencies: { [spanwireOptionsV1OptionsFile] })
 
@@ -212,43 +214,64 @@ public struct OpsIncidentResolved: Message {
 
 /// `spanwire.events.v1.IncidentDeclared`
 public struct IncidentDeclared: Message {
+  /// normal, degraded or incident
   public var fromMode: String
   public var toMode: String
+  /// error_rate, spend, heartbeats, several with a comma between two, or forced
   public var trigger: String
+  public var incidentID: String
+  public var reason: String
+  /// the operator who forced it
+  public var `actor`: String
   public var unknownFields: UnknownFields
 
   public init() {
     self.fromMode = ""
     self.toMode = ""
     self.trigger = ""
+    self.incidentID = ""
+    self.reason = ""
+    self.`actor` = ""
     self.unknownFields = UnknownFields()
   }
 
   public init(
     fromMode: String = "",
     toMode: String = "",
-    trigger: String = ""
+    trigger: String = "",
+    incidentID: String = "",
+    reason: String = "",
+    `actor`: String = ""
   ) {
     self.fromMode = fromMode
     self.toMode = toMode
     self.trigger = trigger
+    self.incidentID = incidentID
+    self.reason = reason
+    self.`actor` = `actor`
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.events.v1.IncidentDeclared"
   public static var file: GeneratedFile { spanwireEventsV1OpsEventsFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__incident_declared__table(), strings: [1, 2, 3])
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__incident_declared__table(), strings: [1, 2, 3, 4, 5, 6])
 
   public init(cStruct: UnsafeRawPointer) {
     let c = cStruct.assumingMemoryBound(to: Spanwire__Events__V1__IncidentDeclared.self)
     self.fromMode = CField.string(c.pointee.from_mode)
     self.toMode = CField.string(c.pointee.to_mode)
     self.trigger = CField.string(c.pointee.trigger)
+    self.incidentID = CField.string(c.pointee.incident_id)
+    self.reason = CField.string(c.pointee.reason)
+    self.`actor` = CField.string(c.pointee.actor)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.string(6, self.`actor`)
+    writer.string(5, self.reason)
+    writer.string(4, self.incidentID)
     writer.string(3, self.trigger)
     writer.string(2, self.toMode)
     writer.string(1, self.fromMode)
@@ -260,40 +283,53 @@ public struct IncidentResolved: Message {
   public var fromMode: String
   public var toMode: String
   public var reason: String
+  public var incidentID: String
+  /// the operator who forced it
+  public var `actor`: String
   public var unknownFields: UnknownFields
 
   public init() {
     self.fromMode = ""
     self.toMode = ""
     self.reason = ""
+    self.incidentID = ""
+    self.`actor` = ""
     self.unknownFields = UnknownFields()
   }
 
   public init(
     fromMode: String = "",
     toMode: String = "",
-    reason: String = ""
+    reason: String = "",
+    incidentID: String = "",
+    `actor`: String = ""
   ) {
     self.fromMode = fromMode
     self.toMode = toMode
     self.reason = reason
+    self.incidentID = incidentID
+    self.`actor` = `actor`
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.events.v1.IncidentResolved"
   public static var file: GeneratedFile { spanwireEventsV1OpsEventsFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__incident_resolved__table(), strings: [1, 2, 3])
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__incident_resolved__table(), strings: [1, 2, 3, 4, 5])
 
   public init(cStruct: UnsafeRawPointer) {
     let c = cStruct.assumingMemoryBound(to: Spanwire__Events__V1__IncidentResolved.self)
     self.fromMode = CField.string(c.pointee.from_mode)
     self.toMode = CField.string(c.pointee.to_mode)
     self.reason = CField.string(c.pointee.reason)
+    self.incidentID = CField.string(c.pointee.incident_id)
+    self.`actor` = CField.string(c.pointee.actor)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.string(5, self.`actor`)
+    writer.string(4, self.incidentID)
     writer.string(3, self.reason)
     writer.string(2, self.toMode)
     writer.string(1, self.fromMode)
@@ -405,10 +441,14 @@ public struct AuditRecorded: Message {
 
 /// `spanwire.events.v1.SLABreach`
 public struct SLABreach: Message {
+  /// time_to_first_update_ms or time_to_completion_ms
   public var objective: String
+  /// the agent task or execution
   public var subject: String
   public var targetMs: Int64
+  /// so far
   public var observedMs: Int64
+  public var jobType: String
   public var unknownFields: UnknownFields
 
   public init() {
@@ -416,6 +456,7 @@ public struct SLABreach: Message {
     self.subject = ""
     self.targetMs = 0
     self.observedMs = 0
+    self.jobType = ""
     self.unknownFields = UnknownFields()
   }
 
@@ -423,18 +464,20 @@ public struct SLABreach: Message {
     objective: String = "",
     subject: String = "",
     targetMs: Int64 = 0,
-    observedMs: Int64 = 0
+    observedMs: Int64 = 0,
+    jobType: String = ""
   ) {
     self.objective = objective
     self.subject = subject
     self.targetMs = targetMs
     self.observedMs = observedMs
+    self.jobType = jobType
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.events.v1.SLABreach"
   public static var file: GeneratedFile { spanwireEventsV1OpsEventsFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__slabreach__table(), strings: [1, 2])
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__events__v1__slabreach__table(), strings: [1, 2, 5])
 
   public init(cStruct: UnsafeRawPointer) {
     let c = cStruct.assumingMemoryBound(to: Spanwire__Events__V1__SLABreach.self)
@@ -442,11 +485,13 @@ public struct SLABreach: Message {
     self.subject = CField.string(c.pointee.subject)
     self.targetMs = c.pointee.target_ms
     self.observedMs = c.pointee.observed_ms
+    self.jobType = CField.string(c.pointee.job_type)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.string(5, self.jobType)
     writer.int64(4, self.observedMs)
     writer.int64(3, self.targetMs)
     writer.string(2, self.subject)

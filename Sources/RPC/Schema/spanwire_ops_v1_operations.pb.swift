@@ -9,30 +9,138 @@ import SpanwireWellKnown
 public let spanwireOpsV1OperationsFile: GeneratedFile = GeneratedFile(
   name: "spanwire/ops/v1/operations.proto",
   base64: """
-    CiBzcGFud2lyZS9vcHMvdjEvb3BlcmF0aW9ucy5wcm90bxIPc3BhbndpcmUub3BzLnYxGh9nb29nbGUvcHJvdG9idWYvdGltZXN0YW1wLnByb3RvGh9zcGFu\
-    d2lyZS9ldmVudHMvdjEvZXZlbnRzLnByb3RvGiFzcGFud2lyZS9vcHRpb25zL3YxL29wdGlvbnMucHJvdG8iDwoNQmFja3VwUmVxdWVzdCKXAQoOQmFja3Vw\
-    UmVzcG9uc2USMQoEZmlsZRgBIAEoCzIbLnNwYW53aXJlLm9wcy52MS5CYWNrdXBGaWxlSABSBGZpbGUSFgoFYnl0ZXMYAiABKAxIAFIFYnl0ZXMSMgoDZW5k\
-    GAMgASgLMh4uc3BhbndpcmUub3BzLnYxLkJhY2t1cEZpbGVFbmRIAFIDZW5kQgYKBGl0ZW0iNAoKQmFja3VwRmlsZRISCgRuYW1lGAEgASgJUgRuYW1lEhIK\
-    BHNpemUYAiABKARSBHNpemUiJwoNQmFja3VwRmlsZUVuZBIWCgZzaGEyNTYYASABKAxSBnNoYTI1NiLQAQoJQXVkaXRIZWFkEhoKCHNlcXVlbmNlGAEgASgE\
-    UghzZXF1ZW5jZRIhCgxsb2dfcG9zaXRpb24YAiABKAlSC2xvZ1Bvc2l0aW9uEhIKBGhhc2gYAyABKAxSBGhhc2gSOwoLZXhwb3J0ZWRfYXQYBCABKAsyGi5n\
-    b29nbGUucHJvdG9idWYuVGltZXN0YW1wUgpleHBvcnRlZEF0EhUKBmtleV9pZBgFIAEoCVIFa2V5SWQSHAoJc2lnbmF0dXJlGAYgASgMUglzaWduYXR1cmUi\
-    hgIKC0F1ZGl0RmlsdGVyEhQKBWFjdG9yGAEgASgJUgVhY3RvchIWCgZhY3Rpb24YAiABKAlSBmFjdGlvbhIaCghkZWNpc2lvbhgDIAEoCVIIZGVjaXNpb24S\
-    EgoEcnVsZRgEIAEoCVIEcnVsZRIWCgZ0YXJnZXQYBSABKAlSBnRhcmdldBIuCgRmcm9tGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIEZnJv\
-    bRIwCgV1bnRpbBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSBXVudGlsEh8KC2FsbF90ZW5hbnRzGAggASgIUgphbGxUZW5hbnRzIoQBChBM\
-    aXN0QXVkaXRSZXF1ZXN0EjQKBmZpbHRlchgBIAEoCzIcLnNwYW53aXJlLm9wcy52MS5BdWRpdEZpbHRlclIGZmlsdGVyEhsKCXBhZ2Vfc2l6ZRgCIAEoDVII\
-    cGFnZVNpemUSHQoKcGFnZV90b2tlbhgDIAEoCVIJcGFnZVRva2VuIngKEUxpc3RBdWRpdFJlc3BvbnNlEjsKB3JlY29yZHMYASADKAsyIS5zcGFud2lyZS5l\
-    dmVudHMudjEuRXZlbnRFbnZlbG9wZVIHcmVjb3JkcxImCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAlSDW5leHRQYWdlVG9rZW4ibwoSRXhwb3J0QXVkaXRSZXF1\
-    ZXN0EjQKBmZpbHRlchgBIAEoCzIcLnNwYW53aXJlLm9wcy52MS5BdWRpdEZpbHRlclIGZmlsdGVyEiMKDWFwcHJvdmFsX3JlZnMYAiADKAlSDGFwcHJvdmFs\
-    UmVmcyJQChNFeHBvcnRBdWRpdFJlc3BvbnNlEjkKBnJlY29yZBgBIAEoCzIhLnNwYW53aXJlLmV2ZW50cy52MS5FdmVudEVudmVsb3BlUgZyZWNvcmQiRgoS\
-    VmVyaWZ5QXVkaXRSZXF1ZXN0EjAKBWhlYWRzGAEgAygLMhouc3BhbndpcmUub3BzLnYxLkF1ZGl0SGVhZFIFaGVhZHMiewoTVmVyaWZ5QXVkaXRSZXNwb25z\
-    ZRIYCgdyZWNvcmRzGAEgASgEUgdyZWNvcmRzEi4KBGhlYWQYAiABKAsyGi5zcGFud2lyZS5vcHMudjEuQXVkaXRIZWFkUgRoZWFkEhoKCGZpbmRpbmdzGAMg\
-    AygJUghmaW5kaW5nczKcAwoKT3BlcmF0aW9ucxJaCgZCYWNrdXASHi5zcGFud2lyZS5vcHMudjEuQmFja3VwUmVxdWVzdBofLnNwYW53aXJlLm9wcy52MS5C\
-    YWNrdXBSZXNwb25zZSINkAIBqrsYBgoBAhIBBTABEmEKCUxpc3RBdWRpdBIhLnNwYW53aXJlLm9wcy52MS5MaXN0QXVkaXRSZXF1ZXN0GiIuc3BhbndpcmUu\
-    b3BzLnYxLkxpc3RBdWRpdFJlc3BvbnNlIg2QAgGquxgGCgECEgEFEmYKC0V4cG9ydEF1ZGl0EiMuc3BhbndpcmUub3BzLnYxLkV4cG9ydEF1ZGl0UmVxdWVz\
-    dBokLnNwYW53aXJlLm9wcy52MS5FeHBvcnRBdWRpdFJlc3BvbnNlIgqquxgGCgECEgEFMAESZwoLVmVyaWZ5QXVkaXQSIy5zcGFud2lyZS5vcHMudjEuVmVy\
-    aWZ5QXVkaXRSZXF1ZXN0GiQuc3BhbndpcmUub3BzLnYxLlZlcmlmeUF1ZGl0UmVzcG9uc2UiDZACAaq7GAYKAQISAQVCA7oCAGIGcHJvdG8z
+    CiBzcGFud2lyZS9vcHMvdjEvb3BlcmF0aW9ucy5wcm90bxIPc3BhbndpcmUub3BzLnYxGh5nb29nbGUvcHJvdG9idWYvZHVyYXRpb24ucHJvdG8aHGdvb2ds\
+    ZS9wcm90b2J1Zi9zdHJ1Y3QucHJvdG8aH2dvb2dsZS9wcm90b2J1Zi90aW1lc3RhbXAucHJvdG8aH3NwYW53aXJlL2FnZW50cy92MS9hZ2VudHMucHJvdG8a\
+    H3NwYW53aXJlL2V2ZW50cy92MS9ldmVudHMucHJvdG8aIXNwYW53aXJlL29wdGlvbnMvdjEvb3B0aW9ucy5wcm90byIPCg1CYWNrdXBSZXF1ZXN0IpcBCg5C\
+    YWNrdXBSZXNwb25zZRIxCgRmaWxlGAEgASgLMhsuc3BhbndpcmUub3BzLnYxLkJhY2t1cEZpbGVIAFIEZmlsZRIWCgVieXRlcxgCIAEoDEgAUgVieXRlcxIy\
+    CgNlbmQYAyABKAsyHi5zcGFud2lyZS5vcHMudjEuQmFja3VwRmlsZUVuZEgAUgNlbmRCBgoEaXRlbSI0CgpCYWNrdXBGaWxlEhIKBG5hbWUYASABKAlSBG5h\
+    bWUSEgoEc2l6ZRgCIAEoBFIEc2l6ZSInCg1CYWNrdXBGaWxlRW5kEhYKBnNoYTI1NhgBIAEoDFIGc2hhMjU2ItABCglBdWRpdEhlYWQSGgoIc2VxdWVuY2UY\
+    ASABKARSCHNlcXVlbmNlEiEKDGxvZ19wb3NpdGlvbhgCIAEoCVILbG9nUG9zaXRpb24SEgoEaGFzaBgDIAEoDFIEaGFzaBI7CgtleHBvcnRlZF9hdBgEIAEo\
+    CzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSCmV4cG9ydGVkQXQSFQoGa2V5X2lkGAUgASgJUgVrZXlJZBIcCglzaWduYXR1cmUYBiABKAxSCXNpZ25h\
+    dHVyZSKGAgoLQXVkaXRGaWx0ZXISFAoFYWN0b3IYASABKAlSBWFjdG9yEhYKBmFjdGlvbhgCIAEoCVIGYWN0aW9uEhoKCGRlY2lzaW9uGAMgASgJUghkZWNp\
+    c2lvbhISCgRydWxlGAQgASgJUgRydWxlEhYKBnRhcmdldBgFIAEoCVIGdGFyZ2V0Ei4KBGZyb20YBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1w\
+    UgRmcm9tEjAKBXVudGlsGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIFdW50aWwSHwoLYWxsX3RlbmFudHMYCCABKAhSCmFsbFRlbmFudHMi\
+    hAEKEExpc3RBdWRpdFJlcXVlc3QSNAoGZmlsdGVyGAEgASgLMhwuc3BhbndpcmUub3BzLnYxLkF1ZGl0RmlsdGVyUgZmaWx0ZXISGwoJcGFnZV9zaXplGAIg\
+    ASgNUghwYWdlU2l6ZRIdCgpwYWdlX3Rva2VuGAMgASgJUglwYWdlVG9rZW4ieAoRTGlzdEF1ZGl0UmVzcG9uc2USOwoHcmVjb3JkcxgBIAMoCzIhLnNwYW53\
+    aXJlLmV2ZW50cy52MS5FdmVudEVudmVsb3BlUgdyZWNvcmRzEiYKD25leHRfcGFnZV90b2tlbhgCIAEoCVINbmV4dFBhZ2VUb2tlbiJvChJFeHBvcnRBdWRp\
+    dFJlcXVlc3QSNAoGZmlsdGVyGAEgASgLMhwuc3BhbndpcmUub3BzLnYxLkF1ZGl0RmlsdGVyUgZmaWx0ZXISIwoNYXBwcm92YWxfcmVmcxgCIAMoCVIMYXBw\
+    cm92YWxSZWZzIlAKE0V4cG9ydEF1ZGl0UmVzcG9uc2USOQoGcmVjb3JkGAEgASgLMiEuc3BhbndpcmUuZXZlbnRzLnYxLkV2ZW50RW52ZWxvcGVSBnJlY29y\
+    ZCJGChJWZXJpZnlBdWRpdFJlcXVlc3QSMAoFaGVhZHMYASADKAsyGi5zcGFud2lyZS5vcHMudjEuQXVkaXRIZWFkUgVoZWFkcyJ7ChNWZXJpZnlBdWRpdFJl\
+    c3BvbnNlEhgKB3JlY29yZHMYASABKARSB3JlY29yZHMSLgoEaGVhZBgCIAEoCzIaLnNwYW53aXJlLm9wcy52MS5BdWRpdEhlYWRSBGhlYWQSGgoIZmluZGlu\
+    Z3MYAyADKAlSCGZpbmRpbmdzIhgKFkdldEluY2lkZW50TW9kZVJlcXVlc3QijwMKDkluY2lkZW50U3RhdHVzEjEKBG1vZGUYASABKA4yHS5zcGFud2lyZS5v\
+    cHMudjEuSW5jaWRlbnRNb2RlUgRtb2RlEjAKBXNpbmNlGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIFc2luY2USHwoLaW5jaWRlbnRfaWQY\
+    AyABKAlSCmluY2lkZW50SWQSOwoIcmVhZGluZ3MYBCADKAsyHy5zcGFud2lyZS5vcHMudjEuVHJpZ2dlclJlYWRpbmdSCHJlYWRpbmdzEjkKCmNhbG1fc2lu\
+    Y2UYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgljYWxtU2luY2USGwoJZm9yY2VkX2J5GAYgASgJUghmb3JjZWRCeRIjCg1mb3JjZWRfcmVh\
+    c29uGAcgASgJUgxmb3JjZWRSZWFzb24SPQoMZm9yY2VkX3VudGlsGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFILZm9yY2VkVW50aWwimgEK\
+    DlRyaWdnZXJSZWFkaW5nEhgKB3RyaWdnZXIYASABKAlSB3RyaWdnZXISFAoFdmFsdWUYAiABKAFSBXZhbHVlEiUKDmRlY2xhcmVzX2Fib3ZlGAMgASgBUg1k\
+    ZWNsYXJlc0Fib3ZlEh0KCmNhbG1fYmVsb3cYBCABKAFSCWNhbG1CZWxvdxISCgR0ZXh0GAUgASgJUgR0ZXh0Iq0DChBJbmNpZGVudExvZ0VudHJ5Eh8KC2lu\
+    Y2lkZW50X2lkGAEgASgJUgppbmNpZGVudElkEjsKC2RlY2xhcmVkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIKZGVjbGFyZWRBdBIz\
+    CgV3b3JzdBgDIAEoDjIdLnNwYW53aXJlLm9wcy52MS5JbmNpZGVudE1vZGVSBXdvcnN0EiUKDnRyaWdnZXJfcmVhc29uGAQgASgJUg10cmlnZ2VyUmVhc29u\
+    EkIKDHRyaWdnZXJfZGF0YRgFIAMoCzIfLnNwYW53aXJlLm9wcy52MS5UcmlnZ2VyUmVhZGluZ1ILdHJpZ2dlckRhdGESOwoLcmVzb2x2ZWRfYXQYBiABKAsy\
+    Gi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgpyZXNvbHZlZEF0EicKD3Jlc29sdXRpb25fbm90ZRgHIAEoCVIOcmVzb2x1dGlvbk5vdGUSHwoLZGVjbGFy\
+    ZWRfYnkYCCABKAlSCmRlY2xhcmVkQnkSFAoFYWxlcnQYCSABKAlSBWFsZXJ0IlQKFkxpc3RJbmNpZGVudExvZ1JlcXVlc3QSGwoJcGFnZV9zaXplGAEgASgN\
+    UghwYWdlU2l6ZRIdCgpwYWdlX3Rva2VuGAIgASgJUglwYWdlVG9rZW4ifgoXTGlzdEluY2lkZW50TG9nUmVzcG9uc2USOwoHZW50cmllcxgBIAMoCzIhLnNw\
+    YW53aXJlLm9wcy52MS5JbmNpZGVudExvZ0VudHJ5UgdlbnRyaWVzEiYKD25leHRfcGFnZV90b2tlbhgCIAEoCVINbmV4dFBhZ2VUb2tlbiK/AQoYRm9yY2VJ\
+    bmNpZGVudE1vZGVSZXF1ZXN0EicKD2lkZW1wb3RlbmN5X2tleRgBIAEoCVIOaWRlbXBvdGVuY3lLZXkSMQoEbW9kZRgCIAEoDjIdLnNwYW53aXJlLm9wcy52\
+    MS5JbmNpZGVudE1vZGVSBG1vZGUSFgoGcmVhc29uGAMgASgJUgZyZWFzb24SLwoFbGFzdHMYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25SBWxh\
+    c3RzIu0CCg5TbGFNZWFzdXJlbWVudBIdCgpzdWJqZWN0X2lkGAEgASgJUglzdWJqZWN0SWQSGQoIam9iX3R5cGUYAiABKAlSB2pvYlR5cGUSOQoXdGltZV90\
+    b19maXJzdF91cGRhdGVfbXMYAyABKANIAFITdGltZVRvRmlyc3RVcGRhdGVNc4gBARIxChV0aW1lX3RvX2NvbXBsZXRpb25fbXMYBCABKANSEnRpbWVUb0Nv\
+    bXBsZXRpb25NcxIfCgt0b29sX3JvdW5kcxgFIAEoDVIKdG9vbFJvdW5kcxIhCgxzbGFfYnJlYWNoZWQYBiABKAhSC3NsYUJyZWFjaGVkEhgKB291dGNvbWUY\
+    ByABKAlSB291dGNvbWUSOQoKY3JlYXRlZF9hdBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSCWNyZWF0ZWRBdEIaChhfdGltZV90b19maXJz\
+    dF91cGRhdGVfbXMijwEKGkxpc3RTbGFNZWFzdXJlbWVudHNSZXF1ZXN0EhkKCGpvYl90eXBlGAEgASgJUgdqb2JUeXBlEhoKCGJyZWFjaGVkGAIgASgIUghi\
+    cmVhY2hlZBIbCglwYWdlX3NpemUYAyABKA1SCHBhZ2VTaXplEh0KCnBhZ2VfdG9rZW4YBCABKAlSCXBhZ2VUb2tlbiKKAQobTGlzdFNsYU1lYXN1cmVtZW50\
+    c1Jlc3BvbnNlEkMKDG1lYXN1cmVtZW50cxgBIAMoCzIfLnNwYW53aXJlLm9wcy52MS5TbGFNZWFzdXJlbWVudFIMbWVhc3VyZW1lbnRzEiYKD25leHRfcGFn\
+    ZV90b2tlbhgCIAEoCVINbmV4dFBhZ2VUb2tlbiJFChNTdW1tYXJpemVTbGFSZXF1ZXN0Ei4KBGZyb20YASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0\
+    YW1wUgRmcm9tIkkKFFN1bW1hcml6ZVNsYVJlc3BvbnNlEjEKBXR5cGVzGAEgAygLMhsuc3BhbndpcmUub3BzLnYxLlNsYVN1bW1hcnlSBXR5cGVzIvwCCgpT\
+    bGFTdW1tYXJ5EhkKCGpvYl90eXBlGAEgASgJUgdqb2JUeXBlEhoKCG1lYXN1cmVkGAIgASgNUghtZWFzdXJlZBIaCghicmVhY2hlZBgDIAEoDVIIYnJlYWNo\
+    ZWQSLQoTZmlyc3RfdXBkYXRlX3A1MF9tcxgEIAEoA1IQZmlyc3RVcGRhdGVQNTBNcxItChNmaXJzdF91cGRhdGVfcDk5X21zGAUgASgDUhBmaXJzdFVwZGF0\
+    ZVA5OU1zEioKEWNvbXBsZXRpb25fcDUwX21zGAYgASgDUg9jb21wbGV0aW9uUDUwTXMSKgoRY29tcGxldGlvbl9wOTlfbXMYByABKANSD2NvbXBsZXRpb25Q\
+    OTlNcxIzChZ0YXJnZXRfZmlyc3RfdXBkYXRlX21zGAggASgDUhN0YXJnZXRGaXJzdFVwZGF0ZU1zEjAKFHRhcmdldF9jb21wbGV0aW9uX21zGAkgASgDUhJ0\
+    YXJnZXRDb21wbGV0aW9uTXMingYKCFNjaGVkdWxlEh8KC3NjaGVkdWxlX2lkGAEgASgJUgpzY2hlZHVsZUlkEhsKCXRlbmFudF9pZBgCIAEoCVIIdGVuYW50\
+    SWQSFAoFdGl0bGUYAyABKAlSBXRpdGxlEjEKBGNyb24YBCABKAsyGy5zcGFud2lyZS5vcHMudjEuQ3JvblRpbWluZ0gAUgRjcm9uEjEKBWV2ZXJ5GAUgASgL\
+    MhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uSABSBWV2ZXJ5EhoKCGNyaXRpY2FsGAYgASgIUghjcml0aWNhbBI7CgdvdmVybGFwGAcgASgOMiEuc3Bhbndp\
+    cmUub3BzLnYxLlNjaGVkdWxlLk92ZXJsYXBSB292ZXJsYXASOAoGbWlzc2VkGAggASgOMiAuc3BhbndpcmUub3BzLnYxLlNjaGVkdWxlLk1pc3NlZFIGbWlz\
+    c2VkEhYKBnBhdXNlZBgJIAEoCFIGcGF1c2VkEjQKBHRhc2sYCiABKAsyHi5zcGFud2lyZS5vcHMudjEuU2NoZWR1bGVkVGFza0gBUgR0YXNrEkMKCWV4ZWN1\
+    dGlvbhgLIAEoCzIjLnNwYW53aXJlLm9wcy52MS5TY2hlZHVsZWRFeGVjdXRpb25IAVIJZXhlY3V0aW9uEjUKCG5leHRfZHVlGAwgASgLMhouZ29vZ2xlLnBy\
+    b3RvYnVmLlRpbWVzdGFtcFIHbmV4dER1ZRIdCgpjcmVhdGVkX2J5GA0gASgJUgljcmVhdGVkQnkSOQoKY3JlYXRlZF9hdBgOIAEoCzIaLmdvb2dsZS5wcm90\
+    b2J1Zi5UaW1lc3RhbXBSCWNyZWF0ZWRBdCJHCgdPdmVybGFwEhcKE09WRVJMQVBfVU5TUEVDSUZJRUQQABIQCgxPVkVSTEFQX1NLSVAQARIRCg1PVkVSTEFQ\
+    X0FMTE9XEAIiRgoGTWlzc2VkEhYKEk1JU1NFRF9VTlNQRUNJRklFRBAAEhMKD01JU1NFRF9DT0FMRVNDRRABEg8KC01JU1NFRF9TS0lQEAJCCAoGdGltaW5n\
+    QgYKBHdvcmsiSQoKQ3JvblRpbWluZxIeCgpleHByZXNzaW9uGAEgASgJUgpleHByZXNzaW9uEhsKCXRpbWVfem9uZRgCIAEoCVIIdGltZVpvbmUiggEKDVNj\
+    aGVkdWxlZFRhc2sSOgoHY29udGV4dBgBIAEoCzIgLnNwYW53aXJlLmFnZW50cy52MS5BZ2VudENvbnRleHRSB2NvbnRleHQSNQoEdGFzaxgCIAEoCzIhLnNw\
+    YW53aXJlLmFnZW50cy52MS5BZ2VudFRhc2tTcGVjUgR0YXNrIqEBChJTY2hlZHVsZWRFeGVjdXRpb24SHwoLaW50ZW50X3R5cGUYASABKAlSCmludGVudFR5\
+    cGUSOwoacHJvZHVjdF9ydW50aW1lX3Nlc3Npb25faWQYAiABKAlSF3Byb2R1Y3RSdW50aW1lU2Vzc2lvbklkEi0KBWlucHV0GAMgASgLMhcuZ29vZ2xlLnBy\
+    b3RvYnVmLlN0cnVjdFIFaW5wdXQidwoVQ3JlYXRlU2NoZWR1bGVSZXF1ZXN0EicKD2lkZW1wb3RlbmN5X2tleRgBIAEoCVIOaWRlbXBvdGVuY3lLZXkSNQoI\
+    c2NoZWR1bGUYAiABKAsyGS5zcGFud2lyZS5vcHMudjEuU2NoZWR1bGVSCHNjaGVkdWxlIjUKEkdldFNjaGVkdWxlUmVxdWVzdBIfCgtzY2hlZHVsZV9pZBgB\
+    IAEoCVIKc2NoZWR1bGVJZCJSChRMaXN0U2NoZWR1bGVzUmVxdWVzdBIbCglwYWdlX3NpemUYASABKA1SCHBhZ2VTaXplEh0KCnBhZ2VfdG9rZW4YAiABKAlS\
+    CXBhZ2VUb2tlbiJ4ChVMaXN0U2NoZWR1bGVzUmVzcG9uc2USNwoJc2NoZWR1bGVzGAEgAygLMhkuc3BhbndpcmUub3BzLnYxLlNjaGVkdWxlUglzY2hlZHVs\
+    ZXMSJgoPbmV4dF9wYWdlX3Rva2VuGAIgASgJUg1uZXh0UGFnZVRva2VuIpQBChhTZXRTY2hlZHVsZVBhdXNlZFJlcXVlc3QSJwoPaWRlbXBvdGVuY3lfa2V5\
+    GAEgASgJUg5pZGVtcG90ZW5jeUtleRIfCgtzY2hlZHVsZV9pZBgCIAEoCVIKc2NoZWR1bGVJZBIWCgZwYXVzZWQYAyABKAhSBnBhdXNlZBIWCgZyZWFzb24Y\
+    BCABKAlSBnJlYXNvbiJ5ChVEZWxldGVTY2hlZHVsZVJlcXVlc3QSJwoPaWRlbXBvdGVuY3lfa2V5GAEgASgJUg5pZGVtcG90ZW5jeUtleRIfCgtzY2hlZHVs\
+    ZV9pZBgCIAEoCVIKc2NoZWR1bGVJZBIWCgZyZWFzb24YAyABKAlSBnJlYXNvbiIYChZEZWxldGVTY2hlZHVsZVJlc3BvbnNlIrUDCgtTY2hlZHVsZVJ1bhIf\
+    CgtzY2hlZHVsZV9pZBgBIAEoCVIKc2NoZWR1bGVJZBIsCgNkdWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUgNkdWUSPgoHb3V0Y29tZRgD\
+    IAEoDjIkLnNwYW53aXJlLm9wcy52MS5TY2hlZHVsZVJ1bi5PdXRjb21lUgdvdXRjb21lEh0KCnN1YmplY3RfaWQYBCABKAlSCXN1YmplY3RJZBIWCgZyZWFz\
+    b24YBSABKAlSBnJlYXNvbhIYCgdmaXJpbmdzGAYgASgNUgdmaXJpbmdzEjkKCmRlY2lkZWRfYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1w\
+    UglkZWNpZGVkQXQiigEKB091dGNvbWUSFwoTT1VUQ09NRV9VTlNQRUNJRklFRBAAEhEKDU9VVENPTUVfRklSRUQQARISCg5PVVRDT01FX01JU1NFRBACEhMK\
+    D09VVENPTUVfU0tJUFBFRBADEhUKEU9VVENPTUVfQ09BTEVTQ0VEEAQSEwoPT1VUQ09NRV9SRUZVU0VEEAUidgoXTGlzdFNjaGVkdWxlUnVuc1JlcXVlc3QS\
+    HwoLc2NoZWR1bGVfaWQYASABKAlSCnNjaGVkdWxlSWQSGwoJcGFnZV9zaXplGAIgASgNUghwYWdlU2l6ZRIdCgpwYWdlX3Rva2VuGAMgASgJUglwYWdlVG9r\
+    ZW4idAoYTGlzdFNjaGVkdWxlUnVuc1Jlc3BvbnNlEjAKBHJ1bnMYASADKAsyHC5zcGFud2lyZS5vcHMudjEuU2NoZWR1bGVSdW5SBHJ1bnMSJgoPbmV4dF9w\
+    YWdlX3Rva2VuGAIgASgJUg1uZXh0UGFnZVRva2VuKn8KDEluY2lkZW50TW9kZRIdChlJTkNJREVOVF9NT0RFX1VOU1BFQ0lGSUVEEAASGAoUSU5DSURFTlRf\
+    TU9ERV9OT1JNQUwQARIaChZJTkNJREVOVF9NT0RFX0RFR1JBREVEEAISGgoWSU5DSURFTlRfTU9ERV9JTkNJREVOVBADMtUMCgpPcGVyYXRpb25zEloKBkJh\
+    Y2t1cBIeLnNwYW53aXJlLm9wcy52MS5CYWNrdXBSZXF1ZXN0Gh8uc3BhbndpcmUub3BzLnYxLkJhY2t1cFJlc3BvbnNlIg2QAgGquxgGCgECEgEFMAESYQoJ\
+    TGlzdEF1ZGl0EiEuc3BhbndpcmUub3BzLnYxLkxpc3RBdWRpdFJlcXVlc3QaIi5zcGFud2lyZS5vcHMudjEuTGlzdEF1ZGl0UmVzcG9uc2UiDZACAaq7GAYK\
+    AQISAQUSZgoLRXhwb3J0QXVkaXQSIy5zcGFud2lyZS5vcHMudjEuRXhwb3J0QXVkaXRSZXF1ZXN0GiQuc3BhbndpcmUub3BzLnYxLkV4cG9ydEF1ZGl0UmVz\
+    cG9uc2UiCqq7GAYKAQISAQUwARJnCgtWZXJpZnlBdWRpdBIjLnNwYW53aXJlLm9wcy52MS5WZXJpZnlBdWRpdFJlcXVlc3QaJC5zcGFud2lyZS5vcHMudjEu\
+    VmVyaWZ5QXVkaXRSZXNwb25zZSINkAIBqrsYBgoBAhIBBRJsCg9HZXRJbmNpZGVudE1vZGUSJy5zcGFud2lyZS5vcHMudjEuR2V0SW5jaWRlbnRNb2RlUmVx\
+    dWVzdBofLnNwYW53aXJlLm9wcy52MS5JbmNpZGVudFN0YXR1cyIPkAIBqrsYCAoCAgQSAgUGEnMKD0xpc3RJbmNpZGVudExvZxInLnNwYW53aXJlLm9wcy52\
+    MS5MaXN0SW5jaWRlbnRMb2dSZXF1ZXN0Giguc3BhbndpcmUub3BzLnYxLkxpc3RJbmNpZGVudExvZ1Jlc3BvbnNlIg2QAgGquxgGCgECEgEFEmsKEUZvcmNl\
+    SW5jaWRlbnRNb2RlEikuc3BhbndpcmUub3BzLnYxLkZvcmNlSW5jaWRlbnRNb2RlUmVxdWVzdBofLnNwYW53aXJlLm9wcy52MS5JbmNpZGVudFN0YXR1cyIK\
+    qrsYBgoBAhIBBRJ/ChNMaXN0U2xhTWVhc3VyZW1lbnRzEisuc3BhbndpcmUub3BzLnYxLkxpc3RTbGFNZWFzdXJlbWVudHNSZXF1ZXN0Giwuc3BhbndpcmUu\
+    b3BzLnYxLkxpc3RTbGFNZWFzdXJlbWVudHNSZXNwb25zZSINkAIBqrsYBgoBAhIBBRJqCgxTdW1tYXJpemVTbGESJC5zcGFud2lyZS5vcHMudjEuU3VtbWFy\
+    aXplU2xhUmVxdWVzdBolLnNwYW53aXJlLm9wcy52MS5TdW1tYXJpemVTbGFSZXNwb25zZSINkAIBqrsYBgoBAhIBBRJfCg5DcmVhdGVTY2hlZHVsZRImLnNw\
+    YW53aXJlLm9wcy52MS5DcmVhdGVTY2hlZHVsZVJlcXVlc3QaGS5zcGFud2lyZS5vcHMudjEuU2NoZWR1bGUiCqq7GAYKAQISAQUSXAoLR2V0U2NoZWR1bGUS\
+    Iy5zcGFud2lyZS5vcHMudjEuR2V0U2NoZWR1bGVSZXF1ZXN0Ghkuc3BhbndpcmUub3BzLnYxLlNjaGVkdWxlIg2QAgGquxgGCgECEgEFEm0KDUxpc3RTY2hl\
+    ZHVsZXMSJS5zcGFud2lyZS5vcHMudjEuTGlzdFNjaGVkdWxlc1JlcXVlc3QaJi5zcGFud2lyZS5vcHMudjEuTGlzdFNjaGVkdWxlc1Jlc3BvbnNlIg2QAgGq\
+    uxgGCgECEgEFEmUKEVNldFNjaGVkdWxlUGF1c2VkEikuc3BhbndpcmUub3BzLnYxLlNldFNjaGVkdWxlUGF1c2VkUmVxdWVzdBoZLnNwYW53aXJlLm9wcy52\
+    MS5TY2hlZHVsZSIKqrsYBgoBAhIBBRJtCg5EZWxldGVTY2hlZHVsZRImLnNwYW53aXJlLm9wcy52MS5EZWxldGVTY2hlZHVsZVJlcXVlc3QaJy5zcGFud2ly\
+    ZS5vcHMudjEuRGVsZXRlU2NoZWR1bGVSZXNwb25zZSIKqrsYBgoBAhIBBRJ2ChBMaXN0U2NoZWR1bGVSdW5zEiguc3BhbndpcmUub3BzLnYxLkxpc3RTY2hl\
+    ZHVsZVJ1bnNSZXF1ZXN0Gikuc3BhbndpcmUub3BzLnYxLkxpc3RTY2hlZHVsZVJ1bnNSZXNwb25zZSINkAIBqrsYBgoBAhIBBUIDugIAYgZwcm90bzM=
     """,
-  dependencies: { [googleProtobufTimestampFile, spanwireEventsV1EventsFile, spanwireOptionsV1OptionsFile] })
+  dependencies: { [googleProtobufDurationFile, googleProtobufStructFile, googleProtobufTimestampFile, spanwireAgentsV1AgentsFile, spanwireEventsV1EventsFile, spanwireOptionsV1OptionsFile] })
+
+/// How the platform as a whole works at the moment.
+public enum IncidentMode: MessageEnum, CaseIterable {
+  case unspecified
+  case normal
+  /// something is wrong; nothing is restricted yet
+  case degraded
+  /// daily budgets are halved, work is retried once, only critical schedules fire
+  case incident
+  /// A number that this build has no name for.
+  case unrecognized(Int32)
+
+  public init(rawValue: Int32) {
+    switch rawValue {
+    case 0: self = .unspecified
+    case 1: self = .normal
+    case 2: self = .degraded
+    case 3: self = .incident
+    default: self = .unrecognized(rawValue)
+    }
+  }
+
+  public var rawValue: Int32 {
+    switch self {
+    case .unspecified: 0
+    case .normal: 1
+    case .degraded: 2
+    case .incident: 3
+    case .unrecognized(let number): number
+    }
+  }
+
+  /// Every value that has a name.
+  public static let allCases: [Self] = [.unspecified, .normal, .degraded, .incident]
+}
 
 /// `spanwire.ops.v1.BackupRequest`
 public struct BackupRequest: Message {
@@ -602,13 +710,1564 @@ public struct VerifyAuditResponse: Message {
   }
 }
 
+/// `spanwire.ops.v1.GetIncidentModeRequest`
+public struct GetIncidentModeRequest: Message {
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.ops.v1.GetIncidentModeRequest"
+  public static var file: GeneratedFile { spanwireOpsV1OperationsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__ops__v1__get_incident_mode_request__table())
+
+  public init(cStruct: UnsafeRawPointer) {
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+  }
+}
+
+/// What a tenant's operators and services see is the mode and since when; the rest is for those of tenant platform.
+public struct IncidentStatus: Message {
+  public var mode: IncidentMode
+  public var since: Google_Protobuf_Timestamp?
+  /// of the log's open entry; empty in normal mode
+  public var incidentID: String
+  /// what the mode goes by
+  public var readings: [TriggerReading]
+  /// absent while a trigger has not come down
+  public var calmSince: Google_Protobuf_Timestamp?
+  /// the operator who chose the mode; empty: it goes by the readings
+  public var forcedBy: String
+  public var forcedReason: String
+  public var forcedUntil: Google_Protobuf_Timestamp?
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.mode = .unspecified
+    self.since = nil
+    self.incidentID = ""
+    self.readings = []
+    self.calmSince = nil
+    self.forcedBy = ""
+    self.forcedReason = ""
+    self.forcedUntil = nil
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    mode: IncidentMode = .unspecified,
+    since: Google_Protobuf_Timestamp? = nil,
+    incidentID: String = "",
+    readings: [TriggerReading] = [],
+    calmSince: Google_Protobuf_Timestamp? = nil,
+    forcedBy: String = "",
+    forcedReason: String = "",
+    forcedUntil: Google_Protobuf_Timestamp? = nil
+  ) {
+    self.mode = mode
+    self.since = since
+    self.incidentID = incidentID
+    self.readings = readings
+    self.calmSince = calmSince
+    self.forcedBy = forcedBy
+    self.forcedReason = forcedReason
+    self.forcedUntil = forcedUntil
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.ops.v1.IncidentStatus"
+  public static var file: GeneratedFile { spanwireOpsV1OperationsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__ops__v1__incident_status__table(), strings: [3, 6, 7]) {
+    [
+      .message(2, Google_Protobuf_Timestamp.table),
+      .message(4, TriggerReading.table),
+      .message(5, Google_Protobuf_Timestamp.table),
+      .message(8, Google_Protobuf_Timestamp.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Ops__V1__IncidentStatus.self)
+    self.mode = CField.enumeration(c.pointee.mode)
+    self.since = CField.message(c.pointee.since)
+    self.incidentID = CField.string(c.pointee.incident_id)
+    self.readings = CField.messages(c.pointee.n_readings, c.pointee.readings)
+    self.calmSince = CField.message(c.pointee.calm_since)
+    self.forcedBy = CField.string(c.pointee.forced_by)
+    self.forcedReason = CField.string(c.pointee.forced_reason)
+    self.forcedUntil = CField.message(c.pointee.forced_until)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.message(8, optional: self.forcedUntil)
+    writer.string(7, self.forcedReason)
+    writer.string(6, self.forcedBy)
+    writer.message(5, optional: self.calmSince)
+    writer.message(4, repeated: self.readings)
+    writer.string(3, self.incidentID)
+    writer.message(2, optional: self.since)
+    writer.enumeration(1, self.mode)
+  }
+}
+
+/// One of the three figures that declare an incident.
+public struct TriggerReading: Message {
+  /// error_rate, spend or heartbeats
+  public var trigger: String
+  public var value: Double
+  public var declaresAbove: Double
+  /// back below it the trigger is over
+  public var calmBelow: Double
+  /// "37 of 120 tasks failed within 5 min"
+  public var text: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.trigger = ""
+    self.value = 0
+    self.declaresAbove = 0
+    self.calmBelow = 0
+    self.text = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    trigger: String = "",
+    value: Double = 0,
+    declaresAbove: Double = 0,
+    calmBelow: Double = 0,
+    text: String = ""
+  ) {
+    self.trigger = trigger
+    self.value = value
+    self.declaresAbove = declaresAbove
+    self.calmBelow = calmBelow
+    self.text = text
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.ops.v1.TriggerReading"
+  public static var file: GeneratedFile { spanwireOpsV1OperationsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__ops__v1__trigger_reading__table(), strings: [1, 5])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Ops__V1__TriggerReading.self)
+    self.trigger = CField.string(c.pointee.trigger)
+    self.value = c.pointee.value
+    self.declaresAbove = c.pointee.declares_above
+    self.calmBelow = c.pointee.calm_below
+    self.text = CField.string(c.pointee.text)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(5, self.text)
+    writer.double(4, self.calmBelow)
+    writer.double(3, self.declaresAbove)
+    writer.double(2, self.value)
+    writer.string(1, self.trigger)
+  }
+}
+
+/// A stretch of time in another mode than normal: a row of actp_incident_log.
+public struct IncidentLogEntry: Message {
+  /// INC-…
+  public var incidentID: String
+  public var declaredAt: Google_Protobuf_Timestamp?
+  public var worst: IncidentMode
+  public var triggerReason: String
+  /// as they stood when it was declared
+  public var triggerData: [TriggerReading]
+  public var resolvedAt: Google_Protobuf_Timestamp?
+  public var resolutionNote: String
+  /// an operator; empty: the triggers
+  public var declaredBy: String
+  /// what became of the webhook's call: pending, delivered, or why it failed; empty: there is no webhook
+  public var alert: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.incidentID = ""
+    self.declaredAt = nil
+    self.worst = .unspecified
+    self.triggerReason = ""
+    self.triggerData = []
+    self.resolvedAt = nil
+    self.resolutionNote = ""
+    self.declaredBy = ""
+    self.alert = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    incidentID: String = "",
+    declaredAt: Google_Protobuf_Timestamp? = nil,
+    worst: IncidentMode = .unspecified,
+    triggerReason: String = "",
+    triggerData: [TriggerReading] = [],
+    resolvedAt: Google_Protobuf_Timestamp? = nil,
+    resolutionNote: String = "",
+    declaredBy: String = "",
+    alert: String = ""
+  ) {
+    self.incidentID = incidentID
+    self.declaredAt = declaredAt
+    self.worst = worst
+    self.triggerReason = triggerReason
+    self.triggerData = triggerData
+    self.resolvedAt = resolvedAt
+    self.resolutionNote = resolutionNote
+    self.declaredBy = declaredBy
+    self.alert = alert
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.ops.v1.IncidentLogEntry"
+  public static var file: GeneratedFile { spanwireOpsV1OperationsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__ops__v1__incident_log_entry__table(), strings: [1, 4, 7, 8, 9]) {
+    [
+      .message(2, Google_Protobuf_Timestamp.table),
+      .message(5, TriggerReading.table),
+      .message(6, Google_Protobuf_Timestamp.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Ops__V1__IncidentLogEntry.self)
+    self.incidentID = CField.string(c.pointee.incident_id)
+    self.declaredAt = CField.message(c.pointee.declared_at)
+    self.worst = CField.enumeration(c.pointee.worst)
+    self.triggerReason = CField.string(c.pointee.trigger_reason)
+    self.triggerData = CField.messages(c.pointee.n_trigger_data, c.pointee.trigger_data)
+    self.resolvedAt = CField.message(c.pointee.resolved_at)
+    self.resolutionNote = CField.string(c.pointee.resolution_note)
+    self.declaredBy = CField.string(c.pointee.declared_by)
+    self.alert = CField.string(c.pointee.alert)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(9, self.alert)
+    writer.string(8, self.declaredBy)
+    writer.string(7, self.resolutionNote)
+    writer.message(6, optional: self.resolvedAt)
+    writer.message(5, repeated: self.triggerData)
+    writer.string(4, self.triggerReason)
+    writer.enumeration(3, self.worst)
+    writer.message(2, optional: self.declaredAt)
+    writer.string(1, self.incidentID)
+  }
+}
+
+/// `spanwire.ops.v1.ListIncidentLogRequest`
+public struct ListIncidentLogRequest: Message {
+  public var pageSize: UInt32
+  public var pageToken: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.pageSize = 0
+    self.pageToken = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    pageSize: UInt32 = 0,
+    pageToken: String = ""
+  ) {
+    self.pageSize = pageSize
+    self.pageToken = pageToken
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.ops.v1.ListIncidentLogRequest"
+  public static var file: GeneratedFile { spanwireOpsV1OperationsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__ops__v1__list_incident_log_request__table(), strings: [2])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Ops__V1__ListIncidentLogRequest.self)
+    self.pageSize = c.pointee.page_size
+    self.pageToken = CField.string(c.pointee.page_token)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(2, self.pageToken)
+    writer.uint32(1, self.pageSize)
+  }
+}
+
+/// `spanwire.ops.v1.ListIncidentLogResponse`
+public struct ListIncidentLogResponse: Message {
+  /// the latest first
+  public var entries: [IncidentLogEntry]
+  public var nextPageToken: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.entries = []
+    self.nextPageToken = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    entries: [IncidentLogEntry] = [],
+    nextPageToken: String = ""
+  ) {
+    self.entries = entries
+    self.nextPageToken = nextPageToken
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.ops.v1.ListIncidentLogResponse"
+  public static var file: GeneratedFile { spanwireOpsV1OperationsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__ops__v1__list_incident_log_response__table(), strings: [2]) {
+    [
+      .message(1, IncidentLogEntry.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Ops__V1__ListIncidentLogResponse.self)
+    self.entries = CField.messages(c.pointee.n_entries, c.pointee.entries)
+    self.nextPageToken = CField.string(c.pointee.next_page_token)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(2, self.nextPageToken)
+    writer.message(1, repeated: self.entries)
+  }
+}
+
+/// `spanwire.ops.v1.ForceIncidentModeRequest`
+public struct ForceIncidentModeRequest: Message {
+  public var idempotencyKey: String
+  /// unspecified: it goes by the readings again
+  public var mode: IncidentMode
+  public var reason: String
+  /// absent: an hour; at most a day
+  public var lasts: Google_Protobuf_Duration?
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.idempotencyKey = ""
+    self.mode = .unspecified
+    self.reason = ""
+    self.lasts = nil
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    idempotencyKey: String = "",
+    mode: IncidentMode = .unspecified,
+    reason: String = "",
+    lasts: Google_Protobuf_Duration? = nil
+  ) {
+    self.idempotencyKey = idempotencyKey
+    self.mode = mode
+    self.reason = reason
+    self.lasts = lasts
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.ops.v1.ForceIncidentModeRequest"
+  public static var file: GeneratedFile { spanwireOpsV1OperationsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__ops__v1__force_incident_mode_request__table(), strings: [1, 3]) {
+    [
+      .message(4, Google_Protobuf_Duration.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Ops__V1__ForceIncidentModeRequest.self)
+    self.idempotencyKey = CField.string(c.pointee.idempotency_key)
+    self.mode = CField.enumeration(c.pointee.mode)
+    self.reason = CField.string(c.pointee.reason)
+    self.lasts = CField.message(c.pointee.lasts)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.message(4, optional: self.lasts)
+    writer.string(3, self.reason)
+    writer.enumeration(2, self.mode)
+    writer.string(1, self.idempotencyKey)
+  }
+}
+
+/// How long one task or execution took, beside the target of its type: a row of actp_sla_measurements.
+public struct SlaMeasurement: Message {
+  /// of the agent task or execution
+  public var subjectID: String
+  /// an agent task's intent, an execution's intent_type
+  public var jobType: String
+  /// absent: it ended without one
+  public var timeToFirstUpdateMs: Int64?
+  public var timeToCompletionMs: Int64
+  public var toolRounds: UInt32
+  public var slaBreached: Bool
+  /// completed, failed, timed_out or cancelled
+  public var outcome: String
+  public var createdAt: Google_Protobuf_Timestamp?
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.subjectID = ""
+    self.jobType = ""
+    self.timeToFirstUpdateMs = nil
+    self.timeToCompletionMs = 0
+    self.toolRounds = 0
+    self.slaBreached = false
+    self.outcome = ""
+    self.createdAt = nil
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    subjectID: String = "",
+    jobType: String = "",
+    timeToFirstUpdateMs: Int64? = nil,
+    timeToCompletionMs: Int64 = 0,
+    toolRounds: UInt32 = 0,
+    slaBreached: Bool = false,
+    outcome: String = "",
+    createdAt: Google_Protobuf_Timestamp? = nil
+  ) {
+    self.subjectID = subjectID
+    self.jobType = jobType
+    self.timeToFirstUpdateMs = timeToFirstUpdateMs
+    self.timeToCompletionMs = timeToCompletionMs
+    self.toolRounds = toolRounds
+    self.slaBreached = slaBreached
+    self.outcome = outcome
+    self.createdAt = createdAt
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.ops.v1.SlaMeasurement"
+  public static var file: GeneratedFile { spanwireOpsV1OperationsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__ops__v1__sla_measurement__table(), strings: [1, 2, 7]) {
+    [
+      .message(8, Google_Protobuf_Timestamp.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Ops__V1__SlaMeasurement.self)
+    self.subjectID = CField.string(c.pointee.subject_id)
+    self.jobType = CField.string(c.pointee.job_type)
+    self.timeToFirstUpdateMs = c.pointee.has_time_to_first_update_ms_case.rawValue == 3 ? c.pointee.time_to_first_update_ms : nil
+    self.timeToCompletionMs = c.pointee.time_to_completion_ms
+    self.toolRounds = c.pointee.tool_rounds
+    self.slaBreached = c.pointee.sla_breached != 0
+    self.outcome = CField.string(c.pointee.outcome)
+    self.createdAt = CField.message(c.pointee.created_at)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.message(8, optional: self.createdAt)
+    writer.string(7, self.outcome)
+    writer.bool(6, self.slaBreached)
+    writer.uint32(5, self.toolRounds)
+    writer.int64(4, self.timeToCompletionMs)
+    writer.int64(3, optional: self.timeToFirstUpdateMs)
+    writer.string(2, self.jobType)
+    writer.string(1, self.subjectID)
+  }
+}
+
+/// `spanwire.ops.v1.ListSlaMeasurementsRequest`
+public struct ListSlaMeasurementsRequest: Message {
+  public var jobType: String
+  /// those alone
+  public var breached: Bool
+  public var pageSize: UInt32
+  public var pageToken: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.jobType = ""
+    self.breached = false
+    self.pageSize = 0
+    self.pageToken = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    jobType: String = "",
+    breached: Bool = false,
+    pageSize: UInt32 = 0,
+    pageToken: String = ""
+  ) {
+    self.jobType = jobType
+    self.breached = breached
+    self.pageSize = pageSize
+    self.pageToken = pageToken
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.ops.v1.ListSlaMeasurementsRequest"
+  public static var file: GeneratedFile { spanwireOpsV1OperationsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__ops__v1__list_sla_measurements_request__table(), strings: [1, 4])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Ops__V1__ListSlaMeasurementsRequest.self)
+    self.jobType = CField.string(c.pointee.job_type)
+    self.breached = c.pointee.breached != 0
+    self.pageSize = c.pointee.page_size
+    self.pageToken = CField.string(c.pointee.page_token)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(4, self.pageToken)
+    writer.uint32(3, self.pageSize)
+    writer.bool(2, self.breached)
+    writer.string(1, self.jobType)
+  }
+}
+
+/// `spanwire.ops.v1.ListSlaMeasurementsResponse`
+public struct ListSlaMeasurementsResponse: Message {
+  /// the latest first
+  public var measurements: [SlaMeasurement]
+  public var nextPageToken: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.measurements = []
+    self.nextPageToken = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    measurements: [SlaMeasurement] = [],
+    nextPageToken: String = ""
+  ) {
+    self.measurements = measurements
+    self.nextPageToken = nextPageToken
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.ops.v1.ListSlaMeasurementsResponse"
+  public static var file: GeneratedFile { spanwireOpsV1OperationsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__ops__v1__list_sla_measurements_response__table(), strings: [2]) {
+    [
+      .message(1, SlaMeasurement.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Ops__V1__ListSlaMeasurementsResponse.self)
+    self.measurements = CField.messages(c.pointee.n_measurements, c.pointee.measurements)
+    self.nextPageToken = CField.string(c.pointee.next_page_token)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(2, self.nextPageToken)
+    writer.message(1, repeated: self.measurements)
+  }
+}
+
+/// `spanwire.ops.v1.SummarizeSlaRequest`
+public struct SummarizeSlaRequest: Message {
+  /// absent: a day ago
+  public var from: Google_Protobuf_Timestamp?
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.from = nil
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    from: Google_Protobuf_Timestamp? = nil
+  ) {
+    self.from = from
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.ops.v1.SummarizeSlaRequest"
+  public static var file: GeneratedFile { spanwireOpsV1OperationsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__ops__v1__summarize_sla_request__table()) {
+    [
+      .message(1, Google_Protobuf_Timestamp.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Ops__V1__SummarizeSlaRequest.self)
+    self.from = CField.message(c.pointee.from)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.message(1, optional: self.from)
+  }
+}
+
+/// `spanwire.ops.v1.SummarizeSlaResponse`
+public struct SummarizeSlaResponse: Message {
+  public var types: [SlaSummary]
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.types = []
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    types: [SlaSummary] = []
+  ) {
+    self.types = types
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.ops.v1.SummarizeSlaResponse"
+  public static var file: GeneratedFile { spanwireOpsV1OperationsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__ops__v1__summarize_sla_response__table()) {
+    [
+      .message(1, SlaSummary.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Ops__V1__SummarizeSlaResponse.self)
+    self.types = CField.messages(c.pointee.n_types, c.pointee.types)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.message(1, repeated: self.types)
+  }
+}
+
+/// What the latest measurements of one type come to, at most ten thousand.
+public struct SlaSummary: Message {
+  public var jobType: String
+  public var measured: UInt32
+  public var breached: UInt32
+  public var firstUpdateP50Ms: Int64
+  public var firstUpdateP99Ms: Int64
+  public var completionP50Ms: Int64
+  public var completionP99Ms: Int64
+  /// 0: none
+  public var targetFirstUpdateMs: Int64
+  public var targetCompletionMs: Int64
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.jobType = ""
+    self.measured = 0
+    self.breached = 0
+    self.firstUpdateP50Ms = 0
+    self.firstUpdateP99Ms = 0
+    self.completionP50Ms = 0
+    self.completionP99Ms = 0
+    self.targetFirstUpdateMs = 0
+    self.targetCompletionMs = 0
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    jobType: String = "",
+    measured: UInt32 = 0,
+    breached: UInt32 = 0,
+    firstUpdateP50Ms: Int64 = 0,
+    firstUpdateP99Ms: Int64 = 0,
+    completionP50Ms: Int64 = 0,
+    completionP99Ms: Int64 = 0,
+    targetFirstUpdateMs: Int64 = 0,
+    targetCompletionMs: Int64 = 0
+  ) {
+    self.jobType = jobType
+    self.measured = measured
+    self.breached = breached
+    self.firstUpdateP50Ms = firstUpdateP50Ms
+    self.firstUpdateP99Ms = firstUpdateP99Ms
+    self.completionP50Ms = completionP50Ms
+    self.completionP99Ms = completionP99Ms
+    self.targetFirstUpdateMs = targetFirstUpdateMs
+    self.targetCompletionMs = targetCompletionMs
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.ops.v1.SlaSummary"
+  public static var file: GeneratedFile { spanwireOpsV1OperationsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__ops__v1__sla_summary__table(), strings: [1])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Ops__V1__SlaSummary.self)
+    self.jobType = CField.string(c.pointee.job_type)
+    self.measured = c.pointee.measured
+    self.breached = c.pointee.breached
+    self.firstUpdateP50Ms = c.pointee.first_update_p50_ms
+    self.firstUpdateP99Ms = c.pointee.first_update_p99_ms
+    self.completionP50Ms = c.pointee.completion_p50_ms
+    self.completionP99Ms = c.pointee.completion_p99_ms
+    self.targetFirstUpdateMs = c.pointee.target_first_update_ms
+    self.targetCompletionMs = c.pointee.target_completion_ms
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.int64(9, self.targetCompletionMs)
+    writer.int64(8, self.targetFirstUpdateMs)
+    writer.int64(7, self.completionP99Ms)
+    writer.int64(6, self.completionP50Ms)
+    writer.int64(5, self.firstUpdateP99Ms)
+    writer.int64(4, self.firstUpdateP50Ms)
+    writer.uint32(3, self.breached)
+    writer.uint32(2, self.measured)
+    writer.string(1, self.jobType)
+  }
+}
+
+/// Work that is begun again and again, by the clock.
+public struct Schedule: Message {
+  public var scheduleID: String
+  public var tenantID: String
+  public var title: String
+  public var timing: Timing?
+  /// fires in incident mode too
+  public var critical: Bool
+  /// unspecified: skip
+  public var overlap: Schedule.Overlap
+  /// unspecified: coalesce
+  public var missed: Schedule.Missed
+  public var paused: Bool
+  public var work: Work?
+  public var nextDue: Google_Protobuf_Timestamp?
+  public var createdBy: String
+  public var createdAt: Google_Protobuf_Timestamp?
+  public var unknownFields: UnknownFields
+
+  public enum Timing: Hashable, Sendable {
+    case cron(CronTiming)
+    /// counted from its creation; at least a second
+    case every(Google_Protobuf_Duration)
+  }
+
+  public enum Work: Hashable, Sendable {
+    case task(ScheduledTask)
+    case execution(ScheduledExecution)
+  }
+
+  /// When it is due while its last work still runs.
+  public enum Overlap: MessageEnum, CaseIterable {
+    case unspecified
+    case skip
+    case allow
+    /// A number that this build has no name for.
+    case unrecognized(Int32)
+
+    public init(rawValue: Int32) {
+      switch rawValue {
+      case 0: self = .unspecified
+      case 1: self = .skip
+      case 2: self = .allow
+      default: self = .unrecognized(rawValue)
+      }
+    }
+
+    public var rawValue: Int32 {
+      switch self {
+      case .unspecified: 0
+      case .skip: 1
+      case .allow: 2
+      case .unrecognized(let number): number
+      }
+    }
+
+    /// Every value that has a name.
+    public static let allCases: [Self] = [.unspecified, .skip, .allow]
+  }
+
+  /// What becomes of the times at which the platform was down.
+  public enum Missed: MessageEnum, CaseIterable {
+    case unspecified
+    /// they become one firing, at once
+    case coalesce
+    /// they are gone
+    case skip
+    /// A number that this build has no name for.
+    case unrecognized(Int32)
+
+    public init(rawValue: Int32) {
+      switch rawValue {
+      case 0: self = .unspecified
+      case 1: self = .coalesce
+      case 2: self = .skip
+      default: self = .unrecognized(rawValue)
+      }
+    }
+
+    public var rawValue: Int32 {
+      switch self {
+      case .unspecified: 0
+      case .coalesce: 1
+      case .skip: 2
+      case .unrecognized(let number): number
+      }
+    }
+
+    /// Every value that has a name.
+    public static let allCases: [Self] = [.unspecified, .coalesce, .skip]
+  }
+
+  public init() {
+    self.scheduleID = ""
+    self.tenantID = ""
+    self.title = ""
+    self.timing = nil
+    self.critical = false
+    self.overlap = .unspecified
+    self.missed = .unspecified
+    self.paused = false
+    self.work = nil
+    self.nextDue = nil
+    self.createdBy = ""
+    self.createdAt = nil
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    scheduleID: String = "",
+    tenantID: String = "",
+    title: String = "",
+    timing: Timing? = nil,
+    critical: Bool = false,
+    overlap: Schedule.Overlap = .unspecified,
+    missed: Schedule.Missed = .unspecified,
+    paused: Bool = false,
+    work: Work? = nil,
+    nextDue: Google_Protobuf_Timestamp? = nil,
+    createdBy: String = "",
+    createdAt: Google_Protobuf_Timestamp? = nil
+  ) {
+    self.scheduleID = scheduleID
+    self.tenantID = tenantID
+    self.title = title
+    self.timing = timing
+    self.critical = critical
+    self.overlap = overlap
+    self.missed = missed
+    self.paused = paused
+    self.work = work
+    self.nextDue = nextDue
+    self.createdBy = createdBy
+    self.createdAt = createdAt
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.ops.v1.Schedule"
+  public static var file: GeneratedFile { spanwireOpsV1OperationsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__ops__v1__schedule__table(), strings: [1, 2, 3, 13]) {
+    [
+      .message(4, CronTiming.table),
+      .message(5, Google_Protobuf_Duration.table),
+      .message(10, ScheduledTask.table),
+      .message(11, ScheduledExecution.table),
+      .message(12, Google_Protobuf_Timestamp.table),
+      .message(14, Google_Protobuf_Timestamp.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Ops__V1__Schedule.self)
+    self.scheduleID = CField.string(c.pointee.schedule_id)
+    self.tenantID = CField.string(c.pointee.tenant_id)
+    self.title = CField.string(c.pointee.title)
+    switch c.pointee.timing_case.rawValue {
+    case 4: self.timing = .cron(CField.message(c.pointee.cron) ?? CronTiming())
+    case 5: self.timing = .every(CField.message(c.pointee.every) ?? Google_Protobuf_Duration())
+    default: self.timing = nil
+    }
+    self.critical = c.pointee.critical != 0
+    self.overlap = CField.enumeration(c.pointee.overlap)
+    self.missed = CField.enumeration(c.pointee.missed)
+    self.paused = c.pointee.paused != 0
+    switch c.pointee.work_case.rawValue {
+    case 10: self.work = .task(CField.message(c.pointee.task) ?? ScheduledTask())
+    case 11: self.work = .execution(CField.message(c.pointee.execution) ?? ScheduledExecution())
+    default: self.work = nil
+    }
+    self.nextDue = CField.message(c.pointee.next_due)
+    self.createdBy = CField.string(c.pointee.created_by)
+    self.createdAt = CField.message(c.pointee.created_at)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.message(14, optional: self.createdAt)
+    writer.string(13, self.createdBy)
+    writer.message(12, optional: self.nextDue)
+    switch self.work {
+    case .execution(let value)?: writer.message(11, always: value)
+    case .task(let value)?: writer.message(10, always: value)
+    default: break
+    }
+    writer.bool(9, self.paused)
+    writer.enumeration(8, self.missed)
+    writer.enumeration(7, self.overlap)
+    writer.bool(6, self.critical)
+    switch self.timing {
+    case .every(let value)?: writer.message(5, always: value)
+    case .cron(let value)?: writer.message(4, always: value)
+    default: break
+    }
+    writer.string(3, self.title)
+    writer.string(2, self.tenantID)
+    writer.string(1, self.scheduleID)
+  }
+}
+
+/// Five fields: minute, hour, day of the month, month, day of the week. A time that the clock skips in spring is due when it has been put
+/// forward; one that it shows twice in autumn is due the first time. What is due in every hour goes by the time that passes.
+public struct CronTiming: Message {
+  public var expression: String
+  /// IANA; empty: UTC
+  public var timeZone: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.expression = ""
+    self.timeZone = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    expression: String = "",
+    timeZone: String = ""
+  ) {
+    self.expression = expression
+    self.timeZone = timeZone
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.ops.v1.CronTiming"
+  public static var file: GeneratedFile { spanwireOpsV1OperationsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__ops__v1__cron_timing__table(), strings: [1, 2])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Ops__V1__CronTiming.self)
+    self.expression = CField.string(c.pointee.expression)
+    self.timeZone = CField.string(c.pointee.time_zone)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(2, self.timeZone)
+    writer.string(1, self.expression)
+  }
+}
+
+/// An agent task, done in the name of whoever made the schedule.
+public struct ScheduledTask: Message {
+  public var context: AgentContext?
+  public var task: AgentTaskSpec?
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.context = nil
+    self.task = nil
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    context: AgentContext? = nil,
+    task: AgentTaskSpec? = nil
+  ) {
+    self.context = context
+    self.task = task
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.ops.v1.ScheduledTask"
+  public static var file: GeneratedFile { spanwireOpsV1OperationsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__ops__v1__scheduled_task__table()) {
+    [
+      .message(1, AgentContext.table),
+      .message(2, AgentTaskSpec.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Ops__V1__ScheduledTask.self)
+    self.context = CField.message(c.pointee.context)
+    self.task = CField.message(c.pointee.task)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.message(2, optional: self.task)
+    writer.message(1, optional: self.context)
+  }
+}
+
+/// An execution of an intent.
+public struct ScheduledExecution: Message {
+  public var intentType: String
+  public var productRuntimeSessionID: String
+  public var input: Google_Protobuf_Struct?
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.intentType = ""
+    self.productRuntimeSessionID = ""
+    self.input = nil
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    intentType: String = "",
+    productRuntimeSessionID: String = "",
+    input: Google_Protobuf_Struct? = nil
+  ) {
+    self.intentType = intentType
+    self.productRuntimeSessionID = productRuntimeSessionID
+    self.input = input
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.ops.v1.ScheduledExecution"
+  public static var file: GeneratedFile { spanwireOpsV1OperationsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__ops__v1__scheduled_execution__table(), strings: [1, 2]) {
+    [
+      .message(3, Google_Protobuf_Struct.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Ops__V1__ScheduledExecution.self)
+    self.intentType = CField.string(c.pointee.intent_type)
+    self.productRuntimeSessionID = CField.string(c.pointee.product_runtime_session_id)
+    self.input = CField.message(c.pointee.input)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.message(3, optional: self.input)
+    writer.string(2, self.productRuntimeSessionID)
+    writer.string(1, self.intentType)
+  }
+}
+
+/// `spanwire.ops.v1.CreateScheduleRequest`
+public struct CreateScheduleRequest: Message {
+  public var idempotencyKey: String
+  /// tenant_id, next_due and what follows it are the platform's to fill in
+  public var schedule: Schedule?
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.idempotencyKey = ""
+    self.schedule = nil
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    idempotencyKey: String = "",
+    schedule: Schedule? = nil
+  ) {
+    self.idempotencyKey = idempotencyKey
+    self.schedule = schedule
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.ops.v1.CreateScheduleRequest"
+  public static var file: GeneratedFile { spanwireOpsV1OperationsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__ops__v1__create_schedule_request__table(), strings: [1]) {
+    [
+      .message(2, Schedule.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Ops__V1__CreateScheduleRequest.self)
+    self.idempotencyKey = CField.string(c.pointee.idempotency_key)
+    self.schedule = CField.message(c.pointee.schedule)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.message(2, optional: self.schedule)
+    writer.string(1, self.idempotencyKey)
+  }
+}
+
+/// `spanwire.ops.v1.GetScheduleRequest`
+public struct GetScheduleRequest: Message {
+  public var scheduleID: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.scheduleID = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    scheduleID: String = ""
+  ) {
+    self.scheduleID = scheduleID
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.ops.v1.GetScheduleRequest"
+  public static var file: GeneratedFile { spanwireOpsV1OperationsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__ops__v1__get_schedule_request__table(), strings: [1])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Ops__V1__GetScheduleRequest.self)
+    self.scheduleID = CField.string(c.pointee.schedule_id)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(1, self.scheduleID)
+  }
+}
+
+/// `spanwire.ops.v1.ListSchedulesRequest`
+public struct ListSchedulesRequest: Message {
+  public var pageSize: UInt32
+  public var pageToken: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.pageSize = 0
+    self.pageToken = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    pageSize: UInt32 = 0,
+    pageToken: String = ""
+  ) {
+    self.pageSize = pageSize
+    self.pageToken = pageToken
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.ops.v1.ListSchedulesRequest"
+  public static var file: GeneratedFile { spanwireOpsV1OperationsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__ops__v1__list_schedules_request__table(), strings: [2])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Ops__V1__ListSchedulesRequest.self)
+    self.pageSize = c.pointee.page_size
+    self.pageToken = CField.string(c.pointee.page_token)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(2, self.pageToken)
+    writer.uint32(1, self.pageSize)
+  }
+}
+
+/// `spanwire.ops.v1.ListSchedulesResponse`
+public struct ListSchedulesResponse: Message {
+  public var schedules: [Schedule]
+  public var nextPageToken: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.schedules = []
+    self.nextPageToken = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    schedules: [Schedule] = [],
+    nextPageToken: String = ""
+  ) {
+    self.schedules = schedules
+    self.nextPageToken = nextPageToken
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.ops.v1.ListSchedulesResponse"
+  public static var file: GeneratedFile { spanwireOpsV1OperationsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__ops__v1__list_schedules_response__table(), strings: [2]) {
+    [
+      .message(1, Schedule.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Ops__V1__ListSchedulesResponse.self)
+    self.schedules = CField.messages(c.pointee.n_schedules, c.pointee.schedules)
+    self.nextPageToken = CField.string(c.pointee.next_page_token)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(2, self.nextPageToken)
+    writer.message(1, repeated: self.schedules)
+  }
+}
+
+/// `spanwire.ops.v1.SetSchedulePausedRequest`
+public struct SetSchedulePausedRequest: Message {
+  public var idempotencyKey: String
+  public var scheduleID: String
+  public var paused: Bool
+  public var reason: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.idempotencyKey = ""
+    self.scheduleID = ""
+    self.paused = false
+    self.reason = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    idempotencyKey: String = "",
+    scheduleID: String = "",
+    paused: Bool = false,
+    reason: String = ""
+  ) {
+    self.idempotencyKey = idempotencyKey
+    self.scheduleID = scheduleID
+    self.paused = paused
+    self.reason = reason
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.ops.v1.SetSchedulePausedRequest"
+  public static var file: GeneratedFile { spanwireOpsV1OperationsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__ops__v1__set_schedule_paused_request__table(), strings: [1, 2, 4])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Ops__V1__SetSchedulePausedRequest.self)
+    self.idempotencyKey = CField.string(c.pointee.idempotency_key)
+    self.scheduleID = CField.string(c.pointee.schedule_id)
+    self.paused = c.pointee.paused != 0
+    self.reason = CField.string(c.pointee.reason)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(4, self.reason)
+    writer.bool(3, self.paused)
+    writer.string(2, self.scheduleID)
+    writer.string(1, self.idempotencyKey)
+  }
+}
+
+/// `spanwire.ops.v1.DeleteScheduleRequest`
+public struct DeleteScheduleRequest: Message {
+  public var idempotencyKey: String
+  public var scheduleID: String
+  public var reason: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.idempotencyKey = ""
+    self.scheduleID = ""
+    self.reason = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    idempotencyKey: String = "",
+    scheduleID: String = "",
+    reason: String = ""
+  ) {
+    self.idempotencyKey = idempotencyKey
+    self.scheduleID = scheduleID
+    self.reason = reason
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.ops.v1.DeleteScheduleRequest"
+  public static var file: GeneratedFile { spanwireOpsV1OperationsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__ops__v1__delete_schedule_request__table(), strings: [1, 2, 3])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Ops__V1__DeleteScheduleRequest.self)
+    self.idempotencyKey = CField.string(c.pointee.idempotency_key)
+    self.scheduleID = CField.string(c.pointee.schedule_id)
+    self.reason = CField.string(c.pointee.reason)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(3, self.reason)
+    writer.string(2, self.scheduleID)
+    writer.string(1, self.idempotencyKey)
+  }
+}
+
+/// `spanwire.ops.v1.DeleteScheduleResponse`
+public struct DeleteScheduleResponse: Message {
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.ops.v1.DeleteScheduleResponse"
+  public static var file: GeneratedFile { spanwireOpsV1OperationsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__ops__v1__delete_schedule_response__table())
+
+  public init(cStruct: UnsafeRawPointer) {
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+  }
+}
+
+/// What became of one time at which a schedule was due, or of several that the platform was down for.
+public struct ScheduleRun: Message {
+  public var scheduleID: String
+  public var due: Google_Protobuf_Timestamp?
+  public var outcome: ScheduleRun.Outcome
+  /// the agent task or execution that it began
+  public var subjectID: String
+  /// why it was missed or skipped, or its work refused
+  public var reason: String
+  /// how many times it stands for
+  public var firings: UInt32
+  public var decidedAt: Google_Protobuf_Timestamp?
+  public var unknownFields: UnknownFields
+
+  /// `spanwire.ops.v1.ScheduleRun.Outcome`
+  public enum Outcome: MessageEnum, CaseIterable {
+    case unspecified
+    case fired
+    case missed
+    case skipped
+    /// fired once, for several
+    case coalesced
+    /// fired, and whoever does the work refused it
+    case refused
+    /// A number that this build has no name for.
+    case unrecognized(Int32)
+
+    public init(rawValue: Int32) {
+      switch rawValue {
+      case 0: self = .unspecified
+      case 1: self = .fired
+      case 2: self = .missed
+      case 3: self = .skipped
+      case 4: self = .coalesced
+      case 5: self = .refused
+      default: self = .unrecognized(rawValue)
+      }
+    }
+
+    public var rawValue: Int32 {
+      switch self {
+      case .unspecified: 0
+      case .fired: 1
+      case .missed: 2
+      case .skipped: 3
+      case .coalesced: 4
+      case .refused: 5
+      case .unrecognized(let number): number
+      }
+    }
+
+    /// Every value that has a name.
+    public static let allCases: [Self] = [.unspecified, .fired, .missed, .skipped, .coalesced, .refused]
+  }
+
+  public init() {
+    self.scheduleID = ""
+    self.due = nil
+    self.outcome = .unspecified
+    self.subjectID = ""
+    self.reason = ""
+    self.firings = 0
+    self.decidedAt = nil
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    scheduleID: String = "",
+    due: Google_Protobuf_Timestamp? = nil,
+    outcome: ScheduleRun.Outcome = .unspecified,
+    subjectID: String = "",
+    reason: String = "",
+    firings: UInt32 = 0,
+    decidedAt: Google_Protobuf_Timestamp? = nil
+  ) {
+    self.scheduleID = scheduleID
+    self.due = due
+    self.outcome = outcome
+    self.subjectID = subjectID
+    self.reason = reason
+    self.firings = firings
+    self.decidedAt = decidedAt
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.ops.v1.ScheduleRun"
+  public static var file: GeneratedFile { spanwireOpsV1OperationsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__ops__v1__schedule_run__table(), strings: [1, 4, 5]) {
+    [
+      .message(2, Google_Protobuf_Timestamp.table),
+      .message(7, Google_Protobuf_Timestamp.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Ops__V1__ScheduleRun.self)
+    self.scheduleID = CField.string(c.pointee.schedule_id)
+    self.due = CField.message(c.pointee.due)
+    self.outcome = CField.enumeration(c.pointee.outcome)
+    self.subjectID = CField.string(c.pointee.subject_id)
+    self.reason = CField.string(c.pointee.reason)
+    self.firings = c.pointee.firings
+    self.decidedAt = CField.message(c.pointee.decided_at)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.message(7, optional: self.decidedAt)
+    writer.uint32(6, self.firings)
+    writer.string(5, self.reason)
+    writer.string(4, self.subjectID)
+    writer.enumeration(3, self.outcome)
+    writer.message(2, optional: self.due)
+    writer.string(1, self.scheduleID)
+  }
+}
+
+/// `spanwire.ops.v1.ListScheduleRunsRequest`
+public struct ListScheduleRunsRequest: Message {
+  public var scheduleID: String
+  public var pageSize: UInt32
+  public var pageToken: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.scheduleID = ""
+    self.pageSize = 0
+    self.pageToken = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    scheduleID: String = "",
+    pageSize: UInt32 = 0,
+    pageToken: String = ""
+  ) {
+    self.scheduleID = scheduleID
+    self.pageSize = pageSize
+    self.pageToken = pageToken
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.ops.v1.ListScheduleRunsRequest"
+  public static var file: GeneratedFile { spanwireOpsV1OperationsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__ops__v1__list_schedule_runs_request__table(), strings: [1, 3])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Ops__V1__ListScheduleRunsRequest.self)
+    self.scheduleID = CField.string(c.pointee.schedule_id)
+    self.pageSize = c.pointee.page_size
+    self.pageToken = CField.string(c.pointee.page_token)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(3, self.pageToken)
+    writer.uint32(2, self.pageSize)
+    writer.string(1, self.scheduleID)
+  }
+}
+
+/// `spanwire.ops.v1.ListScheduleRunsResponse`
+public struct ListScheduleRunsResponse: Message {
+  /// the latest first; the last two hundred are kept
+  public var runs: [ScheduleRun]
+  public var nextPageToken: String
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.runs = []
+    self.nextPageToken = ""
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    runs: [ScheduleRun] = [],
+    nextPageToken: String = ""
+  ) {
+    self.runs = runs
+    self.nextPageToken = nextPageToken
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.ops.v1.ListScheduleRunsResponse"
+  public static var file: GeneratedFile { spanwireOpsV1OperationsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__ops__v1__list_schedule_runs_response__table(), strings: [2]) {
+    [
+      .message(1, ScheduleRun.table),
+    ]
+  }
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Ops__V1__ListScheduleRunsResponse.self)
+    self.runs = CField.messages(c.pointee.n_runs, c.pointee.runs)
+    self.nextPageToken = CField.string(c.pointee.next_page_token)
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.string(2, self.nextPageToken)
+    writer.message(1, repeated: self.runs)
+  }
+}
+
 /// `spanwire.ops.v1.Operations`
 public enum Operations {
   /// The file that declares the service, for reflection.
   public static var file: GeneratedFile { spanwireOpsV1OperationsFile }
   public static let descriptor = ServiceDescriptor(
     fullName: "spanwire.ops.v1.Operations",
-    methods: [Methods.backup, Methods.listAudit, Methods.exportAudit, Methods.verifyAudit])
+    methods: [Methods.backup, Methods.listAudit, Methods.exportAudit, Methods.verifyAudit, Methods.getIncidentMode, Methods.listIncidentLog, Methods.forceIncidentMode, Methods.listSlaMeasurements, Methods.summarizeSla, Methods.createSchedule, Methods.getSchedule, Methods.listSchedules, Methods.setSchedulePaused, Methods.deleteSchedule, Methods.listScheduleRuns])
 
   public enum Methods {
     public static let backup = MethodDescriptor(
@@ -627,6 +2286,50 @@ public enum Operations {
       service: "spanwire.ops.v1.Operations", name: "VerifyAudit", kind: .unary,
       inputType: "spanwire.ops.v1.VerifyAuditRequest", outputType: "spanwire.ops.v1.VerifyAuditResponse",
       exposure: MethodExposure(surfaces: [.ops], principals: [.ops]), noSideEffects: true)
+    public static let getIncidentMode = MethodDescriptor(
+      service: "spanwire.ops.v1.Operations", name: "GetIncidentMode", kind: .unary,
+      inputType: "spanwire.ops.v1.GetIncidentModeRequest", outputType: "spanwire.ops.v1.IncidentStatus",
+      exposure: MethodExposure(surfaces: [.ops, .internal], principals: [.ops, .service]), noSideEffects: true)
+    public static let listIncidentLog = MethodDescriptor(
+      service: "spanwire.ops.v1.Operations", name: "ListIncidentLog", kind: .unary,
+      inputType: "spanwire.ops.v1.ListIncidentLogRequest", outputType: "spanwire.ops.v1.ListIncidentLogResponse",
+      exposure: MethodExposure(surfaces: [.ops], principals: [.ops]), noSideEffects: true)
+    public static let forceIncidentMode = MethodDescriptor(
+      service: "spanwire.ops.v1.Operations", name: "ForceIncidentMode", kind: .unary,
+      inputType: "spanwire.ops.v1.ForceIncidentModeRequest", outputType: "spanwire.ops.v1.IncidentStatus",
+      exposure: MethodExposure(surfaces: [.ops], principals: [.ops]))
+    public static let listSlaMeasurements = MethodDescriptor(
+      service: "spanwire.ops.v1.Operations", name: "ListSlaMeasurements", kind: .unary,
+      inputType: "spanwire.ops.v1.ListSlaMeasurementsRequest", outputType: "spanwire.ops.v1.ListSlaMeasurementsResponse",
+      exposure: MethodExposure(surfaces: [.ops], principals: [.ops]), noSideEffects: true)
+    public static let summarizeSla = MethodDescriptor(
+      service: "spanwire.ops.v1.Operations", name: "SummarizeSla", kind: .unary,
+      inputType: "spanwire.ops.v1.SummarizeSlaRequest", outputType: "spanwire.ops.v1.SummarizeSlaResponse",
+      exposure: MethodExposure(surfaces: [.ops], principals: [.ops]), noSideEffects: true)
+    public static let createSchedule = MethodDescriptor(
+      service: "spanwire.ops.v1.Operations", name: "CreateSchedule", kind: .unary,
+      inputType: "spanwire.ops.v1.CreateScheduleRequest", outputType: "spanwire.ops.v1.Schedule",
+      exposure: MethodExposure(surfaces: [.ops], principals: [.ops]))
+    public static let getSchedule = MethodDescriptor(
+      service: "spanwire.ops.v1.Operations", name: "GetSchedule", kind: .unary,
+      inputType: "spanwire.ops.v1.GetScheduleRequest", outputType: "spanwire.ops.v1.Schedule",
+      exposure: MethodExposure(surfaces: [.ops], principals: [.ops]), noSideEffects: true)
+    public static let listSchedules = MethodDescriptor(
+      service: "spanwire.ops.v1.Operations", name: "ListSchedules", kind: .unary,
+      inputType: "spanwire.ops.v1.ListSchedulesRequest", outputType: "spanwire.ops.v1.ListSchedulesResponse",
+      exposure: MethodExposure(surfaces: [.ops], principals: [.ops]), noSideEffects: true)
+    public static let setSchedulePaused = MethodDescriptor(
+      service: "spanwire.ops.v1.Operations", name: "SetSchedulePaused", kind: .unary,
+      inputType: "spanwire.ops.v1.SetSchedulePausedRequest", outputType: "spanwire.ops.v1.Schedule",
+      exposure: MethodExposure(surfaces: [.ops], principals: [.ops]))
+    public static let deleteSchedule = MethodDescriptor(
+      service: "spanwire.ops.v1.Operations", name: "DeleteSchedule", kind: .unary,
+      inputType: "spanwire.ops.v1.DeleteScheduleRequest", outputType: "spanwire.ops.v1.DeleteScheduleResponse",
+      exposure: MethodExposure(surfaces: [.ops], principals: [.ops]))
+    public static let listScheduleRuns = MethodDescriptor(
+      service: "spanwire.ops.v1.Operations", name: "ListScheduleRuns", kind: .unary,
+      inputType: "spanwire.ops.v1.ListScheduleRunsRequest", outputType: "spanwire.ops.v1.ListScheduleRunsResponse",
+      exposure: MethodExposure(surfaces: [.ops], principals: [.ops]), noSideEffects: true)
   }
 
   /// The implementation, ready for a server or for calls in process.
@@ -636,6 +2339,17 @@ public enum Operations {
       MethodRoute(Methods.listAudit) { try $0.respond(await implementation.listAudit($0.request(), context: $0.context)) },
       MethodRoute(Methods.exportAudit) { try await implementation.exportAudit($0.request(), responses: $0.responses(), context: $0.context) },
       MethodRoute(Methods.verifyAudit) { try $0.respond(await implementation.verifyAudit($0.request(), context: $0.context)) },
+      MethodRoute(Methods.getIncidentMode) { try $0.respond(await implementation.getIncidentMode($0.request(), context: $0.context)) },
+      MethodRoute(Methods.listIncidentLog) { try $0.respond(await implementation.listIncidentLog($0.request(), context: $0.context)) },
+      MethodRoute(Methods.forceIncidentMode) { try $0.respond(await implementation.forceIncidentMode($0.request(), context: $0.context)) },
+      MethodRoute(Methods.listSlaMeasurements) { try $0.respond(await implementation.listSlaMeasurements($0.request(), context: $0.context)) },
+      MethodRoute(Methods.summarizeSla) { try $0.respond(await implementation.summarizeSla($0.request(), context: $0.context)) },
+      MethodRoute(Methods.createSchedule) { try $0.respond(await implementation.createSchedule($0.request(), context: $0.context)) },
+      MethodRoute(Methods.getSchedule) { try $0.respond(await implementation.getSchedule($0.request(), context: $0.context)) },
+      MethodRoute(Methods.listSchedules) { try $0.respond(await implementation.listSchedules($0.request(), context: $0.context)) },
+      MethodRoute(Methods.setSchedulePaused) { try $0.respond(await implementation.setSchedulePaused($0.request(), context: $0.context)) },
+      MethodRoute(Methods.deleteSchedule) { try $0.respond(await implementation.deleteSchedule($0.request(), context: $0.context)) },
+      MethodRoute(Methods.listScheduleRuns) { try $0.respond(await implementation.listScheduleRuns($0.request(), context: $0.context)) },
     ])
   }
 }
@@ -651,6 +2365,24 @@ public protocol OperationsService: Sendable {
   nonisolated(nonsending) func exportAudit(_ request: ExportAuditRequest, responses: ResponseWriter<ExportAuditResponse>, context: ServerContext) async throws
   /// Recomputes the chain of all records, and compares it with heads that were exported before.
   nonisolated(nonsending) func verifyAudit(_ request: VerifyAuditRequest, context: ServerContext) async throws -> VerifyAuditResponse
+  /// Normal, degraded or incident, and why.
+  nonisolated(nonsending) func getIncidentMode(_ request: GetIncidentModeRequest, context: ServerContext) async throws -> IncidentStatus
+  /// For operators of tenant platform.
+  nonisolated(nonsending) func listIncidentLog(_ request: ListIncidentLogRequest, context: ServerContext) async throws -> ListIncidentLogResponse
+  /// The mode holds until it is forced again or its time is over. It takes platform_admin or platform_sre of tenant platform.
+  nonisolated(nonsending) func forceIncidentMode(_ request: ForceIncidentModeRequest, context: ServerContext) async throws -> IncidentStatus
+  /// What ended of the caller's tenant, of types that have a target.
+  nonisolated(nonsending) func listSlaMeasurements(_ request: ListSlaMeasurementsRequest, context: ServerContext) async throws -> ListSlaMeasurementsResponse
+  /// By type, beside the targets.
+  nonisolated(nonsending) func summarizeSla(_ request: SummarizeSlaRequest, context: ServerContext) async throws -> SummarizeSlaResponse
+  /// Schedules are their tenant's; what they begin is done in the name of whoever made them.
+  nonisolated(nonsending) func createSchedule(_ request: CreateScheduleRequest, context: ServerContext) async throws -> Schedule
+  nonisolated(nonsending) func getSchedule(_ request: GetScheduleRequest, context: ServerContext) async throws -> Schedule
+  nonisolated(nonsending) func listSchedules(_ request: ListSchedulesRequest, context: ServerContext) async throws -> ListSchedulesResponse
+  nonisolated(nonsending) func setSchedulePaused(_ request: SetSchedulePausedRequest, context: ServerContext) async throws -> Schedule
+  /// What it began goes on.
+  nonisolated(nonsending) func deleteSchedule(_ request: DeleteScheduleRequest, context: ServerContext) async throws -> DeleteScheduleResponse
+  nonisolated(nonsending) func listScheduleRuns(_ request: ListScheduleRunsRequest, context: ServerContext) async throws -> ListScheduleRunsResponse
 }
 
 /// Calls `spanwire.ops.v1.Operations` over a channel.
@@ -678,6 +2410,57 @@ public struct OperationsClient: Sendable {
   /// Recomputes the chain of all records, and compares it with heads that were exported before.
   public nonisolated(nonsending) func verifyAudit(_ request: VerifyAuditRequest, options: CallOptions = CallOptions()) async throws -> VerifyAuditResponse {
     try await channel.unary(request, Operations.Methods.verifyAudit, options)
+  }
+
+  /// Normal, degraded or incident, and why.
+  public nonisolated(nonsending) func getIncidentMode(_ request: GetIncidentModeRequest, options: CallOptions = CallOptions()) async throws -> IncidentStatus {
+    try await channel.unary(request, Operations.Methods.getIncidentMode, options)
+  }
+
+  /// For operators of tenant platform.
+  public nonisolated(nonsending) func listIncidentLog(_ request: ListIncidentLogRequest, options: CallOptions = CallOptions()) async throws -> ListIncidentLogResponse {
+    try await channel.unary(request, Operations.Methods.listIncidentLog, options)
+  }
+
+  /// The mode holds until it is forced again or its time is over. It takes platform_admin or platform_sre of tenant platform.
+  public nonisolated(nonsending) func forceIncidentMode(_ request: ForceIncidentModeRequest, options: CallOptions = CallOptions()) async throws -> IncidentStatus {
+    try await channel.unary(request, Operations.Methods.forceIncidentMode, options)
+  }
+
+  /// What ended of the caller's tenant, of types that have a target.
+  public nonisolated(nonsending) func listSlaMeasurements(_ request: ListSlaMeasurementsRequest, options: CallOptions = CallOptions()) async throws -> ListSlaMeasurementsResponse {
+    try await channel.unary(request, Operations.Methods.listSlaMeasurements, options)
+  }
+
+  /// By type, beside the targets.
+  public nonisolated(nonsending) func summarizeSla(_ request: SummarizeSlaRequest, options: CallOptions = CallOptions()) async throws -> SummarizeSlaResponse {
+    try await channel.unary(request, Operations.Methods.summarizeSla, options)
+  }
+
+  /// Schedules are their tenant's; what they begin is done in the name of whoever made them.
+  public nonisolated(nonsending) func createSchedule(_ request: CreateScheduleRequest, options: CallOptions = CallOptions()) async throws -> Schedule {
+    try await channel.unary(request, Operations.Methods.createSchedule, options)
+  }
+
+  public nonisolated(nonsending) func getSchedule(_ request: GetScheduleRequest, options: CallOptions = CallOptions()) async throws -> Schedule {
+    try await channel.unary(request, Operations.Methods.getSchedule, options)
+  }
+
+  public nonisolated(nonsending) func listSchedules(_ request: ListSchedulesRequest, options: CallOptions = CallOptions()) async throws -> ListSchedulesResponse {
+    try await channel.unary(request, Operations.Methods.listSchedules, options)
+  }
+
+  public nonisolated(nonsending) func setSchedulePaused(_ request: SetSchedulePausedRequest, options: CallOptions = CallOptions()) async throws -> Schedule {
+    try await channel.unary(request, Operations.Methods.setSchedulePaused, options)
+  }
+
+  /// What it began goes on.
+  public nonisolated(nonsending) func deleteSchedule(_ request: DeleteScheduleRequest, options: CallOptions = CallOptions()) async throws -> DeleteScheduleResponse {
+    try await channel.unary(request, Operations.Methods.deleteSchedule, options)
+  }
+
+  public nonisolated(nonsending) func listScheduleRuns(_ request: ListScheduleRunsRequest, options: CallOptions = CallOptions()) async throws -> ListScheduleRunsResponse {
+    try await channel.unary(request, Operations.Methods.listScheduleRuns, options)
   }
 }
 

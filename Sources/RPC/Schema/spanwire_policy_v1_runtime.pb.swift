@@ -9,36 +9,36 @@ public let spanwirePolicyV1RuntimeFile: GeneratedFile = GeneratedFile(
   name: "spanwire/policy/v1/runtime.proto",
   base64: """
     CiBzcGFud2lyZS9wb2xpY3kvdjEvcnVudGltZS5wcm90bxISc3BhbndpcmUucG9saWN5LnYxGh5nb29nbGUvcHJvdG9idWYvZHVyYXRpb24ucHJvdG8aH2dv\
-    b2dsZS9wcm90b2J1Zi90aW1lc3RhbXAucHJvdG8aHXNwYW53aXJlL21vbmV5L3YxL21vbmV5LnByb3RvIuUDChBDaGVja1Rvb2xSZXF1ZXN0EicKD2lkZW1w\
+    b2dsZS9wcm90b2J1Zi90aW1lc3RhbXAucHJvdG8aHXNwYW53aXJlL21vbmV5L3YxL21vbmV5LnByb3RvIpsEChBDaGVja1Rvb2xSZXF1ZXN0EicKD2lkZW1w\
     b3RlbmN5X2tleRgBIAEoCVIOaWRlbXBvdGVuY3lLZXkSHQoKYWdlbnRfc2x1ZxgCIAEoCVIJYWdlbnRTbHVnEhsKCXRvb2xfbmFtZRgDIAEoCVIIdG9vbE5h\
     bWUSHwoLYWN0aW9uX3R5cGUYBCABKAlSCmFjdGlvblR5cGUSFQoGcnVuX2lkGAUgASgJUgVydW5JZBI7Chpwcm9kdWN0X3J1bnRpbWVfc2Vzc2lvbl9pZBgG\
     IAEoCVIXcHJvZHVjdFJ1bnRpbWVTZXNzaW9uSWQSFwoHdXNlcl9pZBgHIAEoCVIGdXNlcklkEhUKBm9yZ19pZBgIIAEoCVIFb3JnSWQSHQoKdGFyZ2V0X3Vy\
     bBgJIAEoCVIJdGFyZ2V0VXJsEj8KDmVzdGltYXRlZF9jb3N0GAogASgLMhguc3BhbndpcmUubW9uZXkudjEuTW9uZXlSDWVzdGltYXRlZENvc3QSQgoPcmVz\
     ZXJ2YXRpb25fdHRsGAsgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uUg5yZXNlcnZhdGlvblR0bBIjCg1hcHByb3ZhbF9yZWZzGAwgAygJUgxhcHBy\
-    b3ZhbFJlZnMivwIKDFRvb2xEZWNpc2lvbhIYCgdhbGxvd2VkGAEgASgIUgdhbGxvd2VkEhsKCXBvbGljeV9pZBgCIAEoCVIIcG9saWN5SWQSHwoLcG9saWN5\
-    X3R5cGUYAyABKAlSCnBvbGljeVR5cGUSFgoGcmVhc29uGAQgASgJUgZyZWFzb24SOgoLcmV0cnlfYWZ0ZXIYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVy\
-    YXRpb25SCnJldHJ5QWZ0ZXISRwoLcmVzZXJ2YXRpb24YBiABKAsyJS5zcGFud2lyZS5wb2xpY3kudjEuQnVkZ2V0UmVzZXJ2YXRpb25SC3Jlc2VydmF0aW9u\
-    EhQKBXRyYWNlGAcgAygJUgV0cmFjZRIkCg5hdWRpdF9ldmVudF9pZBgIIAEoCVIMYXVkaXRFdmVudElkIsoDChFCdWRnZXRSZXNlcnZhdGlvbhIlCg5yZXNl\
-    cnZhdGlvbl9pZBgBIAEoCVINcmVzZXJ2YXRpb25JZBJACgVzdGF0ZRgCIAEoDjIqLnNwYW53aXJlLnBvbGljeS52MS5CdWRnZXRSZXNlcnZhdGlvblN0YXRl\
-    UgVzdGF0ZRI0CghyZXNlcnZlZBgDIAEoCzIYLnNwYW53aXJlLm1vbmV5LnYxLk1vbmV5UghyZXNlcnZlZBIuCgVzcGVudBgEIAEoCzIYLnNwYW53aXJlLm1v\
-    bmV5LnYxLk1vbmV5UgVzcGVudBIdCgphZ2VudF9zbHVnGAUgASgJUglhZ2VudFNsdWcSGwoJdG9vbF9uYW1lGAYgASgJUgh0b29sTmFtZRIVCgZydW5faWQY\
-    ByABKAlSBXJ1bklkEh0KCnBvbGljeV9pZHMYCCADKAlSCXBvbGljeUlkcxI5CgpjcmVhdGVkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFt\
-    cFIJY3JlYXRlZEF0EjkKCmV4cGlyZXNfYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wUglleHBpcmVzQXQimgEKGFNldHRsZVJlc2VydmF0\
-    aW9uUmVxdWVzdBInCg9pZGVtcG90ZW5jeV9rZXkYASABKAlSDmlkZW1wb3RlbmN5S2V5EiUKDnJlc2VydmF0aW9uX2lkGAIgASgJUg1yZXNlcnZhdGlvbklk\
-    Ei4KBXNwZW50GAMgASgLMhguc3BhbndpcmUubW9uZXkudjEuTW9uZXlSBXNwZW50ImsKGVJlbGVhc2VSZXNlcnZhdGlvblJlcXVlc3QSJwoPaWRlbXBvdGVu\
-    Y3lfa2V5GAEgASgJUg5pZGVtcG90ZW5jeUtleRIlCg5yZXNlcnZhdGlvbl9pZBgCIAEoCVINcmVzZXJ2YXRpb25JZCK0AQodTGlzdEJ1ZGdldFJlc2VydmF0\
-    aW9uc1JlcXVlc3QSQAoFc3RhdGUYASABKA4yKi5zcGFud2lyZS5wb2xpY3kudjEuQnVkZ2V0UmVzZXJ2YXRpb25TdGF0ZVIFc3RhdGUSFQoGcnVuX2lkGAIg\
-    ASgJUgVydW5JZBIbCglwYWdlX3NpemUYAyABKA1SCHBhZ2VTaXplEh0KCnBhZ2VfdG9rZW4YBCABKAlSCXBhZ2VUb2tlbiKTAQoeTGlzdEJ1ZGdldFJlc2Vy\
-    dmF0aW9uc1Jlc3BvbnNlEkkKDHJlc2VydmF0aW9ucxgBIAMoCzIlLnNwYW53aXJlLnBvbGljeS52MS5CdWRnZXRSZXNlcnZhdGlvblIMcmVzZXJ2YXRpb25z\
-    EiYKD25leHRfcGFnZV90b2tlbhgCIAEoCVINbmV4dFBhZ2VUb2tlbiLsAQoJQnVkZ2V0VXNlEhsKCXBvbGljeV9pZBgBIAEoCVIIcG9saWN5SWQSFAoFc2Nv\
-    cGUYAiABKAlSBXNjb3BlEhYKBmJ1Y2tldBgDIAEoCVIGYnVja2V0Ei4KBWxpbWl0GAQgASgLMhguc3BhbndpcmUubW9uZXkudjEuTW9uZXlSBWxpbWl0EjQK\
-    CHJlc2VydmVkGAUgASgLMhguc3BhbndpcmUubW9uZXkudjEuTW9uZXlSCHJlc2VydmVkEi4KBXNwZW50GAYgASgLMhguc3BhbndpcmUubW9uZXkudjEuTW9u\
-    ZXlSBXNwZW50Im0KEkxpc3RCdWRnZXRzUmVxdWVzdBIbCglwb2xpY3lfaWQYASABKAlSCHBvbGljeUlkEhsKCXBhZ2Vfc2l6ZRgCIAEoDVIIcGFnZVNpemUS\
-    HQoKcGFnZV90b2tlbhgDIAEoCVIJcGFnZVRva2VuInYKE0xpc3RCdWRnZXRzUmVzcG9uc2USNwoHYnVkZ2V0cxgBIAMoCzIdLnNwYW53aXJlLnBvbGljeS52\
-    MS5CdWRnZXRVc2VSB2J1ZGdldHMSJgoPbmV4dF9wYWdlX3Rva2VuGAIgASgJUg1uZXh0UGFnZVRva2VuKtgBChZCdWRnZXRSZXNlcnZhdGlvblN0YXRlEigK\
-    JEJVREdFVF9SRVNFUlZBVElPTl9TVEFURV9VTlNQRUNJRklFRBAAEiEKHUJVREdFVF9SRVNFUlZBVElPTl9TVEFURV9IRUxEEAESJAogQlVER0VUX1JFU0VS\
-    VkFUSU9OX1NUQVRFX1NFVFRMRUQQAhIlCiFCVURHRVRfUkVTRVJWQVRJT05fU1RBVEVfUkVMRUFTRUQQAxIkCiBCVURHRVRfUkVTRVJWQVRJT05fU1RBVEVf\
-    RVhQSVJFRBAEQgO6AgBiBnByb3RvMw==
+    b3ZhbFJlZnMSNAoWZXh0ZW5kc19yZXNlcnZhdGlvbl9pZBgNIAEoCVIUZXh0ZW5kc1Jlc2VydmF0aW9uSWQivwIKDFRvb2xEZWNpc2lvbhIYCgdhbGxvd2Vk\
+    GAEgASgIUgdhbGxvd2VkEhsKCXBvbGljeV9pZBgCIAEoCVIIcG9saWN5SWQSHwoLcG9saWN5X3R5cGUYAyABKAlSCnBvbGljeVR5cGUSFgoGcmVhc29uGAQg\
+    ASgJUgZyZWFzb24SOgoLcmV0cnlfYWZ0ZXIYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25SCnJldHJ5QWZ0ZXISRwoLcmVzZXJ2YXRpb24YBiAB\
+    KAsyJS5zcGFud2lyZS5wb2xpY3kudjEuQnVkZ2V0UmVzZXJ2YXRpb25SC3Jlc2VydmF0aW9uEhQKBXRyYWNlGAcgAygJUgV0cmFjZRIkCg5hdWRpdF9ldmVu\
+    dF9pZBgIIAEoCVIMYXVkaXRFdmVudElkIsoDChFCdWRnZXRSZXNlcnZhdGlvbhIlCg5yZXNlcnZhdGlvbl9pZBgBIAEoCVINcmVzZXJ2YXRpb25JZBJACgVz\
+    dGF0ZRgCIAEoDjIqLnNwYW53aXJlLnBvbGljeS52MS5CdWRnZXRSZXNlcnZhdGlvblN0YXRlUgVzdGF0ZRI0CghyZXNlcnZlZBgDIAEoCzIYLnNwYW53aXJl\
+    Lm1vbmV5LnYxLk1vbmV5UghyZXNlcnZlZBIuCgVzcGVudBgEIAEoCzIYLnNwYW53aXJlLm1vbmV5LnYxLk1vbmV5UgVzcGVudBIdCgphZ2VudF9zbHVnGAUg\
+    ASgJUglhZ2VudFNsdWcSGwoJdG9vbF9uYW1lGAYgASgJUgh0b29sTmFtZRIVCgZydW5faWQYByABKAlSBXJ1bklkEh0KCnBvbGljeV9pZHMYCCADKAlSCXBv\
+    bGljeUlkcxI5CgpjcmVhdGVkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcFIJY3JlYXRlZEF0EjkKCmV4cGlyZXNfYXQYCiABKAsyGi5n\
+    b29nbGUucHJvdG9idWYuVGltZXN0YW1wUglleHBpcmVzQXQimgEKGFNldHRsZVJlc2VydmF0aW9uUmVxdWVzdBInCg9pZGVtcG90ZW5jeV9rZXkYASABKAlS\
+    DmlkZW1wb3RlbmN5S2V5EiUKDnJlc2VydmF0aW9uX2lkGAIgASgJUg1yZXNlcnZhdGlvbklkEi4KBXNwZW50GAMgASgLMhguc3BhbndpcmUubW9uZXkudjEu\
+    TW9uZXlSBXNwZW50ImsKGVJlbGVhc2VSZXNlcnZhdGlvblJlcXVlc3QSJwoPaWRlbXBvdGVuY3lfa2V5GAEgASgJUg5pZGVtcG90ZW5jeUtleRIlCg5yZXNl\
+    cnZhdGlvbl9pZBgCIAEoCVINcmVzZXJ2YXRpb25JZCK0AQodTGlzdEJ1ZGdldFJlc2VydmF0aW9uc1JlcXVlc3QSQAoFc3RhdGUYASABKA4yKi5zcGFud2ly\
+    ZS5wb2xpY3kudjEuQnVkZ2V0UmVzZXJ2YXRpb25TdGF0ZVIFc3RhdGUSFQoGcnVuX2lkGAIgASgJUgVydW5JZBIbCglwYWdlX3NpemUYAyABKA1SCHBhZ2VT\
+    aXplEh0KCnBhZ2VfdG9rZW4YBCABKAlSCXBhZ2VUb2tlbiKTAQoeTGlzdEJ1ZGdldFJlc2VydmF0aW9uc1Jlc3BvbnNlEkkKDHJlc2VydmF0aW9ucxgBIAMo\
+    CzIlLnNwYW53aXJlLnBvbGljeS52MS5CdWRnZXRSZXNlcnZhdGlvblIMcmVzZXJ2YXRpb25zEiYKD25leHRfcGFnZV90b2tlbhgCIAEoCVINbmV4dFBhZ2VU\
+    b2tlbiLsAQoJQnVkZ2V0VXNlEhsKCXBvbGljeV9pZBgBIAEoCVIIcG9saWN5SWQSFAoFc2NvcGUYAiABKAlSBXNjb3BlEhYKBmJ1Y2tldBgDIAEoCVIGYnVj\
+    a2V0Ei4KBWxpbWl0GAQgASgLMhguc3BhbndpcmUubW9uZXkudjEuTW9uZXlSBWxpbWl0EjQKCHJlc2VydmVkGAUgASgLMhguc3BhbndpcmUubW9uZXkudjEu\
+    TW9uZXlSCHJlc2VydmVkEi4KBXNwZW50GAYgASgLMhguc3BhbndpcmUubW9uZXkudjEuTW9uZXlSBXNwZW50Im0KEkxpc3RCdWRnZXRzUmVxdWVzdBIbCglw\
+    b2xpY3lfaWQYASABKAlSCHBvbGljeUlkEhsKCXBhZ2Vfc2l6ZRgCIAEoDVIIcGFnZVNpemUSHQoKcGFnZV90b2tlbhgDIAEoCVIJcGFnZVRva2VuInYKE0xp\
+    c3RCdWRnZXRzUmVzcG9uc2USNwoHYnVkZ2V0cxgBIAMoCzIdLnNwYW53aXJlLnBvbGljeS52MS5CdWRnZXRVc2VSB2J1ZGdldHMSJgoPbmV4dF9wYWdlX3Rv\
+    a2VuGAIgASgJUg1uZXh0UGFnZVRva2VuKtgBChZCdWRnZXRSZXNlcnZhdGlvblN0YXRlEigKJEJVREdFVF9SRVNFUlZBVElPTl9TVEFURV9VTlNQRUNJRklF\
+    RBAAEiEKHUJVREdFVF9SRVNFUlZBVElPTl9TVEFURV9IRUxEEAESJAogQlVER0VUX1JFU0VSVkFUSU9OX1NUQVRFX1NFVFRMRUQQAhIlCiFCVURHRVRfUkVT\
+    RVJWQVRJT05fU1RBVEVfUkVMRUFTRUQQAxIkCiBCVURHRVRfUkVTRVJWQVRJT05fU1RBVEVfRVhQSVJFRBAEQgO6AgBiBnByb3RvMw==
     """,
   dependencies: { [googleProtobufDurationFile, googleProtobufTimestampFile, spanwireMoneyV1MoneyFile] })
 
@@ -97,6 +97,8 @@ public struct CheckToolRequest: Message {
   /// after which what was not settled comes back; at most an hour
   public var reservationTtl: Google_Protobuf_Duration?
   public var approvalRefs: [String]
+  /// the call goes on that this was set aside for: its cost counts, it is no further call
+  public var extendsReservationID: String
   public var unknownFields: UnknownFields
 
   public init() {
@@ -112,6 +114,7 @@ public struct CheckToolRequest: Message {
     self.estimatedCost = nil
     self.reservationTtl = nil
     self.approvalRefs = []
+    self.extendsReservationID = ""
     self.unknownFields = UnknownFields()
   }
 
@@ -127,7 +130,8 @@ public struct CheckToolRequest: Message {
     targetURL: String = "",
     estimatedCost: Money? = nil,
     reservationTtl: Google_Protobuf_Duration? = nil,
-    approvalRefs: [String] = []
+    approvalRefs: [String] = [],
+    extendsReservationID: String = ""
   ) {
     self.idempotencyKey = idempotencyKey
     self.agentSlug = agentSlug
@@ -141,12 +145,13 @@ public struct CheckToolRequest: Message {
     self.estimatedCost = estimatedCost
     self.reservationTtl = reservationTtl
     self.approvalRefs = approvalRefs
+    self.extendsReservationID = extendsReservationID
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.policy.v1.CheckToolRequest"
   public static var file: GeneratedFile { spanwirePolicyV1RuntimeFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__policy__v1__check_tool_request__table(), strings: [1, 2, 3, 4, 5, 6, 7, 8, 9, 12]) {
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__policy__v1__check_tool_request__table(), strings: [1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13]) {
     [
       .message(10, Money.table),
       .message(11, Google_Protobuf_Duration.table),
@@ -167,11 +172,13 @@ public struct CheckToolRequest: Message {
     self.estimatedCost = CField.message(c.pointee.estimated_cost)
     self.reservationTtl = CField.message(c.pointee.reservation_ttl)
     self.approvalRefs = CField.strings(c.pointee.n_approval_refs, c.pointee.approval_refs)
+    self.extendsReservationID = CField.string(c.pointee.extends_reservation_id)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.string(13, self.extendsReservationID)
     writer.string(12, repeated: self.approvalRefs)
     writer.message(11, optional: self.reservationTtl)
     writer.message(10, optional: self.estimatedCost)

@@ -10,7 +10,7 @@ public let spanwireRegistryV1DefinitionsFile: GeneratedFile = GeneratedFile(
   base64: """
     CiZzcGFud2lyZS9yZWdpc3RyeS92MS9kZWZpbml0aW9ucy5wcm90bxIUc3BhbndpcmUucmVnaXN0cnkudjEaHmdvb2dsZS9wcm90b2J1Zi9kdXJhdGlvbi5w\
     cm90bxocZ29vZ2xlL3Byb3RvYnVmL3N0cnVjdC5wcm90bxofZ29vZ2xlL3Byb3RvYnVmL3RpbWVzdGFtcC5wcm90bxoac3BhbndpcmUvY2l0eS92MS9sZW0u\
-    cHJvdG8aI3NwYW53aXJlL2pvdXJuZXlzL3YxL2RvY3VtZW50LnByb3RvGh1zcGFud2lyZS9tb25leS92MS9tb25leS5wcm90byLRCQoGQnVuZGxlEhsKCWJ1\
+    cHJvdG8aI3NwYW53aXJlL2pvdXJuZXlzL3YxL2RvY3VtZW50LnByb3RvGh1zcGFud2lyZS9tb25leS92MS9tb25leS5wcm90byKTCgoGQnVuZGxlEhsKCWJ1\
     bmRsZV9pZBgBIAEoCVIIYnVuZGxlSWQSIAoLZGVzY3JpcHRpb24YAiABKAlSC2Rlc2NyaXB0aW9uEiIKDGF0dHJpYnV0aW9ucxgDIAMoCVIMYXR0cmlidXRp\
     b25zEjYKB21hcmtldHMYBCADKAsyHC5zcGFud2lyZS5yZWdpc3RyeS52MS5NYXJrZXRSB21hcmtldHMSOQoIcHJvZHVjdHMYBSADKAsyHS5zcGFud2lyZS5y\
     ZWdpc3RyeS52MS5Qcm9kdWN0Ughwcm9kdWN0cxJPChBwcm9kdWN0X3ZlcnNpb25zGAYgAygLMiQuc3BhbndpcmUucmVnaXN0cnkudjEuUHJvZHVjdFZlcnNp\
@@ -24,97 +24,101 @@ public let spanwireRegistryV1DefinitionsFile: GeneratedFile = GeneratedFile(
     ZS5yZWdpc3RyeS52MS5Qb2xpY3lEZWZpbml0aW9uUghwb2xpY2llcxI6CgVyb2xlcxgRIAMoCzIkLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLlJvbGVEZWZpbml0\
     aW9uUgVyb2xlcxJKCg9hcHByb3ZhbF9tYXRyaXgYEiADKAsyIS5zcGFud2lyZS5yZWdpc3RyeS52MS5BcHByb3ZhbFJvd1IOYXBwcm92YWxNYXRyaXgSQAoI\
     cmVtb3ZhbHMYEyADKAsyJC5zcGFud2lyZS5yZWdpc3RyeS52MS5EZWZpbml0aW9uTmFtZVIIcmVtb3ZhbHMSSwoPYWNjZXNzX3BvbGljaWVzGBQgAygLMiIu\
-    c3BhbndpcmUucmVnaXN0cnkudjEuQWNjZXNzUG9saWN5Ug5hY2Nlc3NQb2xpY2llcyJaCg5EZWZpbml0aW9uTmFtZRI4CgRraW5kGAEgASgOMiQuc3Bhbndp\
-    cmUucmVnaXN0cnkudjEuRGVmaW5pdGlvbktpbmRSBGtpbmQSDgoCaWQYAiABKAlSAmlkIq0BCgZNYXJrZXQSHwoLbWFya2V0X2NvZGUYASABKAlSCm1hcmtl\
-    dENvZGUSEgoEbmFtZRgCIAEoCVIEbmFtZRIbCgljaXR5X2NvZGUYAyABKAlSCGNpdHlDb2RlEhsKCXRpbWVfem9uZRgEIAEoCVIIdGltZVpvbmUSGgoIY3Vy\
-    cmVuY3kYBSABKAlSCGN1cnJlbmN5EhgKB2NvdW50cnkYBiABKAlSB2NvdW50cnkibAoHUHJvZHVjdBIdCgpwcm9kdWN0X2lkGAEgASgJUglwcm9kdWN0SWQS\
-    FAoFdGl0bGUYAiABKAlSBXRpdGxlEiwKEmN1cnJlbnRfdmVyc2lvbl9pZBgDIAEoCVIQY3VycmVudFZlcnNpb25JZCLOAgoOUHJvZHVjdFZlcnNpb24SLAoS\
-    cHJvZHVjdF92ZXJzaW9uX2lkGAEgASgJUhBwcm9kdWN0VmVyc2lvbklkEh0KCnByb2R1Y3RfaWQYAiABKAlSCXByb2R1Y3RJZBIYCgd2ZXJzaW9uGAMgASgJ\
-    Ugd2ZXJzaW9uEhQKBXRpdGxlGAQgASgJUgV0aXRsZRIhCgxtYXJrZXRfY29kZXMYBSADKAlSC21hcmtldENvZGVzEhoKCHNlZ21lbnRzGAYgAygJUghzZWdt\
-    ZW50cxIkCg5qb3VybmV5X2RvY19pZBgHIAEoCVIMam91cm5leURvY0lkEh8KC3Byb2ZpbGVfaWRzGAggAygJUgpwcm9maWxlSWRzEjkKCHZhcmlhbnRzGAkg\
-    AygLMh0uc3BhbndpcmUucmVnaXN0cnkudjEuVmFyaWFudFIIdmFyaWFudHMiqAEKB1ZhcmlhbnQSHQoKdmFyaWFudF9pZBgBIAEoCVIJdmFyaWFudElkEhQK\
-    BXRpdGxlGAIgASgJUgV0aXRsZRIuCgVwcmljZRgDIAEoCzIYLnNwYW53aXJlLm1vbmV5LnYxLk1vbmV5UgVwcmljZRI4CgZncmFudHMYBCADKAsyIC5zcGFu\
-    d2lyZS5yZWdpc3RyeS52MS5Ub2tlbkdyYW50UgZncmFudHMiewoKVG9rZW5HcmFudBIZCgh0b2tlbl9pZBgBIAEoCVIHdG9rZW5JZBIaCghxdWFudGl0eRgC\
-    IAEoA1IIcXVhbnRpdHkSNgoJdmFsaWRfZm9yGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uUgh2YWxpZEZvciKmAQoFVG9rZW4SGQoIdG9rZW5f\
-    aWQYASABKAlSB3Rva2VuSWQSFAoFdGl0bGUYAiABKAlSBXRpdGxlEkMKEHNldHRsZW1lbnRfdmFsdWUYAyABKAsyGC5zcGFud2lyZS5tb25leS52MS5Nb25l\
-    eVIPc2V0dGxlbWVudFZhbHVlEicKD3JlZGVlbWFibGVfdGFncxgEIAMoCVIOcmVkZWVtYWJsZVRhZ3MimAEKBlZlbmRvchIbCgl2ZW5kb3JfaWQYASABKAlS\
-    CHZlbmRvcklkEhIKBG5hbWUYAiABKAlSBG5hbWUSHQoKbGVnYWxfbmFtZRgDIAEoCVIJbGVnYWxOYW1lEhUKBnRheF9pZBgEIAEoCVIFdGF4SWQSJwoPcGF5\
-    bWVudF9hY2NvdW50GAUgASgJUg5wYXltZW50QWNjb3VudCLwAwoHUHJvZmlsZRIdCgpwcm9maWxlX2lkGAEgASgJUglwcm9maWxlSWQSFAoFdGl0bGUYAiAB\
-    KAlSBXRpdGxlEjoKBXRva2VuGAMgASgLMiIuc3BhbndpcmUucmVnaXN0cnkudjEuVG9rZW5Qcm9maWxlSABSBXRva2VuEkAKB2xveWFsdHkYBCABKAsyJC5z\
-    cGFud2lyZS5yZWdpc3RyeS52MS5Mb3lhbHR5UHJvZmlsZUgAUgdsb3lhbHR5EkAKB3ByaWNpbmcYBSABKAsyJC5zcGFud2lyZS5yZWdpc3RyeS52MS5Qcmlj\
-    aW5nUHJvZmlsZUgAUgdwcmljaW5nEj0KBnNhZmV0eRgGIAEoCzIjLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLlNhZmV0eVByb2ZpbGVIAFIGc2FmZXR5EjEKAnVp\
-    GAcgASgLMh8uc3BhbndpcmUucmVnaXN0cnkudjEuVUlQcm9maWxlSABSAnVpEjQKA29wcxgIIAEoCzIgLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLk9wc1Byb2Zp\
-    bGVIAFIDb3BzEkAKB3F1YWxpdHkYCSABKAsyJC5zcGFud2lyZS5yZWdpc3RyeS52MS5RdWFsaXR5UHJvZmlsZUgAUgdxdWFsaXR5QgYKBGtpbmQiKwoMVG9r\
-    ZW5Qcm9maWxlEhsKCXRva2VuX2lkcxgBIAMoCVIIdG9rZW5JZHMiPAoOTG95YWx0eVByb2ZpbGUSKgoRc3RhbXBzX3Blcl9yZXdhcmQYASABKA1SD3N0YW1w\
-    c1BlclJld2FyZCJECg5QcmljaW5nUHJvZmlsZRIyCgdjZWlsaW5nGAEgASgLMhguc3BhbndpcmUubW9uZXkudjEuTW9uZXlSB2NlaWxpbmcihAEKDVNhZmV0\
-    eVByb2ZpbGUSGwoJbWF4X3N0b3BzGAEgASgNUghtYXhTdG9wcxIsChJtYXhfd2Fsa2luZ19tZXRyZXMYAiABKAFSEG1heFdhbGtpbmdNZXRyZXMSKAoQbGF0\
-    ZXN0X2VuZF9sb2NhbBgDIAEoCVIObGF0ZXN0RW5kTG9jYWwiIQoJVUlQcm9maWxlEhQKBXRoZW1lGAEgASgJUgV0aGVtZSJHCgpPcHNQcm9maWxlEjkKGWJs\
-    b2NrZWRfc2VydmljZV9wb2ludF9pZHMYASADKAlSFmJsb2NrZWRTZXJ2aWNlUG9pbnRJZHMiQgoOUXVhbGl0eVByb2ZpbGUSMAoUbWluX2V4cGVyaWVuY2Vf\
-    c2NvcmUYASABKAFSEm1pbkV4cGVyaWVuY2VTY29yZSKnAQoKRXhwZXJpbWVudBIlCg5leHBlcmltZW50X2tleRgBIAEoCVINZXhwZXJpbWVudEtleRIdCgpw\
-    cm9kdWN0X2lkGAIgASgJUglwcm9kdWN0SWQSNwoEYXJtcxgDIAMoCzIjLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLkV4cGVyaW1lbnRBcm1SBGFybXMSGgoIc2Vn\
-    bWVudHMYBCADKAlSCHNlZ21lbnRzIkYKDUV4cGVyaW1lbnRBcm0SHQoKdmFyaWFudF9pZBgBIAEoCVIJdmFyaWFudElkEhYKBndlaWdodBgCIAEoDVIGd2Vp\
-    Z2h0ItkECg9BZ2VudERlZmluaXRpb24SHQoKYWdlbnRfc2x1ZxgBIAEoCVIJYWdlbnRTbHVnEh0KCmFnZW50X3R5cGUYAiABKAlSCWFnZW50VHlwZRIUCgV0\
-    aXRsZRgDIAEoCVIFdGl0bGUSGAoHaW50ZW50cxgEIAMoCVIHaW50ZW50cxIpChBjYXBhYmlsaXR5X3RpZXJzGAUgAygJUg9jYXBhYmlsaXR5VGllcnMSGAoH\
-    dmVyc2lvbhgGIAEoDVIHdmVyc2lvbhIgCgtkZXNjcmlwdGlvbhgHIAEoCVILZGVzY3JpcHRpb24SHAoJY2hhbmdlbG9nGAggASgJUgljaGFuZ2Vsb2cSSAoM\
-    Y2FwYWJpbGl0aWVzGAkgAygLMiQuc3BhbndpcmUucmVnaXN0cnkudjEuVG9vbENhcGFiaWxpdHlSDGNhcGFiaWxpdGllcxIfCgttZW1vcnlfcmVhZBgKIAMo\
-    CVIKbWVtb3J5UmVhZBIhCgxtZW1vcnlfd3JpdGUYCyADKAlSC21lbW9yeVdyaXRlEkQKDG1vZGVsX3BvbGljeRgMIAEoCzIhLnNwYW53aXJlLnJlZ2lzdHJ5\
-    LnYxLk1vZGVsUG9saWN5Ugttb2RlbFBvbGljeRIdCgdlbmFibGVkGA0gASgISABSB2VuYWJsZWSIAQESHQoKYnlfd29ya2VycxgOIAEoCFIJYnlXb3JrZXJz\
-    EjUKBXR1cm5zGA8gASgLMh8uc3BhbndpcmUucmVnaXN0cnkudjEuVHVyblF1b3RhUgV0dXJuc0IKCghfZW5hYmxlZCKPAQoJVHVyblF1b3RhEigKEG9wZW5f\
-    cGVyX3Nlc3Npb24YASABKA1SDm9wZW5QZXJTZXNzaW9uEiYKD29wZW5fcGVyX3RlbmFudBgCIAEoDVINb3BlblBlclRlbmFudBIwChRkZWZlcnJlZF9wZXJf\
-    c2Vzc2lvbhgDIAEoDVISZGVmZXJyZWRQZXJTZXNzaW9uIk0KDlRvb2xDYXBhYmlsaXR5EhIKBHRvb2wYASABKAlSBHRvb2wSJwoPcGVybWlzc2lvbl90aWVy\
-    GAIgASgJUg5wZXJtaXNzaW9uVGllciLAAQoLTW9kZWxQb2xpY3kSIwoNZGVmYXVsdF9tb2RlbBgBIAEoCVIMZGVmYXVsdE1vZGVsEicKD2ZhbGxiYWNrX21v\
-    ZGVscxgCIAMoCVIOZmFsbGJhY2tNb2RlbHMSMwoIbWF4X2Nvc3QYAyABKAsyGC5zcGFud2lyZS5tb25leS52MS5Nb25leVIHbWF4Q29zdBIuCgVwcmljZRgE\
-    IAEoCzIYLnNwYW53aXJlLm1vbmV5LnYxLk1vbmV5UgVwcmljZSLnAgoKTW9kZWxSb3V0ZRIZCghyb3V0ZV9pZBgBIAEoCVIHcm91dGVJZBIbCgl0YXNrX3R5\
-    cGUYAiABKAlSCHRhc2tUeXBlEhoKCHByb3ZpZGVyGAMgASgJUghwcm92aWRlchIUCgVtb2RlbBgEIAEoCVIFbW9kZWwSGgoIcHJpb3JpdHkYBSABKAVSCHBy\
-    aW9yaXR5EjMKCG1heF9jb3N0GAYgASgLMhguc3BhbndpcmUubW9uZXkudjEuTW9uZXlSB21heENvc3QSRQoKY29uZGl0aW9ucxgHIAEoCzIlLnNwYW53aXJl\
-    LnJlZ2lzdHJ5LnYxLlJvdXRlQ29uZGl0aW9uc1IKY29uZGl0aW9ucxIsChJmYWxsYmFja19yb3V0ZV9pZHMYCCADKAlSEGZhbGxiYWNrUm91dGVJZHMSHQoH\
-    ZW5hYmxlZBgJIAEoCEgAUgdlbmFibGVkiAEBQgoKCF9lbmFibGVkImAKD1JvdXRlQ29uZGl0aW9ucxIsChJtYXhfY29udGV4dF9sZW5ndGgYASABKA1SEG1h\
-    eENvbnRleHRMZW5ndGgSHwoLYWdlbnRfc2x1Z3MYAiADKAlSCmFnZW50U2x1Z3MimgkKDkZsYWdEZWZpbml0aW9uEhkKCGZsYWdfa2V5GAEgASgJUgdmbGFn\
-    S2V5EiAKC2Rlc2NyaXB0aW9uGAIgASgJUgtkZXNjcmlwdGlvbhIYCgdlbmFibGVkGAMgASgIUgdlbmFibGVkEk4KCHZhcmlhbnRzGAQgAygLMjIuc3Bhbndp\
-    cmUucmVnaXN0cnkudjEuRmxhZ0RlZmluaXRpb24uVmFyaWFudHNFbnRyeVIIdmFyaWFudHMSJwoPZGVmYXVsdF92YXJpYW50GAUgASgJUg5kZWZhdWx0VmFy\
-    aWFudBInCg9yb2xsb3V0X3ZhcmlhbnQYBiABKAlSDnJvbGxvdXRWYXJpYW50EkcKDXJvbGxvdXRfc3RhZ2UYByABKA4yIi5zcGFud2lyZS5yZWdpc3RyeS52\
-    MS5Sb2xsb3V0U3RhZ2VSDHJvbGxvdXRTdGFnZRIfCgtyb2xsb3V0X3BjdBgIIAEoDVIKcm9sbG91dFBjdBIdCgp0YXJnZXRfaWRzGAkgAygJUgl0YXJnZXRJ\
-    ZHMSXgoOdXNlcl9vdmVycmlkZXMYCiADKAsyNy5zcGFud2lyZS5yZWdpc3RyeS52MS5GbGFnRGVmaW5pdGlvbi5Vc2VyT3ZlcnJpZGVzRW50cnlSDXVzZXJP\
-    dmVycmlkZXMSZAoQdGVuYW50X292ZXJyaWRlcxgLIAMoCzI5LnNwYW53aXJlLnJlZ2lzdHJ5LnYxLkZsYWdEZWZpbml0aW9uLlRlbmFudE92ZXJyaWRlc0Vu\
-    dHJ5Ug90ZW5hbnRPdmVycmlkZXMSIwoNcGlsb3RfdGVuYW50cxgMIAMoCVIMcGlsb3RUZW5hbnRzEh0KCmRlcGVuZHNfb24YDSADKAlSCWRlcGVuZHNPbhIl\
-    Cg5zZW5zaXRpdmVfZmxhZxgOIAEoCFINc2Vuc2l0aXZlRmxhZxIrChFyZXF1aXJlc19hcHByb3ZhbBgPIAEoCFIQcmVxdWlyZXNBcHByb3ZhbBImCg9hcHBy\
-    b3ZhbF9yb3dfaWQYECABKAlSDWFwcHJvdmFsUm93SWQSOQoKZXhwaXJlc19hdBgRIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSCWV4cGlyZXNB\
-    dBI1Cgl0YXJnZXRpbmcYEiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Ugl0YXJnZXRpbmcSMwoIbWV0YWRhdGEYEyABKAsyFy5nb29nbGUucHJvdG9i\
-    dWYuU3RydWN0UghtZXRhZGF0YRpTCg1WYXJpYW50c0VudHJ5EhAKA2tleRgBIAEoCVIDa2V5EiwKBXZhbHVlGAIgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZh\
-    bHVlUgV2YWx1ZToCOAEaQAoSVXNlck92ZXJyaWRlc0VudHJ5EhAKA2tleRgBIAEoCVIDa2V5EhQKBXZhbHVlGAIgASgJUgV2YWx1ZToCOAEaQgoUVGVuYW50\
-    T3ZlcnJpZGVzRW50cnkSEAoDa2V5GAEgASgJUgNrZXkSFAoFdmFsdWUYAiABKAlSBXZhbHVlOgI4ASKFAwoQUG9saWN5RGVmaW5pdGlvbhIbCglwb2xpY3lf\
-    aWQYASABKAlSCHBvbGljeUlkEhQKBXNjb3BlGAIgASgJUgVzY29wZRIdCgdlbmFibGVkGAMgASgISAFSB2VuYWJsZWSIAQESPAoGYnVkZ2V0GAQgASgLMiIu\
-    c3BhbndpcmUucmVnaXN0cnkudjEuQnVkZ2V0UG9saWN5SABSBmJ1ZGdldBJGCgpyYXRlX2xpbWl0GAUgASgLMiUuc3BhbndpcmUucmVnaXN0cnkudjEuUmF0\
-    ZUxpbWl0UG9saWN5SABSCXJhdGVMaW1pdBJFCglhbGxvd2xpc3QYBiABKAsyJS5zcGFud2lyZS5yZWdpc3RyeS52MS5BbGxvd2xpc3RQb2xpY3lIAFIJYWxs\
-    b3dsaXN0EjwKBnNhZmV0eRgHIAEoCzIiLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLlNhZmV0eVBvbGljeUgAUgZzYWZldHlCCAoGY29uZmlnQgoKCF9lbmFibGVk\
-    InEKDEJ1ZGdldFBvbGljeRIuCgVkYWlseRgBIAEoCzIYLnNwYW53aXJlLm1vbmV5LnYxLk1vbmV5UgVkYWlseRIxCgdwZXJfcnVuGAIgASgLMhguc3Bhbndp\
-    cmUubW9uZXkudjEuTW9uZXlSBnBlclJ1biJLCg9SYXRlTGltaXRQb2xpY3kSEgoEdG9vbBgBIAEoCVIEdG9vbBIkCg5tYXhfcGVyX21pbnV0ZRgCIAEoDVIM\
-    bWF4UGVyTWludXRlImMKD0FsbG93bGlzdFBvbGljeRInCg9hbGxvd2VkX2RvbWFpbnMYASADKAlSDmFsbG93ZWREb21haW5zEicKD3B1YmxpY19zdWZmaXhl\
-    cxgCIAMoCVIOcHVibGljU3VmZml4ZXMiQAoMU2FmZXR5UG9saWN5EjAKFHJlcXVpcmVfYXBwcm92YWxfZm9yGAEgAygJUhJyZXF1aXJlQXBwcm92YWxGb3Ii\
-    pQEKDlJvbGVEZWZpbml0aW9uEhkKCHJvbGVfa2V5GAEgASgJUgdyb2xlS2V5EhoKCGNhdGVnb3J5GAIgASgJUghjYXRlZ29yeRIUCgV0aXRsZRgDIAEoCVIF\
-    dGl0bGUSJwoPcGxhdGZvcm1fZ2xvYmFsGAQgASgIUg5wbGF0Zm9ybUdsb2JhbBIdCgptYXlfYXNzaXN0GAUgASgIUgltYXlBc3Npc3QiaQoLQXBwcm92YWxS\
-    b3cSFQoGcm93X2lkGAEgASgJUgVyb3dJZBIUCgV0aXRsZRgCIAEoCVIFdGl0bGUSLQoScmVxdWlyZWRfYXBwcm92ZXJzGAMgAygJUhFyZXF1aXJlZEFwcHJv\
-    dmVycyLdAwoMQWNjZXNzUG9saWN5EigKEGFjY2Vzc19wb2xpY3lfaWQYASABKAlSDmFjY2Vzc1BvbGljeUlkEhQKBXRpdGxlGAIgASgJUgV0aXRsZRJOChBm\
-    aWVsZF9jYXRlZ29yaWVzGAMgAygLMiMuc3BhbndpcmUucmVnaXN0cnkudjEuRmllbGRDYXRlZ29yeVIPZmllbGRDYXRlZ29yaWVzEk8KEHByZWNlZGVuY2Vf\
-    cnVsZXMYBCADKAsyJC5zcGFud2lyZS5yZWdpc3RyeS52MS5QcmVjZWRlbmNlUnVsZVIPcHJlY2VkZW5jZVJ1bGVzEjkKBmdyYW50cxgFIAMoCzIhLnNwYW53\
-    aXJlLnJlZ2lzdHJ5LnYxLkFjY2Vzc0dyYW50UgZncmFudHMSPAoHZGVuaWFscxgGIAMoCzIiLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLkFjY2Vzc0RlbmlhbFIH\
-    ZGVuaWFscxI4Cgphc3Npc3RfdHRsGAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uUglhc3Npc3RUdGwSOQoLdmlld19hc190dGwYCCABKAsyGS5n\
-    b29nbGUucHJvdG9idWYuRHVyYXRpb25SCXZpZXdBc1R0bCLJAQoNRmllbGRDYXRlZ29yeRIaCghjYXRlZ29yeRgBIAEoCVIIY2F0ZWdvcnkSHAoJc2Vuc2l0\
-    aXZlGAIgASgIUglzZW5zaXRpdmUSKwoRcmVxdWlyZXNfYXBwcm92YWwYAyABKAhSEHJlcXVpcmVzQXBwcm92YWwSJgoPYXBwcm92YWxfcm93X2lkGAQgASgJ\
-    Ug1hcHByb3ZhbFJvd0lkEikKEGFwcHJvdmFsX2FjdGlvbnMYBSADKAlSD2FwcHJvdmFsQWN0aW9ucyJjCg5QcmVjZWRlbmNlUnVsZRIXCgdydWxlX2lkGAEg\
-    ASgJUgZydWxlSWQSGgoIcHJpb3JpdHkYAiABKA1SCHByaW9yaXR5EhwKCWNvbmRpdGlvbhgDIAEoCVIJY29uZGl0aW9uIooBCgtBY2Nlc3NHcmFudBIZCghy\
-    b2xlX2tleRgBIAEoCVIHcm9sZUtleRIpChBmaWVsZF9jYXRlZ29yaWVzGAIgAygJUg9maWVsZENhdGVnb3JpZXMSGAoHYWN0aW9ucxgDIAMoCVIHYWN0aW9u\
-    cxIbCglvbmx5X3NlbGYYBCABKAhSCG9ubHlTZWxmIq8BCgxBY2Nlc3NEZW5pYWwSGwoJZGVuaWFsX2lkGAEgASgJUghkZW5pYWxJZBIZCghyb2xlX2tleRgC\
-    IAEoCVIHcm9sZUtleRIpChBmaWVsZF9jYXRlZ29yaWVzGAMgAygJUg9maWVsZENhdGVnb3JpZXMSGAoHYWN0aW9ucxgEIAMoCVIHYWN0aW9ucxIiCgxlbnZp\
-    cm9ubWVudHMYBSADKAlSDGVudmlyb25tZW50cyqdBAoORGVmaW5pdGlvbktpbmQSHwobREVGSU5JVElPTl9LSU5EX1VOU1BFQ0lGSUVEEAASGgoWREVGSU5J\
-    VElPTl9LSU5EX01BUktFVBABEhsKF0RFRklOSVRJT05fS0lORF9QUk9EVUNUEAISIwofREVGSU5JVElPTl9LSU5EX1BST0RVQ1RfVkVSU0lPThADEhsKF0RF\
-    RklOSVRJT05fS0lORF9QUk9GSUxFEAQSJAogREVGSU5JVElPTl9LSU5EX0pPVVJORVlfRE9DVU1FTlQQBRIhCh1ERUZJTklUSU9OX0tJTkRfU0VSVklDRV9Q\
-    T0lOVBAGEhkKFURFRklOSVRJT05fS0lORF9UT0tFThAHEhoKFkRFRklOSVRJT05fS0lORF9WRU5ET1IQCBIeChpERUZJTklUSU9OX0tJTkRfRVhQRVJJTUVO\
-    VBAJEhkKFURFRklOSVRJT05fS0lORF9BR0VOVBAKEh8KG0RFRklOSVRJT05fS0lORF9NT0RFTF9ST1VURRALEhgKFERFRklOSVRJT05fS0lORF9GTEFHEAwS\
-    GgoWREVGSU5JVElPTl9LSU5EX1BPTElDWRANEhgKFERFRklOSVRJT05fS0lORF9ST0xFEA4SIAocREVGSU5JVElPTl9LSU5EX0FQUFJPVkFMX1JPVxAPEiEK\
-    HURFRklOSVRJT05fS0lORF9BQ0NFU1NfUE9MSUNZEBAqzAEKDFJvbGxvdXRTdGFnZRIdChlST0xMT1VUX1NUQUdFX1VOU1BFQ0lGSUVEEAASFwoTUk9MTE9V\
-    VF9TVEFHRV9EUkFGVBABEhoKFlJPTExPVVRfU1RBR0VfSU5URVJOQUwQAhIXChNST0xMT1VUX1NUQUdFX1BJTE9UEAMSFgoSUk9MTE9VVF9TVEFHRV9GVUxM\
-    EAQSGAoUUk9MTE9VVF9TVEFHRV9QQVVTRUQQBRIdChlST0xMT1VUX1NUQUdFX1JPTExFRF9CQUNLEAZCA7oCAGIGcHJvdG8z
+    c3BhbndpcmUucmVnaXN0cnkudjEuQWNjZXNzUG9saWN5Ug5hY2Nlc3NQb2xpY2llcxJACgtzbGFfdGFyZ2V0cxgVIAMoCzIfLnNwYW53aXJlLnJlZ2lzdHJ5\
+    LnYxLlNsYVRhcmdldFIKc2xhVGFyZ2V0cyJaCg5EZWZpbml0aW9uTmFtZRI4CgRraW5kGAEgASgOMiQuc3BhbndpcmUucmVnaXN0cnkudjEuRGVmaW5pdGlv\
+    bktpbmRSBGtpbmQSDgoCaWQYAiABKAlSAmlkIq0BCgZNYXJrZXQSHwoLbWFya2V0X2NvZGUYASABKAlSCm1hcmtldENvZGUSEgoEbmFtZRgCIAEoCVIEbmFt\
+    ZRIbCgljaXR5X2NvZGUYAyABKAlSCGNpdHlDb2RlEhsKCXRpbWVfem9uZRgEIAEoCVIIdGltZVpvbmUSGgoIY3VycmVuY3kYBSABKAlSCGN1cnJlbmN5EhgK\
+    B2NvdW50cnkYBiABKAlSB2NvdW50cnkibAoHUHJvZHVjdBIdCgpwcm9kdWN0X2lkGAEgASgJUglwcm9kdWN0SWQSFAoFdGl0bGUYAiABKAlSBXRpdGxlEiwK\
+    EmN1cnJlbnRfdmVyc2lvbl9pZBgDIAEoCVIQY3VycmVudFZlcnNpb25JZCLOAgoOUHJvZHVjdFZlcnNpb24SLAoScHJvZHVjdF92ZXJzaW9uX2lkGAEgASgJ\
+    UhBwcm9kdWN0VmVyc2lvbklkEh0KCnByb2R1Y3RfaWQYAiABKAlSCXByb2R1Y3RJZBIYCgd2ZXJzaW9uGAMgASgJUgd2ZXJzaW9uEhQKBXRpdGxlGAQgASgJ\
+    UgV0aXRsZRIhCgxtYXJrZXRfY29kZXMYBSADKAlSC21hcmtldENvZGVzEhoKCHNlZ21lbnRzGAYgAygJUghzZWdtZW50cxIkCg5qb3VybmV5X2RvY19pZBgH\
+    IAEoCVIMam91cm5leURvY0lkEh8KC3Byb2ZpbGVfaWRzGAggAygJUgpwcm9maWxlSWRzEjkKCHZhcmlhbnRzGAkgAygLMh0uc3BhbndpcmUucmVnaXN0cnku\
+    djEuVmFyaWFudFIIdmFyaWFudHMiqAEKB1ZhcmlhbnQSHQoKdmFyaWFudF9pZBgBIAEoCVIJdmFyaWFudElkEhQKBXRpdGxlGAIgASgJUgV0aXRsZRIuCgVw\
+    cmljZRgDIAEoCzIYLnNwYW53aXJlLm1vbmV5LnYxLk1vbmV5UgVwcmljZRI4CgZncmFudHMYBCADKAsyIC5zcGFud2lyZS5yZWdpc3RyeS52MS5Ub2tlbkdy\
+    YW50UgZncmFudHMiewoKVG9rZW5HcmFudBIZCgh0b2tlbl9pZBgBIAEoCVIHdG9rZW5JZBIaCghxdWFudGl0eRgCIAEoA1IIcXVhbnRpdHkSNgoJdmFsaWRf\
+    Zm9yGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uUgh2YWxpZEZvciKmAQoFVG9rZW4SGQoIdG9rZW5faWQYASABKAlSB3Rva2VuSWQSFAoFdGl0\
+    bGUYAiABKAlSBXRpdGxlEkMKEHNldHRsZW1lbnRfdmFsdWUYAyABKAsyGC5zcGFud2lyZS5tb25leS52MS5Nb25leVIPc2V0dGxlbWVudFZhbHVlEicKD3Jl\
+    ZGVlbWFibGVfdGFncxgEIAMoCVIOcmVkZWVtYWJsZVRhZ3MimAEKBlZlbmRvchIbCgl2ZW5kb3JfaWQYASABKAlSCHZlbmRvcklkEhIKBG5hbWUYAiABKAlS\
+    BG5hbWUSHQoKbGVnYWxfbmFtZRgDIAEoCVIJbGVnYWxOYW1lEhUKBnRheF9pZBgEIAEoCVIFdGF4SWQSJwoPcGF5bWVudF9hY2NvdW50GAUgASgJUg5wYXlt\
+    ZW50QWNjb3VudCLwAwoHUHJvZmlsZRIdCgpwcm9maWxlX2lkGAEgASgJUglwcm9maWxlSWQSFAoFdGl0bGUYAiABKAlSBXRpdGxlEjoKBXRva2VuGAMgASgL\
+    MiIuc3BhbndpcmUucmVnaXN0cnkudjEuVG9rZW5Qcm9maWxlSABSBXRva2VuEkAKB2xveWFsdHkYBCABKAsyJC5zcGFud2lyZS5yZWdpc3RyeS52MS5Mb3lh\
+    bHR5UHJvZmlsZUgAUgdsb3lhbHR5EkAKB3ByaWNpbmcYBSABKAsyJC5zcGFud2lyZS5yZWdpc3RyeS52MS5QcmljaW5nUHJvZmlsZUgAUgdwcmljaW5nEj0K\
+    BnNhZmV0eRgGIAEoCzIjLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLlNhZmV0eVByb2ZpbGVIAFIGc2FmZXR5EjEKAnVpGAcgASgLMh8uc3BhbndpcmUucmVnaXN0\
+    cnkudjEuVUlQcm9maWxlSABSAnVpEjQKA29wcxgIIAEoCzIgLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLk9wc1Byb2ZpbGVIAFIDb3BzEkAKB3F1YWxpdHkYCSAB\
+    KAsyJC5zcGFud2lyZS5yZWdpc3RyeS52MS5RdWFsaXR5UHJvZmlsZUgAUgdxdWFsaXR5QgYKBGtpbmQiKwoMVG9rZW5Qcm9maWxlEhsKCXRva2VuX2lkcxgB\
+    IAMoCVIIdG9rZW5JZHMiPAoOTG95YWx0eVByb2ZpbGUSKgoRc3RhbXBzX3Blcl9yZXdhcmQYASABKA1SD3N0YW1wc1BlclJld2FyZCJECg5QcmljaW5nUHJv\
+    ZmlsZRIyCgdjZWlsaW5nGAEgASgLMhguc3BhbndpcmUubW9uZXkudjEuTW9uZXlSB2NlaWxpbmcihAEKDVNhZmV0eVByb2ZpbGUSGwoJbWF4X3N0b3BzGAEg\
+    ASgNUghtYXhTdG9wcxIsChJtYXhfd2Fsa2luZ19tZXRyZXMYAiABKAFSEG1heFdhbGtpbmdNZXRyZXMSKAoQbGF0ZXN0X2VuZF9sb2NhbBgDIAEoCVIObGF0\
+    ZXN0RW5kTG9jYWwiIQoJVUlQcm9maWxlEhQKBXRoZW1lGAEgASgJUgV0aGVtZSJHCgpPcHNQcm9maWxlEjkKGWJsb2NrZWRfc2VydmljZV9wb2ludF9pZHMY\
+    ASADKAlSFmJsb2NrZWRTZXJ2aWNlUG9pbnRJZHMiQgoOUXVhbGl0eVByb2ZpbGUSMAoUbWluX2V4cGVyaWVuY2Vfc2NvcmUYASABKAFSEm1pbkV4cGVyaWVu\
+    Y2VTY29yZSKnAQoKRXhwZXJpbWVudBIlCg5leHBlcmltZW50X2tleRgBIAEoCVINZXhwZXJpbWVudEtleRIdCgpwcm9kdWN0X2lkGAIgASgJUglwcm9kdWN0\
+    SWQSNwoEYXJtcxgDIAMoCzIjLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLkV4cGVyaW1lbnRBcm1SBGFybXMSGgoIc2VnbWVudHMYBCADKAlSCHNlZ21lbnRzIkYK\
+    DUV4cGVyaW1lbnRBcm0SHQoKdmFyaWFudF9pZBgBIAEoCVIJdmFyaWFudElkEhYKBndlaWdodBgCIAEoDVIGd2VpZ2h0IpgFCg9BZ2VudERlZmluaXRpb24S\
+    HQoKYWdlbnRfc2x1ZxgBIAEoCVIJYWdlbnRTbHVnEh0KCmFnZW50X3R5cGUYAiABKAlSCWFnZW50VHlwZRIUCgV0aXRsZRgDIAEoCVIFdGl0bGUSGAoHaW50\
+    ZW50cxgEIAMoCVIHaW50ZW50cxIpChBjYXBhYmlsaXR5X3RpZXJzGAUgAygJUg9jYXBhYmlsaXR5VGllcnMSGAoHdmVyc2lvbhgGIAEoDVIHdmVyc2lvbhIg\
+    CgtkZXNjcmlwdGlvbhgHIAEoCVILZGVzY3JpcHRpb24SHAoJY2hhbmdlbG9nGAggASgJUgljaGFuZ2Vsb2cSSAoMY2FwYWJpbGl0aWVzGAkgAygLMiQuc3Bh\
+    bndpcmUucmVnaXN0cnkudjEuVG9vbENhcGFiaWxpdHlSDGNhcGFiaWxpdGllcxIfCgttZW1vcnlfcmVhZBgKIAMoCVIKbWVtb3J5UmVhZBIhCgxtZW1vcnlf\
+    d3JpdGUYCyADKAlSC21lbW9yeVdyaXRlEkQKDG1vZGVsX3BvbGljeRgMIAEoCzIhLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLk1vZGVsUG9saWN5Ugttb2RlbFBv\
+    bGljeRIdCgdlbmFibGVkGA0gASgISABSB2VuYWJsZWSIAQESHQoKYnlfd29ya2VycxgOIAEoCFIJYnlXb3JrZXJzEjUKBXR1cm5zGA8gASgLMh8uc3Bhbndp\
+    cmUucmVnaXN0cnkudjEuVHVyblF1b3RhUgV0dXJucxIZCghieV9tb2RlbBgQIAEoCFIHYnlNb2RlbBIiCgxpbnN0cnVjdGlvbnMYESABKAlSDGluc3RydWN0\
+    aW9uc0IKCghfZW5hYmxlZCKPAQoJVHVyblF1b3RhEigKEG9wZW5fcGVyX3Nlc3Npb24YASABKA1SDm9wZW5QZXJTZXNzaW9uEiYKD29wZW5fcGVyX3RlbmFu\
+    dBgCIAEoDVINb3BlblBlclRlbmFudBIwChRkZWZlcnJlZF9wZXJfc2Vzc2lvbhgDIAEoDVISZGVmZXJyZWRQZXJTZXNzaW9uIk0KDlRvb2xDYXBhYmlsaXR5\
+    EhIKBHRvb2wYASABKAlSBHRvb2wSJwoPcGVybWlzc2lvbl90aWVyGAIgASgJUg5wZXJtaXNzaW9uVGllciLAAQoLTW9kZWxQb2xpY3kSIwoNZGVmYXVsdF9t\
+    b2RlbBgBIAEoCVIMZGVmYXVsdE1vZGVsEicKD2ZhbGxiYWNrX21vZGVscxgCIAMoCVIOZmFsbGJhY2tNb2RlbHMSMwoIbWF4X2Nvc3QYAyABKAsyGC5zcGFu\
+    d2lyZS5tb25leS52MS5Nb25leVIHbWF4Q29zdBIuCgVwcmljZRgEIAEoCzIYLnNwYW53aXJlLm1vbmV5LnYxLk1vbmV5UgVwcmljZSLnAgoKTW9kZWxSb3V0\
+    ZRIZCghyb3V0ZV9pZBgBIAEoCVIHcm91dGVJZBIbCgl0YXNrX3R5cGUYAiABKAlSCHRhc2tUeXBlEhoKCHByb3ZpZGVyGAMgASgJUghwcm92aWRlchIUCgVt\
+    b2RlbBgEIAEoCVIFbW9kZWwSGgoIcHJpb3JpdHkYBSABKAVSCHByaW9yaXR5EjMKCG1heF9jb3N0GAYgASgLMhguc3BhbndpcmUubW9uZXkudjEuTW9uZXlS\
+    B21heENvc3QSRQoKY29uZGl0aW9ucxgHIAEoCzIlLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLlJvdXRlQ29uZGl0aW9uc1IKY29uZGl0aW9ucxIsChJmYWxsYmFj\
+    a19yb3V0ZV9pZHMYCCADKAlSEGZhbGxiYWNrUm91dGVJZHMSHQoHZW5hYmxlZBgJIAEoCEgAUgdlbmFibGVkiAEBQgoKCF9lbmFibGVkImAKD1JvdXRlQ29u\
+    ZGl0aW9ucxIsChJtYXhfY29udGV4dF9sZW5ndGgYASABKA1SEG1heENvbnRleHRMZW5ndGgSHwoLYWdlbnRfc2x1Z3MYAiADKAlSCmFnZW50U2x1Z3MimgkK\
+    DkZsYWdEZWZpbml0aW9uEhkKCGZsYWdfa2V5GAEgASgJUgdmbGFnS2V5EiAKC2Rlc2NyaXB0aW9uGAIgASgJUgtkZXNjcmlwdGlvbhIYCgdlbmFibGVkGAMg\
+    ASgIUgdlbmFibGVkEk4KCHZhcmlhbnRzGAQgAygLMjIuc3BhbndpcmUucmVnaXN0cnkudjEuRmxhZ0RlZmluaXRpb24uVmFyaWFudHNFbnRyeVIIdmFyaWFu\
+    dHMSJwoPZGVmYXVsdF92YXJpYW50GAUgASgJUg5kZWZhdWx0VmFyaWFudBInCg9yb2xsb3V0X3ZhcmlhbnQYBiABKAlSDnJvbGxvdXRWYXJpYW50EkcKDXJv\
+    bGxvdXRfc3RhZ2UYByABKA4yIi5zcGFud2lyZS5yZWdpc3RyeS52MS5Sb2xsb3V0U3RhZ2VSDHJvbGxvdXRTdGFnZRIfCgtyb2xsb3V0X3BjdBgIIAEoDVIK\
+    cm9sbG91dFBjdBIdCgp0YXJnZXRfaWRzGAkgAygJUgl0YXJnZXRJZHMSXgoOdXNlcl9vdmVycmlkZXMYCiADKAsyNy5zcGFud2lyZS5yZWdpc3RyeS52MS5G\
+    bGFnRGVmaW5pdGlvbi5Vc2VyT3ZlcnJpZGVzRW50cnlSDXVzZXJPdmVycmlkZXMSZAoQdGVuYW50X292ZXJyaWRlcxgLIAMoCzI5LnNwYW53aXJlLnJlZ2lz\
+    dHJ5LnYxLkZsYWdEZWZpbml0aW9uLlRlbmFudE92ZXJyaWRlc0VudHJ5Ug90ZW5hbnRPdmVycmlkZXMSIwoNcGlsb3RfdGVuYW50cxgMIAMoCVIMcGlsb3RU\
+    ZW5hbnRzEh0KCmRlcGVuZHNfb24YDSADKAlSCWRlcGVuZHNPbhIlCg5zZW5zaXRpdmVfZmxhZxgOIAEoCFINc2Vuc2l0aXZlRmxhZxIrChFyZXF1aXJlc19h\
+    cHByb3ZhbBgPIAEoCFIQcmVxdWlyZXNBcHByb3ZhbBImCg9hcHByb3ZhbF9yb3dfaWQYECABKAlSDWFwcHJvdmFsUm93SWQSOQoKZXhwaXJlc19hdBgRIAEo\
+    CzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSCWV4cGlyZXNBdBI1Cgl0YXJnZXRpbmcYEiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Ugl0YXJn\
+    ZXRpbmcSMwoIbWV0YWRhdGEYEyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0UghtZXRhZGF0YRpTCg1WYXJpYW50c0VudHJ5EhAKA2tleRgBIAEoCVID\
+    a2V5EiwKBXZhbHVlGAIgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlUgV2YWx1ZToCOAEaQAoSVXNlck92ZXJyaWRlc0VudHJ5EhAKA2tleRgBIAEoCVID\
+    a2V5EhQKBXZhbHVlGAIgASgJUgV2YWx1ZToCOAEaQgoUVGVuYW50T3ZlcnJpZGVzRW50cnkSEAoDa2V5GAEgASgJUgNrZXkSFAoFdmFsdWUYAiABKAlSBXZh\
+    bHVlOgI4ASKFAwoQUG9saWN5RGVmaW5pdGlvbhIbCglwb2xpY3lfaWQYASABKAlSCHBvbGljeUlkEhQKBXNjb3BlGAIgASgJUgVzY29wZRIdCgdlbmFibGVk\
+    GAMgASgISAFSB2VuYWJsZWSIAQESPAoGYnVkZ2V0GAQgASgLMiIuc3BhbndpcmUucmVnaXN0cnkudjEuQnVkZ2V0UG9saWN5SABSBmJ1ZGdldBJGCgpyYXRl\
+    X2xpbWl0GAUgASgLMiUuc3BhbndpcmUucmVnaXN0cnkudjEuUmF0ZUxpbWl0UG9saWN5SABSCXJhdGVMaW1pdBJFCglhbGxvd2xpc3QYBiABKAsyJS5zcGFu\
+    d2lyZS5yZWdpc3RyeS52MS5BbGxvd2xpc3RQb2xpY3lIAFIJYWxsb3dsaXN0EjwKBnNhZmV0eRgHIAEoCzIiLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLlNhZmV0\
+    eVBvbGljeUgAUgZzYWZldHlCCAoGY29uZmlnQgoKCF9lbmFibGVkInEKDEJ1ZGdldFBvbGljeRIuCgVkYWlseRgBIAEoCzIYLnNwYW53aXJlLm1vbmV5LnYx\
+    Lk1vbmV5UgVkYWlseRIxCgdwZXJfcnVuGAIgASgLMhguc3BhbndpcmUubW9uZXkudjEuTW9uZXlSBnBlclJ1biJLCg9SYXRlTGltaXRQb2xpY3kSEgoEdG9v\
+    bBgBIAEoCVIEdG9vbBIkCg5tYXhfcGVyX21pbnV0ZRgCIAEoDVIMbWF4UGVyTWludXRlImMKD0FsbG93bGlzdFBvbGljeRInCg9hbGxvd2VkX2RvbWFpbnMY\
+    ASADKAlSDmFsbG93ZWREb21haW5zEicKD3B1YmxpY19zdWZmaXhlcxgCIAMoCVIOcHVibGljU3VmZml4ZXMiQAoMU2FmZXR5UG9saWN5EjAKFHJlcXVpcmVf\
+    YXBwcm92YWxfZm9yGAEgAygJUhJyZXF1aXJlQXBwcm92YWxGb3IipQEKDlJvbGVEZWZpbml0aW9uEhkKCHJvbGVfa2V5GAEgASgJUgdyb2xlS2V5EhoKCGNh\
+    dGVnb3J5GAIgASgJUghjYXRlZ29yeRIUCgV0aXRsZRgDIAEoCVIFdGl0bGUSJwoPcGxhdGZvcm1fZ2xvYmFsGAQgASgIUg5wbGF0Zm9ybUdsb2JhbBIdCgpt\
+    YXlfYXNzaXN0GAUgASgIUgltYXlBc3Npc3QiaQoLQXBwcm92YWxSb3cSFQoGcm93X2lkGAEgASgJUgVyb3dJZBIUCgV0aXRsZRgCIAEoCVIFdGl0bGUSLQoS\
+    cmVxdWlyZWRfYXBwcm92ZXJzGAMgAygJUhFyZXF1aXJlZEFwcHJvdmVycyLdAwoMQWNjZXNzUG9saWN5EigKEGFjY2Vzc19wb2xpY3lfaWQYASABKAlSDmFj\
+    Y2Vzc1BvbGljeUlkEhQKBXRpdGxlGAIgASgJUgV0aXRsZRJOChBmaWVsZF9jYXRlZ29yaWVzGAMgAygLMiMuc3BhbndpcmUucmVnaXN0cnkudjEuRmllbGRD\
+    YXRlZ29yeVIPZmllbGRDYXRlZ29yaWVzEk8KEHByZWNlZGVuY2VfcnVsZXMYBCADKAsyJC5zcGFud2lyZS5yZWdpc3RyeS52MS5QcmVjZWRlbmNlUnVsZVIP\
+    cHJlY2VkZW5jZVJ1bGVzEjkKBmdyYW50cxgFIAMoCzIhLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLkFjY2Vzc0dyYW50UgZncmFudHMSPAoHZGVuaWFscxgGIAMo\
+    CzIiLnNwYW53aXJlLnJlZ2lzdHJ5LnYxLkFjY2Vzc0RlbmlhbFIHZGVuaWFscxI4Cgphc3Npc3RfdHRsGAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0\
+    aW9uUglhc3Npc3RUdGwSOQoLdmlld19hc190dGwYCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25SCXZpZXdBc1R0bCLJAQoNRmllbGRDYXRlZ29y\
+    eRIaCghjYXRlZ29yeRgBIAEoCVIIY2F0ZWdvcnkSHAoJc2Vuc2l0aXZlGAIgASgIUglzZW5zaXRpdmUSKwoRcmVxdWlyZXNfYXBwcm92YWwYAyABKAhSEHJl\
+    cXVpcmVzQXBwcm92YWwSJgoPYXBwcm92YWxfcm93X2lkGAQgASgJUg1hcHByb3ZhbFJvd0lkEikKEGFwcHJvdmFsX2FjdGlvbnMYBSADKAlSD2FwcHJvdmFs\
+    QWN0aW9ucyJjCg5QcmVjZWRlbmNlUnVsZRIXCgdydWxlX2lkGAEgASgJUgZydWxlSWQSGgoIcHJpb3JpdHkYAiABKA1SCHByaW9yaXR5EhwKCWNvbmRpdGlv\
+    bhgDIAEoCVIJY29uZGl0aW9uIooBCgtBY2Nlc3NHcmFudBIZCghyb2xlX2tleRgBIAEoCVIHcm9sZUtleRIpChBmaWVsZF9jYXRlZ29yaWVzGAIgAygJUg9m\
+    aWVsZENhdGVnb3JpZXMSGAoHYWN0aW9ucxgDIAMoCVIHYWN0aW9ucxIbCglvbmx5X3NlbGYYBCABKAhSCG9ubHlTZWxmIq8BCgxBY2Nlc3NEZW5pYWwSGwoJ\
+    ZGVuaWFsX2lkGAEgASgJUghkZW5pYWxJZBIZCghyb2xlX2tleRgCIAEoCVIHcm9sZUtleRIpChBmaWVsZF9jYXRlZ29yaWVzGAMgAygJUg9maWVsZENhdGVn\
+    b3JpZXMSGAoHYWN0aW9ucxgEIAMoCVIHYWN0aW9ucxIiCgxlbnZpcm9ubWVudHMYBSADKAlSDGVudmlyb25tZW50cyKPAQoJU2xhVGFyZ2V0EhkKCGpvYl90\
+    eXBlGAEgASgJUgdqb2JUeXBlEjQKF3RpbWVfdG9fZmlyc3RfdXBkYXRlX21zGAIgASgNUhN0aW1lVG9GaXJzdFVwZGF0ZU1zEjEKFXRpbWVfdG9fY29tcGxl\
+    dGlvbl9tcxgDIAEoDVISdGltZVRvQ29tcGxldGlvbk1zKr0ECg5EZWZpbml0aW9uS2luZBIfChtERUZJTklUSU9OX0tJTkRfVU5TUEVDSUZJRUQQABIaChZE\
+    RUZJTklUSU9OX0tJTkRfTUFSS0VUEAESGwoXREVGSU5JVElPTl9LSU5EX1BST0RVQ1QQAhIjCh9ERUZJTklUSU9OX0tJTkRfUFJPRFVDVF9WRVJTSU9OEAMS\
+    GwoXREVGSU5JVElPTl9LSU5EX1BST0ZJTEUQBBIkCiBERUZJTklUSU9OX0tJTkRfSk9VUk5FWV9ET0NVTUVOVBAFEiEKHURFRklOSVRJT05fS0lORF9TRVJW\
+    SUNFX1BPSU5UEAYSGQoVREVGSU5JVElPTl9LSU5EX1RPS0VOEAcSGgoWREVGSU5JVElPTl9LSU5EX1ZFTkRPUhAIEh4KGkRFRklOSVRJT05fS0lORF9FWFBF\
+    UklNRU5UEAkSGQoVREVGSU5JVElPTl9LSU5EX0FHRU5UEAoSHwobREVGSU5JVElPTl9LSU5EX01PREVMX1JPVVRFEAsSGAoUREVGSU5JVElPTl9LSU5EX0ZM\
+    QUcQDBIaChZERUZJTklUSU9OX0tJTkRfUE9MSUNZEA0SGAoUREVGSU5JVElPTl9LSU5EX1JPTEUQDhIgChxERUZJTklUSU9OX0tJTkRfQVBQUk9WQUxfUk9X\
+    EA8SIQodREVGSU5JVElPTl9LSU5EX0FDQ0VTU19QT0xJQ1kQEBIeChpERUZJTklUSU9OX0tJTkRfU0xBX1RBUkdFVBARKswBCgxSb2xsb3V0U3RhZ2USHQoZ\
+    Uk9MTE9VVF9TVEFHRV9VTlNQRUNJRklFRBAAEhcKE1JPTExPVVRfU1RBR0VfRFJBRlQQARIaChZST0xMT1VUX1NUQUdFX0lOVEVSTkFMEAISFwoTUk9MTE9V\
+    VF9TVEFHRV9QSUxPVBADEhYKElJPTExPVVRfU1RBR0VfRlVMTBAEEhgKFFJPTExPVVRfU1RBR0VfUEFVU0VEEAUSHQoZUk9MTE9VVF9TVEFHRV9ST0xMRURf\
+    QkFDSxAGQgO6AgBiBnByb3RvMw==
     """,
   dependencies: { [googleProtobufDurationFile, googleProtobufStructFile, googleProtobufTimestampFile, spanwireCityV1LemFile, spanwireJourneysV1DocumentFile, spanwireMoneyV1MoneyFile] })
 
@@ -137,6 +141,7 @@ public enum DefinitionKind: MessageEnum, CaseIterable {
   case role
   case approvalRow
   case accessPolicy
+  case slaTarget
   /// A number that this build has no name for.
   case unrecognized(Int32)
 
@@ -159,6 +164,7 @@ public enum DefinitionKind: MessageEnum, CaseIterable {
     case 14: self = .role
     case 15: self = .approvalRow
     case 16: self = .accessPolicy
+    case 17: self = .slaTarget
     default: self = .unrecognized(rawValue)
     }
   }
@@ -182,12 +188,13 @@ public enum DefinitionKind: MessageEnum, CaseIterable {
     case .role: 14
     case .approvalRow: 15
     case .accessPolicy: 16
+    case .slaTarget: 17
     case .unrecognized(let number): number
     }
   }
 
   /// Every value that has a name.
-  public static let allCases: [Self] = [.unspecified, .market, .product, .productVersion, .profile, .journeyDocument, .servicePoint, .token, .vendor, .experiment, .agent, .modelRoute, .flag, .policy, .role, .approvalRow, .accessPolicy]
+  public static let allCases: [Self] = [.unspecified, .market, .product, .productVersion, .profile, .journeyDocument, .servicePoint, .token, .vendor, .experiment, .agent, .modelRoute, .flag, .policy, .role, .approvalRow, .accessPolicy, .slaTarget]
 }
 
 /// `spanwire.registry.v1.RolloutStage`
@@ -257,6 +264,7 @@ public struct Bundle: Message {
   public var removals: [DefinitionName]
   /// at most one is the tenant's
   public var accessPolicies: [AccessPolicy]
+  public var slaTargets: [SlaTarget]
   public var unknownFields: UnknownFields
 
   public init() {
@@ -280,6 +288,7 @@ public struct Bundle: Message {
     self.approvalMatrix = []
     self.removals = []
     self.accessPolicies = []
+    self.slaTargets = []
     self.unknownFields = UnknownFields()
   }
 
@@ -303,7 +312,8 @@ public struct Bundle: Message {
     roles: [RoleDefinition] = [],
     approvalMatrix: [ApprovalRow] = [],
     removals: [DefinitionName] = [],
-    accessPolicies: [AccessPolicy] = []
+    accessPolicies: [AccessPolicy] = [],
+    slaTargets: [SlaTarget] = []
   ) {
     self.bundleID = bundleID
     self.description = description
@@ -325,6 +335,7 @@ public struct Bundle: Message {
     self.approvalMatrix = approvalMatrix
     self.removals = removals
     self.accessPolicies = accessPolicies
+    self.slaTargets = slaTargets
     self.unknownFields = UnknownFields()
   }
 
@@ -349,6 +360,7 @@ public struct Bundle: Message {
       .message(18, ApprovalRow.table),
       .message(19, DefinitionName.table),
       .message(20, AccessPolicy.table),
+      .message(21, SlaTarget.table),
     ]
   }
 
@@ -374,11 +386,13 @@ public struct Bundle: Message {
     self.approvalMatrix = CField.messages(c.pointee.n_approval_matrix, c.pointee.approval_matrix)
     self.removals = CField.messages(c.pointee.n_removals, c.pointee.removals)
     self.accessPolicies = CField.messages(c.pointee.n_access_policies, c.pointee.access_policies)
+    self.slaTargets = CField.messages(c.pointee.n_sla_targets, c.pointee.sla_targets)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.message(21, repeated: self.slaTargets)
     writer.message(20, repeated: self.accessPolicies)
     writer.message(19, repeated: self.removals)
     writer.message(18, repeated: self.approvalMatrix)
@@ -1312,6 +1326,10 @@ public struct AgentDefinition: Message {
   public var byWorkers: Bool
   /// absent: as many as the kernel admits
   public var turns: TurnQuota?
+  /// a language model does its tasks, the one that the model routes say; not together with by_workers
+  public var byModel: Bool
+  /// what a model is told of its work, besides what the platform tells it
+  public var instructions: String
   public var unknownFields: UnknownFields
 
   public init() {
@@ -1330,6 +1348,8 @@ public struct AgentDefinition: Message {
     self.enabled = nil
     self.byWorkers = false
     self.turns = nil
+    self.byModel = false
+    self.instructions = ""
     self.unknownFields = UnknownFields()
   }
 
@@ -1348,7 +1368,9 @@ public struct AgentDefinition: Message {
     modelPolicy: ModelPolicy? = nil,
     enabled: Bool? = nil,
     byWorkers: Bool = false,
-    turns: TurnQuota? = nil
+    turns: TurnQuota? = nil,
+    byModel: Bool = false,
+    instructions: String = ""
   ) {
     self.agentSlug = agentSlug
     self.agentType = agentType
@@ -1365,12 +1387,14 @@ public struct AgentDefinition: Message {
     self.enabled = enabled
     self.byWorkers = byWorkers
     self.turns = turns
+    self.byModel = byModel
+    self.instructions = instructions
     self.unknownFields = UnknownFields()
   }
 
   public static let protoTypeName: String = "spanwire.registry.v1.AgentDefinition"
   public static var file: GeneratedFile { spanwireRegistryV1DefinitionsFile }
-  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__registry__v1__agent_definition__table(), strings: [1, 2, 3, 4, 5, 7, 8, 10, 11]) {
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__registry__v1__agent_definition__table(), strings: [1, 2, 3, 4, 5, 7, 8, 10, 11, 17]) {
     [
       .message(9, ToolCapability.table),
       .message(12, ModelPolicy.table),
@@ -1395,11 +1419,15 @@ public struct AgentDefinition: Message {
     self.enabled = c.pointee.has_enabled_case.rawValue == 13 ? c.pointee.enabled != 0 : nil
     self.byWorkers = c.pointee.by_workers != 0
     self.turns = CField.message(c.pointee.turns)
+    self.byModel = c.pointee.by_model != 0
+    self.instructions = CField.string(c.pointee.instructions)
     self.unknownFields = CField.unknownFields(cStruct)
   }
 
   public func write(to writer: inout MessageWriter) {
     writer.unknown(unknownFields)
+    writer.string(17, self.instructions)
+    writer.bool(16, self.byModel)
     writer.message(15, optional: self.turns)
     writer.bool(14, self.byWorkers)
     writer.bool(13, optional: self.enabled)
@@ -1565,10 +1593,13 @@ public struct ModelPolicy: Message {
   }
 }
 
-/// Which model does which kind of task: of those whose conditions hold, the one with the lowest priority number.
+/// Which model does which kind of task: of those whose conditions hold, the one with the lowest priority number; when it fails its
+/// fallbacks, then those of higher numbers.
 public struct ModelRoute: Message {
   public var routeID: String
+  /// of an agent's task its intent, else its agent_type
   public var taskType: String
+  /// one that the server was started with, or built_in: the platform's own agent, which needs no model
   public var provider: String
   public var model: String
   public var priority: Int32
@@ -2506,6 +2537,53 @@ public struct AccessDenial: Message {
     writer.string(3, repeated: self.fieldCategories)
     writer.string(2, self.roleKey)
     writer.string(1, self.denialID)
+  }
+}
+
+/// How long work of one type may take: an agent task's type is its intent, an execution's its intent_type.
+public struct SlaTarget: Message {
+  public var jobType: String
+  /// 0: any
+  public var timeToFirstUpdateMs: UInt32
+  /// 0: any
+  public var timeToCompletionMs: UInt32
+  public var unknownFields: UnknownFields
+
+  public init() {
+    self.jobType = ""
+    self.timeToFirstUpdateMs = 0
+    self.timeToCompletionMs = 0
+    self.unknownFields = UnknownFields()
+  }
+
+  public init(
+    jobType: String = "",
+    timeToFirstUpdateMs: UInt32 = 0,
+    timeToCompletionMs: UInt32 = 0
+  ) {
+    self.jobType = jobType
+    self.timeToFirstUpdateMs = timeToFirstUpdateMs
+    self.timeToCompletionMs = timeToCompletionMs
+    self.unknownFields = UnknownFields()
+  }
+
+  public static let protoTypeName: String = "spanwire.registry.v1.SlaTarget"
+  public static var file: GeneratedFile { spanwireRegistryV1DefinitionsFile }
+  public static let table: MessageTable = MessageTable(typeName: protoTypeName, descriptor: spanwire__registry__v1__sla_target__table(), strings: [1])
+
+  public init(cStruct: UnsafeRawPointer) {
+    let c = cStruct.assumingMemoryBound(to: Spanwire__Registry__V1__SlaTarget.self)
+    self.jobType = CField.string(c.pointee.job_type)
+    self.timeToFirstUpdateMs = c.pointee.time_to_first_update_ms
+    self.timeToCompletionMs = c.pointee.time_to_completion_ms
+    self.unknownFields = CField.unknownFields(cStruct)
+  }
+
+  public func write(to writer: inout MessageWriter) {
+    writer.unknown(unknownFields)
+    writer.uint32(3, self.timeToCompletionMs)
+    writer.uint32(2, self.timeToFirstUpdateMs)
+    writer.string(1, self.jobType)
   }
 }
 

@@ -55,7 +55,9 @@ extension CityGraphServer {
       let expected = (told[tenant] ?? [:]).filter { $0.value.expiresAt > now }
       for id in Set(stored.keys).union(expected.keys).sorted() {
         check.examine()
-        if stored[id] != expected[id] { check.found("\(tenant) \(id): the rows and the log tell of different reservations") }
+        if stored[id] != expected[id] {
+          check.found("\(tenant) \(id): the rows and the log tell of different reservations", of: .tenant(tenant))
+        }
       }
     }
     return check
@@ -86,7 +88,7 @@ extension CityGraphServer {
       let expected = told[tenant] ?? [:]
       for id in Set(stored.keys).union(expected.keys).sorted() {
         check.examine()
-        if stored[id] != expected[id] { check.found("\(tenant) \(id): the rows and the log tell of different blocks") }
+        if stored[id] != expected[id] { check.found("\(tenant) \(id): the rows and the log tell of different blocks", of: .tenant(tenant)) }
       }
     }
     return check
@@ -103,7 +105,7 @@ extension CityGraphServer {
       if held.map.places.map(\.point) != stored.map.places.map(\.point) || held.blocks != stored.blocks
         || held.reservations != stored.reservations
       {
-        check.found("\(tenant): the city in memory is not the one in the rows")
+        check.found("\(tenant): the city in memory is not the one in the rows", of: .tenant(tenant))
       }
     }
     return check

@@ -25,7 +25,7 @@ struct EntitlementProjection {
   /// Tokens that vendors redeemed, less those they were settled for.
   private(set) var unsettled: [Key: Int64] = [:]
   /// What can't be, whatever the rows say: a redemption of what was never issued.
-  private(set) var contradictions: [String] = []
+  private(set) var contradictions: [(tenant: String, text: String)] = []
 
   mutating func take(_ event: EventEnvelope) throws {
     guard let payload = event.payload, let type = EventType(rawValue: event.type) else { return }
@@ -60,11 +60,11 @@ struct EntitlementProjection {
 
   private mutating func change(_ key: Key, by eventID: String, _ body: (inout Held) -> Void) {
     guard var one = held[key] else {
-      contradictions.append("\(eventID) tells of entitlement \(key.id), which no event before it issued")
+      contradictions.append((key.tenant, "\(eventID) tells of entitlement \(key.id), which no event before it issued"))
       return
     }
     body(&one)
     held[key] = one
-    if one.remaining < 0 { contradictions.append("\(eventID) leaves entitlement \(key.id) at \(one.remaining)") }
+    if one.remaining < 0 { contradictions.append((key.tenant, "\(eventID) leaves entitlement \(key.id) at \(one.remaining)")) }
   }
 }

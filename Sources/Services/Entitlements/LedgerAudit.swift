@@ -15,9 +15,9 @@ enum LedgerAudit {
       """
     ) { row in
       let (token, sum) = (row.get(2, as: String.self), row.get(3, as: Int64.self))
-      return "\(row.get(0, as: String.self)) \(row.get(1, as: String.self)): \(token) is off by \(sum)"
+      return finding(row, "is off by \(sum) of \(token)")
     }
-    for text in broken { check.found(text) }
+    for (tenant, text) in broken { check.found(text, of: .tenant(tenant)) }
     return check
   }
 
@@ -31,8 +31,11 @@ enum LedgerAudit {
       SELECT tenant_id, account, token_id, SUM(quantity) FROM trutta_ledger WHERE account <> 'issuer'
       GROUP BY tenant_id, account, token_id HAVING SUM(quantity) < 0 LIMIT 1000
       """
-    ) { "\($0.get(0, as: String.self)) \($0.get(1, as: String.self)) holds \($0.get(3, as: Int64.self)) of \($0.get(2, as: String.self))" }
-    for text in broken { check.found(text) }
+    ) { row in
+      let (token, sum) = (row.get(2, as: String.self), row.get(3, as: Int64.self))
+      return finding(row, "holds \(sum) of \(token)")
+    }
+    for (tenant, text) in broken { check.found(text, of: .tenant(tenant)) }
     return check
   }
 
@@ -51,9 +54,9 @@ enum LedgerAudit {
       """
     ) { row in
       let (remaining, held) = (row.get(2, as: Int64.self), row.get(3, as: Int64.self))
-      return "\(row.get(0, as: String.self)) \(row.get(1, as: String.self)) has \(remaining), its account \(held)"
+      return finding(row, "has \(remaining), its account \(held)")
     }
-    for text in broken { check.found(text) }
+    for (tenant, text) in broken { check.found(text, of: .tenant(tenant)) }
     return check
   }
 
@@ -74,8 +77,8 @@ enum LedgerAudit {
       ) AS c ON c.tenant_id = s.tenant_id AND c.settlement_id = s.settlement_id
       WHERE s.total_micros <> COALESCE(r.micros, 0) + COALESCE(c.micros, 0) LIMIT 1000
       """
-    ) { "\($0.get(0, as: String.self)) \($0.get(1, as: String.self)) pays \($0.get(2, as: Int64.self)) for \($0.get(3, as: Int64.self))" }
-    for text in broken { check.found(text) }
+    ) { finding($0, "pays \($0.get(2, as: Int64.self)) for \($0.get(3, as: Int64.self))") }
+    for (tenant, text) in broken { check.found(text, of: .tenant(tenant)) }
     return check
   }
 
@@ -84,7 +87,7 @@ enum LedgerAudit {
     _ log: EntitlementProjection, in reader: borrowing some Reader & ~Copyable
   ) throws -> Verification {
     var check = Verification("trutta: entitlements and settlements agree with the log")
-    for text in log.contradictions { check.found(text) }
+    for (tenant, text) in log.contradictions { check.found(text, of: .tenant(tenant)) }
     var missing = Set(log.held.keys)
     let rows = try reader.query("SELECT tenant_id, entitlement_id, issued, remaining, phase FROM trutta_entitlements") {
       (
@@ -97,9 +100,11 @@ enum LedgerAudit {
       check.examine()
       missing.remove(row.key)
       if let told = log.held[row.key], told == row.held { continue }
-      check.found("\(row.key.tenant) \(row.key.id) is \(row.held), the log says \(log.held[row.key].map { "\($0)" } ?? "nothing")")
+      check.found(
+        "\(row.key.tenant) \(row.key.id) is \(row.held), the log says \(log.held[row.key].map { "\($0)" } ?? "nothing")",
+        of: .tenant(row.key.tenant))
     }
-    for key in missing.sorted() { check.found("\(key.tenant) \(key.id) is in the log alone") }
+    for key in missing.sorted() { check.found("\(key.tenant) \(key.id) is in the log alone", of: .tenant(key.tenant)) }
     try compareSettlements(log, in: reader, &check)
     return check
   }
@@ -112,17 +117,25 @@ enum LedgerAudit {
     }
     check.examine(settled.count)
     for row in settled where log.settled[row.key] != row.micros {
-      check.found("settlement \(row.key.id) pays \(row.micros), the log says \(log.settled[row.key] ?? 0)")
+      check.found("settlement \(row.key.id) pays \(row.micros), the log says \(log.settled[row.key] ?? 0)", of: .tenant(row.key.tenant))
     }
     let known = Set(settled.map(\.key))
-    for key in log.settled.keys.sorted() where !known.contains(key) { check.found("settlement \(key.id) is in the log alone") }
+    for key in log.settled.keys.sorted() where !known.contains(key) {
+      check.found("settlement \(key.id) is in the log alone", of: .tenant(key.tenant))
+    }
     let owed = try reader.query(
       "SELECT tenant_id, vendor_id, SUM(quantity) FROM trutta_redemptions WHERE settlement_id IS NULL GROUP BY tenant_id, vendor_id"
     ) { (key: EntitlementProjection.Key(tenant: $0[0], id: $0[1]), quantity: $0.get(2, as: Int64.self)) }
     let rows = Dictionary(uniqueKeysWithValues: owed.map { ($0.key, $0.quantity) })
     for key in Set(rows.keys).union(log.unsettled.keys).sorted() where rows[key] ?? 0 != log.unsettled[key] ?? 0 {
-      check.found("vendor \(key.id) has \(rows[key] ?? 0) unsettled, the log says \(log.unsettled[key] ?? 0)")
+      check.found("vendor \(key.id) has \(rows[key] ?? 0) unsettled, the log says \(log.unsettled[key] ?? 0)", of: .tenant(key.tenant))
     }
+  }
+
+  /// What does not hold of the thing that a row names by its tenant and id.
+  private static func finding(_ row: Row, _ fault: String) -> (tenant: String, text: String) {
+    let tenant = row.get(0, as: String.self)
+    return (tenant, "\(tenant) \(row.get(1, as: String.self)) \(fault)")
   }
 
   private static func count(_ sql: StaticString, in reader: borrowing some Reader & ~Copyable) throws -> Int {

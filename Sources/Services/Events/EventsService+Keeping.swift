@@ -44,8 +44,8 @@ extension EventsServer {
   }
 
   public func compactEvents(_ request: CompactEventsRequest, context: ServerContext) async throws -> CompactEventsResponse {
-    _ = try Caller(context)
-    let done = try await log.compact(retention, now: environment.clock.now)
+    let caller = try Caller(context)
+    let done = try await log.compact(retention, now: environment.clock.now, tenant: caller.isOfPlatform ? nil : caller.tenant)
     return CompactEventsResponse(pages: UInt64(done.pages), removed: UInt64(done.removed))
   }
 }

@@ -100,11 +100,12 @@ public final class EventsServer: EventsService, Sendable {
   }
 
   public func verify(_ request: VerifyRequest, responses: ResponseWriter<VerifyResponse>, context: ServerContext) async throws {
+    let caller = try Caller(context)
     for check in checks {
       for found in try await check() {
         try await responses.write(
           VerifyResponse(
-            check: found.name, ok: found.isSound, examined: UInt64(clamping: found.examined), findings: found.findings,
+            check: found.name, ok: found.isSound, examined: UInt64(clamping: found.examined), findings: found.findings(for: caller),
             findingsTotal: UInt64(clamping: found.findingsTotal)))
       }
     }

@@ -11,7 +11,9 @@ extension GatewayServer {
     try await environment.log.replay(filter) { event in
       readable.examine()
       let key = event.header.tenant + "/" + event.header.session
-      if !told[key, default: SessionProjection()].apply(try event.decoded()) { readable.found("\(event.header.type) at \(event.position)") }
+      if !told[key, default: SessionProjection()].apply(try event.decoded()) {
+        readable.found("\(event.header.type) at \(event.position)", of: .everyone)
+      }
     }
     var rows = Verification("sessions.rows agree with the log")
     var place = (tenant: "", id: "")
@@ -22,17 +24,19 @@ extension GatewayServer {
       for (session, isFiledRight) in page {
         rows.examine()
         let id = session.productRuntimeSessionID
-        if !isFiledRight { rows.found("\(id) is listed as what it is not") }
+        if !isFiledRight { rows.found("\(id) is listed as what it is not", of: .tenant(session.tenantID)) }
         guard let projection = told.removeValue(forKey: session.tenantID + "/" + id) else {
-          rows.found("\(id) is not in the log")
+          rows.found("\(id) is not in the log", of: .tenant(session.tenantID))
           continue
         }
-        if projection != SessionProjection(session), try await !agrees(session) { rows.found("\(id) is not what the log says") }
+        if projection != SessionProjection(session), try await !agrees(session) {
+          rows.found("\(id) is not what the log says", of: .tenant(session.tenantID))
+        }
       }
       guard page.count == GatewayLimits.pageSize, let last = page.last?.session else { break }
       place = (last.tenantID, last.productRuntimeSessionID)
     }
-    for key in told.keys.sorted() { rows.found("\(key) has no row") }
+    for key in told.keys.sorted() { rows.found("\(key) has no row", of: .tenant(String(key.prefix { $0 != "/" }))) }
     return [readable, rows]
   }
 

@@ -10,7 +10,9 @@ extension JourneyServer {
     try await environment.log.replay(LogFilter(types: ["journey.*"], tenant: nil)) { event in
       readable.examine()
       let key = JourneyKey(tenant: event.header.tenant, id: event.header.journey)
-      if try await !retell(try event.decoded(), into: &told[key]) { readable.found("\(event.header.type) at \(event.position)") }
+      if try await !retell(try event.decoded(), into: &told[key]) {
+        readable.found("\(event.header.type) at \(event.position)", of: .everyone)
+      }
     }
     var rows = Verification("journeys.rows agree with the log")
     var place = JourneyKey(tenant: "", id: "")
@@ -22,18 +24,20 @@ extension JourneyServer {
       }
       for (row, isFiledRight) in page {
         rows.examine()
-        if !isFiledRight { rows.found("\(row.id) is listed as what it is not") }
+        if !isFiledRight { rows.found("\(row.id) is listed as what it is not", of: .tenant(row.origin.tenantID)) }
         guard let retold = told.removeValue(forKey: JourneyKey(tenant: row.origin.tenantID, id: row.id)) else {
-          rows.found("\(row.id) is not in the log")
+          rows.found("\(row.id) is not in the log", of: .tenant(row.origin.tenantID))
           continue
         }
-        if retold.journey != row.journey.asTold, try await !agrees(row) { rows.found("\(row.id) is not what the log says") }
+        if retold.journey != row.journey.asTold, try await !agrees(row) {
+          rows.found("\(row.id) is not what the log says", of: .tenant(row.origin.tenantID))
+        }
       }
       guard page.count == JourneyLimits.pageSize, let last = page.last?.row else { break }
       place = JourneyKey(tenant: last.origin.tenantID, id: last.id)
     }
     // What was written between the two readings is in the log only for a moment: a row follows every event of its transaction.
-    for key in told.keys.sorted() { rows.found("\(key.tenant)/\(key.id) has no row") }
+    for key in told.keys.sorted() { rows.found("\(key.tenant)/\(key.id) has no row", of: .tenant(key.tenant)) }
     return [readable, rows]
   }
 

@@ -23,23 +23,23 @@ public struct AuditCheck: Sendable {
   public mutating func examine(_ event: LogEvent) {
     verification.examine()
     guard let envelope = try? event.decoded(), let record = try? envelope.payload?.unpack(as: AuditRecorded.self) else {
-      return verification.found("at position \(event.position) stands no audit record, but what claims to be one")
+      return verification.found("at position \(event.position) stands no audit record, but what claims to be one", of: .everyone)
     }
     let (number, expected) = (record.sequence, last.sequence + 1)
     if number > expected {
       let missing = number - expected
       verification.found(
-        missing == 1 ? "record \(expected) is missing" : "records \(expected) to \(number - 1) are missing")
+        missing == 1 ? "record \(expected) is missing" : "records \(expected) to \(number - 1) are missing", of: .everyone)
     } else if number < expected {
-      verification.found("record \(number) stands after record \(last.sequence): records were put in another order")
+      verification.found("record \(number) stands after record \(last.sequence): records were put in another order", of: .everyone)
     } else if record.prevHash != last.hash {
-      verification.found("record \(number) does not name the hash of the record before it")
+      verification.found("record \(number) does not name the hash of the record before it", of: .everyone)
     }
     let isWhole =
       AuditChain.hash(of: envelope, record) == record.hash && envelope.encoded()[...] == event.envelope
-      && EventType(rawValue: envelope.type).map { EventHeader(envelope, $0) == event.header } == true
+      && EventType(rawValue: envelope.type).map { EventHeader(envelope, EventTraits.of($0)) == event.header } == true
       && envelope.logPosition == LogCursor.text(event.position)
-    if !isWhole { verification.found("record \(number), at position \(event.position), was changed") }
+    if !isWhole { verification.found("record \(number), at position \(event.position), was changed", of: .everyone) }
     last = AuditHead(sequence: number, logPosition: LogCursor.text(event.position), hash: record.hash)
     compare(with: last)
   }
@@ -51,18 +51,20 @@ public struct AuditCheck: Sendable {
   ///   - isOlder: what was examined is a copy from an earlier time, such as a backup: heads made after it are none of its.
   public mutating func finish(at head: AuditHead, isOlder: Bool = false) {
     if head.sequence != last.sequence || head.hash != last.hash {
-      verification.found("the log says that its last record is number \(head.sequence); the last one there is number \(last.sequence)")
+      verification.found(
+        "the log says that its last record is number \(head.sequence); the last one there is number \(last.sequence)", of: .everyone)
     }
     guard !isOlder, let newest, newest.sequence > last.sequence else { return }
     verification.found(
       "a signed head of \(newest.moment) tells of \(newest.sequence) records; the log ends with number \(last.sequence): "
-        + "its tail was cut off")
+        + "its tail was cut off", of: .everyone)
   }
 
   private mutating func compare(with record: AuditHead) {
     for head in heads.removeValue(forKey: record.sequence) ?? [] where head.hash != record.hash || head.logPosition != record.logPosition {
       verification.found(
-        "record \(record.sequence) is not the one that the signed head of \(head.moment) tells of: the chain was computed anew")
+        "record \(record.sequence) is not the one that the signed head of \(head.moment) tells of: the chain was computed anew",
+        of: .everyone)
     }
   }
 }

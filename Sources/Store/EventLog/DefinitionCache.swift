@@ -74,12 +74,27 @@ extension DefinitionCache: CommitObserver {
   public func recovered(_ snapshot: borrowing Snapshot) { drop(Caller.platformTenant) }
 }
 
+extension DefinitionCache where Value == IncidentMode {
+  /// The platform's incident mode, for services that restrict themselves in an incident; asked for tenant `platform`. A change that is
+  /// committed on this node is seen with its commit.
+  public static func incidentMode(_ operations: OperationsClient, as service: String, lifetime: Duration) -> DefinitionCache {
+    DefinitionCache(
+      lifetime: lifetime, tenants: 1, alsoChangedBy: [IncidentDeclared.eventType.rawValue, IncidentResolved.eventType.rawValue]
+    ) { tenant in
+      let principal = Principal(kind: .service, id: service, tenant: tenant, surface: .internal)
+      return try await CallContext.with(principal: principal) { try await operations.getIncidentMode(GetIncidentModeRequest()).mode }
+    }
+  }
+}
+
 extension RegistryClient {
   /// All definitions of a kind that a tenant itself holds, read by a service for itself: what is kept of them must not depend on who
   /// happened to ask first.
-  public func definitions(of kind: DefinitionKind, tenant: String, as service: String) async throws -> [Definition.Value] {
+  public func definitions(
+    of kind: DefinitionKind, tenant: String, as service: String, trace: TraceContext? = nil
+  ) async throws -> [Definition.Value] {
     let principal = Principal(kind: .service, id: service, tenant: tenant, surface: .internal)
-    return try await CallContext.with(principal: principal) {
+    return try await CallContext.with(principal: principal, trace: trace) {
       var found: [Definition.Value] = []
       var request = ListDefinitionsRequest(kind: kind)
       repeat {

@@ -68,9 +68,7 @@ public final class DurableConsumer: Sendable {
   /// Takes events one at a time from the log; the sink is full while one is worked on.
   private func follow(_ progressed: () -> Void) async throws {
     let name = name
-    let stored = try await log.database.scan { snapshot in
-      try snapshot.first("SELECT position FROM event_consumer WHERE name = ?1", name) { $0.get(0, as: Int64.self) }
-    }
+    let stored = try await log.database.scan { try EventConsumers.place($0, name) }
     let inbox = Inbox()
     let reading = Task { [log, filter] in
       do {
@@ -92,13 +90,7 @@ public final class DurableConsumer: Sendable {
       case .heartbeat, .discontinuity: continue
       }
       _ = try await log.database.transaction("consumer") { transaction in
-        // Another that bears the name and was faster has done it.
-        let moved = try transaction.executeCounting(
-          """
-          INSERT INTO event_consumer (name, position) VALUES (?1, ?2)
-          ON CONFLICT (name) DO UPDATE SET position = excluded.position WHERE event_consumer.position < excluded.position
-          """, name, position)
-        if moved == 1 { try write?(transaction) }
+        if try EventConsumers.advance(transaction, name, to: position) { try write?(transaction) }
       }
       place = position
       progressed()

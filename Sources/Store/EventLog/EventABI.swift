@@ -67,7 +67,7 @@ public enum EventABI {
   /// Checks an envelope that came from outside, its payload included.
   public static func check(_ envelope: EventEnvelope) throws(EventRejection) {
     guard let type = EventType(rawValue: envelope.type) else { throw .unknownType(envelope.type) }
-    try check(envelope, type)
+    try check(envelope, EventTraits.of(type))
     guard let payload = envelope.payload else { throw .payload(expected: type.messageType, found: "nothing") }
     guard payload.packedTypeName == type.messageType else { throw .payload(expected: type.messageType, found: payload.packedTypeName) }
     do {
@@ -78,15 +78,15 @@ public enum EventABI {
   }
 
   /// As `check`, for an envelope whose payload is known to be its type's.
-  static func check(_ envelope: EventEnvelope, _ type: EventType) throws(EventRejection) {
-    if type.isReserved { throw .reservedType(type.rawValue) }
+  static func check(_ envelope: EventEnvelope, _ type: EventTraits) throws(EventRejection) {
+    if type.isReserved { throw .reservedType(type.name) }
     if envelope.replayOnly { throw .replayOnly }
-    if envelope.schemaVersion != type.schemaVersion { throw .schemaVersion(type: type.rawValue, found: envelope.schemaVersion) }
-    if envelope.lane != type.lane { throw .lane(type: type.rawValue) }
-    if envelope.eventID.isEmpty { throw .missing(field: "event_id", type: type.rawValue) }
-    if envelope.tenantID.isEmpty { throw .missing(field: "tenant_id", type: type.rawValue) }
-    if envelope.producer.isEmpty { throw .missing(field: "producer", type: type.rawValue) }
-    for field in type.requires where id(field, envelope).isEmpty { throw .missing(field: field, type: type.rawValue) }
+    if envelope.schemaVersion != type.schemaVersion { throw .schemaVersion(type: type.name, found: envelope.schemaVersion) }
+    if envelope.lane != type.lane { throw .lane(type: type.name) }
+    if envelope.eventID.isEmpty { throw .missing(field: "event_id", type: type.name) }
+    if envelope.tenantID.isEmpty { throw .missing(field: "tenant_id", type: type.name) }
+    if envelope.producer.isEmpty { throw .missing(field: "producer", type: type.name) }
+    for id in type.requires where id.isMissing(in: envelope) { throw .missing(field: id.rawValue, type: type.name) }
     try checkID(envelope.eventID, "event_id")
     try checkID(envelope.tenantID, "tenant_id")
     try checkID(envelope.orgID, "org_id")
@@ -112,22 +112,6 @@ public enum EventABI {
 
   private static func checkID(_ value: String, _ field: StaticString) throws(EventRejection) {
     if !value.isEmpty && !Identifier.isValid(value) { throw .invalidID(field: field.description) }
-  }
-
-  /// What types may require beyond the ids that all have.
-  private static func id(_ field: String, _ envelope: EventEnvelope) -> String {
-    switch field {
-    case "product_runtime_session_id": envelope.productRuntimeSessionID
-    case "journey_instance_id": envelope.journeyInstanceID
-    case "agent_task_id": envelope.agentTaskID
-    case "execution_id": envelope.executionID
-    case "turn_id": envelope.turnID
-    case "product_version_id": envelope.productVersionID
-    case "market_code": envelope.marketCode
-    case "org_id": envelope.orgID
-    case "causation_id": envelope.causationID
-    default: preconditionFailure("an event type requires \(field), which no envelope has")
-    }
   }
 }
 

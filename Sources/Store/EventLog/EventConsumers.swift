@@ -21,7 +21,22 @@ public enum EventConsumers {
 
   /// Where a tenant's consumer has acknowledged to be; nil when it never has.
   static func place(_ reader: borrowing some Reader & ~Copyable, tenant: String, _ name: String) throws -> Int64? {
-    try reader.first("SELECT position FROM event_consumer WHERE name = ?1", key(tenant, name)) { $0[0] }
+    try place(reader, key(tenant, name))
+  }
+
+  /// Where one of the platform's own is; nil before its first event.
+  public static func place(_ reader: borrowing some Reader & ~Copyable, _ name: String) throws -> Int64? {
+    try reader.first("SELECT position FROM event_consumer WHERE name = ?1", name) { $0[0] }
+  }
+
+  /// Moves one of the platform's own on; false when it is there or further already, since another that bears the name was faster.
+  @discardableResult
+  public static func advance(_ transaction: borrowing Transaction, _ name: String, to position: Int64) throws -> Bool {
+    try transaction.executeCounting(
+      """
+      INSERT INTO event_consumer (name, position) VALUES (?1, ?2)
+      ON CONFLICT (name) DO UPDATE SET position = excluded.position WHERE event_consumer.position < excluded.position
+      """, name, position) == 1
   }
 
   /// A tenant's consumers and the platform's own, by name.
@@ -50,11 +65,7 @@ public enum EventConsumers {
         throw RPCError.refusal(.resourceExhausted, .queueFull, "there are as many consumers as are allowed, \(EventLogLimits.consumers)")
       }
     }
-    try transaction.execute(
-      """
-      INSERT INTO event_consumer (name, position) VALUES (?1, ?2)
-      ON CONFLICT (name) DO UPDATE SET position = excluded.position WHERE event_consumer.position < excluded.position
-      """, key(tenant, name), position)
+    try advance(transaction, key(tenant, name), to: position)
     return try place(transaction, tenant: tenant, name) ?? position
   }
 

@@ -51,13 +51,11 @@ public struct EventDraft: Sendable {
     self.leaseEpoch = leaseEpoch
   }
 
-  /// The envelope without its place in the log. Throws `EventRejection` for a payload that is no event's.
-  func envelope(id: String) throws(EventRejection) -> (envelope: EventEnvelope, type: EventType) {
-    guard let payload = payload as? any EventPayload else { throw .unknownType(Swift.type(of: payload).protoTypeName) }
-    let type = Swift.type(of: payload).eventType
+  /// The envelope without its place in the log; its payload is encoded by `writer`.
+  func envelope(id: String, _ type: EventTraits, _ writer: inout MessageWriter) -> EventEnvelope {
     var envelope = EventEnvelope()
     envelope.eventID = id
-    envelope.type = type.rawValue
+    envelope.type = type.name
     envelope.schemaVersion = type.schemaVersion
     envelope.occurredAt = Google_Protobuf_Timestamp(nanosecondsSinceEpoch: occurredAt)
     envelope.tenantID = tenant
@@ -78,8 +76,9 @@ public struct EventDraft: Sendable {
     }
     envelope.causationID = causation
     envelope.producer = producer
-    envelope.payload = Google_Protobuf_Any(packing: payload)
-    return (envelope, type)
+    payload.encode(into: &writer)
+    envelope.payload = Google_Protobuf_Any(typeURL: type.typeURL, value: writer.bytes())
+    return envelope
   }
 
   private static func bytes(_ value: UInt64) -> [UInt8] {
@@ -102,24 +101,32 @@ extension Transaction {
   @discardableResult
   public func append(_ drafts: [EventDraft], _ environment: ServiceEnvironment) throws -> [LogEvent] {
     do {
+      var writer = MessageWriter(capacity: EventLogLimits.writerBytes)
+      var types: [EventTraits] = []
       var envelopes: [EventEnvelope] = []
       var headers: [EventHeader] = []
+      types.reserveCapacity(drafts.count)
       envelopes.reserveCapacity(drafts.count)
       headers.reserveCapacity(drafts.count)
       for draft in drafts {
-        let (envelope, type) = try draft.envelope(id: environment.ids.next(.event))
+        guard let type = EventTraits.of(payload: draft.payload) else {
+          throw EventRejection.unknownType(Swift.type(of: draft.payload).protoTypeName)
+        }
+        let envelope = draft.envelope(id: environment.ids.next(.event), type, &writer)
         try EventABI.check(envelope, type)
-        envelopes.append(envelope)
         headers.append(EventHeader(envelope, type))
+        envelopes.append(envelope)
+        types.append(type)
       }
-      return try append(headers) { index, position, sequence in
+      return try append(headers, environment.log.lastPage) { index, position, sequence in
         envelopes[index].logPosition = LogCursor.text(position)
         envelopes[index].streamSequence = UInt64(sequence)
         var link: [UInt8]?
-        if let record = drafts[index].payload as? AuditRecorded {
+        if types[index].type == .auditRecorded, let record = drafts[index].payload as? AuditRecorded {
           link = AuditChain.link(&envelopes[index], record, after: try AuditChain.head(self))
         }
-        let bytes = envelopes[index].encoded()
+        envelopes[index].encode(into: &writer)
+        let bytes = writer.bytes()
         if bytes.count > EventLogLimits.envelopeBytes { throw EventRejection.tooLarge(bytes: bytes.count) }
         if let link { try advanceAudit(to: link, at: position) }
         return bytes
@@ -132,11 +139,11 @@ extension Transaction {
 }
 
 extension EventHeader {
-  init(_ envelope: EventEnvelope, _ type: EventType) {
+  init(_ envelope: EventEnvelope, _ type: EventTraits) {
     self.init(
-      type: envelope.type, tenant: envelope.tenantID, session: envelope.productRuntimeSessionID, journey: envelope.journeyInstanceID,
+      type: type.name, tenant: envelope.tenantID, session: envelope.productRuntimeSessionID, journey: envelope.journeyInstanceID,
       trace: envelope.traceID, lane: EventLane(rawValue: type.lane.rawValue) ?? .data, producer: envelope.producer,
-      retention: EventRetention(rawValue: type.retention.rawValue) ?? .business,
+      retention: type.retention,
       occurredAt: envelope.occurredAt?.nanosecondsSinceEpoch ?? 0)
   }
 }

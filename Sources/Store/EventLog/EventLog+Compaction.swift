@@ -28,7 +28,9 @@ extension EventLog {
   /// It works by full pages, each as old as its last event, and leaves alone those that a named consumer has not passed. Positions stay
   /// what they are: what is gone leaves a gap, which the page's row accounts for. Readers find what is left; a cursor before the first
   /// event that is kept gets `cursorTooOld`.
-  public func compact(_ periods: RetentionPeriods, now: Int64) async throws -> Compaction {
+  ///
+  /// - Parameter tenant: whose events alone are removed; nil for everybody's, and only then does a page count as done.
+  public func compact(_ periods: RetentionPeriods, now: Int64, tenant: String? = nil) async throws -> Compaction {
     var done = Compaction()
     for (level, period) in [(CompactionLevel.transient, periods.transient), (.operational, periods.operational)] {
       let before = now - period.nanoseconds
@@ -38,7 +40,7 @@ extension EventLog {
         let numbers = try await database.scan { try LogStore.compactable($0, level, from: first, lastBefore: before) }
         guard let last = numbers.last else { break }
         let removed = try await database.transaction("events.compact") { transaction in
-          try numbers.reduce(0) { try $0 + transaction.compactPage($1, level) }
+          try numbers.reduce(0) { try $0 + transaction.compactPage($1, level, tenant) }
         }.value
         pages.remove(numbers[0]..<last + 1)
         done.pages += Int64(numbers.count)
@@ -77,8 +79,17 @@ extension LogStore {
 
 extension Transaction {
   /// Removes what a page need not keep any more; how many events.
-  func compactPage(_ number: Int64, _ level: CompactionLevel) throws -> Int64 {
+  func compactPage(_ number: Int64, _ level: CompactionLevel, _ tenant: String?) throws -> Int64 {
     let first = number * EventLogLimits.page
+    if let tenant {
+      let removed = Int64(
+        try executeCounting(
+          "DELETE FROM event_log WHERE position > ?1 AND position <= ?2 AND retention >= ?3 AND tenant_id = ?4", first,
+          first + EventLogLimits.page, level.removes, tenant))
+      // What the page holds of others' is still to go.
+      if removed > 0 { try execute("UPDATE event_page SET kept = kept - ?2 WHERE number = ?1", number, removed, expecting: .rows(1)) }
+      return removed
+    }
     let removed = Int64(
       try executeCounting(
         "DELETE FROM event_log WHERE position > ?1 AND position <= ?2 AND retention >= ?3", first, first + EventLogLimits.page,

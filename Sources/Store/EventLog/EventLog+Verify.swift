@@ -33,38 +33,42 @@ extension EventLog {
         if let row {
           compacted += size - row.kept
           if !events.allSatisfy({ row.summary.mayHold($0.event.header) }) {
-            summaries.found("the summary of page \(number) does not know all of its events")
+            summaries.found("the summary of page \(number) does not know all of its events", of: .everyone)
           }
         } else {
-          summaries.found("page \(number) has no summary")
+          summaries.found("page \(number) has no summary", of: .everyone)
         }
       }
       // A page that has become full since the head was read is not judged by its row.
       let kept = expected == size ? row?.kept ?? size : expected
-      if kept != Int64(events.count) { positions.found("from \(first) on there are \(events.count) events, not \(kept)") }
+      if kept != Int64(events.count) { positions.found("from \(first) on there are \(events.count) events, not \(kept)", of: .everyone) }
       for (offset, (event, finding)) in events.enumerated() {
         positions.examine()
         if kept == expected, event.position != first + Int64(offset) {
-          positions.found("at \(first + Int64(offset)) comes \(event.position)")
+          positions.found("at \(first + Int64(offset)) comes \(event.position)", of: .everyone)
         }
         sequences.examine()
         let stream = event.header.tenant + "\n" + event.header.stream
         if let gap = streams[stream]?.take(event.sequence) {
-          gaps.add(gap, "\(event.header.stream) at \(event.position): \(event.sequence), not \(event.sequence - gap)")
+          gaps.add(
+            gap, of: event.header.tenant,
+            "\(event.header.stream) at \(event.position): \(event.sequence), not \(event.sequence - gap)")
         } else {
-          sequences.found("\(event.header.stream) at \(event.position) is no stream, or begins again")
+          sequences.found(
+            "\(event.header.stream) at \(event.position) is no stream, or begins again", of: .tenant(event.header.tenant))
         }
         envelopes.examine()
-        if let finding { envelopes.found("\(event.position): \(finding)") }
+        if let finding { envelopes.found("\(event.position): \(finding)", of: .everyone) }
       }
     }
     for (stream, place) in streams where place.seen < place.last {
-      gaps.add(place.last - place.seen, "\(stream.drop { $0 != "\n" }.dropFirst()) ends at \(place.seen), not \(place.last)")
+      let (tenant, name) = (stream.prefix { $0 != "\n" }, stream.drop { $0 != "\n" }.dropFirst())
+      gaps.add(place.last - place.seen, of: String(tenant), "\(name) ends at \(place.seen), not \(place.last)")
     }
     // Of events that are gone nobody knows the stream; but all of them together are as many as compaction took.
     if gaps.total != compacted {
-      for finding in gaps.findings { sequences.found(finding) }
-      sequences.found("\(gaps.total) events are missing, of which compaction removed \(compacted)")
+      for (finding, tenant) in gaps.findings { sequences.found(finding, of: .tenant(tenant)) }
+      sequences.found("\(gaps.total) events are missing, of which compaction removed \(compacted)", of: .everyone)
     }
     return [positions, sequences, envelopes, summaries]
   }
@@ -73,7 +77,7 @@ extension EventLog {
   private static func finding(_ event: LogEvent) -> String? {
     guard let envelope = try? event.decoded() else { return "the envelope does not decode" }
     do { try EventABI.check(envelope) } catch { return "\(error)" }
-    guard let type = EventType(rawValue: envelope.type), EventHeader(envelope, type) == event.header else {
+    guard let type = EventType(rawValue: envelope.type), EventHeader(envelope, EventTraits.of(type)) == event.header else {
       return "the columns are not the envelope's"
     }
     if envelope.logPosition != LogCursor.text(event.position) || envelope.streamSequence != UInt64(event.sequence) {
@@ -110,12 +114,12 @@ struct StreamPlace: Sendable {
 /// Sequences that are not there, and the first places of it.
 private struct StreamGaps {
   var total: Int64 = 0
-  var findings: [String] = []
+  var findings: [(text: String, tenant: String)] = []
 
-  mutating func add(_ count: Int64, _ finding: @autoclosure () -> String) {
+  mutating func add(_ count: Int64, of tenant: String, _ finding: @autoclosure () -> String) {
     guard count > 0 else { return }
     total += count
-    if findings.count < Verification.maxFindings { findings.append(finding()) }
+    if findings.count < Verification.maxFindings { findings.append((finding(), tenant)) }
   }
 }
 

@@ -11,6 +11,7 @@ public final class EventLog: Sendable {
   public let channels = ReplayChannels()
   private let tails: [LoopTail]
   let pages: PageCache
+  let lastPage = OpenPage()
   private let turn = Atomic<Int>(0)
   private let heartbeat: Duration
   /// Of the writer's thread: how far events have been handed to the loops; nil before the start.

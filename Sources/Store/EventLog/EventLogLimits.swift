@@ -21,6 +21,8 @@ public enum EventLogLimits {
   public static let ringBytes = 2 << 20
   /// An envelope with its payload. An event tells of a change; contents go to artifacts.
   public static let envelopeBytes = 64 << 10
+  /// Where the writer of a change's envelopes begins; an envelope has half of it.
+  public static let writerBytes = 1_024
   /// Events of one transaction: they become one batch on every loop.
   public static let eventsPerTransaction = 1_000
   /// Positions behind the ring within which a LIVE subscription sheds telemetry alone; further back it sheds data too.

@@ -113,11 +113,12 @@ extension Transaction {
   }
 
   /// Stores events one after the other. Neighbours in one stream count it up together.
+  ///
+  /// - Parameter page: where the log keeps the headers of its last page.
   func append(
-    _ headers: [EventHeader], encode: (_ index: Int, _ position: Int64, _ sequence: Int64) throws -> [UInt8]
+    _ headers: [EventHeader], _ page: OpenPage? = nil, encode: (_ index: Int, _ position: Int64, _ sequence: Int64) throws -> [UInt8]
   ) throws -> [LogEvent] {
-    // Nobody else writes meanwhile: what this transaction has reached is the head.
-    var position = try reachedPosition ?? LogStore.head(self)
+    var position = try knownPosition ?? LogStore.head(self)
     var events: [LogEvent] = []
     events.reserveCapacity(headers.count)
     while events.count < headers.count {
@@ -128,7 +129,7 @@ extension Transaction {
       for (index, header) in zip(neighbours.indices, neighbours) {
         position += 1
         stream.sequence += 1
-        events.append(try store(header, position, stream, envelope: try encode(index, position, stream.sequence)))
+        events.append(try store(header, position, stream, page, envelope: try encode(index, position, stream.sequence)))
       }
     }
     return events
@@ -152,7 +153,7 @@ extension Transaction {
   }
 
   private func store(
-    _ header: EventHeader, _ position: Int64, _ stream: (key: Int64, sequence: Int64), envelope: [UInt8]
+    _ header: EventHeader, _ position: Int64, _ stream: (key: Int64, sequence: Int64), _ page: OpenPage?, envelope: [UInt8]
   ) throws -> LogEvent {
     try execute(
       """
@@ -161,7 +162,8 @@ extension Transaction {
       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
       """, position, stream.key, stream.sequence, header.type, header.lane, header.tenant, header.session, header.journey, header.trace,
       header.producer, header.retention, header.occurredAt, envelope)
-    if position.isMultiple(of: EventLogLimits.page) { try sealPage(endingAt: position, header.occurredAt) }
+    let full = page?.take(header, at: position)
+    if position.isMultiple(of: EventLogLimits.page) { try sealPage(endingAt: position, header.occurredAt, full) }
     let event = LogEvent(position: position, sequence: stream.sequence, header: header, envelope: envelope)
     publish(event)
     reached(position: position)

@@ -162,12 +162,16 @@ extension LogStore {
 
 extension Transaction {
   /// A page has become full.
-  func sealPage(endingAt position: Int64, _ lastAt: Int64) throws {
-    let headers = try query(
-      """
-      SELECT type, lane, tenant_id, session_id, journey_instance_id, trace_id FROM event_log WHERE position > ?1 AND position <= ?2
-      """, position - EventLogLimits.page, position
-    ) { EventHeader(type: $0[0], tenant: $0[2], session: $0[3], journey: $0[4], trace: $0[5], lane: $0[1], producer: "") }
+  ///
+  /// - Parameter known: the headers of all of its events; nil when they have to be read.
+  func sealPage(endingAt position: Int64, _ lastAt: Int64, _ known: [EventHeader]?) throws {
+    let headers =
+      try known
+      ?? query(
+        """
+        SELECT type, lane, tenant_id, session_id, journey_instance_id, trace_id FROM event_log WHERE position > ?1 AND position <= ?2
+        """, position - EventLogLimits.page, position
+      ) { EventHeader(type: $0[0], tenant: $0[2], session: $0[3], journey: $0[4], trace: $0[5], lane: $0[1], producer: "") }
     try execute(
       "INSERT INTO event_page (number, kept, last_at, compacted, summary) VALUES (?1, ?2, ?3, 0, ?4)",
       position / EventLogLimits.page - 1, headers.count, lastAt, PageSummary(headers).bytes, expecting: .rows(1))

@@ -5,6 +5,8 @@ import SpanwireSchema
 public struct Caller: Sendable, Hashable {
   /// The tenant that owns what is shared by all.
   public static let platformTenant = "platform"
+  /// The roles that reach beyond one tenant: nobody has them but the platform's own people.
+  public static let platformRoles: Set<String> = ["platform_admin", "platform_sre", "security_auditor"]
 
   public let principal: Principal
 
@@ -19,6 +21,9 @@ public struct Caller: Sendable, Hashable {
   public var role: String { principal.roles.first ?? "" }
   /// `user:anna`, as events and audit name an actor.
   public var name: String { kind.name + ":" + id }
+
+  /// Whether it is of the platform's own people, who look after every tenant.
+  public var isOfPlatform: Bool { tenant == Self.platformTenant && !Self.platformRoles.isDisjoint(with: roles) }
 
   public init(_ principal: Principal) { self.principal = principal }
 

@@ -1,3 +1,4 @@
+import Glibc
 import Synchronization
 
 /// What stands before the ULID of an id: it says what the id names.
@@ -21,6 +22,7 @@ public struct IDPrefix: Sendable, Hashable, ExpressibleByStringLiteral {
   public static let snapshot: IDPrefix = "SNAP"
   public static let incident: IDPrefix = "INC"
   public static let deadLetter: IDPrefix = "DLQ"
+  public static let modelCall: IDPrefix = "MCALL"
 }
 
 /// 128 bits, 48 of them milliseconds since 1970: ids that sort by the time they were made.
@@ -69,7 +71,7 @@ public final class IDGenerator: Sendable {
   private let random: @Sendable () -> UInt64
   private let last = Mutex<ULID?>(nil)
 
-  public init(clock: any WallClock, random: @escaping @Sendable () -> UInt64 = { UInt64.random(in: .min ... .max) }) {
+  public init(clock: any WallClock, random: @escaping @Sendable () -> UInt64 = RandomNumbers().next) {
     self.clock = clock
     self.random = random
   }
@@ -98,15 +100,45 @@ public enum Identifier {
 
   /// `[A-Za-z0-9._-]{1,128}`: no separator of a composed key such as `session:{tenant_id}:{session_id}` can occur in it.
   public static func isValid(_ text: String) -> Bool {
-    let bytes = text.utf8
-    return (1...maxLength).contains(bytes.count)
-      && bytes.allSatisfy { byte in
-        switch byte {
-        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
-          UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "-"):
-          true
-        default: false
-        }
-      }
+    var text = text
+    return text.withUTF8 { bytes in
+      guard (1...maxLength).contains(bytes.count) else { return false }
+      for byte in bytes where !isAllowed(byte) { return false }
+      return true
+    }
+  }
+
+  /// A bit for each of the 128 characters of ASCII: every event has a dozen ids to check.
+  private static func isAllowed(_ byte: UInt8) -> Bool {
+    switch byte >> 6 {
+    case 0: 0x03FF_6000_0000_0000 as UInt64 >> UInt64(byte & 63) & 1 == 1
+    case 1: 0x07FF_FFFE_87FF_FFFE as UInt64 >> UInt64(byte & 63) & 1 == 1
+    default: false
+    }
+  }
+}
+
+/// Random numbers of the system's, which is asked for many at a time: an answer costs more than a number.
+public final class RandomNumbers: Sendable {
+  /// 256 bytes, as many as the system gives in one answer.
+  private static let atATime = 32
+  private let numbers = Mutex<[UInt64]>([])
+
+  public init() {}
+
+  public func next() -> UInt64 {
+    numbers.withLock { numbers in
+      if let number = numbers.popLast() { return number }
+      numbers = Self.ask()
+      return numbers.removeLast()
+    }
+  }
+
+  private static func ask() -> [UInt64] {
+    [UInt64](unsafeUninitializedCapacity: atATime) { buffer, count in
+      let bytes = UnsafeMutableRawBufferPointer(buffer)
+      precondition(getentropy(bytes.baseAddress!, bytes.count) == 0, "the system has no random numbers: \(errno)")
+      count = atATime
+    }
   }
 }

@@ -69,8 +69,8 @@ public final class ManualClock: WallClock {
 
   private struct Sleepers {
     var asleep: [Int: (moment: Int64, wake: CheckedContinuation<Void, any Error>)] = [:]
-    /// Who waits until somebody sleeps.
-    var watchers: [CheckedContinuation<Void, Never>] = []
+    /// Who waits until so many sleep.
+    var watchers: [(count: Int, watcher: CheckedContinuation<Void, Never>)] = []
   }
 
   /// 2026-05-04T09:00:00Z, a Monday, unless said otherwise.
@@ -95,10 +95,11 @@ public final class ManualClock: WallClock {
       try await withCheckedThrowingContinuation { wake in
         let watchers = sleepers.withLock { sleepers in
           sleepers.asleep[id] = (moment, wake)
-          defer { sleepers.watchers = [] }
-          return sleepers.watchers
+          let count = sleepers.asleep.count
+          defer { sleepers.watchers.removeAll { $0.count <= count } }
+          return sleepers.watchers.filter { $0.count <= count }
         }
-        for watcher in watchers { watcher.resume() }
+        for watcher in watchers { watcher.watcher.resume() }
         if Task.isCancelled { end(id) }
         wakeSleepers()
       }
@@ -107,12 +108,16 @@ public final class ManualClock: WallClock {
     }
   }
 
-  /// Returns once somebody sleeps by this clock: only what sleeps already is woken when the clock is set.
-  public func sleeping() async {
+  /// How many sleep by this clock.
+  public var sleeperCount: Int { sleepers.withLock { $0.asleep.count } }
+
+  /// Returns once so many sleep by this clock: only what sleeps already is woken when the clock is set.
+  public func sleeping(_ count: Int = 1) async {
     await withCheckedContinuation { watcher in
       let isAsleep = sleepers.withLock { sleepers in
-        if sleepers.asleep.isEmpty { sleepers.watchers.append(watcher) }
-        return !sleepers.asleep.isEmpty
+        let isAsleep = sleepers.asleep.count >= count
+        if !isAsleep { sleepers.watchers.append((count, watcher)) }
+        return isAsleep
       }
       if isAsleep { watcher.resume() }
     }

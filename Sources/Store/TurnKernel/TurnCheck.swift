@@ -31,12 +31,14 @@ public enum TurnCheck {
       let name = Name(tenant: envelope.tenantID, id: envelope.turnID)
       if TurnStateMachine.transition(.wanted, input) != nil, input != .open {
         chains.examine()
-        if !name.id.isEmpty { chains.found("\(name.tenant): \(event.header.type) bears the accepted turn \(name.id)") }
+        if !name.id.isEmpty {
+          chains.found("\(name.tenant): \(event.header.type) bears the accepted turn \(name.id)", of: .tenant(name.tenant))
+        }
         return
       }
       var story = stories[name] ?? Story()
       guard let transition = TurnStateMachine.transition(story.state, input) else {
-        return chains.found("\(name.tenant): \(name.id) was \(story.state) when \(event.header.type) was told")
+        return chains.found("\(name.tenant): \(name.id) was \(story.state) when \(event.header.type) was told", of: .tenant(name.tenant))
       }
       story.state = transition.to
       if let open = try event.payload(TurnOpen.self) {
@@ -50,7 +52,7 @@ public enum TurnCheck {
       stories[name] = story
     }
     try await verifyRows(&stories, environment, begun: begun, &rows)
-    for name in stories.keys { rows.found("\(name.tenant): \(name.id) is missing") }
+    for name in stories.keys { rows.found("\(name.tenant): \(name.id) is missing", of: .tenant(name.tenant)) }
     return [chains, rows]
   }
 
@@ -69,20 +71,23 @@ public enum TurnCheck {
       for (row, planHash, plan) in page {
         verification.examine()
         after = Name(tenant: row.evidence.tenantID, id: row.evidence.turnID)
-        for problem in problems(row, planHash, plan) { verification.found("\(after.tenant): \(after.id) \(problem)") }
+        for problem in problems(row, planHash, plan) {
+          verification.found("\(after.tenant): \(after.id) \(problem)", of: .tenant(after.tenant))
+        }
         guard let story = stories.removeValue(forKey: after) else {
           // Rows are read after the log: a turn may be newer than what was read of it.
           let opened = row.evidence.openedAt?.nanosecondsSinceEpoch ?? 0
-          if opened < begun { verification.found("\(after.tenant): \(after.id) is in no event") }
+          if opened < begun { verification.found("\(after.tenant): \(after.id) is in no event", of: .tenant(after.tenant)) }
           continue
         }
         if story.planHash != planHash || story.seed != row.evidence.seed {
-          verification.found("\(after.tenant): \(after.id) was opened under another plan or seed")
+          verification.found("\(after.tenant): \(after.id) was opened under another plan or seed", of: .tenant(after.tenant))
         }
         // It may have ended since.
         if story.state == .active { continue }
         if story.state != row.state || story.outcome != row.outcome || story.evidenceHash != row.evidenceHash {
-          verification.found("\(after.tenant): \(after.id) ended otherwise, or has other evidence, than the log tells")
+          verification.found(
+            "\(after.tenant): \(after.id) ended otherwise, or has other evidence, than the log tells", of: .tenant(after.tenant))
         }
       }
       if page.count < TurnLimits.verifyPage { return }

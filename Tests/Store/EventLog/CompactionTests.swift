@@ -74,6 +74,31 @@ import Testing
     await test.end()
   }
 
+  @Test("a tenant's compaction removes its own events alone, and leaves the rest to be removed for everybody")
+  func byTenant() async throws {
+    let test = try await TestEnvironment()
+    for tenant in ["vienna", "graz", "vienna", "graz"] {
+      _ = try await test.append(
+        (0..<200).map { _ in test.draft(AgentTaskProgress(), session: "PRS-\(tenant)", task: "TSK-1", tenant: tenant) })
+    }
+    test.clock.advance(by: .seconds(1))
+    let log = test.environment.log
+    let everything = RetentionPeriods(operational: .zero, transient: .zero)
+    func kept(_ tenant: String) async throws -> Int {
+      try await log.list(LogFilter(tenant: tenant), after: .beginning, limit: 10_000).events.count
+    }
+    // Six of the pages are full, and each is gone through twice; what lies beyond is the last of the other tenant's.
+    let own = try await log.compact(everything, now: test.clock.now, tenant: "vienna")
+    #expect(own.removed == 400 && own.pages == 12)
+    #expect(try await kept("vienna") == 0)
+    #expect(try await kept("graz") == 400)
+    #expect(try await log.verify().filter { !$0.isSound } == [])
+    #expect(try await log.compact(everything, now: test.clock.now, tenant: "vienna").removed == 0)
+    #expect(try await log.compact(everything, now: test.clock.now).removed == 368)
+    #expect(try await log.verify().filter { !$0.isSound } == [])
+    await test.end()
+  }
+
   @Test("a named consumer keeps what it has not acknowledged, and follows the log although nothing concerns it")
   func consumers() async throws {
     let test = try await TestEnvironment()
@@ -111,6 +136,25 @@ import Testing
       _ = try await test.compactHead(log)
     }
     await test.end()
+  }
+
+  @Test("the headers of a full page are those that stand, whatever was rolled back on the way")
+  func openPage() {
+    func header(_ name: String) -> EventHeader { EventHeader(type: name, tenant: "t", lane: .data, producer: "p") }
+    let page = OpenPage()
+    let size = EventLogLimits.page
+    // A page of which the beginning is not known is read.
+    for position in 100...size { #expect(page.take(header("first"), at: position) == nil) }
+    var full: [EventHeader]?
+    for position in size + 1...size + 50 { full = page.take(header("lost"), at: position) }
+    for position in size + 11...size + 20 { full = page.take(header("lost too"), at: position) }
+    for position in size + 6...2 * size { full = page.take(header("kept"), at: position) }
+    #expect(full?.map(\.type) == Array(repeating: "lost", count: 5) + Array(repeating: "kept", count: Int(size) - 5))
+    // The last of it was rolled back, and comes again.
+    #expect(page.take(header("again"), at: 2 * size)?.last?.type == "again")
+    // Others were written meanwhile.
+    _ = page.take(header("next"), at: 2 * size + 1)
+    for position in 2 * size + 3...3 * size { #expect(page.take(header("gap"), at: position) == nil) }
   }
 
   @Test("summaries pass over pages, never over an event", arguments: 0..<4)
@@ -169,8 +213,8 @@ import Testing
 }
 
 extension TestEnvironment {
-  fileprivate func draft(_ payload: some EventPayload, session: String, task: String) -> EventDraft {
-    EventDraft(payload, producer: "ao", tenant: "t", session: session, agentTask: task, occurredAt: clock.now)
+  fileprivate func draft(_ payload: some EventPayload, session: String, task: String, tenant: String = "t") -> EventDraft {
+    EventDraft(payload, producer: "ao", tenant: tenant, session: session, agentTask: task, occurredAt: clock.now)
   }
 
   /// Reads after the second position of a log whose first two events have gone.

@@ -17,7 +17,7 @@ import Testing
     }
     let database = try await SQLiteDatabase.open(path: folder + "/test.db", durability: .off, migrations: [Idempotency.migrations])
     @Sendable func wish(_ value: Int64, key: String = "k", principal: String = "user:a", at now: Int64) async throws -> Int64 {
-      let key = IdempotencyKey(tenant: "t", principal: principal, method: "/m", key: key, requestHash: SHA256.hash([UInt8(value)]))
+      let key = IdempotencyKey(tenant: "t", principal: principal, method: "/m", key: key, request: [UInt8(value)])
       return try await database.transaction("wish") { transaction in
         try transaction.once(key, at: now) { Money(micros: value * 1_000 + now, currency: "EUR") }.micros
       }.value
@@ -37,6 +37,45 @@ import Testing
     #expect(try await Idempotency.purge(database, now: 9 + day) == 2)
     #expect(try await wish(2, at: 7 + day) == 2_006 + day)
     await database.close()
+  }
+
+  @Test("what is known of wishes depends on every part of their name, and on all that they ask")
+  func wishes() {
+    func key(_ tenant: String = "t", _ principal: String = "p", _ method: String = "m", _ key: String = "k", _ request: [UInt8] = [])
+      -> IdempotencyKey
+    { IdempotencyKey(tenant: tenant, principal: principal, method: method, key: key, request: request) }
+    let names = [key(), key("u"), key("t", "q"), key("t", "p", "n"), key("t", "p", "m", "l"), key("tp", ""), key("", "tp")]
+    #expect(Set(names.map(\.wish)).count == names.count && names.allSatisfy { $0.wish.count == 16 })
+    let bytes = (0..<40).map { UInt8($0) }
+    var requests = (0...bytes.count).map { Array(bytes[..<$0]) } + [[0], [0, 0]]
+    for index in bytes.indices {
+      requests.append(bytes)
+      requests[requests.count - 1][index] ^= 0x80
+    }
+    let hashes = requests.map { key("t", "p", "m", "k", $0).requestHash }
+    // The first byte of all is 0, so it stands there twice.
+    #expect(Set(hashes).count == Set(requests).count && hashes.allSatisfy { $0.count == 16 })
+    #expect(key("t", "p", "m", "k", bytes).requestHash == key("u", "q", "n", "l", bytes).requestHash)
+  }
+
+  @Test("what a check found is spelled out to those whom it concerns, and to the platform's own people")
+  func findings() {
+    func caller(_ tenant: String, _ role: String) -> Caller {
+      Caller(Principal(kind: .ops, id: "o", tenant: tenant, roles: [role], surface: .ops))
+    }
+    var check = Verification("rows")
+    check.found("page 3", of: .everyone)
+    check.found("PRS-1 of vienna", of: .tenant("vienna"))
+    check.found("PRS-2 of graz", of: .tenant("graz"))
+    check.found("a balance", of: .platform)
+    let cases: [(Caller, [String])] = [
+      (caller("vienna", "ops_lead"), ["page 3", "PRS-1 of vienna", "2 more are about what is not tenant vienna's"]),
+      (caller("linz", "platform_sre"), ["page 3", "3 more are about what is not tenant linz's"]),
+      (caller("platform", "ops_lead"), ["page 3", "3 more are about what is not tenant platform's"]),
+      (caller("platform", "platform_sre"), ["page 3", "PRS-1 of vienna", "PRS-2 of graz", "a balance"]),
+    ]
+    for (caller, findings) in cases { #expect(check.findings(for: caller) == findings, "\(caller.tenant) \(caller.roles)") }
+    #expect(check.findingsTotal == 4 && !check.isSound)
   }
 
   @Test("all that is wrong with a request is told at once, with paths")

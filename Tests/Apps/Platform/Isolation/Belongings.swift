@@ -31,6 +31,8 @@ struct Belongings {
   var trace = ""
   var key = ""
   var binding = ""
+  var execution = ""
+  var artifact = ""
 
   static let product = "PRD-GRAZ-COFFEE-PASS"
   static let version = "PRDV-GRAZ-COFFEE-PASS-1.0.0"
@@ -44,6 +46,10 @@ struct Belongings {
   static let tokenID = "JTI-GRAZ"
   static let run = "RUN-GRAZ"
   static let agent = "graz-trip-planner"
+  static let handler = "graz-files"
+  static let schedule = "graz-nightly"
+  /// The one that its own people delete.
+  static let doomedSchedule = "graz-weekly"
 
   init(in platform: TwoTenants) async throws {
     let anna = TwoTenants.principal(.user, of: TwoTenants.owner)
@@ -82,6 +88,7 @@ struct Belongings {
 
     try await travel(platform, anna)
     try await operate(platform, otto)
+    try await execute(platform, otto)
     try await platform.settle(TwoTenants.owner)
     let effects = try platform.rows(of: TwoTenants.owner).filter { $0.hasPrefix("spanwire.db effect: ") }
     effect = effects.compactMap { $0.firstMatch(of: #/'([A-Za-z0-9._-]+)'/#).map { String($0.output.1) } }.sorted().first ?? ""
@@ -161,6 +168,12 @@ struct Belongings {
       let binding = try await identity.createRoleBinding(
         CreateRoleBindingRequest(idempotencyKey: "RB", kind: .user, principalID: "anna", roles: ["vendor"]))
       _ = try await identity.revokeToken(RevokeTokenRequest(idempotencyKey: "RT", tokenID: Self.tokenID, reason: Self.secret))
+      for id in [Self.schedule, Self.doomedSchedule] {
+        let schedule = Schedule(
+          scheduleID: id, title: Self.secret, timing: .every(.init(seconds: 3_600)),
+          work: .task(ScheduledTask(task: AgentTaskSpec(agentType: "ops_analyst", intent: "explain_incident", message: Self.secret))))
+        _ = try await OperationsClient(channel).createSchedule(CreateScheduleRequest(idempotencyKey: "SC-\(id)", schedule: schedule))
+      }
       let events = EventsClient(channel)
       let page = try await events.listEvents(ListEventsRequest(pageSize: 5))
       for try await _ in try await events.subscribe(SubscribeRequest(untilEnd: true, consumer: Self.consumer)) {}
@@ -170,6 +183,25 @@ struct Belongings {
       (self.key, self.binding, self.cursor) = (key.key?.keyID ?? "", binding.bindingID, page.nextCursor)
       let traces = page.events.compactMap { $0.traceID.count == 16 ? SHA256.hex($0.traceID) : nil }
       self.trace = traces.first ?? ""
+    }
+  }
+
+  private mutating func execute(_ platform: TwoTenants, _ otto: Principal) async throws {
+    let mine = session
+    (execution, artifact) = try await platform.as(otto) { channel in
+      let executions = ExecutionsClient(channel)
+      let intent = Intent(
+        intentType: "ingest_file", sessionID: mine, solutionID: "graz",
+        parameters: ["name": "graz.txt", "content": Google_Protobuf_Value(Self.secret)])
+      var ended = Execution()
+      for try await update in try await executions.execute(SubmitExecutionRequest(idempotencyKey: "E", intent: intent)) {
+        if let execution = update.execution { ended = execution }
+      }
+      _ = try await executions.setState(
+        SetStateRequest(key: StateKey(scope: .sessionID(mine)), state: ["of": Google_Protobuf_Value(Self.secret)]))
+      _ = try await executions.registerIntent(
+        RegisterIntentRequest(intentType: "ingest_file", handlerName: Self.handler, priority: 500, metadata: ["title": Self.secret]))
+      return (ended.executionID, ended.artifactIds.first ?? "")
     }
   }
 
@@ -193,6 +225,8 @@ struct Belongings {
     let named: Set<String> = [
       session, snapshot, entitlement, journey, task, turn, proposal, settlement, capacity, budget, approval, grant, incident, effect,
       key, binding,
+      // Its artifact bears the same number.
+      execution, "ART" + execution.dropFirst(3),
     ]
     var found: Set<String> = [Self.secret]
     for row in rows {

@@ -35,7 +35,8 @@ struct RequestFiller {
         isKeyed = true
         values = []
       } else if field.name == "invoker" {
-        values = [Self.text(caller.kind == .service ? caller.id : "ops_console")]
+        // What operations begins, an operator has scheduled.
+        values = [Self.text(caller.kind == .service && caller.id != "operations" ? caller.id : "ops_console")]
       } else if let known = particular["\(service)/\(method.name).\(field.name)"] ?? general[field.name] {
         values = known
       } else {
@@ -82,7 +83,13 @@ struct RequestFiller {
       "key_id": t(b.key), "binding_id": t(b.binding), "target_tenant_id": t(owner), "trace_id_hex": t(b.trace),
       "turn_id": t(b.turn),
       "journey_doc_id": t("TJM-GRAZ-COFFEE-PASS-BASE"),
+      "execution_id": t(b.execution), "execution_id_a": t(b.execution), "execution_id_b": t(b.execution), "session_id": t(b.session),
+      "artifact_id": t(b.artifact), "parent_artifact": t(b.artifact), "parent_artifacts": list(b.artifact),
+      "intent_type": t("ingest_file"), "handler_name": t(Belongings.handler), "artifact_type": t("file"), "step_id": t("examine"),
       // What is asked of it.
+      "metadata": [], "priority": ["7"], "disabled": [], "timeout_ms": [], "max_retries": [], "status": [], "percent": ["1"],
+      "message": [], "input": ["{}"], "output": ["{}"], "payload": ["{}"], "record_type": t("noted"), "format": [], "from_step": [],
+      "live": [], "sandbox": [], "semantic_descriptor": [], "expected_revision": [], "ttl_ms": [], "item_id": t("DLQ-MINE"),
       "reason": t("curiosity"), "actor": t("ops:otto"), "note": t("mine"), "label": t("mine"), "display_name": t("mine"),
       "page_size": ["100"], "state": [], "page_token": [], "types": ["[\"*\"]"], "until_end": ["true"], "quantity": ["\"1\""],
       "segments": list("tourist"), "experiment_keys": [], "avatar_id": [], "roles": list("traveller"), "scopes": [], "org_id": [],
@@ -129,6 +136,15 @@ struct RequestFiller {
       #"[{"resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "mine"}}]}, "scopeSpans": [{"spans": [{"traceId": "#
       + "\"\(base64(hex: b.trace))\""
       + #", "spanId": "AAAAAAAAAAE=", "name": "mine", "startTimeUnixNano": "1779174000000000000", "endTimeUnixNano": "1779174001000000000"}]}]}]"#
+    let claim = #"{"tenantId": "\#(owner)", "executionId": "\#(b.execution)", "leaseEpoch": "1"}"#
+    let claimed = #"{"claim": \#(claim), "artifactId": "\#(b.artifact)", "format": "text/plain"}"#
+    let intents = [owner, TwoTenants.other].map {
+      #"{"intentType": "ingest_file", "tenantId": "\#($0)", "sessionId": "\#(b.session)", "solutionId": "mine", "#
+        + #""parameters": {"name": "mine.txt", "content": "mine"}}"#
+    }
+    let failed = #"{"executionId": "\#(b.execution)", "intent": \#(intents[0])}"#
+    let given = #"{"executionId": "\#(b.execution)", "tenantId": "\#(owner)", "intent": \#(intents[0])}"#
+    let keys = [#"{"sessionId": "\#(b.session)"}"#, #"{"executionId": "\#(b.execution)"}"#]
     let subject = #"{"userId": "anna", "tenantId": "\#(owner)"}"#
     let auditFilters = [#"{"actor": "ops:otto"}"#, "{}", #"{"allTenants": true}"#]
     let session = #"{"productRuntimeSessionId": "\#(b.session)"}"#
@@ -147,6 +163,13 @@ struct RequestFiller {
       "AgentOrchestrator/RunTask.context": [task], "AgentOrchestrator/SubmitTask.context": [task],
       "AgentOrchestrator/RunTask.tenant_id": ["\"\(owner)\"", "\"\(TwoTenants.other)\""],
       "AgentOrchestrator/SubmitTask.tenant_id": ["\"\(owner)\"", "\"\(TwoTenants.other)\""],
+      "AgentOrchestrator/ListTasks.agent_type": [], "AgentOrchestrator/ListTasks.intent": [],
+      "AgentOrchestrator/ListTasks.received_from": [], "AgentOrchestrator/ListTasks.received_before": [],
+      "AgentOrchestrator/ListProposals.kind": [], "AgentOrchestrator/ListProposals.agent_slug": [],
+      "AgentOrchestrator/SummarizeImpact.created_from": [], "AgentOrchestrator/SummarizeImpact.agent_slug": [],
+      "AgentOrchestrator/ExplainModelRoute.agent_slug": [Self.text(Belongings.agent)],
+      "AgentOrchestrator/ExplainModelRoute.intent": ["\"build_initial_route\""], "AgentOrchestrator/ExplainModelRoute.context_length": [],
+      "Policy/CheckTool.extends_reservation_id": [Self.text(b.budget)],
       "AgentOrchestrator/RecordProposalDecision.state": ["\"PROPOSAL_STATE_ACCEPTED\""],
       "AgentOrchestrator/RecordProposalDecision.change": [],
       "AgentOrchestrator/ListTasks.agent_slug": [], "AgentOrchestrator/ListDeadLetters.agent_slug": [],
@@ -155,6 +178,18 @@ struct RequestFiller {
       "AgentOrchestrator/RedriveDeadLetters.item_ids": ["[\(Self.text(b.task))]"], "AgentOrchestrator/RedriveDeadLetters.agent_slug": [],
       "AgentOrchestrator/RedriveDeadLetters.limit": [], "AgentOrchestrator/SetBreaker.circuit": ["\"agent:\(Belongings.agent)\""],
       "AgentOrchestrator/SetBreaker.mode": ["2"], "AgentOrchestrator/SetBreaker.config": [],
+      "AgentOrchestrator/EnqueueDeadLetter.execution": [failed],
+      "AgentWorker/PerformExecution.execution": [given],
+      "Executions/Execute.execution_id": [], "Executions/SubmitExecution.execution_id": [],
+      "Executions/Execute.intent": intents, "Executions/SubmitExecution.intent": intents,
+      "Executions/RedriveExecution.redriven_as": ["\"EXE-MINE\""], "Executions/SetState.state": [#"{"of": "mine"}"#],
+      "Executions/GetState.key": keys, "Executions/SetState.key": keys, "Executions/DeleteState.key": keys,
+      "Executions/UploadArtifact.header": [#"{"artifactId": "\#(b.artifact)", "format": "text/plain"}"#, claimed],
+      "Executions/RegisterArtifact.artifact_id": [], "Executions/UploadArtifact.chunk": [], "Executions/SetArtifactState.state": ["4"],
+      "Executions/BeginStep.claim": [claim], "Executions/CompleteStep.claim": [claim], "Executions/ReportProgress.claim": [claim],
+      "Executions/AppendRecord.claim": [claim], "Executions/GetState.claim": [claim, "null"], "Executions/SetState.claim": [claim, "null"],
+      "Executions/RegisterArtifact.claim": [claim, "null"], "Executions/SetArtifactState.claim": [claim, "null"],
+      "Executions/ResolveArtifact.claim": [claim, "null"], "Executions/ReadArtifact.claim": [claim, "null"],
       // A worker's first word; the others are about what it was given to do.
       "AgentWorker/Attach.registration": [#"{"workerId": "mine", "agentSlugs": ["\#(Belongings.agent)"]}"#],
       "AgentWorker/Attach.heartbeat": [], "AgentWorker/Attach.progress": [], "AgentWorker/Attach.partial": [],
@@ -216,6 +251,16 @@ struct RequestFiller {
       "FlagSyncService/FetchAllFlags.provider_id": ["\"\(owner)\""], "FlagSyncService/FetchAllFlags.selector": ["\"\(owner)\"", "\"\""],
       "TraceService/Export.resource_spans": [span],
       "Operations/ListAudit.filter": auditFilters, "Operations/ExportAudit.filter": auditFilters, "Operations/VerifyAudit.heads": [],
+      "Operations/ForceIncidentMode.mode": ["3"], "Operations/ForceIncidentMode.lasts": [],
+      "Operations/ListSlaMeasurements.job_type": ["\"build_initial_route\"", "\"\""], "Operations/ListSlaMeasurements.breached": [],
+      "Operations/CreateSchedule.schedule": [
+        #"{"scheduleId": "\#(Belongings.schedule)", "every": "3600s", "#
+          + #""task": {"task": {"agentType": "ops_analyst", "intent": "explain_incident"}}}"#
+      ],
+      "Operations/GetSchedule.schedule_id": ["\"\(Belongings.schedule)\""],
+      "Operations/SetSchedulePaused.schedule_id": ["\"\(Belongings.schedule)\""], "Operations/SetSchedulePaused.paused": ["true"],
+      "Operations/DeleteSchedule.schedule_id": ["\"\(Belongings.doomedSchedule)\""],
+      "Operations/ListScheduleRuns.schedule_id": ["\"\(Belongings.schedule)\""],
       "Identity/SetTenantState.state": ["2"], "Identity/RevokeToken.token_id": ["\"\(Belongings.tokenID)\""],
       "Identity/RevokeToken.expires_at": [], "Identity/CreateRoleBinding.certificate_name": ["\"dns:mine.test\"", "\"\""],
       "Identity/RevokeApiKey.tenant_id": ["\"\(owner)\"", "\"\""], "Identity/DeleteRoleBinding.tenant_id": ["\"\(owner)\"", "\"\""],

@@ -18,6 +18,13 @@ struct TenantIsolationTests {
     "/spanwire.agents.v1.AgentOrchestrator/RunTask": (.alreadyExists, "ids of tasks are a tenant's own: the first call took it"),
     "/spanwire.agents.v1.AgentOrchestrator/SubmitTask": (.alreadyExists, "the same"),
     "/spanwire.agents.v1.AgentOrchestrator/CancelTask": (.failedPrecondition, "the task of that id that RunTask made, which has ended"),
+    "/spanwire.executions.v1.Executions/GetState": (.invalidArgument, "a worker that names no claim"),
+    "/spanwire.executions.v1.Executions/SetState": (.invalidArgument, "the same"),
+    "/spanwire.executions.v1.Executions/RegisterArtifact": (.invalidArgument, "the same"),
+    "/spanwire.executions.v1.Executions/UploadArtifact": (.invalidArgument, "the same"),
+    "/spanwire.executions.v1.Executions/SetArtifactState": (.invalidArgument, "the same"),
+    "/spanwire.executions.v1.Executions/ResolveArtifact": (.invalidArgument, "the same"),
+    "/spanwire.executions.v1.Executions/ReadArtifact": (.invalidArgument, "the same"),
     "/spanwire.events.v1.Events/ReplayEvents": (.failedPrecondition, "nobody listens to the intruder's channel"),
   ]
 
@@ -67,6 +74,7 @@ struct TenantIsolationTests {
     "/spanwire.agents.v1.AgentOrchestrator/ReviewDeadLetter": "the same",
     "/spanwire.agents.v1.AgentOrchestrator/RedriveDeadLetters": "the same",
     "/spanwire.agents.v1.AgentWorker/DrainWorker": "a worker's stream ends with its request",
+    "/spanwire.agents.v1.AgentWorker/PerformExecution": "no worker is attached",
   ]
 
   @Test("The same requests by the owner's own people reach what they ask for: so it is the tenant that refuses the others")

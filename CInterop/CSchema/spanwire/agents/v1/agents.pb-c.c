@@ -1042,6 +1042,231 @@ void   spanwire__agents__v1__get_proposal_request__free_unpacked
   assert(message->base.descriptor == &spanwire__agents__v1__get_proposal_request__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   spanwire__agents__v1__list_proposals_request__init
+                     (Spanwire__Agents__V1__ListProposalsRequest         *message)
+{
+  static const Spanwire__Agents__V1__ListProposalsRequest init_value = SPANWIRE__AGENTS__V1__LIST_PROPOSALS_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__agents__v1__list_proposals_request__get_packed_size
+                     (const Spanwire__Agents__V1__ListProposalsRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__list_proposals_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__agents__v1__list_proposals_request__pack
+                     (const Spanwire__Agents__V1__ListProposalsRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__list_proposals_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__agents__v1__list_proposals_request__pack_to_buffer
+                     (const Spanwire__Agents__V1__ListProposalsRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__list_proposals_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Agents__V1__ListProposalsRequest *
+       spanwire__agents__v1__list_proposals_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Agents__V1__ListProposalsRequest *)
+     protobuf_c_message_unpack (&spanwire__agents__v1__list_proposals_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__agents__v1__list_proposals_request__free_unpacked
+                     (Spanwire__Agents__V1__ListProposalsRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__agents__v1__list_proposals_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__agents__v1__list_proposals_response__init
+                     (Spanwire__Agents__V1__ListProposalsResponse         *message)
+{
+  static const Spanwire__Agents__V1__ListProposalsResponse init_value = SPANWIRE__AGENTS__V1__LIST_PROPOSALS_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t spanwire__agents__v1__list_proposals_response__get_packed_size
+                     (const Spanwire__Agents__V1__ListProposalsResponse *message)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__list_proposals_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__agents__v1__list_proposals_response__pack
+                     (const Spanwire__Agents__V1__ListProposalsResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__list_proposals_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__agents__v1__list_proposals_response__pack_to_buffer
+                     (const Spanwire__Agents__V1__ListProposalsResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__list_proposals_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Agents__V1__ListProposalsResponse *
+       spanwire__agents__v1__list_proposals_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Agents__V1__ListProposalsResponse *)
+     protobuf_c_message_unpack (&spanwire__agents__v1__list_proposals_response__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__agents__v1__list_proposals_response__free_unpacked
+                     (Spanwire__Agents__V1__ListProposalsResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__agents__v1__list_proposals_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__agents__v1__summarize_impact_request__init
+                     (Spanwire__Agents__V1__SummarizeImpactRequest         *message)
+{
+  static const Spanwire__Agents__V1__SummarizeImpactRequest init_value = SPANWIRE__AGENTS__V1__SUMMARIZE_IMPACT_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__agents__v1__summarize_impact_request__get_packed_size
+                     (const Spanwire__Agents__V1__SummarizeImpactRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__summarize_impact_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__agents__v1__summarize_impact_request__pack
+                     (const Spanwire__Agents__V1__SummarizeImpactRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__summarize_impact_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__agents__v1__summarize_impact_request__pack_to_buffer
+                     (const Spanwire__Agents__V1__SummarizeImpactRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__summarize_impact_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Agents__V1__SummarizeImpactRequest *
+       spanwire__agents__v1__summarize_impact_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Agents__V1__SummarizeImpactRequest *)
+     protobuf_c_message_unpack (&spanwire__agents__v1__summarize_impact_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__agents__v1__summarize_impact_request__free_unpacked
+                     (Spanwire__Agents__V1__SummarizeImpactRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__agents__v1__summarize_impact_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__agents__v1__summarize_impact_response__init
+                     (Spanwire__Agents__V1__SummarizeImpactResponse         *message)
+{
+  static const Spanwire__Agents__V1__SummarizeImpactResponse init_value = SPANWIRE__AGENTS__V1__SUMMARIZE_IMPACT_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t spanwire__agents__v1__summarize_impact_response__get_packed_size
+                     (const Spanwire__Agents__V1__SummarizeImpactResponse *message)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__summarize_impact_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__agents__v1__summarize_impact_response__pack
+                     (const Spanwire__Agents__V1__SummarizeImpactResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__summarize_impact_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__agents__v1__summarize_impact_response__pack_to_buffer
+                     (const Spanwire__Agents__V1__SummarizeImpactResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__summarize_impact_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Agents__V1__SummarizeImpactResponse *
+       spanwire__agents__v1__summarize_impact_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Agents__V1__SummarizeImpactResponse *)
+     protobuf_c_message_unpack (&spanwire__agents__v1__summarize_impact_response__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__agents__v1__summarize_impact_response__free_unpacked
+                     (Spanwire__Agents__V1__SummarizeImpactResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__agents__v1__summarize_impact_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__agents__v1__impact__init
+                     (Spanwire__Agents__V1__Impact         *message)
+{
+  static const Spanwire__Agents__V1__Impact init_value = SPANWIRE__AGENTS__V1__IMPACT__INIT;
+  *message = init_value;
+}
+size_t spanwire__agents__v1__impact__get_packed_size
+                     (const Spanwire__Agents__V1__Impact *message)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__impact__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__agents__v1__impact__pack
+                     (const Spanwire__Agents__V1__Impact *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__impact__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__agents__v1__impact__pack_to_buffer
+                     (const Spanwire__Agents__V1__Impact *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__impact__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Agents__V1__Impact *
+       spanwire__agents__v1__impact__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Agents__V1__Impact *)
+     protobuf_c_message_unpack (&spanwire__agents__v1__impact__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__agents__v1__impact__free_unpacked
+                     (Spanwire__Agents__V1__Impact *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__agents__v1__impact__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   spanwire__agents__v1__record_proposal_decision_request__init
                      (Spanwire__Agents__V1__RecordProposalDecisionRequest         *message)
 {
@@ -1445,6 +1670,96 @@ void   spanwire__agents__v1__redriven__free_unpacked
   if(!message)
     return;
   assert(message->base.descriptor == &spanwire__agents__v1__redriven__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__agents__v1__enqueue_dead_letter_request__init
+                     (Spanwire__Agents__V1__EnqueueDeadLetterRequest         *message)
+{
+  static const Spanwire__Agents__V1__EnqueueDeadLetterRequest init_value = SPANWIRE__AGENTS__V1__ENQUEUE_DEAD_LETTER_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__agents__v1__enqueue_dead_letter_request__get_packed_size
+                     (const Spanwire__Agents__V1__EnqueueDeadLetterRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__enqueue_dead_letter_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__agents__v1__enqueue_dead_letter_request__pack
+                     (const Spanwire__Agents__V1__EnqueueDeadLetterRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__enqueue_dead_letter_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__agents__v1__enqueue_dead_letter_request__pack_to_buffer
+                     (const Spanwire__Agents__V1__EnqueueDeadLetterRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__enqueue_dead_letter_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Agents__V1__EnqueueDeadLetterRequest *
+       spanwire__agents__v1__enqueue_dead_letter_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Agents__V1__EnqueueDeadLetterRequest *)
+     protobuf_c_message_unpack (&spanwire__agents__v1__enqueue_dead_letter_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__agents__v1__enqueue_dead_letter_request__free_unpacked
+                     (Spanwire__Agents__V1__EnqueueDeadLetterRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__agents__v1__enqueue_dead_letter_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__agents__v1__enqueue_dead_letter_response__init
+                     (Spanwire__Agents__V1__EnqueueDeadLetterResponse         *message)
+{
+  static const Spanwire__Agents__V1__EnqueueDeadLetterResponse init_value = SPANWIRE__AGENTS__V1__ENQUEUE_DEAD_LETTER_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t spanwire__agents__v1__enqueue_dead_letter_response__get_packed_size
+                     (const Spanwire__Agents__V1__EnqueueDeadLetterResponse *message)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__enqueue_dead_letter_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__agents__v1__enqueue_dead_letter_response__pack
+                     (const Spanwire__Agents__V1__EnqueueDeadLetterResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__enqueue_dead_letter_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__agents__v1__enqueue_dead_letter_response__pack_to_buffer
+                     (const Spanwire__Agents__V1__EnqueueDeadLetterResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__enqueue_dead_letter_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Agents__V1__EnqueueDeadLetterResponse *
+       spanwire__agents__v1__enqueue_dead_letter_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Agents__V1__EnqueueDeadLetterResponse *)
+     protobuf_c_message_unpack (&spanwire__agents__v1__enqueue_dead_letter_response__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__agents__v1__enqueue_dead_letter_response__free_unpacked
+                     (Spanwire__Agents__V1__EnqueueDeadLetterResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__agents__v1__enqueue_dead_letter_response__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
 void   spanwire__agents__v1__breaker_config__init
@@ -2213,7 +2528,7 @@ const ProtobufCMessageDescriptor spanwire__agents__v1__run_task_request__descrip
   (ProtobufCMessageInit) spanwire__agents__v1__run_task_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__agents__v1__proposal__field_descriptors[15] =
+static const ProtobufCFieldDescriptor spanwire__agents__v1__proposal__field_descriptors[17] =
 {
   {
     "proposal_id",
@@ -2395,10 +2710,36 @@ static const ProtobufCFieldDescriptor spanwire__agents__v1__proposal__field_desc
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "agent_slug",
+    24,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__Proposal, agent_slug),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "created_at",
+    25,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__Proposal, created_at),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__agents__v1__proposal__field_indices_by_name[] = {
+  15,   /* field[15] = agent_slug */
   1,   /* field[1] = agent_task_id */
   5,   /* field[5] = confidence */
+  16,   /* field[16] = created_at */
   14,   /* field[14] = decisions */
   11,   /* field[11] = expires_at */
   9,   /* field[9] = explanation */
@@ -2418,7 +2759,7 @@ static const ProtobufCIntRange spanwire__agents__v1__proposal__number_ranges[3 +
   { 1, 0 },
   { 10, 6 },
   { 20, 11 },
-  { 0, 15 }
+  { 0, 17 }
 };
 const ProtobufCMessageDescriptor spanwire__agents__v1__proposal__descriptor =
 {
@@ -2428,7 +2769,7 @@ const ProtobufCMessageDescriptor spanwire__agents__v1__proposal__descriptor =
   "Spanwire__Agents__V1__Proposal",
   "spanwire.agents.v1",
   sizeof(Spanwire__Agents__V1__Proposal),
-  15,
+  17,
   spanwire__agents__v1__proposal__field_descriptors,
   spanwire__agents__v1__proposal__field_indices_by_name,
   3,  spanwire__agents__v1__proposal__number_ranges,
@@ -2780,7 +3121,7 @@ const ProtobufCMessageDescriptor spanwire__agents__v1__requested_action__descrip
   (ProtobufCMessageInit) spanwire__agents__v1__requested_action__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__agents__v1__agent_task__field_descriptors[16] =
+static const ProtobufCFieldDescriptor spanwire__agents__v1__agent_task__field_descriptors[17] =
 {
   {
     "agent_task_id",
@@ -2974,6 +3315,18 @@ static const ProtobufCFieldDescriptor spanwire__agents__v1__agent_task__field_de
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "status",
+    17,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__AgentTask, status),
+    &google__rpc__status__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__agents__v1__agent_task__field_indices_by_name[] = {
   6,   /* field[6] = agent_slug */
@@ -2989,6 +3342,7 @@ static const unsigned spanwire__agents__v1__agent_task__field_indices_by_name[] 
   10,   /* field[10] = received_at */
   13,   /* field[13] = redriven_from */
   5,   /* field[5] = state */
+  16,   /* field[16] = status */
   4,   /* field[4] = task */
   1,   /* field[1] = tenant_id */
   7,   /* field[7] = text */
@@ -2996,7 +3350,7 @@ static const unsigned spanwire__agents__v1__agent_task__field_indices_by_name[] 
 static const ProtobufCIntRange spanwire__agents__v1__agent_task__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 16 }
+  { 0, 17 }
 };
 const ProtobufCMessageDescriptor spanwire__agents__v1__agent_task__descriptor =
 {
@@ -3006,14 +3360,14 @@ const ProtobufCMessageDescriptor spanwire__agents__v1__agent_task__descriptor =
   "Spanwire__Agents__V1__AgentTask",
   "spanwire.agents.v1",
   sizeof(Spanwire__Agents__V1__AgentTask),
-  16,
+  17,
   spanwire__agents__v1__agent_task__field_descriptors,
   spanwire__agents__v1__agent_task__field_indices_by_name,
   1,  spanwire__agents__v1__agent_task__number_ranges,
   (ProtobufCMessageInit) spanwire__agents__v1__agent_task__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__agents__v1__task_attempt__field_descriptors[7] =
+static const ProtobufCFieldDescriptor spanwire__agents__v1__task_attempt__field_descriptors[8] =
 {
   {
     "lease_epoch",
@@ -3099,12 +3453,25 @@ static const ProtobufCFieldDescriptor spanwire__agents__v1__task_attempt__field_
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "model_calls",
+    8,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Agents__V1__TaskAttempt, n_model_calls),
+    offsetof(Spanwire__Agents__V1__TaskAttempt, model_calls),
+    &spanwire__agents__v1__model_call__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__agents__v1__task_attempt__field_indices_by_name[] = {
   2,   /* field[2] = begun_at */
   3,   /* field[3] = ended_at */
   5,   /* field[5] = error */
   0,   /* field[0] = lease_epoch */
+  7,   /* field[7] = model_calls */
   4,   /* field[4] = outcome */
   1,   /* field[1] = performer */
   6,   /* field[6] = turn_id */
@@ -3112,7 +3479,7 @@ static const unsigned spanwire__agents__v1__task_attempt__field_indices_by_name[
 static const ProtobufCIntRange spanwire__agents__v1__task_attempt__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 7 }
+  { 0, 8 }
 };
 const ProtobufCMessageDescriptor spanwire__agents__v1__task_attempt__descriptor =
 {
@@ -3122,7 +3489,7 @@ const ProtobufCMessageDescriptor spanwire__agents__v1__task_attempt__descriptor 
   "Spanwire__Agents__V1__TaskAttempt",
   "spanwire.agents.v1",
   sizeof(Spanwire__Agents__V1__TaskAttempt),
-  7,
+  8,
   spanwire__agents__v1__task_attempt__field_descriptors,
   spanwire__agents__v1__task_attempt__field_indices_by_name,
   1,  spanwire__agents__v1__task_attempt__number_ranges,
@@ -3423,7 +3790,7 @@ const ProtobufCMessageDescriptor spanwire__agents__v1__get_task_request__descrip
   (ProtobufCMessageInit) spanwire__agents__v1__get_task_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__agents__v1__list_tasks_request__field_descriptors[5] =
+static const ProtobufCFieldDescriptor spanwire__agents__v1__list_tasks_request__field_descriptors[9] =
 {
   {
     "product_runtime_session_id",
@@ -3485,18 +3852,70 @@ static const ProtobufCFieldDescriptor spanwire__agents__v1__list_tasks_request__
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "agent_type",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__ListTasksRequest, agent_type),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "intent",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__ListTasksRequest, intent),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "received_from",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__ListTasksRequest, received_from),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "received_before",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__ListTasksRequest, received_before),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__agents__v1__list_tasks_request__field_indices_by_name[] = {
   4,   /* field[4] = agent_slug */
+  5,   /* field[5] = agent_type */
+  6,   /* field[6] = intent */
   2,   /* field[2] = page_size */
   3,   /* field[3] = page_token */
   0,   /* field[0] = product_runtime_session_id */
+  8,   /* field[8] = received_before */
+  7,   /* field[7] = received_from */
   1,   /* field[1] = state */
 };
 static const ProtobufCIntRange spanwire__agents__v1__list_tasks_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 5 }
+  { 0, 9 }
 };
 const ProtobufCMessageDescriptor spanwire__agents__v1__list_tasks_request__descriptor =
 {
@@ -3506,7 +3925,7 @@ const ProtobufCMessageDescriptor spanwire__agents__v1__list_tasks_request__descr
   "Spanwire__Agents__V1__ListTasksRequest",
   "spanwire.agents.v1",
   sizeof(Spanwire__Agents__V1__ListTasksRequest),
-  5,
+  9,
   spanwire__agents__v1__list_tasks_request__field_descriptors,
   spanwire__agents__v1__list_tasks_request__field_indices_by_name,
   1,  spanwire__agents__v1__list_tasks_request__number_ranges,
@@ -3666,6 +4085,378 @@ const ProtobufCMessageDescriptor spanwire__agents__v1__get_proposal_request__des
   (ProtobufCMessageInit) spanwire__agents__v1__get_proposal_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
+static const ProtobufCFieldDescriptor spanwire__agents__v1__list_proposals_request__field_descriptors[6] =
+{
+  {
+    "state",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__ListProposalsRequest, state),
+    &spanwire__agents__v1__proposal_state__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "agent_slug",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__ListProposalsRequest, agent_slug),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "product_runtime_session_id",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__ListProposalsRequest, product_runtime_session_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "kind",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__ListProposalsRequest, kind),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "page_size",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__ListProposalsRequest, page_size),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "page_token",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__ListProposalsRequest, page_token),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__agents__v1__list_proposals_request__field_indices_by_name[] = {
+  1,   /* field[1] = agent_slug */
+  3,   /* field[3] = kind */
+  4,   /* field[4] = page_size */
+  5,   /* field[5] = page_token */
+  2,   /* field[2] = product_runtime_session_id */
+  0,   /* field[0] = state */
+};
+static const ProtobufCIntRange spanwire__agents__v1__list_proposals_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 6 }
+};
+const ProtobufCMessageDescriptor spanwire__agents__v1__list_proposals_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.agents.v1.ListProposalsRequest",
+  "ListProposalsRequest",
+  "Spanwire__Agents__V1__ListProposalsRequest",
+  "spanwire.agents.v1",
+  sizeof(Spanwire__Agents__V1__ListProposalsRequest),
+  6,
+  spanwire__agents__v1__list_proposals_request__field_descriptors,
+  spanwire__agents__v1__list_proposals_request__field_indices_by_name,
+  1,  spanwire__agents__v1__list_proposals_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__agents__v1__list_proposals_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__agents__v1__list_proposals_response__field_descriptors[2] =
+{
+  {
+    "proposals",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Agents__V1__ListProposalsResponse, n_proposals),
+    offsetof(Spanwire__Agents__V1__ListProposalsResponse, proposals),
+    &spanwire__agents__v1__proposal__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "next_page_token",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__ListProposalsResponse, next_page_token),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__agents__v1__list_proposals_response__field_indices_by_name[] = {
+  1,   /* field[1] = next_page_token */
+  0,   /* field[0] = proposals */
+};
+static const ProtobufCIntRange spanwire__agents__v1__list_proposals_response__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__agents__v1__list_proposals_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.agents.v1.ListProposalsResponse",
+  "ListProposalsResponse",
+  "Spanwire__Agents__V1__ListProposalsResponse",
+  "spanwire.agents.v1",
+  sizeof(Spanwire__Agents__V1__ListProposalsResponse),
+  2,
+  spanwire__agents__v1__list_proposals_response__field_descriptors,
+  spanwire__agents__v1__list_proposals_response__field_indices_by_name,
+  1,  spanwire__agents__v1__list_proposals_response__number_ranges,
+  (ProtobufCMessageInit) spanwire__agents__v1__list_proposals_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__agents__v1__summarize_impact_request__field_descriptors[2] =
+{
+  {
+    "agent_slug",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__SummarizeImpactRequest, agent_slug),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "created_from",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__SummarizeImpactRequest, created_from),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__agents__v1__summarize_impact_request__field_indices_by_name[] = {
+  0,   /* field[0] = agent_slug */
+  1,   /* field[1] = created_from */
+};
+static const ProtobufCIntRange spanwire__agents__v1__summarize_impact_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__agents__v1__summarize_impact_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.agents.v1.SummarizeImpactRequest",
+  "SummarizeImpactRequest",
+  "Spanwire__Agents__V1__SummarizeImpactRequest",
+  "spanwire.agents.v1",
+  sizeof(Spanwire__Agents__V1__SummarizeImpactRequest),
+  2,
+  spanwire__agents__v1__summarize_impact_request__field_descriptors,
+  spanwire__agents__v1__summarize_impact_request__field_indices_by_name,
+  1,  spanwire__agents__v1__summarize_impact_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__agents__v1__summarize_impact_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__agents__v1__summarize_impact_response__field_descriptors[1] =
+{
+  {
+    "impacts",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Agents__V1__SummarizeImpactResponse, n_impacts),
+    offsetof(Spanwire__Agents__V1__SummarizeImpactResponse, impacts),
+    &spanwire__agents__v1__impact__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__agents__v1__summarize_impact_response__field_indices_by_name[] = {
+  0,   /* field[0] = impacts */
+};
+static const ProtobufCIntRange spanwire__agents__v1__summarize_impact_response__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor spanwire__agents__v1__summarize_impact_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.agents.v1.SummarizeImpactResponse",
+  "SummarizeImpactResponse",
+  "Spanwire__Agents__V1__SummarizeImpactResponse",
+  "spanwire.agents.v1",
+  sizeof(Spanwire__Agents__V1__SummarizeImpactResponse),
+  1,
+  spanwire__agents__v1__summarize_impact_response__field_descriptors,
+  spanwire__agents__v1__summarize_impact_response__field_indices_by_name,
+  1,  spanwire__agents__v1__summarize_impact_response__number_ranges,
+  (ProtobufCMessageInit) spanwire__agents__v1__summarize_impact_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__agents__v1__impact__field_descriptors[8] =
+{
+  {
+    "agent_slug",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__Impact, agent_slug),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "kind",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__Impact, kind),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "proposed",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__Impact, proposed),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "undecided",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__Impact, undecided),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "accepted",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__Impact, accepted),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "rejected",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__Impact, rejected),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "applied",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__Impact, applied),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "refused",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__Impact, refused),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__agents__v1__impact__field_indices_by_name[] = {
+  4,   /* field[4] = accepted */
+  0,   /* field[0] = agent_slug */
+  6,   /* field[6] = applied */
+  1,   /* field[1] = kind */
+  2,   /* field[2] = proposed */
+  7,   /* field[7] = refused */
+  5,   /* field[5] = rejected */
+  3,   /* field[3] = undecided */
+};
+static const ProtobufCIntRange spanwire__agents__v1__impact__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 8 }
+};
+const ProtobufCMessageDescriptor spanwire__agents__v1__impact__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.agents.v1.Impact",
+  "Impact",
+  "Spanwire__Agents__V1__Impact",
+  "spanwire.agents.v1",
+  sizeof(Spanwire__Agents__V1__Impact),
+  8,
+  spanwire__agents__v1__impact__field_descriptors,
+  spanwire__agents__v1__impact__field_indices_by_name,
+  1,  spanwire__agents__v1__impact__number_ranges,
+  (ProtobufCMessageInit) spanwire__agents__v1__impact__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
 static const ProtobufCFieldDescriptor spanwire__agents__v1__record_proposal_decision_request__field_descriptors[6] =
 {
   {
@@ -3803,7 +4594,7 @@ const ProtobufCEnumDescriptor spanwire__agents__v1__dead_letter__resolution__des
   spanwire__agents__v1__dead_letter__resolution__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };
-static const ProtobufCFieldDescriptor spanwire__agents__v1__dead_letter__field_descriptors[10] =
+static const ProtobufCFieldDescriptor spanwire__agents__v1__dead_letter__field_descriptors[11] =
 {
   {
     "item_id",
@@ -3925,9 +4716,22 @@ static const ProtobufCFieldDescriptor spanwire__agents__v1__dead_letter__field_d
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "execution",
+    11,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__DeadLetter, execution),
+    &spanwire__executions__v1__execution__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__agents__v1__dead_letter__field_indices_by_name[] = {
   4,   /* field[4] = enqueued_at */
+  10,   /* field[10] = execution */
   2,   /* field[2] = failure_reason */
   0,   /* field[0] = item_id */
   8,   /* field[8] = note */
@@ -3941,7 +4745,7 @@ static const unsigned spanwire__agents__v1__dead_letter__field_indices_by_name[]
 static const ProtobufCIntRange spanwire__agents__v1__dead_letter__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 10 }
+  { 0, 11 }
 };
 const ProtobufCMessageDescriptor spanwire__agents__v1__dead_letter__descriptor =
 {
@@ -3951,7 +4755,7 @@ const ProtobufCMessageDescriptor spanwire__agents__v1__dead_letter__descriptor =
   "Spanwire__Agents__V1__DeadLetter",
   "spanwire.agents.v1",
   sizeof(Spanwire__Agents__V1__DeadLetter),
-  10,
+  11,
   spanwire__agents__v1__dead_letter__field_descriptors,
   spanwire__agents__v1__dead_letter__field_indices_by_name,
   1,  spanwire__agents__v1__dead_letter__number_ranges,
@@ -4342,7 +5146,7 @@ const ProtobufCMessageDescriptor spanwire__agents__v1__redrive_dead_letters_resp
   (ProtobufCMessageInit) spanwire__agents__v1__redrive_dead_letters_response__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__agents__v1__redriven__field_descriptors[2] =
+static const ProtobufCFieldDescriptor spanwire__agents__v1__redriven__field_descriptors[3] =
 {
   {
     "item_id",
@@ -4368,15 +5172,28 @@ static const ProtobufCFieldDescriptor spanwire__agents__v1__redriven__field_desc
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "execution_id",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__Redriven, execution_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__agents__v1__redriven__field_indices_by_name[] = {
   1,   /* field[1] = agent_task_id */
+  2,   /* field[2] = execution_id */
   0,   /* field[0] = item_id */
 };
 static const ProtobufCIntRange spanwire__agents__v1__redriven__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 2 }
+  { 0, 3 }
 };
 const ProtobufCMessageDescriptor spanwire__agents__v1__redriven__descriptor =
 {
@@ -4386,11 +5203,80 @@ const ProtobufCMessageDescriptor spanwire__agents__v1__redriven__descriptor =
   "Spanwire__Agents__V1__Redriven",
   "spanwire.agents.v1",
   sizeof(Spanwire__Agents__V1__Redriven),
-  2,
+  3,
   spanwire__agents__v1__redriven__field_descriptors,
   spanwire__agents__v1__redriven__field_indices_by_name,
   1,  spanwire__agents__v1__redriven__number_ranges,
   (ProtobufCMessageInit) spanwire__agents__v1__redriven__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__agents__v1__enqueue_dead_letter_request__field_descriptors[2] =
+{
+  {
+    "item_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__EnqueueDeadLetterRequest, item_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "execution",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__EnqueueDeadLetterRequest, execution),
+    &spanwire__executions__v1__execution__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__agents__v1__enqueue_dead_letter_request__field_indices_by_name[] = {
+  1,   /* field[1] = execution */
+  0,   /* field[0] = item_id */
+};
+static const ProtobufCIntRange spanwire__agents__v1__enqueue_dead_letter_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__agents__v1__enqueue_dead_letter_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.agents.v1.EnqueueDeadLetterRequest",
+  "EnqueueDeadLetterRequest",
+  "Spanwire__Agents__V1__EnqueueDeadLetterRequest",
+  "spanwire.agents.v1",
+  sizeof(Spanwire__Agents__V1__EnqueueDeadLetterRequest),
+  2,
+  spanwire__agents__v1__enqueue_dead_letter_request__field_descriptors,
+  spanwire__agents__v1__enqueue_dead_letter_request__field_indices_by_name,
+  1,  spanwire__agents__v1__enqueue_dead_letter_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__agents__v1__enqueue_dead_letter_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+#define spanwire__agents__v1__enqueue_dead_letter_response__field_descriptors NULL
+#define spanwire__agents__v1__enqueue_dead_letter_response__field_indices_by_name NULL
+#define spanwire__agents__v1__enqueue_dead_letter_response__number_ranges NULL
+const ProtobufCMessageDescriptor spanwire__agents__v1__enqueue_dead_letter_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.agents.v1.EnqueueDeadLetterResponse",
+  "EnqueueDeadLetterResponse",
+  "Spanwire__Agents__V1__EnqueueDeadLetterResponse",
+  "spanwire.agents.v1",
+  sizeof(Spanwire__Agents__V1__EnqueueDeadLetterResponse),
+  0,
+  spanwire__agents__v1__enqueue_dead_letter_response__field_descriptors,
+  spanwire__agents__v1__enqueue_dead_letter_response__field_indices_by_name,
+  0,  spanwire__agents__v1__enqueue_dead_letter_response__number_ranges,
+  (ProtobufCMessageInit) spanwire__agents__v1__enqueue_dead_letter_response__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor spanwire__agents__v1__breaker_config__field_descriptors[8] =

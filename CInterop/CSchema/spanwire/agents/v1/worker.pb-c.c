@@ -97,6 +97,51 @@ void   spanwire__agents__v1__worker_registration__free_unpacked
   assert(message->base.descriptor == &spanwire__agents__v1__worker_registration__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   spanwire__agents__v1__handler_offer__init
+                     (Spanwire__Agents__V1__HandlerOffer         *message)
+{
+  static const Spanwire__Agents__V1__HandlerOffer init_value = SPANWIRE__AGENTS__V1__HANDLER_OFFER__INIT;
+  *message = init_value;
+}
+size_t spanwire__agents__v1__handler_offer__get_packed_size
+                     (const Spanwire__Agents__V1__HandlerOffer *message)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__handler_offer__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__agents__v1__handler_offer__pack
+                     (const Spanwire__Agents__V1__HandlerOffer *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__handler_offer__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__agents__v1__handler_offer__pack_to_buffer
+                     (const Spanwire__Agents__V1__HandlerOffer *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__handler_offer__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Agents__V1__HandlerOffer *
+       spanwire__agents__v1__handler_offer__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Agents__V1__HandlerOffer *)
+     protobuf_c_message_unpack (&spanwire__agents__v1__handler_offer__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__agents__v1__handler_offer__free_unpacked
+                     (Spanwire__Agents__V1__HandlerOffer *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__agents__v1__handler_offer__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   spanwire__agents__v1__worker_heartbeat__init
                      (Spanwire__Agents__V1__WorkerHeartbeat         *message)
 {
@@ -862,6 +907,141 @@ void   spanwire__agents__v1__drain_worker_request__free_unpacked
   assert(message->base.descriptor == &spanwire__agents__v1__drain_worker_request__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   spanwire__agents__v1__perform_execution_request__init
+                     (Spanwire__Agents__V1__PerformExecutionRequest         *message)
+{
+  static const Spanwire__Agents__V1__PerformExecutionRequest init_value = SPANWIRE__AGENTS__V1__PERFORM_EXECUTION_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__agents__v1__perform_execution_request__get_packed_size
+                     (const Spanwire__Agents__V1__PerformExecutionRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__perform_execution_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__agents__v1__perform_execution_request__pack
+                     (const Spanwire__Agents__V1__PerformExecutionRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__perform_execution_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__agents__v1__perform_execution_request__pack_to_buffer
+                     (const Spanwire__Agents__V1__PerformExecutionRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__perform_execution_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Agents__V1__PerformExecutionRequest *
+       spanwire__agents__v1__perform_execution_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Agents__V1__PerformExecutionRequest *)
+     protobuf_c_message_unpack (&spanwire__agents__v1__perform_execution_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__agents__v1__perform_execution_request__free_unpacked
+                     (Spanwire__Agents__V1__PerformExecutionRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__agents__v1__perform_execution_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__agents__v1__handler_capacity__init
+                     (Spanwire__Agents__V1__HandlerCapacity         *message)
+{
+  static const Spanwire__Agents__V1__HandlerCapacity init_value = SPANWIRE__AGENTS__V1__HANDLER_CAPACITY__INIT;
+  *message = init_value;
+}
+size_t spanwire__agents__v1__handler_capacity__get_packed_size
+                     (const Spanwire__Agents__V1__HandlerCapacity *message)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__handler_capacity__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__agents__v1__handler_capacity__pack
+                     (const Spanwire__Agents__V1__HandlerCapacity *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__handler_capacity__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__agents__v1__handler_capacity__pack_to_buffer
+                     (const Spanwire__Agents__V1__HandlerCapacity *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__handler_capacity__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Agents__V1__HandlerCapacity *
+       spanwire__agents__v1__handler_capacity__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Agents__V1__HandlerCapacity *)
+     protobuf_c_message_unpack (&spanwire__agents__v1__handler_capacity__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__agents__v1__handler_capacity__free_unpacked
+                     (Spanwire__Agents__V1__HandlerCapacity *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__agents__v1__handler_capacity__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__agents__v1__perform_execution_response__init
+                     (Spanwire__Agents__V1__PerformExecutionResponse         *message)
+{
+  static const Spanwire__Agents__V1__PerformExecutionResponse init_value = SPANWIRE__AGENTS__V1__PERFORM_EXECUTION_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t spanwire__agents__v1__perform_execution_response__get_packed_size
+                     (const Spanwire__Agents__V1__PerformExecutionResponse *message)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__perform_execution_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__agents__v1__perform_execution_response__pack
+                     (const Spanwire__Agents__V1__PerformExecutionResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__perform_execution_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__agents__v1__perform_execution_response__pack_to_buffer
+                     (const Spanwire__Agents__V1__PerformExecutionResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__agents__v1__perform_execution_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Agents__V1__PerformExecutionResponse *
+       spanwire__agents__v1__perform_execution_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Agents__V1__PerformExecutionResponse *)
+     protobuf_c_message_unpack (&spanwire__agents__v1__perform_execution_response__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__agents__v1__perform_execution_response__free_unpacked
+                     (Spanwire__Agents__V1__PerformExecutionResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__agents__v1__perform_execution_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 static const ProtobufCFieldDescriptor spanwire__agents__v1__attach_request__field_descriptors[7] =
 {
   {
@@ -978,7 +1158,7 @@ const ProtobufCMessageDescriptor spanwire__agents__v1__attach_request__descripto
   (ProtobufCMessageInit) spanwire__agents__v1__attach_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__agents__v1__worker_registration__field_descriptors[6] =
+static const ProtobufCFieldDescriptor spanwire__agents__v1__worker_registration__field_descriptors[7] =
 {
   {
     "worker_id",
@@ -1052,10 +1232,23 @@ static const ProtobufCFieldDescriptor spanwire__agents__v1__worker_registration_
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "handlers",
+    7,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Agents__V1__WorkerRegistration, n_handlers),
+    offsetof(Spanwire__Agents__V1__WorkerRegistration, handlers),
+    &spanwire__agents__v1__handler_offer__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__agents__v1__worker_registration__field_indices_by_name[] = {
   1,   /* field[1] = agent_slugs */
   2,   /* field[2] = concurrency */
+  6,   /* field[6] = handlers */
   3,   /* field[3] = max_claim_ms */
   4,   /* field[4] = max_resident_bytes */
   5,   /* field[5] = version */
@@ -1064,7 +1257,7 @@ static const unsigned spanwire__agents__v1__worker_registration__field_indices_b
 static const ProtobufCIntRange spanwire__agents__v1__worker_registration__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 6 }
+  { 0, 7 }
 };
 const ProtobufCMessageDescriptor spanwire__agents__v1__worker_registration__descriptor =
 {
@@ -1074,11 +1267,75 @@ const ProtobufCMessageDescriptor spanwire__agents__v1__worker_registration__desc
   "Spanwire__Agents__V1__WorkerRegistration",
   "spanwire.agents.v1",
   sizeof(Spanwire__Agents__V1__WorkerRegistration),
-  6,
+  7,
   spanwire__agents__v1__worker_registration__field_descriptors,
   spanwire__agents__v1__worker_registration__field_indices_by_name,
   1,  spanwire__agents__v1__worker_registration__number_ranges,
   (ProtobufCMessageInit) spanwire__agents__v1__worker_registration__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__agents__v1__handler_offer__field_descriptors[3] =
+{
+  {
+    "intent_type",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__HandlerOffer, intent_type),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "handler_name",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__HandlerOffer, handler_name),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "priority",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__HandlerOffer, priority),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__agents__v1__handler_offer__field_indices_by_name[] = {
+  1,   /* field[1] = handler_name */
+  0,   /* field[0] = intent_type */
+  2,   /* field[2] = priority */
+};
+static const ProtobufCIntRange spanwire__agents__v1__handler_offer__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor spanwire__agents__v1__handler_offer__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.agents.v1.HandlerOffer",
+  "HandlerOffer",
+  "Spanwire__Agents__V1__HandlerOffer",
+  "spanwire.agents.v1",
+  sizeof(Spanwire__Agents__V1__HandlerOffer),
+  3,
+  spanwire__agents__v1__handler_offer__field_descriptors,
+  spanwire__agents__v1__handler_offer__field_indices_by_name,
+  1,  spanwire__agents__v1__handler_offer__number_ranges,
+  (ProtobufCMessageInit) spanwire__agents__v1__handler_offer__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor spanwire__agents__v1__worker_heartbeat__field_descriptors[1] =
@@ -1119,7 +1376,7 @@ const ProtobufCMessageDescriptor spanwire__agents__v1__worker_heartbeat__descrip
   (ProtobufCMessageInit) spanwire__agents__v1__worker_heartbeat__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__agents__v1__work_claim__field_descriptors[3] =
+static const ProtobufCFieldDescriptor spanwire__agents__v1__work_claim__field_descriptors[4] =
 {
   {
     "tenant_id",
@@ -1157,16 +1414,29 @@ static const ProtobufCFieldDescriptor spanwire__agents__v1__work_claim__field_de
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "execution_id",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__WorkClaim, execution_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__agents__v1__work_claim__field_indices_by_name[] = {
   1,   /* field[1] = agent_task_id */
+  3,   /* field[3] = execution_id */
   2,   /* field[2] = lease_epoch */
   0,   /* field[0] = tenant_id */
 };
 static const ProtobufCIntRange spanwire__agents__v1__work_claim__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 4 }
 };
 const ProtobufCMessageDescriptor spanwire__agents__v1__work_claim__descriptor =
 {
@@ -1176,7 +1446,7 @@ const ProtobufCMessageDescriptor spanwire__agents__v1__work_claim__descriptor =
   "Spanwire__Agents__V1__WorkClaim",
   "spanwire.agents.v1",
   sizeof(Spanwire__Agents__V1__WorkClaim),
-  3,
+  4,
   spanwire__agents__v1__work_claim__field_descriptors,
   spanwire__agents__v1__work_claim__field_indices_by_name,
   1,  spanwire__agents__v1__work_claim__number_ranges,
@@ -1285,7 +1555,7 @@ const ProtobufCMessageDescriptor spanwire__agents__v1__work_partial__descriptor 
   (ProtobufCMessageInit) spanwire__agents__v1__work_partial__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__agents__v1__work_result__field_descriptors[3] =
+static const ProtobufCFieldDescriptor spanwire__agents__v1__work_result__field_descriptors[4] =
 {
   {
     "claim",
@@ -1323,16 +1593,29 @@ static const ProtobufCFieldDescriptor spanwire__agents__v1__work_result__field_d
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "execution",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__WorkResult, execution),
+    &spanwire__executions__v1__handler_result__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__agents__v1__work_result__field_indices_by_name[] = {
   0,   /* field[0] = claim */
+  3,   /* field[3] = execution */
   2,   /* field[2] = proposals */
   1,   /* field[1] = text */
 };
 static const ProtobufCIntRange spanwire__agents__v1__work_result__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 4 }
 };
 const ProtobufCMessageDescriptor spanwire__agents__v1__work_result__descriptor =
 {
@@ -1342,7 +1625,7 @@ const ProtobufCMessageDescriptor spanwire__agents__v1__work_result__descriptor =
   "Spanwire__Agents__V1__WorkResult",
   "spanwire.agents.v1",
   sizeof(Spanwire__Agents__V1__WorkResult),
-  3,
+  4,
   spanwire__agents__v1__work_result__field_descriptors,
   spanwire__agents__v1__work_result__field_indices_by_name,
   1,  spanwire__agents__v1__work_result__number_ranges,
@@ -1598,7 +1881,7 @@ const ProtobufCMessageDescriptor spanwire__agents__v1__worker_registered__descri
   (ProtobufCMessageInit) spanwire__agents__v1__worker_registered__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__agents__v1__work__field_descriptors[8] =
+static const ProtobufCFieldDescriptor spanwire__agents__v1__work__field_descriptors[10] =
 {
   {
     "claim",
@@ -1696,11 +1979,37 @@ static const ProtobufCFieldDescriptor spanwire__agents__v1__work__field_descript
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "execution",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__Work, execution),
+    &spanwire__executions__v1__execution_context__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "handler_name",
+    10,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__Work, handler_name),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__agents__v1__work__field_indices_by_name[] = {
   1,   /* field[1] = agent_slug */
   0,   /* field[0] = claim */
   2,   /* field[2] = context */
+  8,   /* field[8] = execution */
+  9,   /* field[9] = handler_name */
   7,   /* field[7] = seed */
   3,   /* field[3] = task */
   4,   /* field[4] = timeout_ms */
@@ -1710,7 +2019,7 @@ static const unsigned spanwire__agents__v1__work__field_indices_by_name[] = {
 static const ProtobufCIntRange spanwire__agents__v1__work__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 8 }
+  { 0, 10 }
 };
 const ProtobufCMessageDescriptor spanwire__agents__v1__work__descriptor =
 {
@@ -1720,7 +2029,7 @@ const ProtobufCMessageDescriptor spanwire__agents__v1__work__descriptor =
   "Spanwire__Agents__V1__Work",
   "spanwire.agents.v1",
   sizeof(Spanwire__Agents__V1__Work),
-  8,
+  10,
   spanwire__agents__v1__work__field_descriptors,
   spanwire__agents__v1__work__field_indices_by_name,
   1,  spanwire__agents__v1__work__number_ranges,
@@ -1867,7 +2176,7 @@ const ProtobufCMessageDescriptor spanwire__agents__v1__drain_requested__descript
   (ProtobufCMessageInit) spanwire__agents__v1__drain_requested__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__agents__v1__worker_info__field_descriptors[11] =
+static const ProtobufCFieldDescriptor spanwire__agents__v1__worker_info__field_descriptors[12] =
 {
   {
     "worker_id",
@@ -2001,12 +2310,25 @@ static const ProtobufCFieldDescriptor spanwire__agents__v1__worker_info__field_d
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "handlers",
+    12,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Agents__V1__WorkerInfo, n_handlers),
+    offsetof(Spanwire__Agents__V1__WorkerInfo, handlers),
+    &spanwire__agents__v1__handler_offer__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__agents__v1__worker_info__field_indices_by_name[] = {
   2,   /* field[2] = agent_slugs */
   5,   /* field[5] = attached_at */
   8,   /* field[8] = claims */
   3,   /* field[3] = concurrency */
+  11,   /* field[11] = handlers */
   6,   /* field[6] = heard_at */
   10,   /* field[10] = reason */
   7,   /* field[7] = resident_bytes */
@@ -2018,7 +2340,7 @@ static const unsigned spanwire__agents__v1__worker_info__field_indices_by_name[]
 static const ProtobufCIntRange spanwire__agents__v1__worker_info__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 11 }
+  { 0, 12 }
 };
 const ProtobufCMessageDescriptor spanwire__agents__v1__worker_info__descriptor =
 {
@@ -2028,7 +2350,7 @@ const ProtobufCMessageDescriptor spanwire__agents__v1__worker_info__descriptor =
   "Spanwire__Agents__V1__WorkerInfo",
   "spanwire.agents.v1",
   sizeof(Spanwire__Agents__V1__WorkerInfo),
-  11,
+  12,
   spanwire__agents__v1__worker_info__field_descriptors,
   spanwire__agents__v1__worker_info__field_indices_by_name,
   1,  spanwire__agents__v1__worker_info__number_ranges,
@@ -2212,6 +2534,159 @@ const ProtobufCMessageDescriptor spanwire__agents__v1__drain_worker_request__des
   spanwire__agents__v1__drain_worker_request__field_indices_by_name,
   1,  spanwire__agents__v1__drain_worker_request__number_ranges,
   (ProtobufCMessageInit) spanwire__agents__v1__drain_worker_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__agents__v1__perform_execution_request__field_descriptors[3] =
+{
+  {
+    "execution",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__PerformExecutionRequest, execution),
+    &spanwire__executions__v1__execution_context__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "handler_name",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__PerformExecutionRequest, handler_name),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "timeout_ms",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__PerformExecutionRequest, timeout_ms),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__agents__v1__perform_execution_request__field_indices_by_name[] = {
+  0,   /* field[0] = execution */
+  1,   /* field[1] = handler_name */
+  2,   /* field[2] = timeout_ms */
+};
+static const ProtobufCIntRange spanwire__agents__v1__perform_execution_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor spanwire__agents__v1__perform_execution_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.agents.v1.PerformExecutionRequest",
+  "PerformExecutionRequest",
+  "Spanwire__Agents__V1__PerformExecutionRequest",
+  "spanwire.agents.v1",
+  sizeof(Spanwire__Agents__V1__PerformExecutionRequest),
+  3,
+  spanwire__agents__v1__perform_execution_request__field_descriptors,
+  spanwire__agents__v1__perform_execution_request__field_indices_by_name,
+  1,  spanwire__agents__v1__perform_execution_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__agents__v1__perform_execution_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__agents__v1__handler_capacity__field_descriptors[1] =
+{
+  {
+    "workers",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Agents__V1__HandlerCapacity, workers),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__agents__v1__handler_capacity__field_indices_by_name[] = {
+  0,   /* field[0] = workers */
+};
+static const ProtobufCIntRange spanwire__agents__v1__handler_capacity__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor spanwire__agents__v1__handler_capacity__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.agents.v1.HandlerCapacity",
+  "HandlerCapacity",
+  "Spanwire__Agents__V1__HandlerCapacity",
+  "spanwire.agents.v1",
+  sizeof(Spanwire__Agents__V1__HandlerCapacity),
+  1,
+  spanwire__agents__v1__handler_capacity__field_descriptors,
+  spanwire__agents__v1__handler_capacity__field_indices_by_name,
+  1,  spanwire__agents__v1__handler_capacity__number_ranges,
+  (ProtobufCMessageInit) spanwire__agents__v1__handler_capacity__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__agents__v1__perform_execution_response__field_descriptors[2] =
+{
+  {
+    "worker_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Spanwire__Agents__V1__PerformExecutionResponse, kind_case),
+    offsetof(Spanwire__Agents__V1__PerformExecutionResponse, worker_id),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "result",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Agents__V1__PerformExecutionResponse, kind_case),
+    offsetof(Spanwire__Agents__V1__PerformExecutionResponse, result),
+    &spanwire__executions__v1__handler_result__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__agents__v1__perform_execution_response__field_indices_by_name[] = {
+  1,   /* field[1] = result */
+  0,   /* field[0] = worker_id */
+};
+static const ProtobufCIntRange spanwire__agents__v1__perform_execution_response__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__agents__v1__perform_execution_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.agents.v1.PerformExecutionResponse",
+  "PerformExecutionResponse",
+  "Spanwire__Agents__V1__PerformExecutionResponse",
+  "spanwire.agents.v1",
+  sizeof(Spanwire__Agents__V1__PerformExecutionResponse),
+  2,
+  spanwire__agents__v1__perform_execution_response__field_descriptors,
+  spanwire__agents__v1__perform_execution_response__field_indices_by_name,
+  1,  spanwire__agents__v1__perform_execution_response__number_ranges,
+  (ProtobufCMessageInit) spanwire__agents__v1__perform_execution_response__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCEnumValue spanwire__agents__v1__worker_state__enum_values_by_number[6] =

@@ -412,6 +412,141 @@ void   spanwire__events__v1__job_retrying__free_unpacked
   assert(message->base.descriptor == &spanwire__events__v1__job_retrying__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   spanwire__events__v1__wal_appended__init
+                     (Spanwire__Events__V1__WalAppended         *message)
+{
+  static const Spanwire__Events__V1__WalAppended init_value = SPANWIRE__EVENTS__V1__WAL_APPENDED__INIT;
+  *message = init_value;
+}
+size_t spanwire__events__v1__wal_appended__get_packed_size
+                     (const Spanwire__Events__V1__WalAppended *message)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__wal_appended__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__events__v1__wal_appended__pack
+                     (const Spanwire__Events__V1__WalAppended *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__wal_appended__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__events__v1__wal_appended__pack_to_buffer
+                     (const Spanwire__Events__V1__WalAppended *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__wal_appended__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Events__V1__WalAppended *
+       spanwire__events__v1__wal_appended__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Events__V1__WalAppended *)
+     protobuf_c_message_unpack (&spanwire__events__v1__wal_appended__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__events__v1__wal_appended__free_unpacked
+                     (Spanwire__Events__V1__WalAppended *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__events__v1__wal_appended__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__events__v1__artifact_changed__init
+                     (Spanwire__Events__V1__ArtifactChanged         *message)
+{
+  static const Spanwire__Events__V1__ArtifactChanged init_value = SPANWIRE__EVENTS__V1__ARTIFACT_CHANGED__INIT;
+  *message = init_value;
+}
+size_t spanwire__events__v1__artifact_changed__get_packed_size
+                     (const Spanwire__Events__V1__ArtifactChanged *message)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__artifact_changed__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__events__v1__artifact_changed__pack
+                     (const Spanwire__Events__V1__ArtifactChanged *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__artifact_changed__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__events__v1__artifact_changed__pack_to_buffer
+                     (const Spanwire__Events__V1__ArtifactChanged *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__artifact_changed__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Events__V1__ArtifactChanged *
+       spanwire__events__v1__artifact_changed__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Events__V1__ArtifactChanged *)
+     protobuf_c_message_unpack (&spanwire__events__v1__artifact_changed__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__events__v1__artifact_changed__free_unpacked
+                     (Spanwire__Events__V1__ArtifactChanged *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__events__v1__artifact_changed__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__events__v1__state_changed__init
+                     (Spanwire__Events__V1__StateChanged         *message)
+{
+  static const Spanwire__Events__V1__StateChanged init_value = SPANWIRE__EVENTS__V1__STATE_CHANGED__INIT;
+  *message = init_value;
+}
+size_t spanwire__events__v1__state_changed__get_packed_size
+                     (const Spanwire__Events__V1__StateChanged *message)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__state_changed__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__events__v1__state_changed__pack
+                     (const Spanwire__Events__V1__StateChanged *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__state_changed__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__events__v1__state_changed__pack_to_buffer
+                     (const Spanwire__Events__V1__StateChanged *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__events__v1__state_changed__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Events__V1__StateChanged *
+       spanwire__events__v1__state_changed__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Events__V1__StateChanged *)
+     protobuf_c_message_unpack (&spanwire__events__v1__state_changed__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__events__v1__state_changed__free_unpacked
+                     (Spanwire__Events__V1__StateChanged *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__events__v1__state_changed__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   spanwire__events__v1__tool_call_started__init
                      (Spanwire__Events__V1__ToolCallStarted         *message)
 {
@@ -2208,6 +2343,263 @@ const ProtobufCMessageDescriptor spanwire__events__v1__job_retrying__descriptor 
   (ProtobufCMessageInit) spanwire__events__v1__job_retrying__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
+static const ProtobufCFieldDescriptor spanwire__events__v1__wal_appended__field_descriptors[6] =
+{
+  {
+    "sequence",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__WalAppended, sequence),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "record_type",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__WalAppended, record_type),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "payload",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__WalAppended, payload),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "prev_hash",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__WalAppended, prev_hash),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "hash",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__WalAppended, hash),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "sandbox",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__WalAppended, sandbox),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__events__v1__wal_appended__field_indices_by_name[] = {
+  4,   /* field[4] = hash */
+  2,   /* field[2] = payload */
+  3,   /* field[3] = prev_hash */
+  1,   /* field[1] = record_type */
+  5,   /* field[5] = sandbox */
+  0,   /* field[0] = sequence */
+};
+static const ProtobufCIntRange spanwire__events__v1__wal_appended__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 6 }
+};
+const ProtobufCMessageDescriptor spanwire__events__v1__wal_appended__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.events.v1.WalAppended",
+  "WalAppended",
+  "Spanwire__Events__V1__WalAppended",
+  "spanwire.events.v1",
+  sizeof(Spanwire__Events__V1__WalAppended),
+  6,
+  spanwire__events__v1__wal_appended__field_descriptors,
+  spanwire__events__v1__wal_appended__field_indices_by_name,
+  1,  spanwire__events__v1__wal_appended__number_ranges,
+  (ProtobufCMessageInit) spanwire__events__v1__wal_appended__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__events__v1__artifact_changed__field_descriptors[5] =
+{
+  {
+    "artifact_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__ArtifactChanged, artifact_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "artifact_type",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__ArtifactChanged, artifact_type),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "state",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__ArtifactChanged, state),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "sha256",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__ArtifactChanged, sha256),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reason",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__ArtifactChanged, reason),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__events__v1__artifact_changed__field_indices_by_name[] = {
+  0,   /* field[0] = artifact_id */
+  1,   /* field[1] = artifact_type */
+  4,   /* field[4] = reason */
+  3,   /* field[3] = sha256 */
+  2,   /* field[2] = state */
+};
+static const ProtobufCIntRange spanwire__events__v1__artifact_changed__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 5 }
+};
+const ProtobufCMessageDescriptor spanwire__events__v1__artifact_changed__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.events.v1.ArtifactChanged",
+  "ArtifactChanged",
+  "Spanwire__Events__V1__ArtifactChanged",
+  "spanwire.events.v1",
+  sizeof(Spanwire__Events__V1__ArtifactChanged),
+  5,
+  spanwire__events__v1__artifact_changed__field_descriptors,
+  spanwire__events__v1__artifact_changed__field_indices_by_name,
+  1,  spanwire__events__v1__artifact_changed__number_ranges,
+  (ProtobufCMessageInit) spanwire__events__v1__artifact_changed__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__events__v1__state_changed__field_descriptors[3] =
+{
+  {
+    "key",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__StateChanged, key),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "revision",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__StateChanged, revision),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "content_hash",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__StateChanged, content_hash),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__events__v1__state_changed__field_indices_by_name[] = {
+  2,   /* field[2] = content_hash */
+  0,   /* field[0] = key */
+  1,   /* field[1] = revision */
+};
+static const ProtobufCIntRange spanwire__events__v1__state_changed__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor spanwire__events__v1__state_changed__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.events.v1.StateChanged",
+  "StateChanged",
+  "Spanwire__Events__V1__StateChanged",
+  "spanwire.events.v1",
+  sizeof(Spanwire__Events__V1__StateChanged),
+  3,
+  spanwire__events__v1__state_changed__field_descriptors,
+  spanwire__events__v1__state_changed__field_indices_by_name,
+  1,  spanwire__events__v1__state_changed__number_ranges,
+  (ProtobufCMessageInit) spanwire__events__v1__state_changed__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
 static const ProtobufCFieldDescriptor spanwire__events__v1__tool_call_started__field_descriptors[3] =
 {
   {
@@ -3102,7 +3494,7 @@ const ProtobufCMessageDescriptor spanwire__events__v1__memory_checkpoint__descri
   (ProtobufCMessageInit) spanwire__events__v1__memory_checkpoint__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__events__v1__schedule_fired__field_descriptors[2] =
+static const ProtobufCFieldDescriptor spanwire__events__v1__schedule_fired__field_descriptors[3] =
 {
   {
     "schedule_id",
@@ -3128,15 +3520,28 @@ static const ProtobufCFieldDescriptor spanwire__events__v1__schedule_fired__fiel
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "subject_id",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__ScheduleFired, subject_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__events__v1__schedule_fired__field_indices_by_name[] = {
   1,   /* field[1] = due */
   0,   /* field[0] = schedule_id */
+  2,   /* field[2] = subject_id */
 };
 static const ProtobufCIntRange spanwire__events__v1__schedule_fired__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 2 }
+  { 0, 3 }
 };
 const ProtobufCMessageDescriptor spanwire__events__v1__schedule_fired__descriptor =
 {
@@ -3146,14 +3551,14 @@ const ProtobufCMessageDescriptor spanwire__events__v1__schedule_fired__descripto
   "Spanwire__Events__V1__ScheduleFired",
   "spanwire.events.v1",
   sizeof(Spanwire__Events__V1__ScheduleFired),
-  2,
+  3,
   spanwire__events__v1__schedule_fired__field_descriptors,
   spanwire__events__v1__schedule_fired__field_indices_by_name,
   1,  spanwire__events__v1__schedule_fired__number_ranges,
   (ProtobufCMessageInit) spanwire__events__v1__schedule_fired__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__events__v1__schedule_missed__field_descriptors[3] =
+static const ProtobufCFieldDescriptor spanwire__events__v1__schedule_missed__field_descriptors[5] =
 {
   {
     "schedule_id",
@@ -3191,16 +3596,42 @@ static const ProtobufCFieldDescriptor spanwire__events__v1__schedule_missed__fie
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "firings",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__ScheduleMissed, firings),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "last_due",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__ScheduleMissed, last_due),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__events__v1__schedule_missed__field_indices_by_name[] = {
   1,   /* field[1] = due */
+  3,   /* field[3] = firings */
+  4,   /* field[4] = last_due */
   2,   /* field[2] = reason */
   0,   /* field[0] = schedule_id */
 };
 static const ProtobufCIntRange spanwire__events__v1__schedule_missed__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 5 }
 };
 const ProtobufCMessageDescriptor spanwire__events__v1__schedule_missed__descriptor =
 {
@@ -3210,7 +3641,7 @@ const ProtobufCMessageDescriptor spanwire__events__v1__schedule_missed__descript
   "Spanwire__Events__V1__ScheduleMissed",
   "spanwire.events.v1",
   sizeof(Spanwire__Events__V1__ScheduleMissed),
-  3,
+  5,
   spanwire__events__v1__schedule_missed__field_descriptors,
   spanwire__events__v1__schedule_missed__field_indices_by_name,
   1,  spanwire__events__v1__schedule_missed__number_ranges,

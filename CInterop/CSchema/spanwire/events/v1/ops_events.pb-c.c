@@ -618,7 +618,7 @@ const ProtobufCMessageDescriptor spanwire__events__v1__ops_incident_resolved__de
   (ProtobufCMessageInit) spanwire__events__v1__ops_incident_resolved__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__events__v1__incident_declared__field_descriptors[3] =
+static const ProtobufCFieldDescriptor spanwire__events__v1__incident_declared__field_descriptors[6] =
 {
   {
     "from_mode",
@@ -656,16 +656,55 @@ static const ProtobufCFieldDescriptor spanwire__events__v1__incident_declared__f
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "incident_id",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__IncidentDeclared, incident_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reason",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__IncidentDeclared, reason),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "actor",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__IncidentDeclared, actor),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__events__v1__incident_declared__field_indices_by_name[] = {
+  5,   /* field[5] = actor */
   0,   /* field[0] = from_mode */
+  3,   /* field[3] = incident_id */
+  4,   /* field[4] = reason */
   1,   /* field[1] = to_mode */
   2,   /* field[2] = trigger */
 };
 static const ProtobufCIntRange spanwire__events__v1__incident_declared__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 6 }
 };
 const ProtobufCMessageDescriptor spanwire__events__v1__incident_declared__descriptor =
 {
@@ -675,14 +714,14 @@ const ProtobufCMessageDescriptor spanwire__events__v1__incident_declared__descri
   "Spanwire__Events__V1__IncidentDeclared",
   "spanwire.events.v1",
   sizeof(Spanwire__Events__V1__IncidentDeclared),
-  3,
+  6,
   spanwire__events__v1__incident_declared__field_descriptors,
   spanwire__events__v1__incident_declared__field_indices_by_name,
   1,  spanwire__events__v1__incident_declared__number_ranges,
   (ProtobufCMessageInit) spanwire__events__v1__incident_declared__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__events__v1__incident_resolved__field_descriptors[3] =
+static const ProtobufCFieldDescriptor spanwire__events__v1__incident_resolved__field_descriptors[5] =
 {
   {
     "from_mode",
@@ -720,16 +759,42 @@ static const ProtobufCFieldDescriptor spanwire__events__v1__incident_resolved__f
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "incident_id",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__IncidentResolved, incident_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "actor",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__IncidentResolved, actor),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__events__v1__incident_resolved__field_indices_by_name[] = {
+  4,   /* field[4] = actor */
   0,   /* field[0] = from_mode */
+  3,   /* field[3] = incident_id */
   2,   /* field[2] = reason */
   1,   /* field[1] = to_mode */
 };
 static const ProtobufCIntRange spanwire__events__v1__incident_resolved__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 5 }
 };
 const ProtobufCMessageDescriptor spanwire__events__v1__incident_resolved__descriptor =
 {
@@ -739,7 +804,7 @@ const ProtobufCMessageDescriptor spanwire__events__v1__incident_resolved__descri
   "Spanwire__Events__V1__IncidentResolved",
   "spanwire.events.v1",
   sizeof(Spanwire__Events__V1__IncidentResolved),
-  3,
+  5,
   spanwire__events__v1__incident_resolved__field_descriptors,
   spanwire__events__v1__incident_resolved__field_indices_by_name,
   1,  spanwire__events__v1__incident_resolved__number_ranges,
@@ -927,7 +992,7 @@ const ProtobufCMessageDescriptor spanwire__events__v1__audit_recorded__descripto
   (ProtobufCMessageInit) spanwire__events__v1__audit_recorded__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__events__v1__slabreach__field_descriptors[4] =
+static const ProtobufCFieldDescriptor spanwire__events__v1__slabreach__field_descriptors[5] =
 {
   {
     "objective",
@@ -977,8 +1042,21 @@ static const ProtobufCFieldDescriptor spanwire__events__v1__slabreach__field_des
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "job_type",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Events__V1__SLABreach, job_type),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__events__v1__slabreach__field_indices_by_name[] = {
+  4,   /* field[4] = job_type */
   0,   /* field[0] = objective */
   3,   /* field[3] = observed_ms */
   1,   /* field[1] = subject */
@@ -987,7 +1065,7 @@ static const unsigned spanwire__events__v1__slabreach__field_indices_by_name[] =
 static const ProtobufCIntRange spanwire__events__v1__slabreach__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 0, 5 }
 };
 const ProtobufCMessageDescriptor spanwire__events__v1__slabreach__descriptor =
 {
@@ -997,7 +1075,7 @@ const ProtobufCMessageDescriptor spanwire__events__v1__slabreach__descriptor =
   "Spanwire__Events__V1__SLABreach",
   "spanwire.events.v1",
   sizeof(Spanwire__Events__V1__SLABreach),
-  4,
+  5,
   spanwire__events__v1__slabreach__field_descriptors,
   spanwire__events__v1__slabreach__field_indices_by_name,
   1,  spanwire__events__v1__slabreach__number_ranges,

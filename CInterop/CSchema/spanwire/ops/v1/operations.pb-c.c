@@ -547,6 +547,1221 @@ void   spanwire__ops__v1__verify_audit_response__free_unpacked
   assert(message->base.descriptor == &spanwire__ops__v1__verify_audit_response__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   spanwire__ops__v1__get_incident_mode_request__init
+                     (Spanwire__Ops__V1__GetIncidentModeRequest         *message)
+{
+  static const Spanwire__Ops__V1__GetIncidentModeRequest init_value = SPANWIRE__OPS__V1__GET_INCIDENT_MODE_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__ops__v1__get_incident_mode_request__get_packed_size
+                     (const Spanwire__Ops__V1__GetIncidentModeRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__get_incident_mode_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__ops__v1__get_incident_mode_request__pack
+                     (const Spanwire__Ops__V1__GetIncidentModeRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__get_incident_mode_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__ops__v1__get_incident_mode_request__pack_to_buffer
+                     (const Spanwire__Ops__V1__GetIncidentModeRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__get_incident_mode_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Ops__V1__GetIncidentModeRequest *
+       spanwire__ops__v1__get_incident_mode_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Ops__V1__GetIncidentModeRequest *)
+     protobuf_c_message_unpack (&spanwire__ops__v1__get_incident_mode_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__ops__v1__get_incident_mode_request__free_unpacked
+                     (Spanwire__Ops__V1__GetIncidentModeRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__ops__v1__get_incident_mode_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__ops__v1__incident_status__init
+                     (Spanwire__Ops__V1__IncidentStatus         *message)
+{
+  static const Spanwire__Ops__V1__IncidentStatus init_value = SPANWIRE__OPS__V1__INCIDENT_STATUS__INIT;
+  *message = init_value;
+}
+size_t spanwire__ops__v1__incident_status__get_packed_size
+                     (const Spanwire__Ops__V1__IncidentStatus *message)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__incident_status__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__ops__v1__incident_status__pack
+                     (const Spanwire__Ops__V1__IncidentStatus *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__incident_status__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__ops__v1__incident_status__pack_to_buffer
+                     (const Spanwire__Ops__V1__IncidentStatus *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__incident_status__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Ops__V1__IncidentStatus *
+       spanwire__ops__v1__incident_status__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Ops__V1__IncidentStatus *)
+     protobuf_c_message_unpack (&spanwire__ops__v1__incident_status__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__ops__v1__incident_status__free_unpacked
+                     (Spanwire__Ops__V1__IncidentStatus *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__ops__v1__incident_status__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__ops__v1__trigger_reading__init
+                     (Spanwire__Ops__V1__TriggerReading         *message)
+{
+  static const Spanwire__Ops__V1__TriggerReading init_value = SPANWIRE__OPS__V1__TRIGGER_READING__INIT;
+  *message = init_value;
+}
+size_t spanwire__ops__v1__trigger_reading__get_packed_size
+                     (const Spanwire__Ops__V1__TriggerReading *message)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__trigger_reading__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__ops__v1__trigger_reading__pack
+                     (const Spanwire__Ops__V1__TriggerReading *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__trigger_reading__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__ops__v1__trigger_reading__pack_to_buffer
+                     (const Spanwire__Ops__V1__TriggerReading *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__trigger_reading__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Ops__V1__TriggerReading *
+       spanwire__ops__v1__trigger_reading__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Ops__V1__TriggerReading *)
+     protobuf_c_message_unpack (&spanwire__ops__v1__trigger_reading__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__ops__v1__trigger_reading__free_unpacked
+                     (Spanwire__Ops__V1__TriggerReading *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__ops__v1__trigger_reading__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__ops__v1__incident_log_entry__init
+                     (Spanwire__Ops__V1__IncidentLogEntry         *message)
+{
+  static const Spanwire__Ops__V1__IncidentLogEntry init_value = SPANWIRE__OPS__V1__INCIDENT_LOG_ENTRY__INIT;
+  *message = init_value;
+}
+size_t spanwire__ops__v1__incident_log_entry__get_packed_size
+                     (const Spanwire__Ops__V1__IncidentLogEntry *message)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__incident_log_entry__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__ops__v1__incident_log_entry__pack
+                     (const Spanwire__Ops__V1__IncidentLogEntry *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__incident_log_entry__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__ops__v1__incident_log_entry__pack_to_buffer
+                     (const Spanwire__Ops__V1__IncidentLogEntry *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__incident_log_entry__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Ops__V1__IncidentLogEntry *
+       spanwire__ops__v1__incident_log_entry__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Ops__V1__IncidentLogEntry *)
+     protobuf_c_message_unpack (&spanwire__ops__v1__incident_log_entry__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__ops__v1__incident_log_entry__free_unpacked
+                     (Spanwire__Ops__V1__IncidentLogEntry *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__ops__v1__incident_log_entry__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__ops__v1__list_incident_log_request__init
+                     (Spanwire__Ops__V1__ListIncidentLogRequest         *message)
+{
+  static const Spanwire__Ops__V1__ListIncidentLogRequest init_value = SPANWIRE__OPS__V1__LIST_INCIDENT_LOG_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__ops__v1__list_incident_log_request__get_packed_size
+                     (const Spanwire__Ops__V1__ListIncidentLogRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__list_incident_log_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__ops__v1__list_incident_log_request__pack
+                     (const Spanwire__Ops__V1__ListIncidentLogRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__list_incident_log_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__ops__v1__list_incident_log_request__pack_to_buffer
+                     (const Spanwire__Ops__V1__ListIncidentLogRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__list_incident_log_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Ops__V1__ListIncidentLogRequest *
+       spanwire__ops__v1__list_incident_log_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Ops__V1__ListIncidentLogRequest *)
+     protobuf_c_message_unpack (&spanwire__ops__v1__list_incident_log_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__ops__v1__list_incident_log_request__free_unpacked
+                     (Spanwire__Ops__V1__ListIncidentLogRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__ops__v1__list_incident_log_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__ops__v1__list_incident_log_response__init
+                     (Spanwire__Ops__V1__ListIncidentLogResponse         *message)
+{
+  static const Spanwire__Ops__V1__ListIncidentLogResponse init_value = SPANWIRE__OPS__V1__LIST_INCIDENT_LOG_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t spanwire__ops__v1__list_incident_log_response__get_packed_size
+                     (const Spanwire__Ops__V1__ListIncidentLogResponse *message)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__list_incident_log_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__ops__v1__list_incident_log_response__pack
+                     (const Spanwire__Ops__V1__ListIncidentLogResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__list_incident_log_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__ops__v1__list_incident_log_response__pack_to_buffer
+                     (const Spanwire__Ops__V1__ListIncidentLogResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__list_incident_log_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Ops__V1__ListIncidentLogResponse *
+       spanwire__ops__v1__list_incident_log_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Ops__V1__ListIncidentLogResponse *)
+     protobuf_c_message_unpack (&spanwire__ops__v1__list_incident_log_response__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__ops__v1__list_incident_log_response__free_unpacked
+                     (Spanwire__Ops__V1__ListIncidentLogResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__ops__v1__list_incident_log_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__ops__v1__force_incident_mode_request__init
+                     (Spanwire__Ops__V1__ForceIncidentModeRequest         *message)
+{
+  static const Spanwire__Ops__V1__ForceIncidentModeRequest init_value = SPANWIRE__OPS__V1__FORCE_INCIDENT_MODE_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__ops__v1__force_incident_mode_request__get_packed_size
+                     (const Spanwire__Ops__V1__ForceIncidentModeRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__force_incident_mode_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__ops__v1__force_incident_mode_request__pack
+                     (const Spanwire__Ops__V1__ForceIncidentModeRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__force_incident_mode_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__ops__v1__force_incident_mode_request__pack_to_buffer
+                     (const Spanwire__Ops__V1__ForceIncidentModeRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__force_incident_mode_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Ops__V1__ForceIncidentModeRequest *
+       spanwire__ops__v1__force_incident_mode_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Ops__V1__ForceIncidentModeRequest *)
+     protobuf_c_message_unpack (&spanwire__ops__v1__force_incident_mode_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__ops__v1__force_incident_mode_request__free_unpacked
+                     (Spanwire__Ops__V1__ForceIncidentModeRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__ops__v1__force_incident_mode_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__ops__v1__sla_measurement__init
+                     (Spanwire__Ops__V1__SlaMeasurement         *message)
+{
+  static const Spanwire__Ops__V1__SlaMeasurement init_value = SPANWIRE__OPS__V1__SLA_MEASUREMENT__INIT;
+  *message = init_value;
+}
+size_t spanwire__ops__v1__sla_measurement__get_packed_size
+                     (const Spanwire__Ops__V1__SlaMeasurement *message)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__sla_measurement__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__ops__v1__sla_measurement__pack
+                     (const Spanwire__Ops__V1__SlaMeasurement *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__sla_measurement__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__ops__v1__sla_measurement__pack_to_buffer
+                     (const Spanwire__Ops__V1__SlaMeasurement *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__sla_measurement__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Ops__V1__SlaMeasurement *
+       spanwire__ops__v1__sla_measurement__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Ops__V1__SlaMeasurement *)
+     protobuf_c_message_unpack (&spanwire__ops__v1__sla_measurement__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__ops__v1__sla_measurement__free_unpacked
+                     (Spanwire__Ops__V1__SlaMeasurement *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__ops__v1__sla_measurement__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__ops__v1__list_sla_measurements_request__init
+                     (Spanwire__Ops__V1__ListSlaMeasurementsRequest         *message)
+{
+  static const Spanwire__Ops__V1__ListSlaMeasurementsRequest init_value = SPANWIRE__OPS__V1__LIST_SLA_MEASUREMENTS_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__ops__v1__list_sla_measurements_request__get_packed_size
+                     (const Spanwire__Ops__V1__ListSlaMeasurementsRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__list_sla_measurements_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__ops__v1__list_sla_measurements_request__pack
+                     (const Spanwire__Ops__V1__ListSlaMeasurementsRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__list_sla_measurements_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__ops__v1__list_sla_measurements_request__pack_to_buffer
+                     (const Spanwire__Ops__V1__ListSlaMeasurementsRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__list_sla_measurements_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Ops__V1__ListSlaMeasurementsRequest *
+       spanwire__ops__v1__list_sla_measurements_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Ops__V1__ListSlaMeasurementsRequest *)
+     protobuf_c_message_unpack (&spanwire__ops__v1__list_sla_measurements_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__ops__v1__list_sla_measurements_request__free_unpacked
+                     (Spanwire__Ops__V1__ListSlaMeasurementsRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__ops__v1__list_sla_measurements_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__ops__v1__list_sla_measurements_response__init
+                     (Spanwire__Ops__V1__ListSlaMeasurementsResponse         *message)
+{
+  static const Spanwire__Ops__V1__ListSlaMeasurementsResponse init_value = SPANWIRE__OPS__V1__LIST_SLA_MEASUREMENTS_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t spanwire__ops__v1__list_sla_measurements_response__get_packed_size
+                     (const Spanwire__Ops__V1__ListSlaMeasurementsResponse *message)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__list_sla_measurements_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__ops__v1__list_sla_measurements_response__pack
+                     (const Spanwire__Ops__V1__ListSlaMeasurementsResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__list_sla_measurements_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__ops__v1__list_sla_measurements_response__pack_to_buffer
+                     (const Spanwire__Ops__V1__ListSlaMeasurementsResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__list_sla_measurements_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Ops__V1__ListSlaMeasurementsResponse *
+       spanwire__ops__v1__list_sla_measurements_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Ops__V1__ListSlaMeasurementsResponse *)
+     protobuf_c_message_unpack (&spanwire__ops__v1__list_sla_measurements_response__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__ops__v1__list_sla_measurements_response__free_unpacked
+                     (Spanwire__Ops__V1__ListSlaMeasurementsResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__ops__v1__list_sla_measurements_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__ops__v1__summarize_sla_request__init
+                     (Spanwire__Ops__V1__SummarizeSlaRequest         *message)
+{
+  static const Spanwire__Ops__V1__SummarizeSlaRequest init_value = SPANWIRE__OPS__V1__SUMMARIZE_SLA_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__ops__v1__summarize_sla_request__get_packed_size
+                     (const Spanwire__Ops__V1__SummarizeSlaRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__summarize_sla_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__ops__v1__summarize_sla_request__pack
+                     (const Spanwire__Ops__V1__SummarizeSlaRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__summarize_sla_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__ops__v1__summarize_sla_request__pack_to_buffer
+                     (const Spanwire__Ops__V1__SummarizeSlaRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__summarize_sla_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Ops__V1__SummarizeSlaRequest *
+       spanwire__ops__v1__summarize_sla_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Ops__V1__SummarizeSlaRequest *)
+     protobuf_c_message_unpack (&spanwire__ops__v1__summarize_sla_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__ops__v1__summarize_sla_request__free_unpacked
+                     (Spanwire__Ops__V1__SummarizeSlaRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__ops__v1__summarize_sla_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__ops__v1__summarize_sla_response__init
+                     (Spanwire__Ops__V1__SummarizeSlaResponse         *message)
+{
+  static const Spanwire__Ops__V1__SummarizeSlaResponse init_value = SPANWIRE__OPS__V1__SUMMARIZE_SLA_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t spanwire__ops__v1__summarize_sla_response__get_packed_size
+                     (const Spanwire__Ops__V1__SummarizeSlaResponse *message)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__summarize_sla_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__ops__v1__summarize_sla_response__pack
+                     (const Spanwire__Ops__V1__SummarizeSlaResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__summarize_sla_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__ops__v1__summarize_sla_response__pack_to_buffer
+                     (const Spanwire__Ops__V1__SummarizeSlaResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__summarize_sla_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Ops__V1__SummarizeSlaResponse *
+       spanwire__ops__v1__summarize_sla_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Ops__V1__SummarizeSlaResponse *)
+     protobuf_c_message_unpack (&spanwire__ops__v1__summarize_sla_response__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__ops__v1__summarize_sla_response__free_unpacked
+                     (Spanwire__Ops__V1__SummarizeSlaResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__ops__v1__summarize_sla_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__ops__v1__sla_summary__init
+                     (Spanwire__Ops__V1__SlaSummary         *message)
+{
+  static const Spanwire__Ops__V1__SlaSummary init_value = SPANWIRE__OPS__V1__SLA_SUMMARY__INIT;
+  *message = init_value;
+}
+size_t spanwire__ops__v1__sla_summary__get_packed_size
+                     (const Spanwire__Ops__V1__SlaSummary *message)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__sla_summary__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__ops__v1__sla_summary__pack
+                     (const Spanwire__Ops__V1__SlaSummary *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__sla_summary__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__ops__v1__sla_summary__pack_to_buffer
+                     (const Spanwire__Ops__V1__SlaSummary *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__sla_summary__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Ops__V1__SlaSummary *
+       spanwire__ops__v1__sla_summary__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Ops__V1__SlaSummary *)
+     protobuf_c_message_unpack (&spanwire__ops__v1__sla_summary__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__ops__v1__sla_summary__free_unpacked
+                     (Spanwire__Ops__V1__SlaSummary *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__ops__v1__sla_summary__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__ops__v1__schedule__init
+                     (Spanwire__Ops__V1__Schedule         *message)
+{
+  static const Spanwire__Ops__V1__Schedule init_value = SPANWIRE__OPS__V1__SCHEDULE__INIT;
+  *message = init_value;
+}
+size_t spanwire__ops__v1__schedule__get_packed_size
+                     (const Spanwire__Ops__V1__Schedule *message)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__schedule__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__ops__v1__schedule__pack
+                     (const Spanwire__Ops__V1__Schedule *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__schedule__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__ops__v1__schedule__pack_to_buffer
+                     (const Spanwire__Ops__V1__Schedule *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__schedule__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Ops__V1__Schedule *
+       spanwire__ops__v1__schedule__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Ops__V1__Schedule *)
+     protobuf_c_message_unpack (&spanwire__ops__v1__schedule__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__ops__v1__schedule__free_unpacked
+                     (Spanwire__Ops__V1__Schedule *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__ops__v1__schedule__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__ops__v1__cron_timing__init
+                     (Spanwire__Ops__V1__CronTiming         *message)
+{
+  static const Spanwire__Ops__V1__CronTiming init_value = SPANWIRE__OPS__V1__CRON_TIMING__INIT;
+  *message = init_value;
+}
+size_t spanwire__ops__v1__cron_timing__get_packed_size
+                     (const Spanwire__Ops__V1__CronTiming *message)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__cron_timing__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__ops__v1__cron_timing__pack
+                     (const Spanwire__Ops__V1__CronTiming *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__cron_timing__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__ops__v1__cron_timing__pack_to_buffer
+                     (const Spanwire__Ops__V1__CronTiming *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__cron_timing__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Ops__V1__CronTiming *
+       spanwire__ops__v1__cron_timing__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Ops__V1__CronTiming *)
+     protobuf_c_message_unpack (&spanwire__ops__v1__cron_timing__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__ops__v1__cron_timing__free_unpacked
+                     (Spanwire__Ops__V1__CronTiming *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__ops__v1__cron_timing__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__ops__v1__scheduled_task__init
+                     (Spanwire__Ops__V1__ScheduledTask         *message)
+{
+  static const Spanwire__Ops__V1__ScheduledTask init_value = SPANWIRE__OPS__V1__SCHEDULED_TASK__INIT;
+  *message = init_value;
+}
+size_t spanwire__ops__v1__scheduled_task__get_packed_size
+                     (const Spanwire__Ops__V1__ScheduledTask *message)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__scheduled_task__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__ops__v1__scheduled_task__pack
+                     (const Spanwire__Ops__V1__ScheduledTask *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__scheduled_task__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__ops__v1__scheduled_task__pack_to_buffer
+                     (const Spanwire__Ops__V1__ScheduledTask *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__scheduled_task__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Ops__V1__ScheduledTask *
+       spanwire__ops__v1__scheduled_task__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Ops__V1__ScheduledTask *)
+     protobuf_c_message_unpack (&spanwire__ops__v1__scheduled_task__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__ops__v1__scheduled_task__free_unpacked
+                     (Spanwire__Ops__V1__ScheduledTask *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__ops__v1__scheduled_task__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__ops__v1__scheduled_execution__init
+                     (Spanwire__Ops__V1__ScheduledExecution         *message)
+{
+  static const Spanwire__Ops__V1__ScheduledExecution init_value = SPANWIRE__OPS__V1__SCHEDULED_EXECUTION__INIT;
+  *message = init_value;
+}
+size_t spanwire__ops__v1__scheduled_execution__get_packed_size
+                     (const Spanwire__Ops__V1__ScheduledExecution *message)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__scheduled_execution__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__ops__v1__scheduled_execution__pack
+                     (const Spanwire__Ops__V1__ScheduledExecution *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__scheduled_execution__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__ops__v1__scheduled_execution__pack_to_buffer
+                     (const Spanwire__Ops__V1__ScheduledExecution *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__scheduled_execution__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Ops__V1__ScheduledExecution *
+       spanwire__ops__v1__scheduled_execution__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Ops__V1__ScheduledExecution *)
+     protobuf_c_message_unpack (&spanwire__ops__v1__scheduled_execution__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__ops__v1__scheduled_execution__free_unpacked
+                     (Spanwire__Ops__V1__ScheduledExecution *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__ops__v1__scheduled_execution__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__ops__v1__create_schedule_request__init
+                     (Spanwire__Ops__V1__CreateScheduleRequest         *message)
+{
+  static const Spanwire__Ops__V1__CreateScheduleRequest init_value = SPANWIRE__OPS__V1__CREATE_SCHEDULE_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__ops__v1__create_schedule_request__get_packed_size
+                     (const Spanwire__Ops__V1__CreateScheduleRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__create_schedule_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__ops__v1__create_schedule_request__pack
+                     (const Spanwire__Ops__V1__CreateScheduleRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__create_schedule_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__ops__v1__create_schedule_request__pack_to_buffer
+                     (const Spanwire__Ops__V1__CreateScheduleRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__create_schedule_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Ops__V1__CreateScheduleRequest *
+       spanwire__ops__v1__create_schedule_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Ops__V1__CreateScheduleRequest *)
+     protobuf_c_message_unpack (&spanwire__ops__v1__create_schedule_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__ops__v1__create_schedule_request__free_unpacked
+                     (Spanwire__Ops__V1__CreateScheduleRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__ops__v1__create_schedule_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__ops__v1__get_schedule_request__init
+                     (Spanwire__Ops__V1__GetScheduleRequest         *message)
+{
+  static const Spanwire__Ops__V1__GetScheduleRequest init_value = SPANWIRE__OPS__V1__GET_SCHEDULE_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__ops__v1__get_schedule_request__get_packed_size
+                     (const Spanwire__Ops__V1__GetScheduleRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__get_schedule_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__ops__v1__get_schedule_request__pack
+                     (const Spanwire__Ops__V1__GetScheduleRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__get_schedule_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__ops__v1__get_schedule_request__pack_to_buffer
+                     (const Spanwire__Ops__V1__GetScheduleRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__get_schedule_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Ops__V1__GetScheduleRequest *
+       spanwire__ops__v1__get_schedule_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Ops__V1__GetScheduleRequest *)
+     protobuf_c_message_unpack (&spanwire__ops__v1__get_schedule_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__ops__v1__get_schedule_request__free_unpacked
+                     (Spanwire__Ops__V1__GetScheduleRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__ops__v1__get_schedule_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__ops__v1__list_schedules_request__init
+                     (Spanwire__Ops__V1__ListSchedulesRequest         *message)
+{
+  static const Spanwire__Ops__V1__ListSchedulesRequest init_value = SPANWIRE__OPS__V1__LIST_SCHEDULES_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__ops__v1__list_schedules_request__get_packed_size
+                     (const Spanwire__Ops__V1__ListSchedulesRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__list_schedules_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__ops__v1__list_schedules_request__pack
+                     (const Spanwire__Ops__V1__ListSchedulesRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__list_schedules_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__ops__v1__list_schedules_request__pack_to_buffer
+                     (const Spanwire__Ops__V1__ListSchedulesRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__list_schedules_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Ops__V1__ListSchedulesRequest *
+       spanwire__ops__v1__list_schedules_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Ops__V1__ListSchedulesRequest *)
+     protobuf_c_message_unpack (&spanwire__ops__v1__list_schedules_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__ops__v1__list_schedules_request__free_unpacked
+                     (Spanwire__Ops__V1__ListSchedulesRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__ops__v1__list_schedules_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__ops__v1__list_schedules_response__init
+                     (Spanwire__Ops__V1__ListSchedulesResponse         *message)
+{
+  static const Spanwire__Ops__V1__ListSchedulesResponse init_value = SPANWIRE__OPS__V1__LIST_SCHEDULES_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t spanwire__ops__v1__list_schedules_response__get_packed_size
+                     (const Spanwire__Ops__V1__ListSchedulesResponse *message)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__list_schedules_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__ops__v1__list_schedules_response__pack
+                     (const Spanwire__Ops__V1__ListSchedulesResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__list_schedules_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__ops__v1__list_schedules_response__pack_to_buffer
+                     (const Spanwire__Ops__V1__ListSchedulesResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__list_schedules_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Ops__V1__ListSchedulesResponse *
+       spanwire__ops__v1__list_schedules_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Ops__V1__ListSchedulesResponse *)
+     protobuf_c_message_unpack (&spanwire__ops__v1__list_schedules_response__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__ops__v1__list_schedules_response__free_unpacked
+                     (Spanwire__Ops__V1__ListSchedulesResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__ops__v1__list_schedules_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__ops__v1__set_schedule_paused_request__init
+                     (Spanwire__Ops__V1__SetSchedulePausedRequest         *message)
+{
+  static const Spanwire__Ops__V1__SetSchedulePausedRequest init_value = SPANWIRE__OPS__V1__SET_SCHEDULE_PAUSED_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__ops__v1__set_schedule_paused_request__get_packed_size
+                     (const Spanwire__Ops__V1__SetSchedulePausedRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__set_schedule_paused_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__ops__v1__set_schedule_paused_request__pack
+                     (const Spanwire__Ops__V1__SetSchedulePausedRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__set_schedule_paused_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__ops__v1__set_schedule_paused_request__pack_to_buffer
+                     (const Spanwire__Ops__V1__SetSchedulePausedRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__set_schedule_paused_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Ops__V1__SetSchedulePausedRequest *
+       spanwire__ops__v1__set_schedule_paused_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Ops__V1__SetSchedulePausedRequest *)
+     protobuf_c_message_unpack (&spanwire__ops__v1__set_schedule_paused_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__ops__v1__set_schedule_paused_request__free_unpacked
+                     (Spanwire__Ops__V1__SetSchedulePausedRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__ops__v1__set_schedule_paused_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__ops__v1__delete_schedule_request__init
+                     (Spanwire__Ops__V1__DeleteScheduleRequest         *message)
+{
+  static const Spanwire__Ops__V1__DeleteScheduleRequest init_value = SPANWIRE__OPS__V1__DELETE_SCHEDULE_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__ops__v1__delete_schedule_request__get_packed_size
+                     (const Spanwire__Ops__V1__DeleteScheduleRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__delete_schedule_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__ops__v1__delete_schedule_request__pack
+                     (const Spanwire__Ops__V1__DeleteScheduleRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__delete_schedule_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__ops__v1__delete_schedule_request__pack_to_buffer
+                     (const Spanwire__Ops__V1__DeleteScheduleRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__delete_schedule_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Ops__V1__DeleteScheduleRequest *
+       spanwire__ops__v1__delete_schedule_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Ops__V1__DeleteScheduleRequest *)
+     protobuf_c_message_unpack (&spanwire__ops__v1__delete_schedule_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__ops__v1__delete_schedule_request__free_unpacked
+                     (Spanwire__Ops__V1__DeleteScheduleRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__ops__v1__delete_schedule_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__ops__v1__delete_schedule_response__init
+                     (Spanwire__Ops__V1__DeleteScheduleResponse         *message)
+{
+  static const Spanwire__Ops__V1__DeleteScheduleResponse init_value = SPANWIRE__OPS__V1__DELETE_SCHEDULE_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t spanwire__ops__v1__delete_schedule_response__get_packed_size
+                     (const Spanwire__Ops__V1__DeleteScheduleResponse *message)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__delete_schedule_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__ops__v1__delete_schedule_response__pack
+                     (const Spanwire__Ops__V1__DeleteScheduleResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__delete_schedule_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__ops__v1__delete_schedule_response__pack_to_buffer
+                     (const Spanwire__Ops__V1__DeleteScheduleResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__delete_schedule_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Ops__V1__DeleteScheduleResponse *
+       spanwire__ops__v1__delete_schedule_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Ops__V1__DeleteScheduleResponse *)
+     protobuf_c_message_unpack (&spanwire__ops__v1__delete_schedule_response__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__ops__v1__delete_schedule_response__free_unpacked
+                     (Spanwire__Ops__V1__DeleteScheduleResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__ops__v1__delete_schedule_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__ops__v1__schedule_run__init
+                     (Spanwire__Ops__V1__ScheduleRun         *message)
+{
+  static const Spanwire__Ops__V1__ScheduleRun init_value = SPANWIRE__OPS__V1__SCHEDULE_RUN__INIT;
+  *message = init_value;
+}
+size_t spanwire__ops__v1__schedule_run__get_packed_size
+                     (const Spanwire__Ops__V1__ScheduleRun *message)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__schedule_run__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__ops__v1__schedule_run__pack
+                     (const Spanwire__Ops__V1__ScheduleRun *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__schedule_run__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__ops__v1__schedule_run__pack_to_buffer
+                     (const Spanwire__Ops__V1__ScheduleRun *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__schedule_run__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Ops__V1__ScheduleRun *
+       spanwire__ops__v1__schedule_run__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Ops__V1__ScheduleRun *)
+     protobuf_c_message_unpack (&spanwire__ops__v1__schedule_run__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__ops__v1__schedule_run__free_unpacked
+                     (Spanwire__Ops__V1__ScheduleRun *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__ops__v1__schedule_run__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__ops__v1__list_schedule_runs_request__init
+                     (Spanwire__Ops__V1__ListScheduleRunsRequest         *message)
+{
+  static const Spanwire__Ops__V1__ListScheduleRunsRequest init_value = SPANWIRE__OPS__V1__LIST_SCHEDULE_RUNS_REQUEST__INIT;
+  *message = init_value;
+}
+size_t spanwire__ops__v1__list_schedule_runs_request__get_packed_size
+                     (const Spanwire__Ops__V1__ListScheduleRunsRequest *message)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__list_schedule_runs_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__ops__v1__list_schedule_runs_request__pack
+                     (const Spanwire__Ops__V1__ListScheduleRunsRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__list_schedule_runs_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__ops__v1__list_schedule_runs_request__pack_to_buffer
+                     (const Spanwire__Ops__V1__ListScheduleRunsRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__list_schedule_runs_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Ops__V1__ListScheduleRunsRequest *
+       spanwire__ops__v1__list_schedule_runs_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Ops__V1__ListScheduleRunsRequest *)
+     protobuf_c_message_unpack (&spanwire__ops__v1__list_schedule_runs_request__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__ops__v1__list_schedule_runs_request__free_unpacked
+                     (Spanwire__Ops__V1__ListScheduleRunsRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__ops__v1__list_schedule_runs_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   spanwire__ops__v1__list_schedule_runs_response__init
+                     (Spanwire__Ops__V1__ListScheduleRunsResponse         *message)
+{
+  static const Spanwire__Ops__V1__ListScheduleRunsResponse init_value = SPANWIRE__OPS__V1__LIST_SCHEDULE_RUNS_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t spanwire__ops__v1__list_schedule_runs_response__get_packed_size
+                     (const Spanwire__Ops__V1__ListScheduleRunsResponse *message)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__list_schedule_runs_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__ops__v1__list_schedule_runs_response__pack
+                     (const Spanwire__Ops__V1__ListScheduleRunsResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__list_schedule_runs_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__ops__v1__list_schedule_runs_response__pack_to_buffer
+                     (const Spanwire__Ops__V1__ListScheduleRunsResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__ops__v1__list_schedule_runs_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Ops__V1__ListScheduleRunsResponse *
+       spanwire__ops__v1__list_schedule_runs_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Ops__V1__ListScheduleRunsResponse *)
+     protobuf_c_message_unpack (&spanwire__ops__v1__list_schedule_runs_response__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__ops__v1__list_schedule_runs_response__free_unpacked
+                     (Spanwire__Ops__V1__ListScheduleRunsResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__ops__v1__list_schedule_runs_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 #define spanwire__ops__v1__backup_request__field_descriptors NULL
 #define spanwire__ops__v1__backup_request__field_indices_by_name NULL
 #define spanwire__ops__v1__backup_request__number_ranges NULL
@@ -1255,4 +2470,2119 @@ const ProtobufCMessageDescriptor spanwire__ops__v1__verify_audit_response__descr
   1,  spanwire__ops__v1__verify_audit_response__number_ranges,
   (ProtobufCMessageInit) spanwire__ops__v1__verify_audit_response__init,
   NULL,NULL,NULL    /* reserved[123] */
+};
+#define spanwire__ops__v1__get_incident_mode_request__field_descriptors NULL
+#define spanwire__ops__v1__get_incident_mode_request__field_indices_by_name NULL
+#define spanwire__ops__v1__get_incident_mode_request__number_ranges NULL
+const ProtobufCMessageDescriptor spanwire__ops__v1__get_incident_mode_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.ops.v1.GetIncidentModeRequest",
+  "GetIncidentModeRequest",
+  "Spanwire__Ops__V1__GetIncidentModeRequest",
+  "spanwire.ops.v1",
+  sizeof(Spanwire__Ops__V1__GetIncidentModeRequest),
+  0,
+  spanwire__ops__v1__get_incident_mode_request__field_descriptors,
+  spanwire__ops__v1__get_incident_mode_request__field_indices_by_name,
+  0,  spanwire__ops__v1__get_incident_mode_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__ops__v1__get_incident_mode_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__ops__v1__incident_status__field_descriptors[8] =
+{
+  {
+    "mode",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__IncidentStatus, mode),
+    &spanwire__ops__v1__incident_mode__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "since",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__IncidentStatus, since),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "incident_id",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__IncidentStatus, incident_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "readings",
+    4,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Ops__V1__IncidentStatus, n_readings),
+    offsetof(Spanwire__Ops__V1__IncidentStatus, readings),
+    &spanwire__ops__v1__trigger_reading__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "calm_since",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__IncidentStatus, calm_since),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "forced_by",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__IncidentStatus, forced_by),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "forced_reason",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__IncidentStatus, forced_reason),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "forced_until",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__IncidentStatus, forced_until),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__ops__v1__incident_status__field_indices_by_name[] = {
+  4,   /* field[4] = calm_since */
+  5,   /* field[5] = forced_by */
+  6,   /* field[6] = forced_reason */
+  7,   /* field[7] = forced_until */
+  2,   /* field[2] = incident_id */
+  0,   /* field[0] = mode */
+  3,   /* field[3] = readings */
+  1,   /* field[1] = since */
+};
+static const ProtobufCIntRange spanwire__ops__v1__incident_status__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 8 }
+};
+const ProtobufCMessageDescriptor spanwire__ops__v1__incident_status__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.ops.v1.IncidentStatus",
+  "IncidentStatus",
+  "Spanwire__Ops__V1__IncidentStatus",
+  "spanwire.ops.v1",
+  sizeof(Spanwire__Ops__V1__IncidentStatus),
+  8,
+  spanwire__ops__v1__incident_status__field_descriptors,
+  spanwire__ops__v1__incident_status__field_indices_by_name,
+  1,  spanwire__ops__v1__incident_status__number_ranges,
+  (ProtobufCMessageInit) spanwire__ops__v1__incident_status__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__ops__v1__trigger_reading__field_descriptors[5] =
+{
+  {
+    "trigger",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__TriggerReading, trigger),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "value",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__TriggerReading, value),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "declares_above",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__TriggerReading, declares_above),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "calm_below",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__TriggerReading, calm_below),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "text",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__TriggerReading, text),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__ops__v1__trigger_reading__field_indices_by_name[] = {
+  3,   /* field[3] = calm_below */
+  2,   /* field[2] = declares_above */
+  4,   /* field[4] = text */
+  0,   /* field[0] = trigger */
+  1,   /* field[1] = value */
+};
+static const ProtobufCIntRange spanwire__ops__v1__trigger_reading__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 5 }
+};
+const ProtobufCMessageDescriptor spanwire__ops__v1__trigger_reading__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.ops.v1.TriggerReading",
+  "TriggerReading",
+  "Spanwire__Ops__V1__TriggerReading",
+  "spanwire.ops.v1",
+  sizeof(Spanwire__Ops__V1__TriggerReading),
+  5,
+  spanwire__ops__v1__trigger_reading__field_descriptors,
+  spanwire__ops__v1__trigger_reading__field_indices_by_name,
+  1,  spanwire__ops__v1__trigger_reading__number_ranges,
+  (ProtobufCMessageInit) spanwire__ops__v1__trigger_reading__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__ops__v1__incident_log_entry__field_descriptors[9] =
+{
+  {
+    "incident_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__IncidentLogEntry, incident_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "declared_at",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__IncidentLogEntry, declared_at),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "worst",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__IncidentLogEntry, worst),
+    &spanwire__ops__v1__incident_mode__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "trigger_reason",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__IncidentLogEntry, trigger_reason),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "trigger_data",
+    5,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Ops__V1__IncidentLogEntry, n_trigger_data),
+    offsetof(Spanwire__Ops__V1__IncidentLogEntry, trigger_data),
+    &spanwire__ops__v1__trigger_reading__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "resolved_at",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__IncidentLogEntry, resolved_at),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "resolution_note",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__IncidentLogEntry, resolution_note),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "declared_by",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__IncidentLogEntry, declared_by),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "alert",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__IncidentLogEntry, alert),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__ops__v1__incident_log_entry__field_indices_by_name[] = {
+  8,   /* field[8] = alert */
+  1,   /* field[1] = declared_at */
+  7,   /* field[7] = declared_by */
+  0,   /* field[0] = incident_id */
+  6,   /* field[6] = resolution_note */
+  5,   /* field[5] = resolved_at */
+  4,   /* field[4] = trigger_data */
+  3,   /* field[3] = trigger_reason */
+  2,   /* field[2] = worst */
+};
+static const ProtobufCIntRange spanwire__ops__v1__incident_log_entry__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 9 }
+};
+const ProtobufCMessageDescriptor spanwire__ops__v1__incident_log_entry__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.ops.v1.IncidentLogEntry",
+  "IncidentLogEntry",
+  "Spanwire__Ops__V1__IncidentLogEntry",
+  "spanwire.ops.v1",
+  sizeof(Spanwire__Ops__V1__IncidentLogEntry),
+  9,
+  spanwire__ops__v1__incident_log_entry__field_descriptors,
+  spanwire__ops__v1__incident_log_entry__field_indices_by_name,
+  1,  spanwire__ops__v1__incident_log_entry__number_ranges,
+  (ProtobufCMessageInit) spanwire__ops__v1__incident_log_entry__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__ops__v1__list_incident_log_request__field_descriptors[2] =
+{
+  {
+    "page_size",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__ListIncidentLogRequest, page_size),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "page_token",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__ListIncidentLogRequest, page_token),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__ops__v1__list_incident_log_request__field_indices_by_name[] = {
+  0,   /* field[0] = page_size */
+  1,   /* field[1] = page_token */
+};
+static const ProtobufCIntRange spanwire__ops__v1__list_incident_log_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__ops__v1__list_incident_log_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.ops.v1.ListIncidentLogRequest",
+  "ListIncidentLogRequest",
+  "Spanwire__Ops__V1__ListIncidentLogRequest",
+  "spanwire.ops.v1",
+  sizeof(Spanwire__Ops__V1__ListIncidentLogRequest),
+  2,
+  spanwire__ops__v1__list_incident_log_request__field_descriptors,
+  spanwire__ops__v1__list_incident_log_request__field_indices_by_name,
+  1,  spanwire__ops__v1__list_incident_log_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__ops__v1__list_incident_log_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__ops__v1__list_incident_log_response__field_descriptors[2] =
+{
+  {
+    "entries",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Ops__V1__ListIncidentLogResponse, n_entries),
+    offsetof(Spanwire__Ops__V1__ListIncidentLogResponse, entries),
+    &spanwire__ops__v1__incident_log_entry__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "next_page_token",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__ListIncidentLogResponse, next_page_token),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__ops__v1__list_incident_log_response__field_indices_by_name[] = {
+  0,   /* field[0] = entries */
+  1,   /* field[1] = next_page_token */
+};
+static const ProtobufCIntRange spanwire__ops__v1__list_incident_log_response__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__ops__v1__list_incident_log_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.ops.v1.ListIncidentLogResponse",
+  "ListIncidentLogResponse",
+  "Spanwire__Ops__V1__ListIncidentLogResponse",
+  "spanwire.ops.v1",
+  sizeof(Spanwire__Ops__V1__ListIncidentLogResponse),
+  2,
+  spanwire__ops__v1__list_incident_log_response__field_descriptors,
+  spanwire__ops__v1__list_incident_log_response__field_indices_by_name,
+  1,  spanwire__ops__v1__list_incident_log_response__number_ranges,
+  (ProtobufCMessageInit) spanwire__ops__v1__list_incident_log_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__ops__v1__force_incident_mode_request__field_descriptors[4] =
+{
+  {
+    "idempotency_key",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__ForceIncidentModeRequest, idempotency_key),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "mode",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__ForceIncidentModeRequest, mode),
+    &spanwire__ops__v1__incident_mode__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reason",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__ForceIncidentModeRequest, reason),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "lasts",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__ForceIncidentModeRequest, lasts),
+    &google__protobuf__duration__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__ops__v1__force_incident_mode_request__field_indices_by_name[] = {
+  0,   /* field[0] = idempotency_key */
+  3,   /* field[3] = lasts */
+  1,   /* field[1] = mode */
+  2,   /* field[2] = reason */
+};
+static const ProtobufCIntRange spanwire__ops__v1__force_incident_mode_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor spanwire__ops__v1__force_incident_mode_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.ops.v1.ForceIncidentModeRequest",
+  "ForceIncidentModeRequest",
+  "Spanwire__Ops__V1__ForceIncidentModeRequest",
+  "spanwire.ops.v1",
+  sizeof(Spanwire__Ops__V1__ForceIncidentModeRequest),
+  4,
+  spanwire__ops__v1__force_incident_mode_request__field_descriptors,
+  spanwire__ops__v1__force_incident_mode_request__field_indices_by_name,
+  1,  spanwire__ops__v1__force_incident_mode_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__ops__v1__force_incident_mode_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__ops__v1__sla_measurement__field_descriptors[8] =
+{
+  {
+    "subject_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__SlaMeasurement, subject_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "job_type",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__SlaMeasurement, job_type),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "time_to_first_update_ms",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    offsetof(Spanwire__Ops__V1__SlaMeasurement, has_time_to_first_update_ms_case),
+    offsetof(Spanwire__Ops__V1__SlaMeasurement, time_to_first_update_ms),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "time_to_completion_ms",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__SlaMeasurement, time_to_completion_ms),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "tool_rounds",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__SlaMeasurement, tool_rounds),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "sla_breached",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__SlaMeasurement, sla_breached),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "outcome",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__SlaMeasurement, outcome),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "created_at",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__SlaMeasurement, created_at),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__ops__v1__sla_measurement__field_indices_by_name[] = {
+  7,   /* field[7] = created_at */
+  1,   /* field[1] = job_type */
+  6,   /* field[6] = outcome */
+  5,   /* field[5] = sla_breached */
+  0,   /* field[0] = subject_id */
+  3,   /* field[3] = time_to_completion_ms */
+  2,   /* field[2] = time_to_first_update_ms */
+  4,   /* field[4] = tool_rounds */
+};
+static const ProtobufCIntRange spanwire__ops__v1__sla_measurement__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 8 }
+};
+const ProtobufCMessageDescriptor spanwire__ops__v1__sla_measurement__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.ops.v1.SlaMeasurement",
+  "SlaMeasurement",
+  "Spanwire__Ops__V1__SlaMeasurement",
+  "spanwire.ops.v1",
+  sizeof(Spanwire__Ops__V1__SlaMeasurement),
+  8,
+  spanwire__ops__v1__sla_measurement__field_descriptors,
+  spanwire__ops__v1__sla_measurement__field_indices_by_name,
+  1,  spanwire__ops__v1__sla_measurement__number_ranges,
+  (ProtobufCMessageInit) spanwire__ops__v1__sla_measurement__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__ops__v1__list_sla_measurements_request__field_descriptors[4] =
+{
+  {
+    "job_type",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__ListSlaMeasurementsRequest, job_type),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "breached",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__ListSlaMeasurementsRequest, breached),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "page_size",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__ListSlaMeasurementsRequest, page_size),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "page_token",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__ListSlaMeasurementsRequest, page_token),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__ops__v1__list_sla_measurements_request__field_indices_by_name[] = {
+  1,   /* field[1] = breached */
+  0,   /* field[0] = job_type */
+  2,   /* field[2] = page_size */
+  3,   /* field[3] = page_token */
+};
+static const ProtobufCIntRange spanwire__ops__v1__list_sla_measurements_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor spanwire__ops__v1__list_sla_measurements_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.ops.v1.ListSlaMeasurementsRequest",
+  "ListSlaMeasurementsRequest",
+  "Spanwire__Ops__V1__ListSlaMeasurementsRequest",
+  "spanwire.ops.v1",
+  sizeof(Spanwire__Ops__V1__ListSlaMeasurementsRequest),
+  4,
+  spanwire__ops__v1__list_sla_measurements_request__field_descriptors,
+  spanwire__ops__v1__list_sla_measurements_request__field_indices_by_name,
+  1,  spanwire__ops__v1__list_sla_measurements_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__ops__v1__list_sla_measurements_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__ops__v1__list_sla_measurements_response__field_descriptors[2] =
+{
+  {
+    "measurements",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Ops__V1__ListSlaMeasurementsResponse, n_measurements),
+    offsetof(Spanwire__Ops__V1__ListSlaMeasurementsResponse, measurements),
+    &spanwire__ops__v1__sla_measurement__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "next_page_token",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__ListSlaMeasurementsResponse, next_page_token),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__ops__v1__list_sla_measurements_response__field_indices_by_name[] = {
+  0,   /* field[0] = measurements */
+  1,   /* field[1] = next_page_token */
+};
+static const ProtobufCIntRange spanwire__ops__v1__list_sla_measurements_response__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__ops__v1__list_sla_measurements_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.ops.v1.ListSlaMeasurementsResponse",
+  "ListSlaMeasurementsResponse",
+  "Spanwire__Ops__V1__ListSlaMeasurementsResponse",
+  "spanwire.ops.v1",
+  sizeof(Spanwire__Ops__V1__ListSlaMeasurementsResponse),
+  2,
+  spanwire__ops__v1__list_sla_measurements_response__field_descriptors,
+  spanwire__ops__v1__list_sla_measurements_response__field_indices_by_name,
+  1,  spanwire__ops__v1__list_sla_measurements_response__number_ranges,
+  (ProtobufCMessageInit) spanwire__ops__v1__list_sla_measurements_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__ops__v1__summarize_sla_request__field_descriptors[1] =
+{
+  {
+    "from",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__SummarizeSlaRequest, from),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__ops__v1__summarize_sla_request__field_indices_by_name[] = {
+  0,   /* field[0] = from */
+};
+static const ProtobufCIntRange spanwire__ops__v1__summarize_sla_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor spanwire__ops__v1__summarize_sla_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.ops.v1.SummarizeSlaRequest",
+  "SummarizeSlaRequest",
+  "Spanwire__Ops__V1__SummarizeSlaRequest",
+  "spanwire.ops.v1",
+  sizeof(Spanwire__Ops__V1__SummarizeSlaRequest),
+  1,
+  spanwire__ops__v1__summarize_sla_request__field_descriptors,
+  spanwire__ops__v1__summarize_sla_request__field_indices_by_name,
+  1,  spanwire__ops__v1__summarize_sla_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__ops__v1__summarize_sla_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__ops__v1__summarize_sla_response__field_descriptors[1] =
+{
+  {
+    "types",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Ops__V1__SummarizeSlaResponse, n_types),
+    offsetof(Spanwire__Ops__V1__SummarizeSlaResponse, types),
+    &spanwire__ops__v1__sla_summary__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__ops__v1__summarize_sla_response__field_indices_by_name[] = {
+  0,   /* field[0] = types */
+};
+static const ProtobufCIntRange spanwire__ops__v1__summarize_sla_response__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor spanwire__ops__v1__summarize_sla_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.ops.v1.SummarizeSlaResponse",
+  "SummarizeSlaResponse",
+  "Spanwire__Ops__V1__SummarizeSlaResponse",
+  "spanwire.ops.v1",
+  sizeof(Spanwire__Ops__V1__SummarizeSlaResponse),
+  1,
+  spanwire__ops__v1__summarize_sla_response__field_descriptors,
+  spanwire__ops__v1__summarize_sla_response__field_indices_by_name,
+  1,  spanwire__ops__v1__summarize_sla_response__number_ranges,
+  (ProtobufCMessageInit) spanwire__ops__v1__summarize_sla_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__ops__v1__sla_summary__field_descriptors[9] =
+{
+  {
+    "job_type",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__SlaSummary, job_type),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "measured",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__SlaSummary, measured),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "breached",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__SlaSummary, breached),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "first_update_p50_ms",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__SlaSummary, first_update_p50_ms),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "first_update_p99_ms",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__SlaSummary, first_update_p99_ms),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "completion_p50_ms",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__SlaSummary, completion_p50_ms),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "completion_p99_ms",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__SlaSummary, completion_p99_ms),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "target_first_update_ms",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__SlaSummary, target_first_update_ms),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "target_completion_ms",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__SlaSummary, target_completion_ms),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__ops__v1__sla_summary__field_indices_by_name[] = {
+  2,   /* field[2] = breached */
+  5,   /* field[5] = completion_p50_ms */
+  6,   /* field[6] = completion_p99_ms */
+  3,   /* field[3] = first_update_p50_ms */
+  4,   /* field[4] = first_update_p99_ms */
+  0,   /* field[0] = job_type */
+  1,   /* field[1] = measured */
+  8,   /* field[8] = target_completion_ms */
+  7,   /* field[7] = target_first_update_ms */
+};
+static const ProtobufCIntRange spanwire__ops__v1__sla_summary__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 9 }
+};
+const ProtobufCMessageDescriptor spanwire__ops__v1__sla_summary__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.ops.v1.SlaSummary",
+  "SlaSummary",
+  "Spanwire__Ops__V1__SlaSummary",
+  "spanwire.ops.v1",
+  sizeof(Spanwire__Ops__V1__SlaSummary),
+  9,
+  spanwire__ops__v1__sla_summary__field_descriptors,
+  spanwire__ops__v1__sla_summary__field_indices_by_name,
+  1,  spanwire__ops__v1__sla_summary__number_ranges,
+  (ProtobufCMessageInit) spanwire__ops__v1__sla_summary__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCEnumValue spanwire__ops__v1__schedule__overlap__enum_values_by_number[3] =
+{
+  { "OVERLAP_UNSPECIFIED", "SPANWIRE__OPS__V1__SCHEDULE__OVERLAP__OVERLAP_UNSPECIFIED", 0 },
+  { "OVERLAP_SKIP", "SPANWIRE__OPS__V1__SCHEDULE__OVERLAP__OVERLAP_SKIP", 1 },
+  { "OVERLAP_ALLOW", "SPANWIRE__OPS__V1__SCHEDULE__OVERLAP__OVERLAP_ALLOW", 2 },
+};
+static const ProtobufCIntRange spanwire__ops__v1__schedule__overlap__value_ranges[] = {
+{0, 0},{0, 3}
+};
+static const ProtobufCEnumValueIndex spanwire__ops__v1__schedule__overlap__enum_values_by_name[3] =
+{
+  { "OVERLAP_ALLOW", 2 },
+  { "OVERLAP_SKIP", 1 },
+  { "OVERLAP_UNSPECIFIED", 0 },
+};
+const ProtobufCEnumDescriptor spanwire__ops__v1__schedule__overlap__descriptor =
+{
+  PROTOBUF_C__ENUM_DESCRIPTOR_MAGIC,
+  "spanwire.ops.v1.Schedule.Overlap",
+  "Overlap",
+  "Spanwire__Ops__V1__Schedule__Overlap",
+  "spanwire.ops.v1",
+  3,
+  spanwire__ops__v1__schedule__overlap__enum_values_by_number,
+  3,
+  spanwire__ops__v1__schedule__overlap__enum_values_by_name,
+  1,
+  spanwire__ops__v1__schedule__overlap__value_ranges,
+  NULL,NULL,NULL,NULL   /* reserved[1234] */
+};
+static const ProtobufCEnumValue spanwire__ops__v1__schedule__missed__enum_values_by_number[3] =
+{
+  { "MISSED_UNSPECIFIED", "SPANWIRE__OPS__V1__SCHEDULE__MISSED__MISSED_UNSPECIFIED", 0 },
+  { "MISSED_COALESCE", "SPANWIRE__OPS__V1__SCHEDULE__MISSED__MISSED_COALESCE", 1 },
+  { "MISSED_SKIP", "SPANWIRE__OPS__V1__SCHEDULE__MISSED__MISSED_SKIP", 2 },
+};
+static const ProtobufCIntRange spanwire__ops__v1__schedule__missed__value_ranges[] = {
+{0, 0},{0, 3}
+};
+static const ProtobufCEnumValueIndex spanwire__ops__v1__schedule__missed__enum_values_by_name[3] =
+{
+  { "MISSED_COALESCE", 1 },
+  { "MISSED_SKIP", 2 },
+  { "MISSED_UNSPECIFIED", 0 },
+};
+const ProtobufCEnumDescriptor spanwire__ops__v1__schedule__missed__descriptor =
+{
+  PROTOBUF_C__ENUM_DESCRIPTOR_MAGIC,
+  "spanwire.ops.v1.Schedule.Missed",
+  "Missed",
+  "Spanwire__Ops__V1__Schedule__Missed",
+  "spanwire.ops.v1",
+  3,
+  spanwire__ops__v1__schedule__missed__enum_values_by_number,
+  3,
+  spanwire__ops__v1__schedule__missed__enum_values_by_name,
+  1,
+  spanwire__ops__v1__schedule__missed__value_ranges,
+  NULL,NULL,NULL,NULL   /* reserved[1234] */
+};
+static const ProtobufCFieldDescriptor spanwire__ops__v1__schedule__field_descriptors[14] =
+{
+  {
+    "schedule_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__Schedule, schedule_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "tenant_id",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__Schedule, tenant_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "title",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__Schedule, title),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "cron",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Ops__V1__Schedule, timing_case),
+    offsetof(Spanwire__Ops__V1__Schedule, cron),
+    &spanwire__ops__v1__cron_timing__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "every",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Ops__V1__Schedule, timing_case),
+    offsetof(Spanwire__Ops__V1__Schedule, every),
+    &google__protobuf__duration__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "critical",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__Schedule, critical),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "overlap",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__Schedule, overlap),
+    &spanwire__ops__v1__schedule__overlap__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "missed",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__Schedule, missed),
+    &spanwire__ops__v1__schedule__missed__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "paused",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__Schedule, paused),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "task",
+    10,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Ops__V1__Schedule, work_case),
+    offsetof(Spanwire__Ops__V1__Schedule, task),
+    &spanwire__ops__v1__scheduled_task__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "execution",
+    11,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Ops__V1__Schedule, work_case),
+    offsetof(Spanwire__Ops__V1__Schedule, execution),
+    &spanwire__ops__v1__scheduled_execution__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "next_due",
+    12,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__Schedule, next_due),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "created_by",
+    13,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__Schedule, created_by),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "created_at",
+    14,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__Schedule, created_at),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__ops__v1__schedule__field_indices_by_name[] = {
+  13,   /* field[13] = created_at */
+  12,   /* field[12] = created_by */
+  5,   /* field[5] = critical */
+  3,   /* field[3] = cron */
+  4,   /* field[4] = every */
+  10,   /* field[10] = execution */
+  7,   /* field[7] = missed */
+  11,   /* field[11] = next_due */
+  6,   /* field[6] = overlap */
+  8,   /* field[8] = paused */
+  0,   /* field[0] = schedule_id */
+  9,   /* field[9] = task */
+  1,   /* field[1] = tenant_id */
+  2,   /* field[2] = title */
+};
+static const ProtobufCIntRange spanwire__ops__v1__schedule__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 14 }
+};
+const ProtobufCMessageDescriptor spanwire__ops__v1__schedule__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.ops.v1.Schedule",
+  "Schedule",
+  "Spanwire__Ops__V1__Schedule",
+  "spanwire.ops.v1",
+  sizeof(Spanwire__Ops__V1__Schedule),
+  14,
+  spanwire__ops__v1__schedule__field_descriptors,
+  spanwire__ops__v1__schedule__field_indices_by_name,
+  1,  spanwire__ops__v1__schedule__number_ranges,
+  (ProtobufCMessageInit) spanwire__ops__v1__schedule__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__ops__v1__cron_timing__field_descriptors[2] =
+{
+  {
+    "expression",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__CronTiming, expression),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "time_zone",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__CronTiming, time_zone),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__ops__v1__cron_timing__field_indices_by_name[] = {
+  0,   /* field[0] = expression */
+  1,   /* field[1] = time_zone */
+};
+static const ProtobufCIntRange spanwire__ops__v1__cron_timing__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__ops__v1__cron_timing__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.ops.v1.CronTiming",
+  "CronTiming",
+  "Spanwire__Ops__V1__CronTiming",
+  "spanwire.ops.v1",
+  sizeof(Spanwire__Ops__V1__CronTiming),
+  2,
+  spanwire__ops__v1__cron_timing__field_descriptors,
+  spanwire__ops__v1__cron_timing__field_indices_by_name,
+  1,  spanwire__ops__v1__cron_timing__number_ranges,
+  (ProtobufCMessageInit) spanwire__ops__v1__cron_timing__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__ops__v1__scheduled_task__field_descriptors[2] =
+{
+  {
+    "context",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__ScheduledTask, context),
+    &spanwire__agents__v1__agent_context__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "task",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__ScheduledTask, task),
+    &spanwire__agents__v1__agent_task_spec__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__ops__v1__scheduled_task__field_indices_by_name[] = {
+  0,   /* field[0] = context */
+  1,   /* field[1] = task */
+};
+static const ProtobufCIntRange spanwire__ops__v1__scheduled_task__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__ops__v1__scheduled_task__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.ops.v1.ScheduledTask",
+  "ScheduledTask",
+  "Spanwire__Ops__V1__ScheduledTask",
+  "spanwire.ops.v1",
+  sizeof(Spanwire__Ops__V1__ScheduledTask),
+  2,
+  spanwire__ops__v1__scheduled_task__field_descriptors,
+  spanwire__ops__v1__scheduled_task__field_indices_by_name,
+  1,  spanwire__ops__v1__scheduled_task__number_ranges,
+  (ProtobufCMessageInit) spanwire__ops__v1__scheduled_task__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__ops__v1__scheduled_execution__field_descriptors[3] =
+{
+  {
+    "intent_type",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__ScheduledExecution, intent_type),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "product_runtime_session_id",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__ScheduledExecution, product_runtime_session_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "input",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__ScheduledExecution, input),
+    &google__protobuf__struct__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__ops__v1__scheduled_execution__field_indices_by_name[] = {
+  2,   /* field[2] = input */
+  0,   /* field[0] = intent_type */
+  1,   /* field[1] = product_runtime_session_id */
+};
+static const ProtobufCIntRange spanwire__ops__v1__scheduled_execution__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor spanwire__ops__v1__scheduled_execution__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.ops.v1.ScheduledExecution",
+  "ScheduledExecution",
+  "Spanwire__Ops__V1__ScheduledExecution",
+  "spanwire.ops.v1",
+  sizeof(Spanwire__Ops__V1__ScheduledExecution),
+  3,
+  spanwire__ops__v1__scheduled_execution__field_descriptors,
+  spanwire__ops__v1__scheduled_execution__field_indices_by_name,
+  1,  spanwire__ops__v1__scheduled_execution__number_ranges,
+  (ProtobufCMessageInit) spanwire__ops__v1__scheduled_execution__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__ops__v1__create_schedule_request__field_descriptors[2] =
+{
+  {
+    "idempotency_key",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__CreateScheduleRequest, idempotency_key),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "schedule",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__CreateScheduleRequest, schedule),
+    &spanwire__ops__v1__schedule__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__ops__v1__create_schedule_request__field_indices_by_name[] = {
+  0,   /* field[0] = idempotency_key */
+  1,   /* field[1] = schedule */
+};
+static const ProtobufCIntRange spanwire__ops__v1__create_schedule_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__ops__v1__create_schedule_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.ops.v1.CreateScheduleRequest",
+  "CreateScheduleRequest",
+  "Spanwire__Ops__V1__CreateScheduleRequest",
+  "spanwire.ops.v1",
+  sizeof(Spanwire__Ops__V1__CreateScheduleRequest),
+  2,
+  spanwire__ops__v1__create_schedule_request__field_descriptors,
+  spanwire__ops__v1__create_schedule_request__field_indices_by_name,
+  1,  spanwire__ops__v1__create_schedule_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__ops__v1__create_schedule_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__ops__v1__get_schedule_request__field_descriptors[1] =
+{
+  {
+    "schedule_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__GetScheduleRequest, schedule_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__ops__v1__get_schedule_request__field_indices_by_name[] = {
+  0,   /* field[0] = schedule_id */
+};
+static const ProtobufCIntRange spanwire__ops__v1__get_schedule_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor spanwire__ops__v1__get_schedule_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.ops.v1.GetScheduleRequest",
+  "GetScheduleRequest",
+  "Spanwire__Ops__V1__GetScheduleRequest",
+  "spanwire.ops.v1",
+  sizeof(Spanwire__Ops__V1__GetScheduleRequest),
+  1,
+  spanwire__ops__v1__get_schedule_request__field_descriptors,
+  spanwire__ops__v1__get_schedule_request__field_indices_by_name,
+  1,  spanwire__ops__v1__get_schedule_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__ops__v1__get_schedule_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__ops__v1__list_schedules_request__field_descriptors[2] =
+{
+  {
+    "page_size",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__ListSchedulesRequest, page_size),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "page_token",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__ListSchedulesRequest, page_token),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__ops__v1__list_schedules_request__field_indices_by_name[] = {
+  0,   /* field[0] = page_size */
+  1,   /* field[1] = page_token */
+};
+static const ProtobufCIntRange spanwire__ops__v1__list_schedules_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__ops__v1__list_schedules_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.ops.v1.ListSchedulesRequest",
+  "ListSchedulesRequest",
+  "Spanwire__Ops__V1__ListSchedulesRequest",
+  "spanwire.ops.v1",
+  sizeof(Spanwire__Ops__V1__ListSchedulesRequest),
+  2,
+  spanwire__ops__v1__list_schedules_request__field_descriptors,
+  spanwire__ops__v1__list_schedules_request__field_indices_by_name,
+  1,  spanwire__ops__v1__list_schedules_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__ops__v1__list_schedules_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__ops__v1__list_schedules_response__field_descriptors[2] =
+{
+  {
+    "schedules",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Ops__V1__ListSchedulesResponse, n_schedules),
+    offsetof(Spanwire__Ops__V1__ListSchedulesResponse, schedules),
+    &spanwire__ops__v1__schedule__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "next_page_token",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__ListSchedulesResponse, next_page_token),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__ops__v1__list_schedules_response__field_indices_by_name[] = {
+  1,   /* field[1] = next_page_token */
+  0,   /* field[0] = schedules */
+};
+static const ProtobufCIntRange spanwire__ops__v1__list_schedules_response__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__ops__v1__list_schedules_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.ops.v1.ListSchedulesResponse",
+  "ListSchedulesResponse",
+  "Spanwire__Ops__V1__ListSchedulesResponse",
+  "spanwire.ops.v1",
+  sizeof(Spanwire__Ops__V1__ListSchedulesResponse),
+  2,
+  spanwire__ops__v1__list_schedules_response__field_descriptors,
+  spanwire__ops__v1__list_schedules_response__field_indices_by_name,
+  1,  spanwire__ops__v1__list_schedules_response__number_ranges,
+  (ProtobufCMessageInit) spanwire__ops__v1__list_schedules_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__ops__v1__set_schedule_paused_request__field_descriptors[4] =
+{
+  {
+    "idempotency_key",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__SetSchedulePausedRequest, idempotency_key),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "schedule_id",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__SetSchedulePausedRequest, schedule_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "paused",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__SetSchedulePausedRequest, paused),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reason",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__SetSchedulePausedRequest, reason),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__ops__v1__set_schedule_paused_request__field_indices_by_name[] = {
+  0,   /* field[0] = idempotency_key */
+  2,   /* field[2] = paused */
+  3,   /* field[3] = reason */
+  1,   /* field[1] = schedule_id */
+};
+static const ProtobufCIntRange spanwire__ops__v1__set_schedule_paused_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor spanwire__ops__v1__set_schedule_paused_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.ops.v1.SetSchedulePausedRequest",
+  "SetSchedulePausedRequest",
+  "Spanwire__Ops__V1__SetSchedulePausedRequest",
+  "spanwire.ops.v1",
+  sizeof(Spanwire__Ops__V1__SetSchedulePausedRequest),
+  4,
+  spanwire__ops__v1__set_schedule_paused_request__field_descriptors,
+  spanwire__ops__v1__set_schedule_paused_request__field_indices_by_name,
+  1,  spanwire__ops__v1__set_schedule_paused_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__ops__v1__set_schedule_paused_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__ops__v1__delete_schedule_request__field_descriptors[3] =
+{
+  {
+    "idempotency_key",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__DeleteScheduleRequest, idempotency_key),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "schedule_id",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__DeleteScheduleRequest, schedule_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reason",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__DeleteScheduleRequest, reason),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__ops__v1__delete_schedule_request__field_indices_by_name[] = {
+  0,   /* field[0] = idempotency_key */
+  2,   /* field[2] = reason */
+  1,   /* field[1] = schedule_id */
+};
+static const ProtobufCIntRange spanwire__ops__v1__delete_schedule_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor spanwire__ops__v1__delete_schedule_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.ops.v1.DeleteScheduleRequest",
+  "DeleteScheduleRequest",
+  "Spanwire__Ops__V1__DeleteScheduleRequest",
+  "spanwire.ops.v1",
+  sizeof(Spanwire__Ops__V1__DeleteScheduleRequest),
+  3,
+  spanwire__ops__v1__delete_schedule_request__field_descriptors,
+  spanwire__ops__v1__delete_schedule_request__field_indices_by_name,
+  1,  spanwire__ops__v1__delete_schedule_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__ops__v1__delete_schedule_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+#define spanwire__ops__v1__delete_schedule_response__field_descriptors NULL
+#define spanwire__ops__v1__delete_schedule_response__field_indices_by_name NULL
+#define spanwire__ops__v1__delete_schedule_response__number_ranges NULL
+const ProtobufCMessageDescriptor spanwire__ops__v1__delete_schedule_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.ops.v1.DeleteScheduleResponse",
+  "DeleteScheduleResponse",
+  "Spanwire__Ops__V1__DeleteScheduleResponse",
+  "spanwire.ops.v1",
+  sizeof(Spanwire__Ops__V1__DeleteScheduleResponse),
+  0,
+  spanwire__ops__v1__delete_schedule_response__field_descriptors,
+  spanwire__ops__v1__delete_schedule_response__field_indices_by_name,
+  0,  spanwire__ops__v1__delete_schedule_response__number_ranges,
+  (ProtobufCMessageInit) spanwire__ops__v1__delete_schedule_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCEnumValue spanwire__ops__v1__schedule_run__outcome__enum_values_by_number[6] =
+{
+  { "OUTCOME_UNSPECIFIED", "SPANWIRE__OPS__V1__SCHEDULE_RUN__OUTCOME__OUTCOME_UNSPECIFIED", 0 },
+  { "OUTCOME_FIRED", "SPANWIRE__OPS__V1__SCHEDULE_RUN__OUTCOME__OUTCOME_FIRED", 1 },
+  { "OUTCOME_MISSED", "SPANWIRE__OPS__V1__SCHEDULE_RUN__OUTCOME__OUTCOME_MISSED", 2 },
+  { "OUTCOME_SKIPPED", "SPANWIRE__OPS__V1__SCHEDULE_RUN__OUTCOME__OUTCOME_SKIPPED", 3 },
+  { "OUTCOME_COALESCED", "SPANWIRE__OPS__V1__SCHEDULE_RUN__OUTCOME__OUTCOME_COALESCED", 4 },
+  { "OUTCOME_REFUSED", "SPANWIRE__OPS__V1__SCHEDULE_RUN__OUTCOME__OUTCOME_REFUSED", 5 },
+};
+static const ProtobufCIntRange spanwire__ops__v1__schedule_run__outcome__value_ranges[] = {
+{0, 0},{0, 6}
+};
+static const ProtobufCEnumValueIndex spanwire__ops__v1__schedule_run__outcome__enum_values_by_name[6] =
+{
+  { "OUTCOME_COALESCED", 4 },
+  { "OUTCOME_FIRED", 1 },
+  { "OUTCOME_MISSED", 2 },
+  { "OUTCOME_REFUSED", 5 },
+  { "OUTCOME_SKIPPED", 3 },
+  { "OUTCOME_UNSPECIFIED", 0 },
+};
+const ProtobufCEnumDescriptor spanwire__ops__v1__schedule_run__outcome__descriptor =
+{
+  PROTOBUF_C__ENUM_DESCRIPTOR_MAGIC,
+  "spanwire.ops.v1.ScheduleRun.Outcome",
+  "Outcome",
+  "Spanwire__Ops__V1__ScheduleRun__Outcome",
+  "spanwire.ops.v1",
+  6,
+  spanwire__ops__v1__schedule_run__outcome__enum_values_by_number,
+  6,
+  spanwire__ops__v1__schedule_run__outcome__enum_values_by_name,
+  1,
+  spanwire__ops__v1__schedule_run__outcome__value_ranges,
+  NULL,NULL,NULL,NULL   /* reserved[1234] */
+};
+static const ProtobufCFieldDescriptor spanwire__ops__v1__schedule_run__field_descriptors[7] =
+{
+  {
+    "schedule_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__ScheduleRun, schedule_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "due",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__ScheduleRun, due),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "outcome",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__ScheduleRun, outcome),
+    &spanwire__ops__v1__schedule_run__outcome__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "subject_id",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__ScheduleRun, subject_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reason",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__ScheduleRun, reason),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "firings",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__ScheduleRun, firings),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "decided_at",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__ScheduleRun, decided_at),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__ops__v1__schedule_run__field_indices_by_name[] = {
+  6,   /* field[6] = decided_at */
+  1,   /* field[1] = due */
+  5,   /* field[5] = firings */
+  2,   /* field[2] = outcome */
+  4,   /* field[4] = reason */
+  0,   /* field[0] = schedule_id */
+  3,   /* field[3] = subject_id */
+};
+static const ProtobufCIntRange spanwire__ops__v1__schedule_run__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 7 }
+};
+const ProtobufCMessageDescriptor spanwire__ops__v1__schedule_run__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.ops.v1.ScheduleRun",
+  "ScheduleRun",
+  "Spanwire__Ops__V1__ScheduleRun",
+  "spanwire.ops.v1",
+  sizeof(Spanwire__Ops__V1__ScheduleRun),
+  7,
+  spanwire__ops__v1__schedule_run__field_descriptors,
+  spanwire__ops__v1__schedule_run__field_indices_by_name,
+  1,  spanwire__ops__v1__schedule_run__number_ranges,
+  (ProtobufCMessageInit) spanwire__ops__v1__schedule_run__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__ops__v1__list_schedule_runs_request__field_descriptors[3] =
+{
+  {
+    "schedule_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__ListScheduleRunsRequest, schedule_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "page_size",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__ListScheduleRunsRequest, page_size),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "page_token",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__ListScheduleRunsRequest, page_token),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__ops__v1__list_schedule_runs_request__field_indices_by_name[] = {
+  1,   /* field[1] = page_size */
+  2,   /* field[2] = page_token */
+  0,   /* field[0] = schedule_id */
+};
+static const ProtobufCIntRange spanwire__ops__v1__list_schedule_runs_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor spanwire__ops__v1__list_schedule_runs_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.ops.v1.ListScheduleRunsRequest",
+  "ListScheduleRunsRequest",
+  "Spanwire__Ops__V1__ListScheduleRunsRequest",
+  "spanwire.ops.v1",
+  sizeof(Spanwire__Ops__V1__ListScheduleRunsRequest),
+  3,
+  spanwire__ops__v1__list_schedule_runs_request__field_descriptors,
+  spanwire__ops__v1__list_schedule_runs_request__field_indices_by_name,
+  1,  spanwire__ops__v1__list_schedule_runs_request__number_ranges,
+  (ProtobufCMessageInit) spanwire__ops__v1__list_schedule_runs_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor spanwire__ops__v1__list_schedule_runs_response__field_descriptors[2] =
+{
+  {
+    "runs",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Ops__V1__ListScheduleRunsResponse, n_runs),
+    offsetof(Spanwire__Ops__V1__ListScheduleRunsResponse, runs),
+    &spanwire__ops__v1__schedule_run__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "next_page_token",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Ops__V1__ListScheduleRunsResponse, next_page_token),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__ops__v1__list_schedule_runs_response__field_indices_by_name[] = {
+  1,   /* field[1] = next_page_token */
+  0,   /* field[0] = runs */
+};
+static const ProtobufCIntRange spanwire__ops__v1__list_schedule_runs_response__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor spanwire__ops__v1__list_schedule_runs_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.ops.v1.ListScheduleRunsResponse",
+  "ListScheduleRunsResponse",
+  "Spanwire__Ops__V1__ListScheduleRunsResponse",
+  "spanwire.ops.v1",
+  sizeof(Spanwire__Ops__V1__ListScheduleRunsResponse),
+  2,
+  spanwire__ops__v1__list_schedule_runs_response__field_descriptors,
+  spanwire__ops__v1__list_schedule_runs_response__field_indices_by_name,
+  1,  spanwire__ops__v1__list_schedule_runs_response__number_ranges,
+  (ProtobufCMessageInit) spanwire__ops__v1__list_schedule_runs_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCEnumValue spanwire__ops__v1__incident_mode__enum_values_by_number[4] =
+{
+  { "INCIDENT_MODE_UNSPECIFIED", "SPANWIRE__OPS__V1__INCIDENT_MODE__INCIDENT_MODE_UNSPECIFIED", 0 },
+  { "INCIDENT_MODE_NORMAL", "SPANWIRE__OPS__V1__INCIDENT_MODE__INCIDENT_MODE_NORMAL", 1 },
+  { "INCIDENT_MODE_DEGRADED", "SPANWIRE__OPS__V1__INCIDENT_MODE__INCIDENT_MODE_DEGRADED", 2 },
+  { "INCIDENT_MODE_INCIDENT", "SPANWIRE__OPS__V1__INCIDENT_MODE__INCIDENT_MODE_INCIDENT", 3 },
+};
+static const ProtobufCIntRange spanwire__ops__v1__incident_mode__value_ranges[] = {
+{0, 0},{0, 4}
+};
+static const ProtobufCEnumValueIndex spanwire__ops__v1__incident_mode__enum_values_by_name[4] =
+{
+  { "INCIDENT_MODE_DEGRADED", 2 },
+  { "INCIDENT_MODE_INCIDENT", 3 },
+  { "INCIDENT_MODE_NORMAL", 1 },
+  { "INCIDENT_MODE_UNSPECIFIED", 0 },
+};
+const ProtobufCEnumDescriptor spanwire__ops__v1__incident_mode__descriptor =
+{
+  PROTOBUF_C__ENUM_DESCRIPTOR_MAGIC,
+  "spanwire.ops.v1.IncidentMode",
+  "IncidentMode",
+  "Spanwire__Ops__V1__IncidentMode",
+  "spanwire.ops.v1",
+  4,
+  spanwire__ops__v1__incident_mode__enum_values_by_number,
+  4,
+  spanwire__ops__v1__incident_mode__enum_values_by_name,
+  1,
+  spanwire__ops__v1__incident_mode__value_ranges,
+  NULL,NULL,NULL,NULL   /* reserved[1234] */
 };

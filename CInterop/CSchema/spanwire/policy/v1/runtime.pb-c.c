@@ -457,7 +457,7 @@ void   spanwire__policy__v1__list_budgets_response__free_unpacked
   assert(message->base.descriptor == &spanwire__policy__v1__list_budgets_response__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor spanwire__policy__v1__check_tool_request__field_descriptors[12] =
+static const ProtobufCFieldDescriptor spanwire__policy__v1__check_tool_request__field_descriptors[13] =
 {
   {
     "idempotency_key",
@@ -603,12 +603,25 @@ static const ProtobufCFieldDescriptor spanwire__policy__v1__check_tool_request__
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "extends_reservation_id",
+    13,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Policy__V1__CheckToolRequest, extends_reservation_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__policy__v1__check_tool_request__field_indices_by_name[] = {
   3,   /* field[3] = action_type */
   1,   /* field[1] = agent_slug */
   11,   /* field[11] = approval_refs */
   9,   /* field[9] = estimated_cost */
+  12,   /* field[12] = extends_reservation_id */
   0,   /* field[0] = idempotency_key */
   7,   /* field[7] = org_id */
   5,   /* field[5] = product_runtime_session_id */
@@ -621,7 +634,7 @@ static const unsigned spanwire__policy__v1__check_tool_request__field_indices_by
 static const ProtobufCIntRange spanwire__policy__v1__check_tool_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 12 }
+  { 0, 13 }
 };
 const ProtobufCMessageDescriptor spanwire__policy__v1__check_tool_request__descriptor =
 {
@@ -631,7 +644,7 @@ const ProtobufCMessageDescriptor spanwire__policy__v1__check_tool_request__descr
   "Spanwire__Policy__V1__CheckToolRequest",
   "spanwire.policy.v1",
   sizeof(Spanwire__Policy__V1__CheckToolRequest),
-  12,
+  13,
   spanwire__policy__v1__check_tool_request__field_descriptors,
   spanwire__policy__v1__check_tool_request__field_indices_by_name,
   1,  spanwire__policy__v1__check_tool_request__number_ranges,

@@ -1735,7 +1735,52 @@ void   spanwire__registry__v1__access_denial__free_unpacked
   assert(message->base.descriptor == &spanwire__registry__v1__access_denial__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor spanwire__registry__v1__bundle__field_descriptors[20] =
+void   spanwire__registry__v1__sla_target__init
+                     (Spanwire__Registry__V1__SlaTarget         *message)
+{
+  static const Spanwire__Registry__V1__SlaTarget init_value = SPANWIRE__REGISTRY__V1__SLA_TARGET__INIT;
+  *message = init_value;
+}
+size_t spanwire__registry__v1__sla_target__get_packed_size
+                     (const Spanwire__Registry__V1__SlaTarget *message)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__sla_target__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t spanwire__registry__v1__sla_target__pack
+                     (const Spanwire__Registry__V1__SlaTarget *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__sla_target__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t spanwire__registry__v1__sla_target__pack_to_buffer
+                     (const Spanwire__Registry__V1__SlaTarget *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &spanwire__registry__v1__sla_target__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Spanwire__Registry__V1__SlaTarget *
+       spanwire__registry__v1__sla_target__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Spanwire__Registry__V1__SlaTarget *)
+     protobuf_c_message_unpack (&spanwire__registry__v1__sla_target__descriptor,
+                                allocator, len, data);
+}
+void   spanwire__registry__v1__sla_target__free_unpacked
+                     (Spanwire__Registry__V1__SlaTarget *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &spanwire__registry__v1__sla_target__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+static const ProtobufCFieldDescriptor spanwire__registry__v1__bundle__field_descriptors[21] =
 {
   {
     "bundle_id",
@@ -1977,6 +2022,18 @@ static const ProtobufCFieldDescriptor spanwire__registry__v1__bundle__field_desc
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "sla_targets",
+    21,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Registry__V1__Bundle, n_sla_targets),
+    offsetof(Spanwire__Registry__V1__Bundle, sla_targets),
+    &spanwire__registry__v1__sla_target__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__registry__v1__bundle__field_indices_by_name[] = {
   19,   /* field[19] = access_policies */
@@ -1997,13 +2054,14 @@ static const unsigned spanwire__registry__v1__bundle__field_indices_by_name[] = 
   18,   /* field[18] = removals */
   16,   /* field[16] = roles */
   8,   /* field[8] = service_points */
+  20,   /* field[20] = sla_targets */
   9,   /* field[9] = tokens */
   10,   /* field[10] = vendors */
 };
 static const ProtobufCIntRange spanwire__registry__v1__bundle__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 20 }
+  { 0, 21 }
 };
 const ProtobufCMessageDescriptor spanwire__registry__v1__bundle__descriptor =
 {
@@ -2013,7 +2071,7 @@ const ProtobufCMessageDescriptor spanwire__registry__v1__bundle__descriptor =
   "Spanwire__Registry__V1__Bundle",
   "spanwire.registry.v1",
   sizeof(Spanwire__Registry__V1__Bundle),
-  20,
+  21,
   spanwire__registry__v1__bundle__field_descriptors,
   spanwire__registry__v1__bundle__field_indices_by_name,
   1,  spanwire__registry__v1__bundle__number_ranges,
@@ -3250,7 +3308,7 @@ const ProtobufCMessageDescriptor spanwire__registry__v1__experiment_arm__descrip
   (ProtobufCMessageInit) spanwire__registry__v1__experiment_arm__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor spanwire__registry__v1__agent_definition__field_descriptors[15] =
+static const ProtobufCFieldDescriptor spanwire__registry__v1__agent_definition__field_descriptors[17] =
 {
   {
     "agent_slug",
@@ -3432,16 +3490,42 @@ static const ProtobufCFieldDescriptor spanwire__registry__v1__agent_definition__
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "by_model",
+    16,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__AgentDefinition, by_model),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "instructions",
+    17,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__AgentDefinition, instructions),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__registry__v1__agent_definition__field_indices_by_name[] = {
   0,   /* field[0] = agent_slug */
   1,   /* field[1] = agent_type */
+  15,   /* field[15] = by_model */
   13,   /* field[13] = by_workers */
   8,   /* field[8] = capabilities */
   4,   /* field[4] = capability_tiers */
   7,   /* field[7] = changelog */
   6,   /* field[6] = description */
   12,   /* field[12] = enabled */
+  16,   /* field[16] = instructions */
   3,   /* field[3] = intents */
   9,   /* field[9] = memory_read */
   10,   /* field[10] = memory_write */
@@ -3453,7 +3537,7 @@ static const unsigned spanwire__registry__v1__agent_definition__field_indices_by
 static const ProtobufCIntRange spanwire__registry__v1__agent_definition__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 15 }
+  { 0, 17 }
 };
 const ProtobufCMessageDescriptor spanwire__registry__v1__agent_definition__descriptor =
 {
@@ -3463,7 +3547,7 @@ const ProtobufCMessageDescriptor spanwire__registry__v1__agent_definition__descr
   "Spanwire__Registry__V1__AgentDefinition",
   "spanwire.registry.v1",
   sizeof(Spanwire__Registry__V1__AgentDefinition),
-  15,
+  17,
   spanwire__registry__v1__agent_definition__field_descriptors,
   spanwire__registry__v1__agent_definition__field_indices_by_name,
   1,  spanwire__registry__v1__agent_definition__number_ranges,
@@ -5191,7 +5275,71 @@ const ProtobufCMessageDescriptor spanwire__registry__v1__access_denial__descript
   (ProtobufCMessageInit) spanwire__registry__v1__access_denial__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCEnumValue spanwire__registry__v1__definition_kind__enum_values_by_number[17] =
+static const ProtobufCFieldDescriptor spanwire__registry__v1__sla_target__field_descriptors[3] =
+{
+  {
+    "job_type",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__SlaTarget, job_type),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "time_to_first_update_ms",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__SlaTarget, time_to_first_update_ms),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "time_to_completion_ms",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Spanwire__Registry__V1__SlaTarget, time_to_completion_ms),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned spanwire__registry__v1__sla_target__field_indices_by_name[] = {
+  0,   /* field[0] = job_type */
+  2,   /* field[2] = time_to_completion_ms */
+  1,   /* field[1] = time_to_first_update_ms */
+};
+static const ProtobufCIntRange spanwire__registry__v1__sla_target__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor spanwire__registry__v1__sla_target__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "spanwire.registry.v1.SlaTarget",
+  "SlaTarget",
+  "Spanwire__Registry__V1__SlaTarget",
+  "spanwire.registry.v1",
+  sizeof(Spanwire__Registry__V1__SlaTarget),
+  3,
+  spanwire__registry__v1__sla_target__field_descriptors,
+  spanwire__registry__v1__sla_target__field_indices_by_name,
+  1,  spanwire__registry__v1__sla_target__number_ranges,
+  (ProtobufCMessageInit) spanwire__registry__v1__sla_target__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCEnumValue spanwire__registry__v1__definition_kind__enum_values_by_number[18] =
 {
   { "DEFINITION_KIND_UNSPECIFIED", "SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_UNSPECIFIED", 0 },
   { "DEFINITION_KIND_MARKET", "SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_MARKET", 1 },
@@ -5210,11 +5358,12 @@ static const ProtobufCEnumValue spanwire__registry__v1__definition_kind__enum_va
   { "DEFINITION_KIND_ROLE", "SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_ROLE", 14 },
   { "DEFINITION_KIND_APPROVAL_ROW", "SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_APPROVAL_ROW", 15 },
   { "DEFINITION_KIND_ACCESS_POLICY", "SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_ACCESS_POLICY", 16 },
+  { "DEFINITION_KIND_SLA_TARGET", "SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_SLA_TARGET", 17 },
 };
 static const ProtobufCIntRange spanwire__registry__v1__definition_kind__value_ranges[] = {
-{0, 0},{0, 17}
+{0, 0},{0, 18}
 };
-static const ProtobufCEnumValueIndex spanwire__registry__v1__definition_kind__enum_values_by_name[17] =
+static const ProtobufCEnumValueIndex spanwire__registry__v1__definition_kind__enum_values_by_name[18] =
 {
   { "DEFINITION_KIND_ACCESS_POLICY", 16 },
   { "DEFINITION_KIND_AGENT", 10 },
@@ -5230,6 +5379,7 @@ static const ProtobufCEnumValueIndex spanwire__registry__v1__definition_kind__en
   { "DEFINITION_KIND_PROFILE", 4 },
   { "DEFINITION_KIND_ROLE", 14 },
   { "DEFINITION_KIND_SERVICE_POINT", 6 },
+  { "DEFINITION_KIND_SLA_TARGET", 17 },
   { "DEFINITION_KIND_TOKEN", 7 },
   { "DEFINITION_KIND_UNSPECIFIED", 0 },
   { "DEFINITION_KIND_VENDOR", 8 },
@@ -5241,9 +5391,9 @@ const ProtobufCEnumDescriptor spanwire__registry__v1__definition_kind__descripto
   "DefinitionKind",
   "Spanwire__Registry__V1__DefinitionKind",
   "spanwire.registry.v1",
-  17,
+  18,
   spanwire__registry__v1__definition_kind__enum_values_by_number,
-  17,
+  18,
   spanwire__registry__v1__definition_kind__enum_values_by_name,
   1,
   spanwire__registry__v1__definition_kind__value_ranges,

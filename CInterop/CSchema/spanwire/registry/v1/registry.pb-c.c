@@ -823,7 +823,7 @@ void   spanwire__registry__v1__registry_change__free_unpacked
   assert(message->base.descriptor == &spanwire__registry__v1__registry_change__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor spanwire__registry__v1__definition__field_descriptors[21] =
+static const ProtobufCFieldDescriptor spanwire__registry__v1__definition__field_descriptors[22] =
 {
   {
     "kind",
@@ -1077,6 +1077,18 @@ static const ProtobufCFieldDescriptor spanwire__registry__v1__definition__field_
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "sla_target",
+    26,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Spanwire__Registry__V1__Definition, value_case),
+    offsetof(Spanwire__Registry__V1__Definition, sla_target),
+    &spanwire__registry__v1__sla_target__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned spanwire__registry__v1__definition__field_indices_by_name[] = {
   20,   /* field[20] = access_policy */
@@ -1097,6 +1109,7 @@ static const unsigned spanwire__registry__v1__definition__field_indices_by_name[
   2,   /* field[2] = revision */
   18,   /* field[18] = role */
   10,   /* field[10] = service_point */
+  21,   /* field[21] = sla_target */
   4,   /* field[4] = tenant_id */
   11,   /* field[11] = token */
   12,   /* field[12] = vendor */
@@ -1105,7 +1118,7 @@ static const ProtobufCIntRange spanwire__registry__v1__definition__number_ranges
 {
   { 1, 0 },
   { 10, 5 },
-  { 0, 21 }
+  { 0, 22 }
 };
 const ProtobufCMessageDescriptor spanwire__registry__v1__definition__descriptor =
 {
@@ -1115,7 +1128,7 @@ const ProtobufCMessageDescriptor spanwire__registry__v1__definition__descriptor 
   "Spanwire__Registry__V1__Definition",
   "spanwire.registry.v1",
   sizeof(Spanwire__Registry__V1__Definition),
-  21,
+  22,
   spanwire__registry__v1__definition__field_descriptors,
   spanwire__registry__v1__definition__field_indices_by_name,
   2,  spanwire__registry__v1__definition__number_ranges,

@@ -15,8 +15,11 @@ PROTOBUF_C__BEGIN_DECLS
 #endif
 
 #include "google/protobuf/timestamp.pb-c.h"
+#include "google/rpc/status.pb-c.h"
+#include "spanwire/agents/v1/models.pb-c.h"
 #include "spanwire/city/v1/lem.pb-c.h"
 #include "spanwire/events/v1/events.pb-c.h"
+#include "spanwire/executions/v1/executions.pb-c.h"
 #include "spanwire/money/v1/money.pb-c.h"
 
 typedef struct Spanwire__Agents__V1__AgentProfiles Spanwire__Agents__V1__AgentProfiles;
@@ -42,6 +45,11 @@ typedef struct Spanwire__Agents__V1__ListTasksRequest Spanwire__Agents__V1__List
 typedef struct Spanwire__Agents__V1__ListTasksResponse Spanwire__Agents__V1__ListTasksResponse;
 typedef struct Spanwire__Agents__V1__CancelTaskRequest Spanwire__Agents__V1__CancelTaskRequest;
 typedef struct Spanwire__Agents__V1__GetProposalRequest Spanwire__Agents__V1__GetProposalRequest;
+typedef struct Spanwire__Agents__V1__ListProposalsRequest Spanwire__Agents__V1__ListProposalsRequest;
+typedef struct Spanwire__Agents__V1__ListProposalsResponse Spanwire__Agents__V1__ListProposalsResponse;
+typedef struct Spanwire__Agents__V1__SummarizeImpactRequest Spanwire__Agents__V1__SummarizeImpactRequest;
+typedef struct Spanwire__Agents__V1__SummarizeImpactResponse Spanwire__Agents__V1__SummarizeImpactResponse;
+typedef struct Spanwire__Agents__V1__Impact Spanwire__Agents__V1__Impact;
 typedef struct Spanwire__Agents__V1__RecordProposalDecisionRequest Spanwire__Agents__V1__RecordProposalDecisionRequest;
 typedef struct Spanwire__Agents__V1__DeadLetter Spanwire__Agents__V1__DeadLetter;
 typedef struct Spanwire__Agents__V1__ListDeadLettersRequest Spanwire__Agents__V1__ListDeadLettersRequest;
@@ -51,6 +59,8 @@ typedef struct Spanwire__Agents__V1__ReviewDeadLetterRequest Spanwire__Agents__V
 typedef struct Spanwire__Agents__V1__RedriveDeadLettersRequest Spanwire__Agents__V1__RedriveDeadLettersRequest;
 typedef struct Spanwire__Agents__V1__RedriveDeadLettersResponse Spanwire__Agents__V1__RedriveDeadLettersResponse;
 typedef struct Spanwire__Agents__V1__Redriven Spanwire__Agents__V1__Redriven;
+typedef struct Spanwire__Agents__V1__EnqueueDeadLetterRequest Spanwire__Agents__V1__EnqueueDeadLetterRequest;
+typedef struct Spanwire__Agents__V1__EnqueueDeadLetterResponse Spanwire__Agents__V1__EnqueueDeadLetterResponse;
 typedef struct Spanwire__Agents__V1__BreakerConfig Spanwire__Agents__V1__BreakerConfig;
 typedef struct Spanwire__Agents__V1__Breaker Spanwire__Agents__V1__Breaker;
 typedef struct Spanwire__Agents__V1__ListBreakersRequest Spanwire__Agents__V1__ListBreakersRequest;
@@ -205,6 +215,8 @@ struct  Spanwire__Agents__V1__Proposal
   ProtobufCBinaryData refused_rule;
   size_t n_decisions;
   Spanwire__Agents__V1__ProposalDecision **decisions;
+  ProtobufCBinaryData agent_slug;
+  Google__Protobuf__Timestamp *created_at;
   Spanwire__Agents__V1__Proposal__KindCase kind_case;
   union {
     Spanwire__Agents__V1__RouteProposal *route;
@@ -216,7 +228,7 @@ struct  Spanwire__Agents__V1__Proposal
 };
 #define SPANWIRE__AGENTS__V1__PROPOSAL__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__proposal__descriptor) \
-    , {0,NULL}, {0,NULL}, SPANWIRE__AGENTS__V1__PROPOSAL_STATE__PROPOSAL_STATE_UNSPECIFIED, {0,NULL}, {0,NULL}, 0, NULL, {0,NULL}, {0,NULL}, 0,NULL, SPANWIRE__AGENTS__V1__PROPOSAL__KIND__NOT_SET, {0} }
+    , {0,NULL}, {0,NULL}, SPANWIRE__AGENTS__V1__PROPOSAL_STATE__PROPOSAL_STATE_UNSPECIFIED, {0,NULL}, {0,NULL}, 0, NULL, {0,NULL}, {0,NULL}, 0,NULL, {0,NULL}, NULL, SPANWIRE__AGENTS__V1__PROPOSAL__KIND__NOT_SET, {0} }
 
 
 struct  Spanwire__Agents__V1__ProposalDecision
@@ -310,10 +322,11 @@ struct  Spanwire__Agents__V1__AgentTask
   ProtobufCBinaryData redriven_from;
   ProtobufCBinaryData budget_reservation_id;
   Spanwire__Money__V1__Money *cost;
+  Google__Rpc__Status *status;
 };
 #define SPANWIRE__AGENTS__V1__AGENT_TASK__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__agent_task__descriptor) \
-    , {0,NULL}, {0,NULL}, {0,NULL}, NULL, NULL, SPANWIRE__AGENTS__V1__AGENT_TASK_STATE__AGENT_TASK_STATE_UNSPECIFIED, {0,NULL}, {0,NULL}, 0,NULL, {0,NULL}, NULL, NULL, 0,NULL, {0,NULL}, {0,NULL}, NULL }
+    , {0,NULL}, {0,NULL}, {0,NULL}, NULL, NULL, SPANWIRE__AGENTS__V1__AGENT_TASK_STATE__AGENT_TASK_STATE_UNSPECIFIED, {0,NULL}, {0,NULL}, 0,NULL, {0,NULL}, NULL, NULL, 0,NULL, {0,NULL}, {0,NULL}, NULL, NULL }
 
 
 struct  Spanwire__Agents__V1__TaskAttempt
@@ -326,10 +339,12 @@ struct  Spanwire__Agents__V1__TaskAttempt
   ProtobufCBinaryData outcome;
   ProtobufCBinaryData error;
   ProtobufCBinaryData turn_id;
+  size_t n_model_calls;
+  Spanwire__Agents__V1__ModelCall **model_calls;
 };
 #define SPANWIRE__AGENTS__V1__TASK_ATTEMPT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__task_attempt__descriptor) \
-    , 0, {0,NULL}, NULL, NULL, {0,NULL}, {0,NULL}, {0,NULL} }
+    , 0, {0,NULL}, NULL, NULL, {0,NULL}, {0,NULL}, {0,NULL}, 0,NULL }
 
 
 typedef enum {
@@ -411,10 +426,14 @@ struct  Spanwire__Agents__V1__ListTasksRequest
   uint32_t page_size;
   ProtobufCBinaryData page_token;
   ProtobufCBinaryData agent_slug;
+  ProtobufCBinaryData agent_type;
+  ProtobufCBinaryData intent;
+  Google__Protobuf__Timestamp *received_from;
+  Google__Protobuf__Timestamp *received_before;
 };
 #define SPANWIRE__AGENTS__V1__LIST_TASKS_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__list_tasks_request__descriptor) \
-    , {0,NULL}, SPANWIRE__AGENTS__V1__AGENT_TASK_STATE__AGENT_TASK_STATE_UNSPECIFIED, 0, {0,NULL}, {0,NULL} }
+    , {0,NULL}, SPANWIRE__AGENTS__V1__AGENT_TASK_STATE__AGENT_TASK_STATE_UNSPECIFIED, 0, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, NULL, NULL }
 
 
 struct  Spanwire__Agents__V1__ListTasksResponse
@@ -451,6 +470,72 @@ struct  Spanwire__Agents__V1__GetProposalRequest
     , {0,NULL} }
 
 
+struct  Spanwire__Agents__V1__ListProposalsRequest
+{
+  ProtobufCMessage base;
+  Spanwire__Agents__V1__ProposalState state;
+  ProtobufCBinaryData agent_slug;
+  ProtobufCBinaryData product_runtime_session_id;
+  ProtobufCBinaryData kind;
+  uint32_t page_size;
+  ProtobufCBinaryData page_token;
+};
+#define SPANWIRE__AGENTS__V1__LIST_PROPOSALS_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__list_proposals_request__descriptor) \
+    , SPANWIRE__AGENTS__V1__PROPOSAL_STATE__PROPOSAL_STATE_UNSPECIFIED, {0,NULL}, {0,NULL}, {0,NULL}, 0, {0,NULL} }
+
+
+struct  Spanwire__Agents__V1__ListProposalsResponse
+{
+  ProtobufCMessage base;
+  size_t n_proposals;
+  Spanwire__Agents__V1__Proposal **proposals;
+  ProtobufCBinaryData next_page_token;
+};
+#define SPANWIRE__AGENTS__V1__LIST_PROPOSALS_RESPONSE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__list_proposals_response__descriptor) \
+    , 0,NULL, {0,NULL} }
+
+
+struct  Spanwire__Agents__V1__SummarizeImpactRequest
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData agent_slug;
+  Google__Protobuf__Timestamp *created_from;
+};
+#define SPANWIRE__AGENTS__V1__SUMMARIZE_IMPACT_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__summarize_impact_request__descriptor) \
+    , {0,NULL}, NULL }
+
+
+struct  Spanwire__Agents__V1__SummarizeImpactResponse
+{
+  ProtobufCMessage base;
+  size_t n_impacts;
+  Spanwire__Agents__V1__Impact **impacts;
+};
+#define SPANWIRE__AGENTS__V1__SUMMARIZE_IMPACT_RESPONSE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__summarize_impact_response__descriptor) \
+    , 0,NULL }
+
+
+struct  Spanwire__Agents__V1__Impact
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData agent_slug;
+  ProtobufCBinaryData kind;
+  uint64_t proposed;
+  uint64_t undecided;
+  uint64_t accepted;
+  uint64_t rejected;
+  uint64_t applied;
+  uint64_t refused;
+};
+#define SPANWIRE__AGENTS__V1__IMPACT__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__impact__descriptor) \
+    , {0,NULL}, {0,NULL}, 0, 0, 0, 0, 0, 0 }
+
+
 struct  Spanwire__Agents__V1__RecordProposalDecisionRequest
 {
   ProtobufCMessage base;
@@ -471,6 +556,7 @@ struct  Spanwire__Agents__V1__DeadLetter
   ProtobufCMessage base;
   ProtobufCBinaryData item_id;
   Spanwire__Agents__V1__AgentTask *task;
+  Spanwire__Executions__V1__Execution *execution;
   ProtobufCBinaryData failure_reason;
   uint32_t retry_count;
   Google__Protobuf__Timestamp *enqueued_at;
@@ -482,7 +568,7 @@ struct  Spanwire__Agents__V1__DeadLetter
 };
 #define SPANWIRE__AGENTS__V1__DEAD_LETTER__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__dead_letter__descriptor) \
-    , {0,NULL}, NULL, {0,NULL}, 0, NULL, {0,NULL}, NULL, SPANWIRE__AGENTS__V1__DEAD_LETTER__RESOLUTION__RESOLUTION_UNSPECIFIED, {0,NULL}, {0,NULL} }
+    , {0,NULL}, NULL, NULL, {0,NULL}, 0, NULL, {0,NULL}, NULL, SPANWIRE__AGENTS__V1__DEAD_LETTER__RESOLUTION__RESOLUTION_UNSPECIFIED, {0,NULL}, {0,NULL} }
 
 
 struct  Spanwire__Agents__V1__ListDeadLettersRequest
@@ -565,10 +651,31 @@ struct  Spanwire__Agents__V1__Redriven
   ProtobufCMessage base;
   ProtobufCBinaryData item_id;
   ProtobufCBinaryData agent_task_id;
+  ProtobufCBinaryData execution_id;
 };
 #define SPANWIRE__AGENTS__V1__REDRIVEN__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__redriven__descriptor) \
-    , {0,NULL}, {0,NULL} }
+    , {0,NULL}, {0,NULL}, {0,NULL} }
+
+
+struct  Spanwire__Agents__V1__EnqueueDeadLetterRequest
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData item_id;
+  Spanwire__Executions__V1__Execution *execution;
+};
+#define SPANWIRE__AGENTS__V1__ENQUEUE_DEAD_LETTER_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__enqueue_dead_letter_request__descriptor) \
+    , {0,NULL}, NULL }
+
+
+struct  Spanwire__Agents__V1__EnqueueDeadLetterResponse
+{
+  ProtobufCMessage base;
+};
+#define SPANWIRE__AGENTS__V1__ENQUEUE_DEAD_LETTER_RESPONSE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__enqueue_dead_letter_response__descriptor) \
+     }
 
 
 struct  Spanwire__Agents__V1__BreakerConfig
@@ -1077,6 +1184,101 @@ Spanwire__Agents__V1__GetProposalRequest *
 void   spanwire__agents__v1__get_proposal_request__free_unpacked
                      (Spanwire__Agents__V1__GetProposalRequest *message,
                       ProtobufCAllocator *allocator);
+/* Spanwire__Agents__V1__ListProposalsRequest methods */
+void   spanwire__agents__v1__list_proposals_request__init
+                     (Spanwire__Agents__V1__ListProposalsRequest         *message);
+size_t spanwire__agents__v1__list_proposals_request__get_packed_size
+                     (const Spanwire__Agents__V1__ListProposalsRequest   *message);
+size_t spanwire__agents__v1__list_proposals_request__pack
+                     (const Spanwire__Agents__V1__ListProposalsRequest   *message,
+                      uint8_t             *out);
+size_t spanwire__agents__v1__list_proposals_request__pack_to_buffer
+                     (const Spanwire__Agents__V1__ListProposalsRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Agents__V1__ListProposalsRequest *
+       spanwire__agents__v1__list_proposals_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__agents__v1__list_proposals_request__free_unpacked
+                     (Spanwire__Agents__V1__ListProposalsRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Agents__V1__ListProposalsResponse methods */
+void   spanwire__agents__v1__list_proposals_response__init
+                     (Spanwire__Agents__V1__ListProposalsResponse         *message);
+size_t spanwire__agents__v1__list_proposals_response__get_packed_size
+                     (const Spanwire__Agents__V1__ListProposalsResponse   *message);
+size_t spanwire__agents__v1__list_proposals_response__pack
+                     (const Spanwire__Agents__V1__ListProposalsResponse   *message,
+                      uint8_t             *out);
+size_t spanwire__agents__v1__list_proposals_response__pack_to_buffer
+                     (const Spanwire__Agents__V1__ListProposalsResponse   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Agents__V1__ListProposalsResponse *
+       spanwire__agents__v1__list_proposals_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__agents__v1__list_proposals_response__free_unpacked
+                     (Spanwire__Agents__V1__ListProposalsResponse *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Agents__V1__SummarizeImpactRequest methods */
+void   spanwire__agents__v1__summarize_impact_request__init
+                     (Spanwire__Agents__V1__SummarizeImpactRequest         *message);
+size_t spanwire__agents__v1__summarize_impact_request__get_packed_size
+                     (const Spanwire__Agents__V1__SummarizeImpactRequest   *message);
+size_t spanwire__agents__v1__summarize_impact_request__pack
+                     (const Spanwire__Agents__V1__SummarizeImpactRequest   *message,
+                      uint8_t             *out);
+size_t spanwire__agents__v1__summarize_impact_request__pack_to_buffer
+                     (const Spanwire__Agents__V1__SummarizeImpactRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Agents__V1__SummarizeImpactRequest *
+       spanwire__agents__v1__summarize_impact_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__agents__v1__summarize_impact_request__free_unpacked
+                     (Spanwire__Agents__V1__SummarizeImpactRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Agents__V1__SummarizeImpactResponse methods */
+void   spanwire__agents__v1__summarize_impact_response__init
+                     (Spanwire__Agents__V1__SummarizeImpactResponse         *message);
+size_t spanwire__agents__v1__summarize_impact_response__get_packed_size
+                     (const Spanwire__Agents__V1__SummarizeImpactResponse   *message);
+size_t spanwire__agents__v1__summarize_impact_response__pack
+                     (const Spanwire__Agents__V1__SummarizeImpactResponse   *message,
+                      uint8_t             *out);
+size_t spanwire__agents__v1__summarize_impact_response__pack_to_buffer
+                     (const Spanwire__Agents__V1__SummarizeImpactResponse   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Agents__V1__SummarizeImpactResponse *
+       spanwire__agents__v1__summarize_impact_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__agents__v1__summarize_impact_response__free_unpacked
+                     (Spanwire__Agents__V1__SummarizeImpactResponse *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Agents__V1__Impact methods */
+void   spanwire__agents__v1__impact__init
+                     (Spanwire__Agents__V1__Impact         *message);
+size_t spanwire__agents__v1__impact__get_packed_size
+                     (const Spanwire__Agents__V1__Impact   *message);
+size_t spanwire__agents__v1__impact__pack
+                     (const Spanwire__Agents__V1__Impact   *message,
+                      uint8_t             *out);
+size_t spanwire__agents__v1__impact__pack_to_buffer
+                     (const Spanwire__Agents__V1__Impact   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Agents__V1__Impact *
+       spanwire__agents__v1__impact__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__agents__v1__impact__free_unpacked
+                     (Spanwire__Agents__V1__Impact *message,
+                      ProtobufCAllocator *allocator);
 /* Spanwire__Agents__V1__RecordProposalDecisionRequest methods */
 void   spanwire__agents__v1__record_proposal_decision_request__init
                      (Spanwire__Agents__V1__RecordProposalDecisionRequest         *message);
@@ -1248,6 +1450,44 @@ Spanwire__Agents__V1__Redriven *
 void   spanwire__agents__v1__redriven__free_unpacked
                      (Spanwire__Agents__V1__Redriven *message,
                       ProtobufCAllocator *allocator);
+/* Spanwire__Agents__V1__EnqueueDeadLetterRequest methods */
+void   spanwire__agents__v1__enqueue_dead_letter_request__init
+                     (Spanwire__Agents__V1__EnqueueDeadLetterRequest         *message);
+size_t spanwire__agents__v1__enqueue_dead_letter_request__get_packed_size
+                     (const Spanwire__Agents__V1__EnqueueDeadLetterRequest   *message);
+size_t spanwire__agents__v1__enqueue_dead_letter_request__pack
+                     (const Spanwire__Agents__V1__EnqueueDeadLetterRequest   *message,
+                      uint8_t             *out);
+size_t spanwire__agents__v1__enqueue_dead_letter_request__pack_to_buffer
+                     (const Spanwire__Agents__V1__EnqueueDeadLetterRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Agents__V1__EnqueueDeadLetterRequest *
+       spanwire__agents__v1__enqueue_dead_letter_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__agents__v1__enqueue_dead_letter_request__free_unpacked
+                     (Spanwire__Agents__V1__EnqueueDeadLetterRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Agents__V1__EnqueueDeadLetterResponse methods */
+void   spanwire__agents__v1__enqueue_dead_letter_response__init
+                     (Spanwire__Agents__V1__EnqueueDeadLetterResponse         *message);
+size_t spanwire__agents__v1__enqueue_dead_letter_response__get_packed_size
+                     (const Spanwire__Agents__V1__EnqueueDeadLetterResponse   *message);
+size_t spanwire__agents__v1__enqueue_dead_letter_response__pack
+                     (const Spanwire__Agents__V1__EnqueueDeadLetterResponse   *message,
+                      uint8_t             *out);
+size_t spanwire__agents__v1__enqueue_dead_letter_response__pack_to_buffer
+                     (const Spanwire__Agents__V1__EnqueueDeadLetterResponse   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Agents__V1__EnqueueDeadLetterResponse *
+       spanwire__agents__v1__enqueue_dead_letter_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__agents__v1__enqueue_dead_letter_response__free_unpacked
+                     (Spanwire__Agents__V1__EnqueueDeadLetterResponse *message,
+                      ProtobufCAllocator *allocator);
 /* Spanwire__Agents__V1__BreakerConfig methods */
 void   spanwire__agents__v1__breaker_config__init
                      (Spanwire__Agents__V1__BreakerConfig         *message);
@@ -1414,6 +1654,21 @@ typedef void (*Spanwire__Agents__V1__CancelTaskRequest_Closure)
 typedef void (*Spanwire__Agents__V1__GetProposalRequest_Closure)
                  (const Spanwire__Agents__V1__GetProposalRequest *message,
                   void *closure_data);
+typedef void (*Spanwire__Agents__V1__ListProposalsRequest_Closure)
+                 (const Spanwire__Agents__V1__ListProposalsRequest *message,
+                  void *closure_data);
+typedef void (*Spanwire__Agents__V1__ListProposalsResponse_Closure)
+                 (const Spanwire__Agents__V1__ListProposalsResponse *message,
+                  void *closure_data);
+typedef void (*Spanwire__Agents__V1__SummarizeImpactRequest_Closure)
+                 (const Spanwire__Agents__V1__SummarizeImpactRequest *message,
+                  void *closure_data);
+typedef void (*Spanwire__Agents__V1__SummarizeImpactResponse_Closure)
+                 (const Spanwire__Agents__V1__SummarizeImpactResponse *message,
+                  void *closure_data);
+typedef void (*Spanwire__Agents__V1__Impact_Closure)
+                 (const Spanwire__Agents__V1__Impact *message,
+                  void *closure_data);
 typedef void (*Spanwire__Agents__V1__RecordProposalDecisionRequest_Closure)
                  (const Spanwire__Agents__V1__RecordProposalDecisionRequest *message,
                   void *closure_data);
@@ -1440,6 +1695,12 @@ typedef void (*Spanwire__Agents__V1__RedriveDeadLettersResponse_Closure)
                   void *closure_data);
 typedef void (*Spanwire__Agents__V1__Redriven_Closure)
                  (const Spanwire__Agents__V1__Redriven *message,
+                  void *closure_data);
+typedef void (*Spanwire__Agents__V1__EnqueueDeadLetterRequest_Closure)
+                 (const Spanwire__Agents__V1__EnqueueDeadLetterRequest *message,
+                  void *closure_data);
+typedef void (*Spanwire__Agents__V1__EnqueueDeadLetterResponse_Closure)
+                 (const Spanwire__Agents__V1__EnqueueDeadLetterResponse *message,
                   void *closure_data);
 typedef void (*Spanwire__Agents__V1__BreakerConfig_Closure)
                  (const Spanwire__Agents__V1__BreakerConfig *message,
@@ -1489,6 +1750,11 @@ extern const ProtobufCMessageDescriptor spanwire__agents__v1__list_tasks_request
 extern const ProtobufCMessageDescriptor spanwire__agents__v1__list_tasks_response__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__agents__v1__cancel_task_request__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__agents__v1__get_proposal_request__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__agents__v1__list_proposals_request__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__agents__v1__list_proposals_response__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__agents__v1__summarize_impact_request__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__agents__v1__summarize_impact_response__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__agents__v1__impact__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__agents__v1__record_proposal_decision_request__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__agents__v1__dead_letter__descriptor;
 extern const ProtobufCEnumDescriptor    spanwire__agents__v1__dead_letter__resolution__descriptor;
@@ -1499,6 +1765,8 @@ extern const ProtobufCMessageDescriptor spanwire__agents__v1__review_dead_letter
 extern const ProtobufCMessageDescriptor spanwire__agents__v1__redrive_dead_letters_request__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__agents__v1__redrive_dead_letters_response__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__agents__v1__redriven__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__agents__v1__enqueue_dead_letter_request__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__agents__v1__enqueue_dead_letter_response__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__agents__v1__breaker_config__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__agents__v1__breaker__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__agents__v1__list_breakers_request__descriptor;

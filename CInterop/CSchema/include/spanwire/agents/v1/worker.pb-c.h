@@ -16,9 +16,11 @@ PROTOBUF_C__BEGIN_DECLS
 
 #include "google/protobuf/timestamp.pb-c.h"
 #include "spanwire/agents/v1/agents.pb-c.h"
+#include "spanwire/executions/v1/executions.pb-c.h"
 
 typedef struct Spanwire__Agents__V1__AttachRequest Spanwire__Agents__V1__AttachRequest;
 typedef struct Spanwire__Agents__V1__WorkerRegistration Spanwire__Agents__V1__WorkerRegistration;
+typedef struct Spanwire__Agents__V1__HandlerOffer Spanwire__Agents__V1__HandlerOffer;
 typedef struct Spanwire__Agents__V1__WorkerHeartbeat Spanwire__Agents__V1__WorkerHeartbeat;
 typedef struct Spanwire__Agents__V1__WorkClaim Spanwire__Agents__V1__WorkClaim;
 typedef struct Spanwire__Agents__V1__WorkProgress Spanwire__Agents__V1__WorkProgress;
@@ -36,6 +38,9 @@ typedef struct Spanwire__Agents__V1__WorkerInfo Spanwire__Agents__V1__WorkerInfo
 typedef struct Spanwire__Agents__V1__ListWorkersRequest Spanwire__Agents__V1__ListWorkersRequest;
 typedef struct Spanwire__Agents__V1__ListWorkersResponse Spanwire__Agents__V1__ListWorkersResponse;
 typedef struct Spanwire__Agents__V1__DrainWorkerRequest Spanwire__Agents__V1__DrainWorkerRequest;
+typedef struct Spanwire__Agents__V1__PerformExecutionRequest Spanwire__Agents__V1__PerformExecutionRequest;
+typedef struct Spanwire__Agents__V1__HandlerCapacity Spanwire__Agents__V1__HandlerCapacity;
+typedef struct Spanwire__Agents__V1__PerformExecutionResponse Spanwire__Agents__V1__PerformExecutionResponse;
 
 
 /* --- enums --- */
@@ -93,10 +98,24 @@ struct  Spanwire__Agents__V1__WorkerRegistration
   uint32_t max_claim_ms;
   uint64_t max_resident_bytes;
   ProtobufCBinaryData version;
+  size_t n_handlers;
+  Spanwire__Agents__V1__HandlerOffer **handlers;
 };
 #define SPANWIRE__AGENTS__V1__WORKER_REGISTRATION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__worker_registration__descriptor) \
-    , {0,NULL}, 0,NULL, 0, 0, 0, {0,NULL} }
+    , {0,NULL}, 0,NULL, 0, 0, 0, {0,NULL}, 0,NULL }
+
+
+struct  Spanwire__Agents__V1__HandlerOffer
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData intent_type;
+  ProtobufCBinaryData handler_name;
+  uint32_t priority;
+};
+#define SPANWIRE__AGENTS__V1__HANDLER_OFFER__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__handler_offer__descriptor) \
+    , {0,NULL}, {0,NULL}, 0 }
 
 
 struct  Spanwire__Agents__V1__WorkerHeartbeat
@@ -115,10 +134,11 @@ struct  Spanwire__Agents__V1__WorkClaim
   ProtobufCBinaryData tenant_id;
   ProtobufCBinaryData agent_task_id;
   uint64_t lease_epoch;
+  ProtobufCBinaryData execution_id;
 };
 #define SPANWIRE__AGENTS__V1__WORK_CLAIM__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__work_claim__descriptor) \
-    , {0,NULL}, {0,NULL}, 0 }
+    , {0,NULL}, {0,NULL}, 0, {0,NULL} }
 
 
 struct  Spanwire__Agents__V1__WorkProgress
@@ -150,10 +170,11 @@ struct  Spanwire__Agents__V1__WorkResult
   ProtobufCBinaryData text;
   size_t n_proposals;
   Spanwire__Agents__V1__Proposal **proposals;
+  Spanwire__Executions__V1__HandlerResult *execution;
 };
 #define SPANWIRE__AGENTS__V1__WORK_RESULT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__work_result__descriptor) \
-    , NULL, {0,NULL}, 0,NULL }
+    , NULL, {0,NULL}, 0,NULL, NULL }
 
 
 struct  Spanwire__Agents__V1__WorkFailure
@@ -228,10 +249,12 @@ struct  Spanwire__Agents__V1__Work
   ProtobufCBinaryData traceparent;
   ProtobufCBinaryData turn_id;
   uint64_t seed;
+  Spanwire__Executions__V1__ExecutionContext *execution;
+  ProtobufCBinaryData handler_name;
 };
 #define SPANWIRE__AGENTS__V1__WORK__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__work__descriptor) \
-    , NULL, {0,NULL}, NULL, NULL, 0, {0,NULL}, {0,NULL}, 0 }
+    , NULL, {0,NULL}, NULL, NULL, 0, {0,NULL}, {0,NULL}, 0, NULL, {0,NULL} }
 
 
 struct  Spanwire__Agents__V1__CancelWork
@@ -282,10 +305,12 @@ struct  Spanwire__Agents__V1__WorkerInfo
   Spanwire__Agents__V1__WorkClaim **claims;
   ProtobufCBinaryData version;
   ProtobufCBinaryData reason;
+  size_t n_handlers;
+  Spanwire__Agents__V1__HandlerOffer **handlers;
 };
 #define SPANWIRE__AGENTS__V1__WORKER_INFO__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__worker_info__descriptor) \
-    , {0,NULL}, {0,NULL}, 0,NULL, 0, SPANWIRE__AGENTS__V1__WORKER_STATE__WORKER_STATE_UNSPECIFIED, NULL, NULL, 0, 0,NULL, {0,NULL}, {0,NULL} }
+    , {0,NULL}, {0,NULL}, 0,NULL, 0, SPANWIRE__AGENTS__V1__WORKER_STATE__WORKER_STATE_UNSPECIFIED, NULL, NULL, 0, 0,NULL, {0,NULL}, {0,NULL}, 0,NULL }
 
 
 struct  Spanwire__Agents__V1__ListWorkersRequest
@@ -322,6 +347,49 @@ struct  Spanwire__Agents__V1__DrainWorkerRequest
 #define SPANWIRE__AGENTS__V1__DRAIN_WORKER_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__drain_worker_request__descriptor) \
     , {0,NULL}, {0,NULL} }
+
+
+struct  Spanwire__Agents__V1__PerformExecutionRequest
+{
+  ProtobufCMessage base;
+  Spanwire__Executions__V1__ExecutionContext *execution;
+  ProtobufCBinaryData handler_name;
+  uint32_t timeout_ms;
+};
+#define SPANWIRE__AGENTS__V1__PERFORM_EXECUTION_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__perform_execution_request__descriptor) \
+    , NULL, {0,NULL}, 0 }
+
+
+struct  Spanwire__Agents__V1__HandlerCapacity
+{
+  ProtobufCMessage base;
+  uint32_t workers;
+};
+#define SPANWIRE__AGENTS__V1__HANDLER_CAPACITY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__handler_capacity__descriptor) \
+    , 0 }
+
+
+typedef enum {
+  SPANWIRE__AGENTS__V1__PERFORM_EXECUTION_RESPONSE__KIND__NOT_SET = 0,
+  SPANWIRE__AGENTS__V1__PERFORM_EXECUTION_RESPONSE__KIND_WORKER_ID = 1,
+  SPANWIRE__AGENTS__V1__PERFORM_EXECUTION_RESPONSE__KIND_RESULT = 2
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__AGENTS__V1__PERFORM_EXECUTION_RESPONSE__KIND__CASE)
+} Spanwire__Agents__V1__PerformExecutionResponse__KindCase;
+
+struct  Spanwire__Agents__V1__PerformExecutionResponse
+{
+  ProtobufCMessage base;
+  Spanwire__Agents__V1__PerformExecutionResponse__KindCase kind_case;
+  union {
+    ProtobufCBinaryData worker_id;
+    Spanwire__Executions__V1__HandlerResult *result;
+  };
+};
+#define SPANWIRE__AGENTS__V1__PERFORM_EXECUTION_RESPONSE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__agents__v1__perform_execution_response__descriptor) \
+    , SPANWIRE__AGENTS__V1__PERFORM_EXECUTION_RESPONSE__KIND__NOT_SET, {0} }
 
 
 /* Spanwire__Agents__V1__AttachRequest methods */
@@ -361,6 +429,25 @@ Spanwire__Agents__V1__WorkerRegistration *
                       const uint8_t       *data);
 void   spanwire__agents__v1__worker_registration__free_unpacked
                      (Spanwire__Agents__V1__WorkerRegistration *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Agents__V1__HandlerOffer methods */
+void   spanwire__agents__v1__handler_offer__init
+                     (Spanwire__Agents__V1__HandlerOffer         *message);
+size_t spanwire__agents__v1__handler_offer__get_packed_size
+                     (const Spanwire__Agents__V1__HandlerOffer   *message);
+size_t spanwire__agents__v1__handler_offer__pack
+                     (const Spanwire__Agents__V1__HandlerOffer   *message,
+                      uint8_t             *out);
+size_t spanwire__agents__v1__handler_offer__pack_to_buffer
+                     (const Spanwire__Agents__V1__HandlerOffer   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Agents__V1__HandlerOffer *
+       spanwire__agents__v1__handler_offer__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__agents__v1__handler_offer__free_unpacked
+                     (Spanwire__Agents__V1__HandlerOffer *message,
                       ProtobufCAllocator *allocator);
 /* Spanwire__Agents__V1__WorkerHeartbeat methods */
 void   spanwire__agents__v1__worker_heartbeat__init
@@ -685,6 +772,63 @@ Spanwire__Agents__V1__DrainWorkerRequest *
 void   spanwire__agents__v1__drain_worker_request__free_unpacked
                      (Spanwire__Agents__V1__DrainWorkerRequest *message,
                       ProtobufCAllocator *allocator);
+/* Spanwire__Agents__V1__PerformExecutionRequest methods */
+void   spanwire__agents__v1__perform_execution_request__init
+                     (Spanwire__Agents__V1__PerformExecutionRequest         *message);
+size_t spanwire__agents__v1__perform_execution_request__get_packed_size
+                     (const Spanwire__Agents__V1__PerformExecutionRequest   *message);
+size_t spanwire__agents__v1__perform_execution_request__pack
+                     (const Spanwire__Agents__V1__PerformExecutionRequest   *message,
+                      uint8_t             *out);
+size_t spanwire__agents__v1__perform_execution_request__pack_to_buffer
+                     (const Spanwire__Agents__V1__PerformExecutionRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Agents__V1__PerformExecutionRequest *
+       spanwire__agents__v1__perform_execution_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__agents__v1__perform_execution_request__free_unpacked
+                     (Spanwire__Agents__V1__PerformExecutionRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Agents__V1__HandlerCapacity methods */
+void   spanwire__agents__v1__handler_capacity__init
+                     (Spanwire__Agents__V1__HandlerCapacity         *message);
+size_t spanwire__agents__v1__handler_capacity__get_packed_size
+                     (const Spanwire__Agents__V1__HandlerCapacity   *message);
+size_t spanwire__agents__v1__handler_capacity__pack
+                     (const Spanwire__Agents__V1__HandlerCapacity   *message,
+                      uint8_t             *out);
+size_t spanwire__agents__v1__handler_capacity__pack_to_buffer
+                     (const Spanwire__Agents__V1__HandlerCapacity   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Agents__V1__HandlerCapacity *
+       spanwire__agents__v1__handler_capacity__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__agents__v1__handler_capacity__free_unpacked
+                     (Spanwire__Agents__V1__HandlerCapacity *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Agents__V1__PerformExecutionResponse methods */
+void   spanwire__agents__v1__perform_execution_response__init
+                     (Spanwire__Agents__V1__PerformExecutionResponse         *message);
+size_t spanwire__agents__v1__perform_execution_response__get_packed_size
+                     (const Spanwire__Agents__V1__PerformExecutionResponse   *message);
+size_t spanwire__agents__v1__perform_execution_response__pack
+                     (const Spanwire__Agents__V1__PerformExecutionResponse   *message,
+                      uint8_t             *out);
+size_t spanwire__agents__v1__perform_execution_response__pack_to_buffer
+                     (const Spanwire__Agents__V1__PerformExecutionResponse   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Agents__V1__PerformExecutionResponse *
+       spanwire__agents__v1__perform_execution_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__agents__v1__perform_execution_response__free_unpacked
+                     (Spanwire__Agents__V1__PerformExecutionResponse *message,
+                      ProtobufCAllocator *allocator);
 /* --- per-message closures --- */
 
 typedef void (*Spanwire__Agents__V1__AttachRequest_Closure)
@@ -692,6 +836,9 @@ typedef void (*Spanwire__Agents__V1__AttachRequest_Closure)
                   void *closure_data);
 typedef void (*Spanwire__Agents__V1__WorkerRegistration_Closure)
                  (const Spanwire__Agents__V1__WorkerRegistration *message,
+                  void *closure_data);
+typedef void (*Spanwire__Agents__V1__HandlerOffer_Closure)
+                 (const Spanwire__Agents__V1__HandlerOffer *message,
                   void *closure_data);
 typedef void (*Spanwire__Agents__V1__WorkerHeartbeat_Closure)
                  (const Spanwire__Agents__V1__WorkerHeartbeat *message,
@@ -744,6 +891,15 @@ typedef void (*Spanwire__Agents__V1__ListWorkersResponse_Closure)
 typedef void (*Spanwire__Agents__V1__DrainWorkerRequest_Closure)
                  (const Spanwire__Agents__V1__DrainWorkerRequest *message,
                   void *closure_data);
+typedef void (*Spanwire__Agents__V1__PerformExecutionRequest_Closure)
+                 (const Spanwire__Agents__V1__PerformExecutionRequest *message,
+                  void *closure_data);
+typedef void (*Spanwire__Agents__V1__HandlerCapacity_Closure)
+                 (const Spanwire__Agents__V1__HandlerCapacity *message,
+                  void *closure_data);
+typedef void (*Spanwire__Agents__V1__PerformExecutionResponse_Closure)
+                 (const Spanwire__Agents__V1__PerformExecutionResponse *message,
+                  void *closure_data);
 
 /* --- services --- */
 
@@ -753,6 +909,7 @@ typedef void (*Spanwire__Agents__V1__DrainWorkerRequest_Closure)
 extern const ProtobufCEnumDescriptor    spanwire__agents__v1__worker_state__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__agents__v1__attach_request__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__agents__v1__worker_registration__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__agents__v1__handler_offer__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__agents__v1__worker_heartbeat__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__agents__v1__work_claim__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__agents__v1__work_progress__descriptor;
@@ -770,6 +927,9 @@ extern const ProtobufCMessageDescriptor spanwire__agents__v1__worker_info__descr
 extern const ProtobufCMessageDescriptor spanwire__agents__v1__list_workers_request__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__agents__v1__list_workers_response__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__agents__v1__drain_worker_request__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__agents__v1__perform_execution_request__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__agents__v1__handler_capacity__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__agents__v1__perform_execution_response__descriptor;
 
 PROTOBUF_C__END_DECLS
 

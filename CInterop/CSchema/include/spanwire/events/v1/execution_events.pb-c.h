@@ -25,6 +25,9 @@ typedef struct Spanwire__Events__V1__JobFailed Spanwire__Events__V1__JobFailed;
 typedef struct Spanwire__Events__V1__JobCancelled Spanwire__Events__V1__JobCancelled;
 typedef struct Spanwire__Events__V1__JobTimedOut Spanwire__Events__V1__JobTimedOut;
 typedef struct Spanwire__Events__V1__JobRetrying Spanwire__Events__V1__JobRetrying;
+typedef struct Spanwire__Events__V1__WalAppended Spanwire__Events__V1__WalAppended;
+typedef struct Spanwire__Events__V1__ArtifactChanged Spanwire__Events__V1__ArtifactChanged;
+typedef struct Spanwire__Events__V1__StateChanged Spanwire__Events__V1__StateChanged;
 typedef struct Spanwire__Events__V1__ToolCallStarted Spanwire__Events__V1__ToolCallStarted;
 typedef struct Spanwire__Events__V1__ToolCallCompleted Spanwire__Events__V1__ToolCallCompleted;
 typedef struct Spanwire__Events__V1__ToolCallFailed Spanwire__Events__V1__ToolCallFailed;
@@ -159,6 +162,47 @@ struct  Spanwire__Events__V1__JobRetrying
 #define SPANWIRE__EVENTS__V1__JOB_RETRYING__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__events__v1__job_retrying__descriptor) \
     , 0, 0, {0,NULL} }
+
+
+struct  Spanwire__Events__V1__WalAppended
+{
+  ProtobufCMessage base;
+  uint64_t sequence;
+  ProtobufCBinaryData record_type;
+  ProtobufCBinaryData payload;
+  ProtobufCBinaryData prev_hash;
+  ProtobufCBinaryData hash;
+  protobuf_c_boolean sandbox;
+};
+#define SPANWIRE__EVENTS__V1__WAL_APPENDED__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__events__v1__wal_appended__descriptor) \
+    , 0, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, 0 }
+
+
+struct  Spanwire__Events__V1__ArtifactChanged
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData artifact_id;
+  ProtobufCBinaryData artifact_type;
+  ProtobufCBinaryData state;
+  ProtobufCBinaryData sha256;
+  ProtobufCBinaryData reason;
+};
+#define SPANWIRE__EVENTS__V1__ARTIFACT_CHANGED__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__events__v1__artifact_changed__descriptor) \
+    , {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL} }
+
+
+struct  Spanwire__Events__V1__StateChanged
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData key;
+  uint64_t revision;
+  ProtobufCBinaryData content_hash;
+};
+#define SPANWIRE__EVENTS__V1__STATE_CHANGED__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__events__v1__state_changed__descriptor) \
+    , {0,NULL}, 0, {0,NULL} }
 
 
 struct  Spanwire__Events__V1__ToolCallStarted
@@ -348,10 +392,11 @@ struct  Spanwire__Events__V1__ScheduleFired
   ProtobufCMessage base;
   ProtobufCBinaryData schedule_id;
   Google__Protobuf__Timestamp *due;
+  ProtobufCBinaryData subject_id;
 };
 #define SPANWIRE__EVENTS__V1__SCHEDULE_FIRED__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__events__v1__schedule_fired__descriptor) \
-    , {0,NULL}, NULL }
+    , {0,NULL}, NULL, {0,NULL} }
 
 
 struct  Spanwire__Events__V1__ScheduleMissed
@@ -360,10 +405,12 @@ struct  Spanwire__Events__V1__ScheduleMissed
   ProtobufCBinaryData schedule_id;
   Google__Protobuf__Timestamp *due;
   ProtobufCBinaryData reason;
+  uint32_t firings;
+  Google__Protobuf__Timestamp *last_due;
 };
 #define SPANWIRE__EVENTS__V1__SCHEDULE_MISSED__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__events__v1__schedule_missed__descriptor) \
-    , {0,NULL}, NULL, {0,NULL} }
+    , {0,NULL}, NULL, {0,NULL}, 0, NULL }
 
 
 struct  Spanwire__Events__V1__ScheduleSkipped
@@ -673,6 +720,63 @@ Spanwire__Events__V1__JobRetrying *
                       const uint8_t       *data);
 void   spanwire__events__v1__job_retrying__free_unpacked
                      (Spanwire__Events__V1__JobRetrying *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Events__V1__WalAppended methods */
+void   spanwire__events__v1__wal_appended__init
+                     (Spanwire__Events__V1__WalAppended         *message);
+size_t spanwire__events__v1__wal_appended__get_packed_size
+                     (const Spanwire__Events__V1__WalAppended   *message);
+size_t spanwire__events__v1__wal_appended__pack
+                     (const Spanwire__Events__V1__WalAppended   *message,
+                      uint8_t             *out);
+size_t spanwire__events__v1__wal_appended__pack_to_buffer
+                     (const Spanwire__Events__V1__WalAppended   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Events__V1__WalAppended *
+       spanwire__events__v1__wal_appended__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__events__v1__wal_appended__free_unpacked
+                     (Spanwire__Events__V1__WalAppended *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Events__V1__ArtifactChanged methods */
+void   spanwire__events__v1__artifact_changed__init
+                     (Spanwire__Events__V1__ArtifactChanged         *message);
+size_t spanwire__events__v1__artifact_changed__get_packed_size
+                     (const Spanwire__Events__V1__ArtifactChanged   *message);
+size_t spanwire__events__v1__artifact_changed__pack
+                     (const Spanwire__Events__V1__ArtifactChanged   *message,
+                      uint8_t             *out);
+size_t spanwire__events__v1__artifact_changed__pack_to_buffer
+                     (const Spanwire__Events__V1__ArtifactChanged   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Events__V1__ArtifactChanged *
+       spanwire__events__v1__artifact_changed__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__events__v1__artifact_changed__free_unpacked
+                     (Spanwire__Events__V1__ArtifactChanged *message,
+                      ProtobufCAllocator *allocator);
+/* Spanwire__Events__V1__StateChanged methods */
+void   spanwire__events__v1__state_changed__init
+                     (Spanwire__Events__V1__StateChanged         *message);
+size_t spanwire__events__v1__state_changed__get_packed_size
+                     (const Spanwire__Events__V1__StateChanged   *message);
+size_t spanwire__events__v1__state_changed__pack
+                     (const Spanwire__Events__V1__StateChanged   *message,
+                      uint8_t             *out);
+size_t spanwire__events__v1__state_changed__pack_to_buffer
+                     (const Spanwire__Events__V1__StateChanged   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Events__V1__StateChanged *
+       spanwire__events__v1__state_changed__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__events__v1__state_changed__free_unpacked
+                     (Spanwire__Events__V1__StateChanged *message,
                       ProtobufCAllocator *allocator);
 /* Spanwire__Events__V1__ToolCallStarted methods */
 void   spanwire__events__v1__tool_call_started__init
@@ -1273,6 +1377,15 @@ typedef void (*Spanwire__Events__V1__JobTimedOut_Closure)
 typedef void (*Spanwire__Events__V1__JobRetrying_Closure)
                  (const Spanwire__Events__V1__JobRetrying *message,
                   void *closure_data);
+typedef void (*Spanwire__Events__V1__WalAppended_Closure)
+                 (const Spanwire__Events__V1__WalAppended *message,
+                  void *closure_data);
+typedef void (*Spanwire__Events__V1__ArtifactChanged_Closure)
+                 (const Spanwire__Events__V1__ArtifactChanged *message,
+                  void *closure_data);
+typedef void (*Spanwire__Events__V1__StateChanged_Closure)
+                 (const Spanwire__Events__V1__StateChanged *message,
+                  void *closure_data);
 typedef void (*Spanwire__Events__V1__ToolCallStarted_Closure)
                  (const Spanwire__Events__V1__ToolCallStarted *message,
                   void *closure_data);
@@ -1378,6 +1491,9 @@ extern const ProtobufCMessageDescriptor spanwire__events__v1__job_failed__descri
 extern const ProtobufCMessageDescriptor spanwire__events__v1__job_cancelled__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__events__v1__job_timed_out__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__events__v1__job_retrying__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__events__v1__wal_appended__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__events__v1__artifact_changed__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__events__v1__state_changed__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__events__v1__tool_call_started__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__events__v1__tool_call_completed__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__events__v1__tool_call_failed__descriptor;

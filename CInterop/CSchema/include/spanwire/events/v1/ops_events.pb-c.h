@@ -83,10 +83,13 @@ struct  Spanwire__Events__V1__IncidentDeclared
   ProtobufCBinaryData from_mode;
   ProtobufCBinaryData to_mode;
   ProtobufCBinaryData trigger;
+  ProtobufCBinaryData incident_id;
+  ProtobufCBinaryData reason;
+  ProtobufCBinaryData actor;
 };
 #define SPANWIRE__EVENTS__V1__INCIDENT_DECLARED__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__events__v1__incident_declared__descriptor) \
-    , {0,NULL}, {0,NULL}, {0,NULL} }
+    , {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL} }
 
 
 struct  Spanwire__Events__V1__IncidentResolved
@@ -95,10 +98,12 @@ struct  Spanwire__Events__V1__IncidentResolved
   ProtobufCBinaryData from_mode;
   ProtobufCBinaryData to_mode;
   ProtobufCBinaryData reason;
+  ProtobufCBinaryData incident_id;
+  ProtobufCBinaryData actor;
 };
 #define SPANWIRE__EVENTS__V1__INCIDENT_RESOLVED__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__events__v1__incident_resolved__descriptor) \
-    , {0,NULL}, {0,NULL}, {0,NULL} }
+    , {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL} }
 
 
 struct  Spanwire__Events__V1__AuditRecorded
@@ -129,10 +134,11 @@ struct  Spanwire__Events__V1__SLABreach
   ProtobufCBinaryData subject;
   int64_t target_ms;
   int64_t observed_ms;
+  ProtobufCBinaryData job_type;
 };
 #define SPANWIRE__EVENTS__V1__SLABREACH__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__events__v1__slabreach__descriptor) \
-    , {0,NULL}, {0,NULL}, 0, 0 }
+    , {0,NULL}, {0,NULL}, 0, 0, {0,NULL} }
 
 
 /* Spanwire__Events__V1__OpsIncidentCreated methods */

@@ -59,10 +59,11 @@ struct  Spanwire__Policy__V1__CheckToolRequest
   Google__Protobuf__Duration *reservation_ttl;
   size_t n_approval_refs;
   ProtobufCBinaryData *approval_refs;
+  ProtobufCBinaryData extends_reservation_id;
 };
 #define SPANWIRE__POLICY__V1__CHECK_TOOL_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__policy__v1__check_tool_request__descriptor) \
-    , {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, NULL, NULL, 0,NULL }
+    , {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL}, NULL, NULL, 0,NULL, {0,NULL} }
 
 
 struct  Spanwire__Policy__V1__ToolDecision

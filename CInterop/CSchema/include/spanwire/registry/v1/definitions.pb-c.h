@@ -62,6 +62,7 @@ typedef struct Spanwire__Registry__V1__FieldCategory Spanwire__Registry__V1__Fie
 typedef struct Spanwire__Registry__V1__PrecedenceRule Spanwire__Registry__V1__PrecedenceRule;
 typedef struct Spanwire__Registry__V1__AccessGrant Spanwire__Registry__V1__AccessGrant;
 typedef struct Spanwire__Registry__V1__AccessDenial Spanwire__Registry__V1__AccessDenial;
+typedef struct Spanwire__Registry__V1__SlaTarget Spanwire__Registry__V1__SlaTarget;
 
 
 /* --- enums --- */
@@ -83,7 +84,8 @@ typedef enum _Spanwire__Registry__V1__DefinitionKind {
   SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_POLICY = 13,
   SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_ROLE = 14,
   SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_APPROVAL_ROW = 15,
-  SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_ACCESS_POLICY = 16
+  SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_ACCESS_POLICY = 16,
+  SPANWIRE__REGISTRY__V1__DEFINITION_KIND__DEFINITION_KIND_SLA_TARGET = 17
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__REGISTRY__V1__DEFINITION_KIND)
 } Spanwire__Registry__V1__DefinitionKind;
 typedef enum _Spanwire__Registry__V1__RolloutStage {
@@ -140,10 +142,12 @@ struct  Spanwire__Registry__V1__Bundle
   Spanwire__Registry__V1__DefinitionName **removals;
   size_t n_access_policies;
   Spanwire__Registry__V1__AccessPolicy **access_policies;
+  size_t n_sla_targets;
+  Spanwire__Registry__V1__SlaTarget **sla_targets;
 };
 #define SPANWIRE__REGISTRY__V1__BUNDLE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__bundle__descriptor) \
-    , {0,NULL}, {0,NULL}, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL }
+    , {0,NULL}, {0,NULL}, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL }
 
 
 struct  Spanwire__Registry__V1__DefinitionName
@@ -421,6 +425,8 @@ struct  Spanwire__Registry__V1__AgentDefinition
   Spanwire__Registry__V1__ModelPolicy *model_policy;
   protobuf_c_boolean by_workers;
   Spanwire__Registry__V1__TurnQuota *turns;
+  protobuf_c_boolean by_model;
+  ProtobufCBinaryData instructions;
   Spanwire__Registry__V1__AgentDefinition__HasEnabledCase has_enabled_case;
   union {
     protobuf_c_boolean enabled;
@@ -428,7 +434,7 @@ struct  Spanwire__Registry__V1__AgentDefinition
 };
 #define SPANWIRE__REGISTRY__V1__AGENT_DEFINITION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__agent_definition__descriptor) \
-    , {0,NULL}, {0,NULL}, {0,NULL}, 0,NULL, 0,NULL, 0, {0,NULL}, {0,NULL}, 0,NULL, 0,NULL, 0,NULL, NULL, 0, NULL, SPANWIRE__REGISTRY__V1__AGENT_DEFINITION__HAS_ENABLED__NOT_SET, {0} }
+    , {0,NULL}, {0,NULL}, {0,NULL}, 0,NULL, 0,NULL, 0, {0,NULL}, {0,NULL}, 0,NULL, 0,NULL, 0,NULL, NULL, 0, NULL, 0, {0,NULL}, SPANWIRE__REGISTRY__V1__AGENT_DEFINITION__HAS_ENABLED__NOT_SET, {0} }
 
 
 struct  Spanwire__Registry__V1__TurnQuota
@@ -763,6 +769,18 @@ struct  Spanwire__Registry__V1__AccessDenial
 #define SPANWIRE__REGISTRY__V1__ACCESS_DENIAL__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__access_denial__descriptor) \
     , {0,NULL}, {0,NULL}, 0,NULL, 0,NULL, 0,NULL }
+
+
+struct  Spanwire__Registry__V1__SlaTarget
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData job_type;
+  uint32_t time_to_first_update_ms;
+  uint32_t time_to_completion_ms;
+};
+#define SPANWIRE__REGISTRY__V1__SLA_TARGET__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&spanwire__registry__v1__sla_target__descriptor) \
+    , {0,NULL}, 0, 0 }
 
 
 /* Spanwire__Registry__V1__Bundle methods */
@@ -1496,6 +1514,25 @@ Spanwire__Registry__V1__AccessDenial *
 void   spanwire__registry__v1__access_denial__free_unpacked
                      (Spanwire__Registry__V1__AccessDenial *message,
                       ProtobufCAllocator *allocator);
+/* Spanwire__Registry__V1__SlaTarget methods */
+void   spanwire__registry__v1__sla_target__init
+                     (Spanwire__Registry__V1__SlaTarget         *message);
+size_t spanwire__registry__v1__sla_target__get_packed_size
+                     (const Spanwire__Registry__V1__SlaTarget   *message);
+size_t spanwire__registry__v1__sla_target__pack
+                     (const Spanwire__Registry__V1__SlaTarget   *message,
+                      uint8_t             *out);
+size_t spanwire__registry__v1__sla_target__pack_to_buffer
+                     (const Spanwire__Registry__V1__SlaTarget   *message,
+                      ProtobufCBuffer     *buffer);
+Spanwire__Registry__V1__SlaTarget *
+       spanwire__registry__v1__sla_target__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   spanwire__registry__v1__sla_target__free_unpacked
+                     (Spanwire__Registry__V1__SlaTarget *message,
+                      ProtobufCAllocator *allocator);
 /* --- per-message closures --- */
 
 typedef void (*Spanwire__Registry__V1__Bundle_Closure)
@@ -1621,6 +1658,9 @@ typedef void (*Spanwire__Registry__V1__AccessGrant_Closure)
 typedef void (*Spanwire__Registry__V1__AccessDenial_Closure)
                  (const Spanwire__Registry__V1__AccessDenial *message,
                   void *closure_data);
+typedef void (*Spanwire__Registry__V1__SlaTarget_Closure)
+                 (const Spanwire__Registry__V1__SlaTarget *message,
+                  void *closure_data);
 
 /* --- services --- */
 
@@ -1670,6 +1710,7 @@ extern const ProtobufCMessageDescriptor spanwire__registry__v1__field_category__
 extern const ProtobufCMessageDescriptor spanwire__registry__v1__precedence_rule__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__registry__v1__access_grant__descriptor;
 extern const ProtobufCMessageDescriptor spanwire__registry__v1__access_denial__descriptor;
+extern const ProtobufCMessageDescriptor spanwire__registry__v1__sla_target__descriptor;
 
 PROTOBUF_C__END_DECLS
 

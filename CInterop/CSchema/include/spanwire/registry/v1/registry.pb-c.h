@@ -70,7 +70,8 @@ typedef enum {
   SPANWIRE__REGISTRY__V1__DEFINITION__VALUE_POLICY = 22,
   SPANWIRE__REGISTRY__V1__DEFINITION__VALUE_ROLE = 23,
   SPANWIRE__REGISTRY__V1__DEFINITION__VALUE_APPROVAL_ROW = 24,
-  SPANWIRE__REGISTRY__V1__DEFINITION__VALUE_ACCESS_POLICY = 25
+  SPANWIRE__REGISTRY__V1__DEFINITION__VALUE_ACCESS_POLICY = 25,
+  SPANWIRE__REGISTRY__V1__DEFINITION__VALUE_SLA_TARGET = 26
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SPANWIRE__REGISTRY__V1__DEFINITION__VALUE__CASE)
 } Spanwire__Registry__V1__Definition__ValueCase;
 
@@ -100,6 +101,7 @@ struct  Spanwire__Registry__V1__Definition
     Spanwire__Registry__V1__RoleDefinition *role;
     Spanwire__Registry__V1__ApprovalRow *approval_row;
     Spanwire__Registry__V1__AccessPolicy *access_policy;
+    Spanwire__Registry__V1__SlaTarget *sla_target;
   };
 };
 #define SPANWIRE__REGISTRY__V1__DEFINITION__INIT \
