@@ -185,7 +185,7 @@ let platform: [Target] = [
       "SpanwireTurns", "SpanwireExecutions", "SpanwireEntitlements", "SpanwireCityGraph", "SpanwireFlags", "SpanwireChain",
       "SpanwireIdentity",
       "SpanwireObservability",
-      "SpanwireOperations", "SpanwireRPCInProcess", "SpanwireRPCOverHTTP2", "SpanwireRPCServices",
+      "SpanwireOperations", "SpanwireOutbound", "SpanwireRPCInProcess", "SpanwireRPCOverHTTP2", "SpanwireRPCServices",
     ]),
   .executableTarget(
     name: "spanwire",

@@ -23,11 +23,7 @@ struct ScheduleTests {
   func killed() throws {
     let server = try ServerProcess()
     try server.start()
-    func command(_ arguments: String...) throws -> String {
-      let outcome = try spanwire(arguments + ["--server", server.address])
-      guard outcome.code == 0 else { throw ProcessFailed(message: "\(arguments): \(outcome.output)") }
-      return outcome.output
-    }
+    func command(_ arguments: String...) throws -> String { try Self.run(arguments, server) }
     _ = try command(
       "schedules", "create", "pulse", "--every", "1s", "--agent-type", "ops_analyst", "--intent", "explain_incident", "--overlap", "allow")
     _ = try command("events", "tail", "--from-start", "--type", "schedule.fired", "--limit", "2")
@@ -63,5 +59,37 @@ struct ScheduleTests {
     }
     #expect(tasks.sorted() == begun.sorted())
     _ = server.terminate()
+  }
+
+  private static func run(_ arguments: [String], _ server: ServerProcess) throws -> String {
+    let outcome = try spanwire(arguments + ["--server", server.address])
+    guard outcome.code == 0 else { throw ProcessFailed(message: "\(arguments): \(outcome.output)") }
+    return outcome.output
+  }
+
+  @Test("A schedule begins executions with the parameters that it was given")
+  func executions() throws {
+    let server = try ServerProcess()
+    try server.start()
+    func command(_ arguments: String...) throws -> String { try Self.run(arguments, server) }
+    let both = try spanwire(
+      [
+        "schedules", "create", "both", "--every", "1s", "--execution", "ingest_file", "--agent-type", "support", "--intent",
+        "explain_limits",
+      ])
+    #expect(both.code == 64 && both.output.contains("say what it begins"))
+    _ = try command(
+      "schedules", "create", "menus", "--every", "1s", "--execution", "ingest_file", "--parameters",
+      #"{"name": "menu.txt", "content": "Melange"}"#)
+    _ = try command("events", "tail", "--from-start", "--type", "job.completed", "--limit", "2")
+    _ = try command("schedules", "pause", "menus", "--reason", "enough")
+    let runs = try command("schedules", "runs", "menus", "--json").split(separator: "\n")
+      .map { try JSONDecoder().decode(Run.self, from: Data($0.utf8)) }
+    let begun = runs.compactMap(\.subjectId).filter { !$0.isEmpty }
+    #expect(begun.count >= 2)
+    let shown = try command("executions", "show", try #require(begun.last))
+    #expect(shown.contains("ingest_file") && shown.contains("completed"), "\(shown)")
+    #expect(try command("verify").contains("every schedule has its timer"))
+    #expect(server.terminate() == 0)
   }
 }

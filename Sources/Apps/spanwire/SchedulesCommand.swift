@@ -6,9 +6,9 @@ struct SchedulesCommand: AsyncParsableCommand {
     commandName: "schedules", abstract: "Work that is begun again and again, by the clock.",
     discussion: """
       A schedule is due by a cron expression in a time zone (minute, hour, day of the month, month, day of the week) or every so often, and \
-      begins an agent task then, in the name of whoever made it. Each time it is due counts once, over crashes too. It fires; or it is \
-      skipped, because it is paused, its last work still runs, or incident mode suspends what is not critical; or it was missed, because \
-      the platform was down: then all the missed times become one firing, or with --missed skip none.
+      begins an agent task or an execution then, in the name of whoever made it. Each time it is due counts once, over crashes too. It \
+      fires; or it is skipped, because it is paused, its last work still runs, or incident mode suspends what is not critical; or it was \
+      missed, because the platform was down: then all the missed times become one firing, or with --missed skip none.
       """,
     subcommands: [
       SchedulesCreate.self, SchedulesList.self, SchedulesShow.self, SchedulesPause.self, SchedulesResume.self, SchedulesDelete.self,
@@ -54,15 +54,18 @@ private func show(_ schedules: [Schedule], json: Bool) throws {
 }
 
 struct SchedulesCreate: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(commandName: "create", abstract: "Make a schedule that begins an agent task.")
+  static let configuration = CommandConfiguration(
+    commandName: "create", abstract: "Make a schedule that begins an agent task, or an execution.")
 
   @OptionGroup var connection: ConnectionOptions
   @Argument(help: "Its id, of letters, digits, '.', '_' and '-'.") var id: String
   @Option(help: "When it is due: five fields, such as '0 9 * * mon-fri'.") var cron: String?
   @Option(help: "The time zone of the cron expression, such as Europe/Vienna; UTC unless told.") var zone: String = ""
   @Option(help: "Or how often: 30s, 10m, 2h, 1d.") var every: TimeSpan?
-  @Option(help: "The kind of agent that it asks: ops_analyst, support, ….") var agentType: String
-  @Option(help: "What it asks for: explain_incident, ….") var intent: String
+  @Option(help: "The kind of agent that it asks: ops_analyst, support, ….") var agentType: String = ""
+  @Option(help: "What it asks for: explain_incident, ….") var intent: String = ""
+  @Option(help: "Or the intent of an execution: settlement_report, ….") var execution: String?
+  @Option(help: "The execution's parameters, a JSON object.") var parameters: String = "{}"
   @Option(help: "The market it is about; all agents but ops_analyst need one.") var market: String = ""
   @Option(help: "The product runtime session it is about.") var session: String = ""
   @Option(help: "What it is to look at: an incident, an event or a trace.") var subject: String = ""
@@ -77,20 +80,32 @@ struct SchedulesCreate: AsyncParsableCommand {
   mutating func validate() throws {
     if (cron == nil) == (every == nil) { throw ValidationError("say when it is due: --cron or --every") }
     if !zone.isEmpty, cron == nil { throw ValidationError("--zone goes with --cron") }
+    if (execution == nil) == (agentType.isEmpty || intent.isEmpty) {
+      throw ValidationError("say what it begins: --agent-type with --intent, or --execution")
+    }
   }
 
   func run() async throws {
     try await reportingFailures {
       let timing: Schedule.Timing? = every.map { .every($0.duration) } ?? cron.map { .cron(CronTiming(expression: $0, timeZone: zone)) }
-      let task = ScheduledTask(
-        context: AgentContext(productRuntimeSessionID: session, marketCode: market),
-        task: AgentTaskSpec(agentType: agentType, intent: intent, message: message, subjectID: subject))
       let schedule = Schedule(
-        scheduleID: id, title: title, timing: timing, critical: critical, overlap: overlap, missed: missed, work: .task(task))
+        scheduleID: id, title: title, timing: timing, critical: critical, overlap: overlap, missed: missed, work: try work())
       let made = try await OperationsClient(try await connection.channel()).createSchedule(
         CreateScheduleRequest(idempotencyKey: idempotencyKey ?? newIdempotencyKey(), schedule: schedule))
       try show([made], json: json)
     }
+  }
+
+  private func work() throws -> Schedule.Work {
+    if let execution {
+      return .execution(
+        ScheduledExecution(
+          intentType: execution, productRuntimeSessionID: session, input: try jsonObject(parameters, "the parameters")))
+    }
+    return .task(
+      ScheduledTask(
+        context: AgentContext(productRuntimeSessionID: session, marketCode: market),
+        task: AgentTaskSpec(agentType: agentType, intent: intent, message: message, subjectID: subject)))
   }
 }
 
