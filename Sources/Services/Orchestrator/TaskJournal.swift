@@ -82,6 +82,13 @@ struct TaskJournal: Sendable {
     return begin
   }
 
+  /// The epoch of a task's last run, if that is the run of this turn.
+  func epoch(of key: AgentTaskKey, ifItsTurnIs turnID: String) async throws -> UInt64? {
+    try await environment.database.read { snapshot in
+      try OrchestratorStore.task(snapshot, key).flatMap { $0.turnID == turnID ? $0.attempt : nil }
+    }
+  }
+
   /// Ends the runs that the last process left open, so that their turns end once, whether the tasks are taken up or not.
   func abandon(_ rows: [OrchestratorStore.TaskRow]) async throws {
     let stamp = TaskStamp(environment)

@@ -180,12 +180,13 @@ final class TaskRunner: Sendable {
     while true {
       count += 1
       let seat = try await seat(for: ticket)
+      let turnID = journal.environment.ids.next(.turn)
       var epoch: UInt64 = 0
       do {
         defer { leave(seat, ticket) }
         let plan = ticket.turns.plan(seat.provider)
         let recorder = ticket.turns.recorder(
-          journal.environment.ids.next(.turn), under: plan, epoch: last + 1, by: seat.performer, decisions: seat.decisions,
+          turnID, under: plan, epoch: last + 1, by: seat.performer, decisions: seat.decisions,
           at: journal.environment.clock.now)
         journal.turns.record(recorder)
         defer { journal.turns.forget(recorder) }
@@ -209,6 +210,8 @@ final class TaskRunner: Sendable {
         else { throw error }
         try await journal.lose(ticket.key, under: epoch, loss.outcome, loss.text)
         try await Task.sleep(for: pause)
+        // The store may not have known whether the run had begun: its turn tells. Unasked, the next would be under an epoch that is over.
+        if epoch == 0 { last = try await journal.epoch(of: ticket.key, ifItsTurnIs: turnID) ?? last }
       }
     }
   }
