@@ -65,13 +65,16 @@ public enum TurnCheck {
     var after = Name(tenant: "", id: "")
     while true {
       let from = after
-      let page = try await environment.database.scan {
-        try TurnStore.all($0, after: (from.tenant, from.id), limit: TurnLimits.verifyPage)
+      // Hashing evidence is the reader's work, not the loop's.
+      let page = try await environment.database.scan { snapshot in
+        try TurnStore.all(snapshot, after: (from.tenant, from.id), limit: TurnLimits.verifyPage).map { row, planHash, plan in
+          (row, planHash, Self.problems(row, planHash, plan))
+        }
       }
-      for (row, planHash, plan) in page {
+      for (row, planHash, problems) in page {
         verification.examine()
         after = Name(tenant: row.evidence.tenantID, id: row.evidence.turnID)
-        for problem in problems(row, planHash, plan) {
+        for problem in problems {
           verification.found("\(after.tenant): \(after.id) \(problem)", of: .tenant(after.tenant))
         }
         guard let story = stories.removeValue(forKey: after) else {
